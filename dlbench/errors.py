@@ -1,0 +1,17 @@
+"""Errors meant for people: one line that names the thing and the remedy."""
+
+
+class DlbenchError(Exception):
+    """A problem the user can solve; its message is one line that says how."""
+
+
+class ConfigError(DlbenchError):
+    """A configuration key, value or combination that cannot be run."""
+
+
+class DataError(DlbenchError):
+    """Data that is missing, altered, or cannot be read."""
+
+
+class RecordError(DlbenchError):
+    """A record that is missing, corrupt, or cannot be written."""

@@ -1,0 +1,1 @@
+"""Generators of drawn stand-ins, for machines without the real data."""

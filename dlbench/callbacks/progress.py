@@ -1,0 +1,36 @@
+"""How far a training is: a live bar on a terminal, one plain line an epoch elsewhere."""
+
+import sys
+import time
+from typing import Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+
+
+class EpochLines(pl.Callback):
+    """One line after each epoch, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._began, self._first_epoch = 0.0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._began, self._first_epoch = time.monotonic(), trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the validation metrics and the time left; the epoch's training loss follows from the task."""
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
+        per_epoch = (time.monotonic() - self._began) / (epoch - self._first_epoch)
+        shown = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in sorted(shown.items()))
+        left = time.strftime("%H:%M:%S", time.gmtime(per_epoch * (epochs - epoch)))
+        print(f"epoch {epoch}/{epochs}  {metrics}  {per_epoch:.1f} s an epoch, {left} left", flush=True)
+
+
+def progress(kind: Literal["auto", "bar", "lines", "none"]) -> list[pl.Callback]:
+    """The callbacks that show progress as asked for."""
+    if kind == "auto":
+        kind = "bar" if sys.stdout.isatty() else "lines"
+    shown: dict[str, list[pl.Callback]] = {"bar": [RichProgressBar()], "lines": [EpochLines()], "none": []}
+    return shown[kind]

@@ -1,0 +1,72 @@
+"""After every epoch: curves, then a checkpoint; so a run can be killed at any moment and go on."""
+
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from dlbench.records import history
+from dlbench.records.store import Record
+from dlbench.tasks.base import DivergedError, read_metrics
+
+
+class EpochRecorder(Checkpoint):
+    """Write each epoch's metrics to ``metrics.jsonl`` and the loggers, then save a checkpoint.
+
+    As a `Checkpoint` it runs after every other callback and the task itself. The step of every logged scalar is the
+    epoch, counted from 1. Names that begin with ``time/`` tell of speed and are no part of a result.
+
+    Args:
+        record: The run's record.
+        monitor: The validation metric whose highest value marks the best epoch; the first one counts on a tie.
+    """
+
+    def __init__(self, record: Record, monitor: str) -> None:
+        self.record, self.monitor = record, monitor
+        self.best_epoch, self.best_value = 0, -math.inf
+        self.seconds = 0.0
+        self._epoch_began = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_began = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it: throughput is that of training."""
+        self._training_seconds = time.perf_counter() - self._epoch_began
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch.
+
+        Raises:
+            DivergedError: A metric is not finite.
+        """
+        epoch = trainer.current_epoch + 1
+        metrics = read_metrics(trainer)
+        if unfit := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise DivergedError(trainer.global_step, unfit[0])
+        if metrics[self.monitor] > self.best_value:
+            self.best_epoch, self.best_value = epoch, metrics[self.monitor]
+        examples = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        metrics["time/examples_per_second"] = examples / self._training_seconds
+        metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began
+        self.seconds += metrics["time/epoch_seconds"]
+
+        history.append(self.record.metrics, {"epoch": epoch, "step": trainer.global_step, **metrics})
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=epoch)
+            logger.save()
+        checkpoints = self.record.checkpoints
+        checkpoints.save(epoch, trainer.save_checkpoint)
+        checkpoints.prune(self.best_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"best_epoch": self.best_epoch, "best_value": self.best_value, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.best_epoch, self.best_value = state_dict["best_epoch"], state_dict["best_value"]
+        self.seconds = state_dict["seconds"]

@@ -1,0 +1,75 @@
+"""Foreseeable errors as one line and exit code 1; tracebacks on request."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from dlbench import resources
+from dlbench.errors import DlbenchError
+from dlbench.settings import nearest
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print a known error as one line and exit with 1; with ``verbose=true`` let it through."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, in several lines
+    if "verbose=true" in sys.argv:
+        yield
+        return
+    try:
+        yield
+    except DlbenchError as error:
+        fail(str(error))
+    except MissingMandatoryValue as error:
+        fail(f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})")
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(explain(error))
+    except KeyboardInterrupt:
+        print("dlbench: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(line: str) -> NoReturn:
+    """Print one line on standard error and exit with 1."""
+    print(f"dlbench: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def experiments() -> list[str]:
+    """The names of the experiments."""
+    return sorted(path.stem for path in (resources.conf() / "experiment").glob("*.yaml"))
+
+
+def explain(error: Exception) -> str:
+    """Hydra's and OmegaConf's errors in one line, with the nearest names for a wrong one."""
+    text = str(error)
+    if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^'/]+)'", text):
+        group, name = str(match["group"]), str(match["name"])
+        names = [path.stem for path in (resources.conf() / group).glob("*.yaml")]
+        return f"{group}={name}: no such {group}; {nearest(name, names)}"
+    if match := re.search(r"Could not override '(?P<key>[^']+)'", text):
+        key = str(match["key"])
+        return f"{key}: no such key; {_nearest_key(key)}"
+    return f"{text.splitlines()[0]} (verbose=true shows where)"
+
+
+def _nearest_key(key: str) -> str:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        config = compose("config")
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if node is None:
+        return nearest(key, (str(name) for name in config))
+    prefix = f"{parent}." if parent else ""
+    return nearest(prefix + last, (prefix + str(name) for name in node))

@@ -1,0 +1,161 @@
+"""Are the files of a data set there, whole, and the registered ones?"""
+
+import gzip
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from dlbench.data.registry import DataSet, File, Folder
+from dlbench.errors import DataError
+
+
+class State(StrEnum):
+    """What became of a file or folder."""
+
+    OK = "ok"
+    ALTERED = "user copy"
+    TRUNCATED = "truncated"
+    BROKEN = "broken"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The state of one registered path, with a remark where there is something to say."""
+
+    path: str
+    state: State
+    note: str = ""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether something is there that cannot be used."""
+        return self.state in (State.TRUNCATED, State.BROKEN)
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The hash of a file in hexadecimal, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def locate(file: File, folder: Path) -> Path | None:
+    """The first of a registered file's places that exists below the data folder."""
+    return next((folder / place for place in (file.path, *file.also) if (folder / place).is_file()), None)
+
+
+def is_present(data_set: DataSet, folder: Path) -> list[bool]:
+    """For every registered file, then every folder, whether it exists; contents are not looked at."""
+    files = [locate(file, folder) is not None for file in data_set.files]
+    if data_set.name == "intel_folder":
+        return files + _intel_splits(folder)
+    return files + [(folder / part.path).is_dir() for part in data_set.folders]
+
+
+def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
+    """Examine every part of a data set below ``folder``; reads all files, and decodes the Intel pictures.
+
+    A file of other content is a user copy as long as it is whole: archives must unpack, the Intel npz and folder must
+    load, other files must be no shorter than registered.
+    """
+    if data_set.name == "intel_folder":
+        yield from _check_intel_folder(data_set, folder)
+        return
+    for file in data_set.files:
+        yield _check_intel_npz(file, folder) if data_set.name == "intel" else check_file(file, folder)
+    for part in data_set.folders:
+        yield check_folder(part, folder)
+
+
+def check_file(file: File, folder: Path) -> Finding:
+    """Hash one file; where the hash differs, find out whether the file is whole."""
+    path = locate(file, folder)
+    return Finding(file.path, State.MISSING) if path is None else _examine(file, path, folder, _unpack)
+
+
+def check_folder(part: Folder, folder: Path) -> Finding:
+    """Count the files of a registered folder."""
+    path = folder / part.path
+    if not path.is_dir():
+        return Finding(part.path, State.MISSING)
+    count = sum(1 for _ in path.glob(part.pattern))
+    note = f"{count} of {part.count} files"
+    return Finding(part.path, State.OK if count == part.count else State.ALTERED if count else State.BROKEN, note)
+
+
+def _examine(file: File, path: Path, folder: Path, trial: Callable[[Path], object]) -> Finding:
+    name = path.relative_to(folder).as_posix()
+    try:
+        found, size = digest(path, file.algorithm), path.stat().st_size
+    except OSError as error:
+        return Finding(name, State.BROKEN, f"cannot be read ({error.strerror})")
+    short = size == 0 or (file.size is not None and size < file.size)
+    note = f"{size} bytes, {file.algorithm} {found}"
+    if found != file.known_hash:
+        try:
+            trial(path)
+        except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
+            reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
+            return Finding(name, State.TRUNCATED if short else State.BROKEN, reason)
+        if short and trial is _unpack and path.suffix not in _ARCHIVES:
+            return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
+        return Finding(name, State.ALTERED, note)
+    if trial is not _unpack:
+        trial(path)
+    return Finding(name, State.OK)
+
+
+_ARCHIVES = (".gz", ".npz")
+
+
+def _unpack(path: Path) -> None:
+    """Read a gzip or npz file to its end, checking its checksums; other files are taken as they are."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    elif path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            if (bad := archive.testzip()) is not None:
+                raise ValueError(bad)
+
+
+def _check_intel_npz(file: File, folder: Path) -> Finding:
+    from dlbench.data import intel_files
+
+    try:
+        found = intel_files.find(folder)
+    except DataError as error:
+        return Finding(file.path, State.BROKEN, str(error))
+    if found is None or found[0] != "npz":
+        return Finding(file.path, State.MISSING)
+    return _examine(file, found[1], folder, intel_files.load_npz)
+
+
+def _intel_splits(folder: Path) -> list[bool]:
+    from dlbench.data import intel_files
+
+    base = intel_files.find_folder(folder)
+    return [base is not None and intel_files.split_folder(base, name).is_dir() for name in intel_files.SPLITS]
+
+
+def _check_intel_folder(data_set: DataSet, folder: Path) -> Iterator[Finding]:
+    from dlbench.data import intel_files
+
+    base = intel_files.find_folder(folder)
+    for part, name in zip(data_set.folders, intel_files.SPLITS, strict=True):
+        path = None if base is None else intel_files.split_folder(base, name)
+        if base is None or path is None or not path.is_dir():
+            yield Finding(part.path, State.MISSING)
+            continue
+        shown = path.relative_to(folder).as_posix()
+        try:
+            count = len(intel_files.read_split(base, name).labels)
+        except DataError as error:
+            yield Finding(shown, State.BROKEN, str(error))
+            continue
+        note = f"{count} of {part.count} pictures"
+        yield Finding(shown, State.OK if count == part.count else State.ALTERED, note)

@@ -1,0 +1,36 @@
+"""Where data sets are looked for, and where what is computed from them is kept."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from dlbench.errors import DataError
+
+DEFAULT = Path("data")
+
+
+def data_folder(given: Path | str | None = None) -> Path:
+    """The data folder: the one given, else ``$DLBENCH_DATA``, else ``./data``; it need not exist."""
+    return Path(given or os.environ.get("DLBENCH_DATA") or DEFAULT).expanduser()
+
+
+def cache_folder() -> Path:
+    """The folder for derived files: ``$DLBENCH_CACHE``, else the platform's cache folder for dlbench."""
+    chosen = os.environ.get("DLBENCH_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("dlbench")
+
+
+def existing_data_folder(given: Path | str | None = None) -> Path | None:
+    """The data folder if it is there, ``None`` if only the default ``./data`` was to be tried and is not.
+
+    Raises:
+        DataError: a folder that was asked for, by argument or by ``$DLBENCH_DATA``, does not exist.
+    """
+    folder = data_folder(given)
+    if folder.is_dir():
+        return folder
+    if given or os.environ.get("DLBENCH_DATA"):
+        named = "the folder given" if given else "DLBENCH_DATA"
+        raise DataError(f"{folder}: no such data folder; correct {named} or create it")
+    return None

@@ -1,0 +1,265 @@
+"""The Intel scenes from disk: the 48x48 npz file, or the official folders of 150x150 pictures.
+
+Sources: Intel Image Classification (Kaggle, puneet6060/intel-image-classification); the npz has the keys and sizes of
+the coursework's file, and its validation split is a tenth of the official training files sorted by class and number.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import Image
+
+from dlbench.data import folders, registry
+from dlbench.data.check import digest
+from dlbench.data.pictures import Pictures, PictureSet
+from dlbench.errors import DataError
+
+CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
+SPLITS = ("seg_train", "seg_test")
+SIDE = 48
+_KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
+_GET = "get it again with python -m dlbench.data fetch intel"
+
+Kind = Literal["npz", "folder"]
+
+
+def find(folder: Path, kind: Kind | None = None) -> tuple[Kind, Path] | None:
+    """Where the Intel scenes lie below a data folder: an npz file before a folder, or only the kind asked for.
+
+    An npz is looked for as ``intel/intel_landscapes.npz``, any single ``intel/*.npz``, then ``intel_landscapes.npz``;
+    official folders in ``intel_folder/``, ``intel/`` and the data folder itself, whose path is then returned.
+
+    Raises:
+        DataError: the data folder does not exist and is not just the default; or ``intel/`` holds several npz files
+            none of which has the usual name.
+    """
+    if not folder.is_dir():
+        if folder == folders.DEFAULT:
+            return None
+        raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+    if kind != "folder" and (npz := _find_npz(folder)):
+        return "npz", npz
+    if kind != "npz" and (base := find_folder(folder)):
+        return "folder", base
+    return None
+
+
+def _find_npz(folder: Path) -> Path | None:
+    usual = [path for path in (folder / "intel" / registry.INTEL_NPZ, folder / registry.INTEL_NPZ) if path.is_file()]
+    others = sorted((folder / "intel").glob("*.npz"))
+    if not usual and len(others) > 1:
+        names = ", ".join(path.name for path in others)
+        raise DataError(f"{folder / 'intel'}: several npz files ({names}); name the right one {registry.INTEL_NPZ}")
+    return next(iter(usual + others), None)
+
+
+def find_folder(folder: Path) -> Path | None:
+    """The folder at or below the data folder that holds ``seg_train`` or ``seg_test``."""
+    bases = (folder / "intel_folder", folder / "intel", folder)
+    return next((base for base in bases if any((base / name).is_dir() for name in SPLITS)), None)
+
+
+def split_folder(base: Path, name: str) -> Path:
+    """The folder of class folders of ``seg_train`` or ``seg_test``, which Kaggle's archive nests in one of its name."""
+    nested = base / name / name
+    return nested if nested.is_dir() else base / name
+
+
+def split_indices(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Training and validation indices into n files sorted by class and number: a tenth, rounded up, is validation.
+
+    The draw is numpy's ``default_rng(42).permutation(n)``; both parts keep the sorted order, as in the npz file.
+    """
+    chosen = np.zeros(n, dtype=np.bool_)
+    chosen[np.random.default_rng(42).permutation(n)[: -(-n // 10)]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def load_npz(path: Path) -> PictureSet:
+    """Read ``{train,val,test}_{images,labels}`` from an npz file.
+
+    Images are uint8 of shape (N, 48, 48, 3), or flattened to (N, 6912) in the same order; labels are integers 0-5 of
+    shape (N,). A file with the registered SHA-256 is ``verified``; any other that fits is a ``user copy``.
+
+    Raises:
+        DataError: the file is missing, damaged, holds pickled objects, or an array is missing or of another form.
+    """
+    try:
+        sha256, archive = digest(path), np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: a single array, not an npz archive of {', '.join(_KEYS)}; {_GET}")
+        with archive:
+            if set(archive.files) != set(_KEYS):
+                raise DataError(f"{path}: has the keys {_list(archive.files)}, expected {_list(_KEYS)}; {_GET}")
+            arrays = {key: _read(path, archive, key) for key in _KEYS}
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; {_GET}") from error
+    except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
+        raise DataError(f"{path}: cannot be read, truncated or altered ({_first_line(error)}); {_GET}") from error
+    splits = {
+        name: _verified_split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"])
+        for name in ("train", "val", "test")
+    }
+    provenance = "verified" if registry.is_known(sha256) else "user copy"
+    return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={path.name: sha256})
+
+
+def _read(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = archive[key]
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            text = f"{path}: {key} contains pickled objects, which can run code, and is not read; save plain arrays"
+            raise DataError(f"{text} (uint8 images, integer labels) instead") from error
+        raise
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{key} is no array")
+    return array
+
+
+def _verified_split(path: Path, split: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Pictures:
+    def expect(is_right: bool, key: str, found: object, expected: str) -> None:
+        if not is_right:
+            raise DataError(f"{path}: {split}_{key} is {found}, expected {expected}; {_GET}")
+
+    is_image = images.shape[1:] in ((SIDE, SIDE, 3), (SIDE * SIDE * 3,)) and len(images) > 0
+    found = f"{images.dtype} {images.shape}"
+    expect(images.dtype == np.uint8 and is_image, "images", found, "uint8 (N, 48, 48, 3) or (N, 6912)")
+    is_label = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
+    expect(is_label, "labels", f"{labels.dtype} {labels.shape}", f"integers ({len(images)},)")
+    low, high = labels.min(), labels.max()
+    expect(low >= 0 and high < len(CLASSES), "labels", f"in {low}..{high}", "0..5")
+    return Pictures(images.reshape(-1, SIDE, SIDE, 3), labels.astype(np.int64))
+
+
+def load_folder(path: Path, cache: Path) -> PictureSet:
+    """Read the official folders ``seg_train`` and ``seg_test``, every picture resized to 48x48 RGB (PIL, bilinear).
+
+    The resized pictures are kept in ``cache``. Their key is made of the contents of all pictures (with names and the
+    Pillow version), not of times or sizes: the contents are hashed for the record in any case, a changed picture can
+    then never be served stale, and a copied or touched folder needs no second decoding. ``files`` holds for either
+    split the SHA-256 of what ``sha256sum */*`` prints in it, sorted by class and name.
+
+    Raises:
+        DataError: a split or class is missing, a folder is no class, a picture does not decode, or the cache folder
+            cannot be used or lies among the pictures.
+    """
+    if cache.resolve().is_relative_to(path.resolve()):
+        raise DataError(f"{cache}: the cache may not lie in the data's own folder; set DLBENCH_CACHE to another one")
+    files = {name: _manifest_hash(split_folder(path, name), path) for name in SPLITS}
+    key = hashlib.sha256(f"{files} {SIDE} bilinear {PIL.__version__}".encode()).hexdigest()[:16]
+    cached = cache / f"intel-{key}.npz"
+    splits = _read_cache(cached)
+    if splits is None:
+        splits = {name: read_split(path, name) for name in SPLITS}
+        _write_cache(cached, splits)
+    official = splits["seg_train"]
+    train, val = (Pictures(official.images[chosen], official.labels[chosen]) for chosen in split_indices(len(official)))
+    return PictureSet(train, val, splits["seg_test"], CLASSES, "folder", "user copy", files)
+
+
+def read_split(base: Path, name: str) -> Pictures:
+    """Decode and resize every picture of ``seg_train`` or ``seg_test``: uint8 (N, 48, 48, 3).
+
+    Pictures come by class, then by number (``801.jpg`` before ``1580.jpg``), which is the order of the npz file.
+
+    Raises:
+        DataError: a class is missing or empty, a folder is no class, or a picture does not decode.
+    """
+    from torchvision.datasets import ImageFolder
+
+    folder = split_folder(base, name)
+    _require_classes(folder, base)
+    try:
+        pictures = ImageFolder(str(folder), loader=lambda file: _thumbnail(Path(file), base))
+    except FileNotFoundError as error:
+        raise DataError(f"{name} in {base}: a class without pictures ({_first_line(error)}); {_GET}") from error
+    pictures.samples.sort(key=lambda sample: (sample[1], _by_number(Path(sample[0]))))
+    images = np.stack([image for image, _ in pictures])
+    return Pictures(images, np.asarray([label for _, label in pictures.samples], dtype=np.int64))
+
+
+def _by_number(file: Path) -> tuple[bool, int, str]:
+    is_number = file.stem.isascii() and file.stem.isdigit()
+    return not is_number, int(file.stem) if is_number else 0, file.name
+
+
+def _thumbnail(file: Path, base: Path) -> npt.NDArray[np.uint8]:
+    try:
+        with Image.open(file) as picture:
+            small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        text = f"{file.relative_to(base)} in {base}: cannot be read as a picture ({type(error).__name__})"
+        raise DataError(f"{text}; replace it by the official one or remove it") from error
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _require_classes(folder: Path, base: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder.relative_to(base)} in {base}: no such folder; {_GET}")
+    found = {entry.name for entry in folder.iterdir() if entry.is_dir()}
+    missing, extra = sorted(set(CLASSES) - found), sorted(found - set(CLASSES))
+    if missing or extra:
+        parts = [f"{what} {', '.join(names)}" for what, names in (("missing", missing), ("extra", extra)) if names]
+        raise DataError(
+            f"{folder.relative_to(base)} in {base}: expected exactly the six class folders; {', '.join(parts)}"
+        )
+
+
+def _manifest_hash(folder: Path, base: Path) -> str:
+    """SHA-256 over the lines ``HASH  CLASS/NAME`` of all files, sorted by class and name."""
+    _require_classes(folder, base)
+    manifest = hashlib.sha256()
+    try:
+        for file in sorted(path for name in CLASSES for path in (folder / name).rglob("*") if path.is_file()):
+            manifest.update(f"{digest(file)}  {file.relative_to(folder).as_posix()}\n".encode())
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from error
+    return manifest.hexdigest()
+
+
+def _read_cache(cached: Path) -> dict[str, Pictures] | None:
+    """The splits kept in a cache file, or ``None`` if it is missing or damaged."""
+    try:
+        with np.load(cached, allow_pickle=False) as archive:
+            return {
+                name: _verified_split(cached, name, archive[f"{name}_images"], archive[f"{name}_labels"])
+                for name in SPLITS
+            }
+    except Exception:  # of whatever kind: the pictures are there to make it anew
+        return None
+
+
+def _write_cache(cached: Path, splits: dict[str, Pictures]) -> None:
+    """Write a cache file at once: readers see either nothing or all of it."""
+    arrays = {f"{name}_{kind}": getattr(part, kind) for name, part in splits.items() for kind in ("images", "labels")}
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=f".{cached.stem}-", delete=False) as file:
+            try:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(cached)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        text = f"{cached.parent}: the cache folder cannot be written ({error.strerror})"
+        raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,133 @@
+"""The convolutional image classifiers of the reports a2425, b2425 and c2425 (question 2), and their ablations."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+Pooling = Literal["max", "average", "none"]
+
+
+def convolution_block(
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel_size: int,
+    batch_norm: bool,
+    pooling: Pooling,
+    dropout: float,
+    dropout_kind: Literal["element", "channel"],
+    dropout_place: Literal["after_pooling", "before_pooling"],
+) -> list[nn.Module]:
+    """Convolution -> (BN) -> ReLU -> pooling 2 -> dropout, halving height and width; no pooling means stride 2."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=2 if pooling == "none" else 1,
+            padding=kernel_size // 2,
+        )
+    ]
+    if batch_norm:
+        layers.append(nn.BatchNorm2d(out_channels))
+    layers.append(nn.ReLU())
+    pools: dict[str, list[nn.Module]] = {"max": [nn.MaxPool2d(2)], "average": [nn.AvgPool2d(2)], "none": []}
+    pool = pools[pooling]
+    drop: list[nn.Module] = []
+    if dropout:
+        drop.append(nn.Dropout(dropout) if dropout_kind == "element" else nn.Dropout2d(dropout))
+    return [*layers, *(pool + drop if dropout_place == "after_pooling" else drop + pool)]
+
+
+class ConvNet(nn.Module):
+    """Convolution blocks, then global average pooling or flattening, then fully connected layers.
+
+    With the defaults this is the plain network of the reports (5,340,742 parameters); ``convolution_bn=True, gap=True,
+    hidden_bn=(True, False)`` is b2425's BN+GAP network (755,718), ``hidden_bn=(True, True)`` a2425's (756,742).
+    ``classes=None`` leaves the output layer out, as c2425's code does (752,640; 5,340,160 with ``gap=False``): the last
+    hidden layer's outputs, without BN, ReLU and dropout unless asked for, then are the logits.
+
+    Args:
+        in_channels: Channels of a picture.
+        image_size: Height and width of a picture in pixels.
+        channels: Output channels of each convolution block; every block halves height and width.
+        kernel_size: Odd kernel size of every convolution, with same padding.
+        convolution_bn: Batch normalisation between each convolution and its ReLU.
+        pooling: Pooling of 2x2 with stride 2, or ``none``: the convolutions take stride 2 instead.
+        dropout: Dropout probability of every convolution block.
+        dropout_kind: Drop single elements or whole channels in the convolution blocks.
+        dropout_place: Where in a block dropout stands.
+        gap: Global average pooling instead of flattening.
+        hidden: Widths of the fully connected layers.
+        hidden_bn: For each fully connected layer, batch normalisation before its ReLU.
+        hidden_dropout: For each fully connected layer, dropout probability after its ReLU.
+        classes: Width of the output layer, or None for no output layer.
+
+    Raises:
+        ValueError: An even kernel, lists of unequal length, or a picture too small for the blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        image_size: int = 48,
+        channels: Sequence[int] = (32, 64, 128),
+        kernel_size: int = 3,
+        convolution_bn: bool = False,
+        pooling: Pooling = "max",
+        dropout: float = 0.1,
+        dropout_kind: Literal["element", "channel"] = "element",
+        dropout_place: Literal["after_pooling", "before_pooling"] = "after_pooling",
+        gap: bool = False,
+        hidden: Sequence[int] = (1024, 512),
+        hidden_bn: Sequence[bool] = (False, False),
+        hidden_dropout: Sequence[float] = (0.1, 0.0),
+        classes: int | None = 6,
+    ) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, for same padding, not {kernel_size}")
+        if not len(hidden) == len(hidden_bn) == len(hidden_dropout):
+            raise ValueError("hidden, hidden_bn and hidden_dropout must be of equal length, one entry a layer")
+        final_size = image_size // 2 ** len(channels)
+        if final_size < 1:
+            raise ValueError(f"image_size={image_size} is too small for {len(channels)} halvings")
+
+        blocks: list[nn.Module] = []
+        for source, target in zip((in_channels, *channels), channels, strict=False):
+            blocks += convolution_block(
+                source,
+                target,
+                kernel_size=kernel_size,
+                batch_norm=convolution_bn,
+                pooling=pooling,
+                dropout=dropout,
+                dropout_kind=dropout_kind,
+                dropout_place=dropout_place,
+            )
+        self.features = nn.Sequential(*blocks)
+        self.flatten = nn.Sequential(*([nn.AdaptiveAvgPool2d(1)] if gap else []), nn.Flatten())
+
+        width = channels[-1] * (1 if gap else final_size**2)
+        head: list[nn.Module] = []
+        for layer, (size, batch_norm, drop) in enumerate(zip(hidden, hidden_bn, hidden_dropout, strict=True)):
+            head.append(nn.Linear(width, size))
+            width = size
+            if batch_norm:
+                head.append(nn.BatchNorm1d(size))
+            is_output = classes is None and layer == len(hidden) - 1
+            if not is_output:
+                head.append(nn.ReLU())
+            if drop:
+                head.append(nn.Dropout(drop))
+        if classes is not None:
+            head.append(nn.Linear(width, classes))
+        self.head = nn.Sequential(*head)
+        self.outputs = width if classes is None else classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape (batch, outputs) for images of shape (batch, in_channels, image_size, image_size)."""
+        logits: Tensor = self.head(self.flatten(self.features(images)))
+        return logits

@@ -1,0 +1,51 @@
+"""Where a record comes from: code, packages, machine, data; nothing that names a person's machine or folders."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from dlbench import resources
+
+PACKAGES = ("dlbench", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "pillow")
+
+
+def describe_code() -> dict[str, Any]:
+    """Commit and cleanliness of the checkout this package runs from; None where it is no checkout."""
+    root = resources.checkout()
+    if root is None:
+        return {"commit": None, "dirty": None}
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions of what computes, the hash of the constraints file, and the kind of machine."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "constraints": hashlib.sha256(resources.constraints().read_bytes()).hexdigest()[:16],
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

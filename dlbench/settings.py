@@ -1,0 +1,75 @@
+"""Configurations against the signatures they fill: unknown keys, wrong types and ranges, each named in one line."""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_type_hints
+
+import hydra.utils
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from dlbench.errors import ConfigError
+
+TOP_LEVEL: dict[str, Any] = {
+    "name": str,
+    "seed": int,
+    "rerun": Literal["never", "stale", "always"],
+    "verbose": bool,
+}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Hold a resolved configuration against the constructors it is for, before anything is built.
+
+    Raises:
+        ConfigError: The first key that is unknown, of the wrong type or out of range.
+    """
+    for key, kind in TOP_LEVEL.items():
+        _check_value(key, config[key], kind)
+    for section, node in config.items():
+        if isinstance(node, Mapping) and "_target_" in node:
+            _check_section(section, node)
+
+
+def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
+    """Call a section's ``_target_`` with its settings and ``arguments``.
+
+    Raises:
+        ConfigError: The constructor refuses a value or a combination of values.
+    """
+    try:
+        return hydra.utils.instantiate(node, **arguments, _convert_="all")
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(f"{section}: {cause}") from error
+        raise (cause if isinstance(cause, Exception) else error) from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A phrase that names the known words most like ``word``, or all of them."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(words)}"
+
+
+def _check_section(section: str, node: Mapping[str, Any]) -> None:
+    target = hydra.utils.get_object(node["_target_"])
+    known = [name for name in inspect.signature(target).parameters if name != "self"]
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in known:
+            raise ConfigError(f"{section}.{key}: no such key of {node['_target_']}; {nearest(key, known)}")
+        if key in hints:
+            _check_value(f"{section}.{key}", value, hints[key])
+
+
+def _check_value(key: str, value: Any, kind: Any) -> None:
+    try:
+        TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{step}]" for step in first["loc"] if isinstance(step, int))
+        raise ConfigError(f"{key}{place}={first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,73 @@
+"""A hash of the code a result depends on: every scientific module that the run's classes import, normalised.
+
+Comments, docstrings and formatting do not count, nor does code the run cannot reach: a new data set or model elsewhere
+leaves old records as good as they were. Modules that only deliver data are left out, since the data's fingerprint
+stands for what they delivered.
+"""
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "dlbench"
+SCIENCE = ("data.batches", "models", "tasks", "decoding", "metrics", "randomness")
+
+
+def source_hash(modules: Iterable[str]) -> str:
+    """SHA-256 over the normalised source of ``modules`` and of what they import, as far as it is scientific.
+
+    Args:
+        modules: Dotted names; those outside this package are passed over (their versions are in the manifest).
+    """
+    found: dict[str, str] = {}
+    waiting = [name for name in modules if name.startswith(PACKAGE + ".")]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or (path := _path(name)) is None:
+            continue
+        seen.add(name)
+        text, imports = _normalised(path)
+        if name.removeprefix(PACKAGE + ".").startswith(SCIENCE):
+            found[name] = text
+        waiting += imports
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{name}\n{found[name]}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _path(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name) if name.startswith(PACKAGE) else None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+@cache
+def _normalised(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The module's source without comments and docstrings, and the modules of this package it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
+            members = (f"{node.module}.{alias.name}" for alias in node.names)
+            imports += [node.module, *(member for member in members if _is_module(member))]
+        elif isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names if alias.name.startswith(PACKAGE + ".")]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not _is_string(item)]
+    return ast.unparse(tree), tuple(imports)
+
+
+def _is_string(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

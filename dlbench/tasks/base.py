@@ -1,0 +1,106 @@
+"""What every training here shares: optimiser, per-step randomness, and an honest account of the training loss."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from dlbench.randomness import reseed_global
+
+OptimizerFactory = Callable[[Any], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+
+
+class DivergedError(Exception):
+    """A loss is no longer a number; ``step`` counts optimiser steps from 0."""
+
+    def __init__(self, step: int, metric: str = "the training loss") -> None:
+        super().__init__(f"{metric} is not finite at step {step}")
+        self.step = step
+
+
+def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What the task has logged, each as the shortest decimal that is the same single-precision number."""
+    return {name: float(str(value.float().cpu().numpy())) for name, value in sorted(trainer.callback_metrics.items())}
+
+
+class Task(pl.LightningModule):
+    """A LightningModule whose training depends on (seed, step) alone.
+
+    It logs ``train/loss``, the mean over this epoch's batches, and ``train/loss_running_mean``, the mean over all
+    batches since the first epoch (what the reports plot as "training loss").
+
+    Args:
+        model: The network.
+        optimizer: Makes the optimiser from the parameters.
+        scheduler: Makes the learning-rate schedule, stepped once an epoch.
+        seed: The run's seed.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.seed = seed
+        self.epoch_losses: list[float] = []
+        self.loss_sum, self.loss_count = 0.0, 0
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """The scalar training loss of a batch."""
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule."""
+        optimizer = self.optimizer_factory(self.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler_factory(optimizer)}
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's own mean."""
+        self.epoch_losses = []
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make whatever draws from the global generator (dropout) a function of (seed, step)."""
+        reseed_global(self.seed, "step", self.global_step)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step's loss.
+
+        Raises:
+            DivergedError: The loss is NaN or infinite.
+        """
+        loss = self.loss(batch)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(self.global_step)
+        self.epoch_losses.append(value)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log both means of the training loss and the learning rate the epoch was run with."""
+        self.loss_sum += math.fsum(self.epoch_losses)
+        self.loss_count += len(self.epoch_losses)
+        self.log_dict(
+            {
+                "train/loss": math.fsum(self.epoch_losses) / len(self.epoch_losses),
+                "train/loss_running_mean": self.loss_sum / self.loss_count,
+                "optimizer/lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+            },
+            logger=False,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The running mean goes on where it was."""
+        checkpoint["training_loss"] = {"sum": self.loss_sum, "count": self.loss_count}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `on_save_checkpoint`."""
+        self.loss_sum = checkpoint["training_loss"]["sum"]
+        self.loss_count = checkpoint["training_loss"]["count"]

@@ -1,0 +1,74 @@
+"""Classifying pictures: cross-entropy and accuracy."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
+
+Batch = tuple[Tensor, Tensor]
+
+
+class ImageClassification(Task):
+    """Train with cross-entropy; validate and test with cross-entropy and micro accuracy over all pictures.
+
+    A batch is a pair of images (batch, channels, height, width) and labels (batch,).
+
+    Args:
+        model: A network with an attribute ``outputs``, the width of its logits.
+        optimizer: See `Task`.
+        scheduler: See `Task`.
+        seed: See `Task`.
+        channels_last: Keep weights and pictures in channels-last memory order, which is faster on CPUs and on tensor
+            cores; it changes the order of additions, so it belongs to a run's identity.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        seed: int = 0,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(model, optimizer, scheduler, seed)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model.to(memory_format=self.memory_format)
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        outputs = int(model.outputs)  # type: ignore[arg-type]
+        self.val_accuracy = MulticlassAccuracy(outputs, average="micro")
+        self.test_accuracy = MulticlassAccuracy(outputs, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape (batch, outputs)."""
+        logits: Tensor = self.model(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy, averaged over the batch."""
+        images, labels = batch
+        return functional.cross_entropy(self(images), labels)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate ``val/loss`` and ``val/accuracy``."""
+        self._measure(batch, "val", self.val_loss, self.val_accuracy)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accumulate ``test/loss`` and ``test/accuracy``."""
+        self._measure(batch, "test", self.test_loss, self.test_accuracy)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities of shape (batch, outputs)."""
+        logits: Tensor = self(batch[0])
+        return logits.float().softmax(dim=1)
+
+    def _measure(self, batch: Batch, split: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> None:
+        images, labels = batch
+        logits: Any = self(images).float()
+        loss.update(functional.cross_entropy(logits, labels, reduction="none"))
+        accuracy.update(logits, labels)
+        self.log_dict({f"{split}/loss": loss, f"{split}/accuracy": accuracy}, logger=False)

@@ -1,0 +1,30 @@
+"""Optimisers as the configurations name them: torch's own, with the ranges of their settings checked by name."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt
+from torch.nn import Parameter
+from torch.optim import SGD, Adam, Optimizer
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Momentum = Annotated[float, Ge(0), Lt(1)]
+
+
+def sgd(
+    parameters: Iterable[Parameter], lr: Positive, momentum: Momentum = 0.0, weight_decay: NonNegative = 0.0
+) -> Optimizer:
+    """Stochastic gradient descent."""
+    return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def adam(
+    parameters: Iterable[Parameter],
+    lr: Positive,
+    beta1: Momentum = 0.9,
+    beta2: Momentum = 0.999,
+    weight_decay: NonNegative = 0.0,
+) -> Optimizer:
+    """Adam (Kingma and Ba, 2015)."""
+    return Adam(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)

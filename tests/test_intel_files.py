@@ -1,0 +1,363 @@
+"""The Intel scenes from disk: every good form is read, every bad one refused in a line that names it."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dlbench.data import intel_files
+from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
+from dlbench.data.pictures import Pictures
+from dlbench.errors import DataError
+
+KNOWN = "67d6f63e5eba789677ca945ca10489a39ebfa1c1a896ac184046aa56f392a5a1"
+DATA = Path(os.environ.get("DLBENCH_DATA", ""))
+needs_data = [
+    pytest.mark.real_data,
+    pytest.mark.skipif("DLBENCH_DATA" not in os.environ, reason="DLBENCH_DATA is not set: no real data to test with"),
+]
+
+
+def arrays(n: int = 6) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        f"{split}_{kind}": rng.integers(0, 256, (n, 48, 48, 3), np.uint8) if kind == "images" else np.arange(n) % 6
+        for split in ("train", "val", "test")
+        for kind in ("images", "labels")
+    }
+
+
+def saved(path: Path, **changes: np.ndarray | None) -> Path:
+    kept = {key: value for key, value in (arrays() | changes).items() if value is not None}
+    np.savez(path, **kept)
+    return path
+
+
+def paint(file: Path, seed: int, size: tuple[int, int] = (20, 15), mode: str = "RGB") -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(file)
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """Three training pictures and one test picture a class."""
+    base = tmp_path / "data" / "intel_folder"
+    for label, name in enumerate(CLASSES):
+        for k, number in enumerate((7, 10, 101)):
+            paint(base / "seg_train" / name / f"{number}.png", 10 * label + k)
+        paint(base / "seg_test" / name / "5.png", 100 + label)
+    return base
+
+
+def equal(a: Pictures, b: Pictures) -> bool:
+    return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_npz_is_found_before_a_folder(official: Path) -> None:
+    data = official.parent
+    assert find(data) == ("folder", official)
+    direct = saved(data / "intel_landscapes.npz")
+    assert find(data) == ("npz", direct)
+    (data / "intel").mkdir()
+    own = saved(data / "intel" / "mine.npz")
+    assert find(data) == ("npz", direct)
+    usual = saved(data / "intel" / "intel_landscapes.npz")
+    assert find(data) == ("npz", usual)
+    assert find(data, "folder") == ("folder", official)
+    usual.unlink(), direct.unlink()
+    assert find(data) == ("npz", own)
+    saved(data / "intel" / "other.npz")
+    with pytest.raises(DataError, match=r"several npz files \(mine.npz, other.npz\)"):
+        find(data)
+
+
+@pytest.mark.parametrize("place", [".", "intel", "intel_folder"])
+def test_folders_are_found_in_every_place_and_nesting(place: str, official: Path, tmp_path: Path) -> None:
+    expected = load_folder(official, tmp_path / "cache")
+    base = tmp_path / "kaggle" / place
+    for name in ("seg_train", "seg_test"):
+        (base / name).mkdir(parents=True)
+        (official / name).rename(base / name / name)
+    assert find(tmp_path / "kaggle") == ("folder", base)
+    nested = load_folder(base, tmp_path / "cache")
+    assert nested.files == expected.files
+    assert all(equal(nested.splits()[name], part) for name, part in expected.splits().items())
+
+
+def test_nothing_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(tmp_path) is None
+    with pytest.raises(DataError, match="nowhere: no such data folder"):
+        find(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert find(Path("data")) is None
+
+
+# --- npz -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_npz_of_right_structure_is_a_user_copy(tmp_path: Path) -> None:
+    path = saved(tmp_path / "intel_landscapes.npz")
+    data = load_npz(path)
+    assert (data.source, data.provenance, data.classes) == ("npz", "user copy", CLASSES)
+    assert data.files == {"intel_landscapes.npz": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert data.train.labels.dtype == np.int64
+    assert np.array_equal(data.val.images, arrays()["val_images"])
+
+
+def test_flattened_images_are_height_width_channels(tmp_path: Path) -> None:
+    flat = arrays()["test_images"].reshape(6, -1)
+    labels = np.arange(6, dtype=np.uint8)
+    data = load_npz(saved(tmp_path / "flat.npz", test_images=flat, test_labels=labels))
+    assert np.array_equal(data.test.images, arrays()["test_images"])
+    assert data.test.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("val_images", None, "expected .*val_images"),
+        ("more", np.zeros(3), "has the keys more, "),
+        ("train_images", np.zeros((6, 48, 48, 3), np.float32), r"train_images is float32 \(6, 48, 48, 3\), expected u"),
+        ("train_images", np.zeros((6, 3, 48, 48), np.uint8), r"train_images is uint8 \(6, 3, 48, 48\), expected"),
+        ("train_images", np.zeros((0, 48, 48, 3), np.uint8), r"train_images is uint8 \(0, 48, 48, 3\), expected"),
+        ("train_images", np.zeros((), np.uint8), r"train_images is uint8 \(\), expected"),
+        ("test_labels", np.zeros(5, np.int64), r"test_labels is int64 \(5,\), expected integers \(6,\)"),
+        ("test_labels", np.zeros(6), r"test_labels is float64 \(6,\), expected integers"),
+        ("test_labels", np.zeros(6, np.bool_), r"test_labels is bool \(6,\), expected integers"),
+        ("test_labels", np.arange(1, 7), r"test_labels is in 1\.\.6, expected 0\.\.5"),
+        ("test_labels", np.arange(-1, 5), r"test_labels is in -1\.\.4, expected 0\.\.5"),
+        ("val_labels", np.array([None] * 6), "val_labels contains pickled objects, which can run code"),
+    ],
+)
+def test_a_wrong_npz_is_refused(tmp_path: Path, key: str, value: np.ndarray | None, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load_npz(saved(tmp_path / "bad.npz", **{key: value}))
+    assert "bad.npz" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_under_the_name_of_an_npz(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    with pytest.raises(DataError, match=r"bad.npz: no such file"):
+        load_npz(path)
+    for content in (b"", b"PK\3\4", b"\x80\4K\1.", b"no npz at all"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"bad.npz: cannot be read, truncated or altered"):
+            load_npz(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match=r"bad.npz: a single array"):
+        load_npz(path)
+
+
+def packed() -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{key: value[:2] for key, value in arrays().items()})
+    return buffer.getvalue()
+
+
+PACKED = packed()
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("damaged") / "damaged.npz"
+
+
+@settings(max_examples=250, deadline=None)
+@given(place=st.integers(0, len(PACKED) - 1), change=st.integers(1, 255))
+def test_an_altered_byte_never_alters_a_picture(scratch: Path, place: int, change: int) -> None:
+    scratch.write_bytes(PACKED[:place] + bytes([PACKED[place] ^ change]) + PACKED[place + 1 :])
+    try:
+        data = load_npz(scratch)
+    except DataError as error:
+        assert "damaged.npz" in str(error)
+    else:
+        assert np.array_equal(data.train.images, arrays()["train_images"][:2])
+        assert data.provenance == "user copy"
+
+
+@settings(max_examples=50, deadline=None)
+@given(size=st.integers(0, len(PACKED) - 1))
+def test_a_truncated_file_is_refused(scratch: Path, size: int) -> None:
+    scratch.write_bytes(PACKED[:size])
+    with pytest.raises(DataError, match=r"damaged.npz: cannot be read, truncated or altered"):
+        load_npz(scratch)
+
+
+# --- split -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 3000))
+def test_the_split_partitions_the_files(n: int) -> None:
+    train, val = split_indices(n)
+    assert len(val) == -(-n // 10)
+    assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(n))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(val) > 0).all()
+    assert set(val) == set(np.random.default_rng(42).permutation(n)[: len(val)])
+
+
+# --- folder ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_by_class_and_number_and_cached(official: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "new" / "cache"
+    data = load_folder(official, cache)
+    assert (data.source, data.provenance, data.classes) == ("folder", "user copy", CLASSES)
+    assert {name: len(part) for name, part in data.splits().items()} == {"train": 16, "val": 2, "test": 6}
+    whole = intel_files.read_split(official, "seg_train")
+    assert np.array_equal(whole.labels, np.repeat(np.arange(6), 3))
+    for k, number in enumerate((7, 10, 101)):
+        with Image.open(official / "seg_train" / "forest" / f"{number}.png") as picture:
+            assert np.array_equal(whole.images[3 + k], picture.resize((48, 48), Image.Resampling.BILINEAR))
+    (kept,) = cache.iterdir()
+    before = kept.stat().st_mtime_ns
+    again = load_folder(official, cache)
+    assert kept.stat().st_mtime_ns == before
+    assert all(equal(again.splits()[name], part) for name, part in data.splits().items())
+    manifest = "".join(
+        f"{hashlib.sha256((official / 'seg_test' / name / '5.png').read_bytes()).hexdigest()}  {name}/5.png\n"
+        for name in CLASSES
+    )
+    assert data.files["seg_test"] == hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def test_a_changed_picture_is_never_served_stale(official: Path, tmp_path: Path) -> None:
+    (official / "seg_test" / "sea" / "5.png").unlink()
+    file = official / "seg_test" / "sea" / "5.bmp"
+    paint(file, 1)
+    before = load_folder(official, tmp_path / "cache")
+    status = file.stat()
+    paint(file, 2)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = load_folder(official, tmp_path / "cache")
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert [np.array_equal(a, b) for a, b in zip(before.test.images, after.test.images, strict=True)] == [
+        name != "sea" for name in CLASSES
+    ]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\3\4 and no more", None])
+def test_a_damaged_cache_is_rebuilt(official: Path, tmp_path: Path, damage: bytes | None) -> None:
+    cache = tmp_path / "cache"
+    data = load_folder(official, cache)
+    (kept,) = cache.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert equal(load_folder(official, cache).train, data.train)
+    assert np.load(kept)["seg_train_images"].shape == (18, 48, 48, 3)
+    assert list(cache.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
+def test_pictures_of_any_mode_and_size_become_rgb(official: Path, tmp_path: Path, mode: str) -> None:
+    suffix = "jpg" if mode == "CMYK" else "png"
+    paint(official / "seg_test" / "sea" / f"6.{suffix}", 1, (150, 111), mode)
+    assert load_folder(official, tmp_path / "cache").test.images.shape == (7, 48, 48, 3)
+
+
+def test_bad_folders_are_refused(official: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    bad = official / "seg_test" / "street" / "5.png"
+    whole = bad.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no picture"):
+        bad.write_bytes(content)
+        with pytest.raises(DataError, match=r"^seg_test/street/5.png in .*: cannot be read as a picture .*replace"):
+            load_folder(official, cache)
+    assert not cache.exists()
+    bad.unlink()
+    with pytest.raises(DataError, match=r"seg_test in .*: a class without pictures .*street"):
+        load_folder(official, cache)
+    bad.parent.rename(bad.parent.parent / "road")
+    with pytest.raises(DataError, match=r"seg_test in .* six class folders; missing street, extra road"):
+        load_folder(official, cache)
+    (official / "seg_test").rename(official / "elsewhere")
+    with pytest.raises(DataError, match=r"seg_test in .*: no such folder"):
+        load_folder(official, cache)
+
+
+def test_bad_cache_folders_are_refused(official: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="may not lie in the data's own folder; set DLBENCH_CACHE"):
+        load_folder(official, official / "cache")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/cache: the cache folder cannot be written .*; set DLBENCH_CACHE"):
+        load_folder(official, tmp_path / "file" / "cache")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser writes anywhere")
+def test_a_read_only_cache_folder_is_refused(official: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o500)
+    with pytest.raises(DataError, match="cache: the cache folder cannot be written"):
+        load_folder(official, cache)
+
+
+def test_importing_is_cheap() -> None:
+    code = "import dlbench.data.intel_files, dlbench.data.__main__, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- the real data ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real() -> intel_files.PictureSet:
+    found = find(DATA, "npz")
+    assert found is not None
+    return load_npz(found[1])
+
+
+@pytest.fixture(scope="module")
+def real_folder() -> dict[str, Pictures]:
+    found = find(DATA, "folder")
+    assert found is not None
+    return {name: intel_files.read_split(found[1], name) for name in intel_files.SPLITS}
+
+
+class TestRealData:
+    pytestmark = needs_data
+
+    def test_the_npz_is_verified(self, real: intel_files.PictureSet) -> None:
+        assert real.provenance == "verified"
+        assert real.files == {"intel_landscapes.npz": KNOWN}
+        assert [len(part) for part in real.splits().values()] == [12630, 1404, 3000]
+
+    def test_the_labels_follow_the_split(self, real: intel_files.PictureSet) -> None:
+        counts = np.bincount(real.train.labels) + np.bincount(real.val.labels)
+        labels = np.repeat(np.arange(6), counts)
+        train, val = split_indices(14034)
+        assert np.array_equal(real.train.labels, labels[train])
+        assert np.array_equal(real.val.labels, labels[val])
+
+    def test_resized_test_pictures_equal_the_npz(
+        self, real: intel_files.PictureSet, real_folder: dict[str, Pictures]
+    ) -> None:
+        labels = {image.tobytes(): label for image, label in zip(real.test.images, real.test.labels, strict=True)}
+        folder = real_folder["seg_test"]
+        assert [labels.get(image.tobytes()) for image in folder.images] == folder.labels.tolist()
+
+    def test_training_pictures_lie_in_the_npz_by_class_and_number(
+        self, real: intel_files.PictureSet, real_folder: dict[str, Pictures]
+    ) -> None:
+        train, val = split_indices(14034)
+        places: dict[bytes, list[int]] = {}
+        for indices, part in ((train, real.train), (val, real.val)):
+            for index, image in zip(indices, part.images, strict=True):
+                places.setdefault(image.tobytes(), []).append(int(index))
+        found = [places[image.tobytes()] for image in real_folder["seg_train"].images]
+        unique = [indices[0] for indices in found if len(indices) == 1]  # some pictures occur twice in the official set
+        assert len(unique) > 350
+        assert (np.diff(unique) > 0).all()

@@ -13,7 +13,9 @@ def compose_and_run(config: DictConfig) -> None:
     from dlbench.console import show
     from dlbench.run import run
 
-    show(run(config))
+    # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
+    with one_line_errors():
+        show(run(config))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import resources
 from dlbench.errors import DlbenchError
+from dlbench.messages import say
 from dlbench.settings import nearest
 
 
@@ -31,13 +32,13 @@ def one_line_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         fail(explain(error))
     except KeyboardInterrupt:
-        print("dlbench: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        say("interrupted; the same command goes on after the last whole epoch")
         sys.exit(130)
 
 
 def fail(line: str) -> NoReturn:
     """Print one line on standard error and exit with 1."""
-    print(f"dlbench: {' '.join(line.split())}", file=sys.stderr)
+    say(line)
     sys.exit(1)
 
 

@@ -8,12 +8,19 @@ stands for what they delivered.
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "dlbench"
 SCIENCE = ("data.batches", "models", "tasks", "decoding", "metrics", "randomness")
+
+
+def modules_of(config: Mapping[str, Any]) -> list[str]:
+    """The modules of the classes that a resolved configuration instantiates."""
+    nodes = (node for node in config.values() if isinstance(node, Mapping))
+    return [node["_target_"].rpartition(".")[0] for node in nodes if "_target_" in node]
 
 
 def source_hash(modules: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """How a training is executed: epochs, device, precision, threads; and the Lightning Trainer made from it."""
 
+import hashlib
 import logging
 import os
 import warnings
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pytorch_lightning as pl
 import torch
 from annotated_types import Gt
+from torch import nn
 
 from dlbench.errors import ConfigError
 
@@ -87,6 +89,16 @@ class TrainerSettings:
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "threads": self.threads,
         }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def quiet_lightning() -> None:

@@ -1,11 +1,15 @@
 """The curves of a run: one JSON line an epoch, and the same in TensorBoard; both can be cut back to an epoch."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 from dlbench.errors import RecordError
 from dlbench.records.files import atomic_path, write_text
+
+LAST_EPOCHS = 10
+"""A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -36,6 +40,24 @@ def read(path: Path) -> list[dict[str, Any]]:
             if number < len(lines):
                 raise RecordError(f"{path}: line {number} is damaged; run it again with rerun=always") from error
     return rows
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The last epoch's metrics, the best validation accuracy and its epoch, and the spread over the last epochs.
+
+    What tells of speed (``time/``) is left out.
+    """
+    if not rows:
+        return {}
+    metrics = {name: value for name, value in rows[-1].items() if "/" in name and not name.startswith("time/")}
+    accuracies = [row["val/accuracy"] for row in rows]
+    last = accuracies[-LAST_EPOCHS:]
+    metrics["val/accuracy_best"] = max(accuracies)
+    metrics["val/best_epoch"] = rows[accuracies.index(max(accuracies))]["epoch"]
+    metrics[f"val/accuracy_last{LAST_EPOCHS}_mean"] = statistics.fmean(last)
+    if len(last) > 1:
+        metrics[f"val/accuracy_last{LAST_EPOCHS}_std"] = statistics.stdev(last)
+    return metrics
 
 
 def cut_back(path: Path, epoch: int) -> None:

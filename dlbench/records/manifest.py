@@ -1,9 +1,12 @@
 """Where a record comes from: code, packages, machine, data; nothing that names a person's machine or folders."""
 
+import datetime
 import hashlib
 import importlib.metadata
 import platform
+import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,17 @@ def describe_environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
     }
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _git(root: Path, *arguments: str) -> str | None:

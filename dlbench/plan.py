@@ -1,0 +1,120 @@
+"""A run made ready: its configuration checked, its data read, its identity known; nothing computed yet."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlbench import identity
+from dlbench.data.intel import EmbeddedDataNotice
+from dlbench.errors import RecordError
+from dlbench.messages import say
+from dlbench.records.files import read_json, set_aside, write_json, write_text
+from dlbench.records.manifest import describe_code, describe_environment, now
+from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.settings import build, check
+from dlbench.source import modules_of, source_hash
+from dlbench.training import TrainerSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs.
+
+    ``config`` is the resolved configuration, ``scientific`` the part of it that is the run's identity, ``data`` the
+    DataModule, ``facts`` what it says of itself, ``source`` the hash of the code the result depends on.
+    """
+
+    config: dict[str, Any]
+    scientific: dict[str, Any]
+    data: Any
+    facts: dict[str, Any]
+    settings: TrainerSettings
+    source: str
+    record: Record
+    evaluation: Evaluation
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.config["seed"])
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Check a composed configuration, read the data, and find out what this run is.
+
+    Raises:
+        ConfigError: A key, value or combination that cannot be run.
+        DataError: The data is missing, altered, or cannot be read.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    check(plain)
+    paths = plain["paths"]
+    settings: TrainerSettings = build("trainer", plain["trainer"])
+    data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("always", EmbeddedDataNotice)
+        facts = data.describe()
+    for notice in notices:
+        say(str(notice.message))
+    scientific = identity.canonical(plain, facts["fingerprint"], settings.device_kind())
+    record = Store(Path(paths["runs"])).record(identity.training_id(scientific))
+    evaluation = record.evaluation(identity.evaluation_id(record.id, plain["evaluation"]))
+    return Plan(plain, scientific, data, facts, settings, source_hash(modules_of(plain)), record, evaluation)
+
+
+def clear_the_way(plan: Plan) -> None:
+    """Set aside an existing record that can be neither used nor gone on from; say why in a line."""
+    if reason := _unusable(plan, plan.record.state_on_disk()):
+        aside = set_aside(plan.record.folder)
+        say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
+
+
+def start_record(plan: Plan) -> None:
+    """Write what is known before the first step: ``config.yaml`` without this machine's folders, ``manifest.json``."""
+    config = {name: value for name, value in plan.config.items() if name != "paths"}
+    write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
+    manifest = {
+        "run": plan.record.id,
+        "configuration": identity.configuration_id(plan.scientific),
+        "experiment": plan.config["name"],
+        "scientific": plan.scientific,
+        "data": plan.facts,
+        "source": plan.source,
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "environment": describe_environment(),
+        "started": now(),
+    }
+    write_json(plan.record.manifest, manifest)
+
+
+def _unusable(plan: Plan, state: State) -> str | None:
+    """Why an existing record must make way, if it must."""
+    if state == State.ABSENT:
+        return None
+    manifest = _manifest(plan.record)
+    done = state in (State.FINISHED, State.DIVERGED)
+    same_source = manifest.get("source") == plan.source
+    same_numerics = manifest.get("numerics") == plan.settings.numerics()
+    if done and manifest and not same_source and plan.config["rerun"] == "never":
+        say(f"record {plan.record.id} is stale (made by other source); rerun=stale trains it again")
+    reasons = {
+        "its training.json is damaged": state == State.CORRUPT,
+        "its last try failed": state == State.FAILED,
+        "rerun=always": plan.config["rerun"] == "always",
+        "its manifest.json is missing or damaged": not manifest,
+        "it is stale (made by other source)": done and not same_source and plan.config["rerun"] == "stale",
+        "it was begun by other source": not done and not same_source,
+        "it was begun on other numerics": not done and not same_numerics,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _manifest(record: Record) -> dict[str, Any]:
+    try:
+        return read_json(record.manifest)
+    except RecordError:
+        return {}

@@ -1,0 +1,42 @@
+"""Where an interrupted training goes on."""
+
+from typing import Any
+
+import torch
+
+from dlbench.callbacks.recorder import EpochRecorder
+from dlbench.messages import say
+from dlbench.records import history
+from dlbench.records.checkpoints import Checkpoint
+from dlbench.records.files import set_aside
+from dlbench.records.store import Record
+
+
+def resume_point(record: Record) -> Checkpoint | None:
+    """The newest whole checkpoint whose best epoch is whole too; curves and checkpoints after it are cut back.
+
+    None means from the start; whatever was there is then set aside.
+    """
+    whole = record.checkpoints.whole()
+    epochs = {checkpoint.epoch for checkpoint in whole}
+    for checkpoint in reversed(whole):
+        if best_epoch(load(checkpoint)) in epochs:
+            record.checkpoints.discard_after(checkpoint.epoch)
+            history.cut_back(record.metrics, checkpoint.epoch)
+            history.cut_back_tensorboard(record.tensorboard, checkpoint.epoch)
+            say(f"record {record.id}: going on after epoch {checkpoint.epoch}")
+            return checkpoint
+    if record.folder.exists():
+        set_aside(record.folder)
+    return None
+
+
+def load(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint's content: tensors and plain values only, nothing that could run code."""
+    content: dict[str, Any] = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
+    return content
+
+
+def best_epoch(content: dict[str, Any]) -> int:
+    """The best epoch so far, as the checkpoint's recorder knew it."""
+    return int(content["callbacks"][EpochRecorder.__qualname__]["best_epoch"])

@@ -131,7 +131,7 @@ def ensure_evaluated(plan: Plan) -> dict[str, Any]:
     metrics = history.summarise(history.read(plan.record.metrics))
     if training["state"] == State.FINISHED:
         metrics |= evaluate(plan, training["best_epoch"])
-    result = {
+    result: dict[str, Any] = {
         "run": plan.record.id,
         "evaluation": plan.evaluation.id,
         "experiment": plan.config["name"],

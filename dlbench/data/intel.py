@@ -51,7 +51,7 @@ class IntelDataModule(pl.LightningDataModule):
         layout: Layout = "chw",
         batch_size: Annotated[int, Gt(0)] = 8,
         eval_batch_size: Annotated[int, Gt(0)] = 250,
-        embedded_sizes: Sequence[int] = (1000, 250, 500),
+        embedded_sizes: Sequence[int] = (1200, 240, 480),
         folder: str | None = None,
         cache: str | None = None,
         seed: int = 0,
@@ -61,8 +61,7 @@ class IntelDataModule(pl.LightningDataModule):
         self.layout: Layout = layout
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.embedded_sizes = embedded_sizes
-        self.folder = Path(folder).expanduser() if folder else data_folder()
-        self.folder_was_named = folder is not None
+        self.folder = data_folder(folder)
         self.cache = Path(cache).expanduser() if cache else cache_folder()
         self.seed = seed
 
@@ -74,14 +73,12 @@ class IntelDataModule(pl.LightningDataModule):
             DataError: They are missing, altered in structure, or cannot be read.
         """
         if self.source == "embedded":
-            return self._draw()
-        if self.folder_was_named and not self.folder.is_dir():
-            raise DataError(f"the data folder {self.folder} does not exist: name another with paths.data=FOLDER")
+            return scenes.generate(sizes=self.embedded_sizes)
         found = intel_files.find(self.folder, None if self.source == "auto" else self.source)
         if found is None and self.source == "auto":
             notice = f"no Intel pictures in {self.folder}: training on embedded (drawn) scenes; {FETCH} gets the real"
             warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
-            return self._draw()
+            return scenes.generate(sizes=self.embedded_sizes)
         if found is None:
             raise DataError(f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH} gets them")
         kind, path = found
@@ -91,12 +88,6 @@ class IntelDataModule(pl.LightningDataModule):
     def class_names(self) -> tuple[str, ...]:
         """The six classes, in the order of their labels."""
         return self.pictures.classes
-
-    def _draw(self) -> PictureSet:
-        if len(self.embedded_sizes) != 3:
-            raise DataError("data.embedded_sizes: give three sizes, for train, val and test")
-        train, val, test = self.embedded_sizes
-        return scenes.generate(sizes=(train, val, test))
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: where from, how trusted, how many, and the fingerprint; no folders."""

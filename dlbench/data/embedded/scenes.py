@@ -182,12 +182,12 @@ def _foreground(canvas: Floats, dice: Dice, line: float) -> None:
 SCENES: tuple[Callable[[Floats, Dice], None], ...] = (buildings, forest, glacier, mountain, sea, street)
 
 
-def generate(seed: int = 0, sizes: tuple[int, int, int] = (1200, 240, 480)) -> PictureSet:
+def generate(seed: int = 0, sizes: Sequence[int] = (1200, 240, 480)) -> PictureSet:
     """Train, validation and test pictures, 48x48 RGB; in each, every class as often as any other, give or take one."""
     if not _is_whole(seed) or seed < 0:
-        raise DataError(f"data.seed must be a whole number from 0 up, not {seed!r}")
+        raise DataError(f"the seed of embedded scenes must be a whole number from 0 up, not {seed!r}")
     if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
-        raise DataError(f"data.sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
+        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
     train, val, test = (_split(seed, number, size) for number, size in enumerate(sizes))
     return PictureSet(train, val, test, CLASSES, source="embedded", provenance="embedded")
 

@@ -1,0 +1,182 @@
+"""``python -m dlbench.records list|show|verify|export|clean``: look after the records of runs."""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dlbench import resources
+from dlbench.cli import one_line_errors
+from dlbench.errors import RecordError
+from dlbench.messages import say
+from dlbench.records.files import read_json
+from dlbench.records.store import Record, State, Store, read_done
+from dlbench.records.summary import summarise
+
+PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "evaluations")
+"""What a record is without weights and event files; these are committed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and do what it says; the exit code."""
+    options = _parser().parse_args(arguments)
+    with one_line_errors():
+        return int(options.action(options))
+    return 1
+
+
+def _list(options: argparse.Namespace) -> int:
+    summaries = [summarise(record) for record in Store(options.runs).all()]
+    if options.json:
+        print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
+        return 0
+    table = Table("run", "experiment", "settings", "data", "state", "val acc.", "test acc.", box=None)
+    for row in summaries:
+        state = f"{row.state}, stale" if row.stale else str(row.state)
+        accuracies = (row.metrics.get(f"{split}/accuracy") for split in ("val", "test"))
+        shown = ("" if value is None else f"{value:.4f}" for value in accuracies)
+        table.add_row(row.run, row.experiment, row.settings, row.data, state, *shown)
+    Console().print(table if summaries else f"no records in {options.runs}")
+    for row in summaries:
+        if row.problem:
+            print(f"{row.run}: {row.problem}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    record = _find(options)
+    content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
+    if record.training.exists():
+        content["training"] = read_done(record.training)
+    if record.failure.exists():
+        content["failure"] = read_json(record.failure)
+    content["evaluations"] = [read_done(evaluation.result) for evaluation in record.evaluations()]
+    if options.json:
+        print(json.dumps(content, indent=2))
+    else:
+        Console().print_json(json.dumps(content), indent=2)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dlbench.verify import verify
+
+    verdict = verify(_find(options), {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")})
+    if options.json:
+        print(json.dumps(dataclasses.asdict(verdict), indent=2))
+    else:
+        for key, recorded, here in verdict.numerics:
+            print(f"numerics differ: {key} was {recorded}, here {here}; equal bits are not promised")
+        for name, recorded, here in verdict.differences[:20]:
+            print(f"{name}: recorded {recorded}, now {here}")
+        equal = verdict.compared - len(verdict.differences)
+        print(f"{verdict.run}: {equal} of {verdict.compared} values equal to the bit (curves, weights, metrics)")
+    return int(verdict.is_failure)
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Copy finished records, without weights and event files, to where they can be committed."""
+    records = [_find(options, prefix) for prefix in options.ids] if options.ids else Store(options.runs).all()
+    for record in records:
+        target = options.folder / record.id
+        if record.state() not in (State.FINISHED, State.DIVERGED):
+            say(f"{record.id} is {record.state()}: left out")
+        elif target.exists():
+            say(f"{target} is there already: left as it is")
+        else:
+            shutil.copytree(record.folder, target, ignore=_all_but_portable(record))
+            print(target)
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    """Delete what was set aside, and temporary files of killed writers; on request the weights of finished runs."""
+    doomed = list(_doomed(options.runs, options.weights))
+    for path in doomed:
+        print(path)
+    if not doomed:
+        print("nothing to clean")
+    elif not options.yes:
+        print("nothing deleted yet: repeat with --yes")
+        return 0
+    for path in doomed:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return 0
+
+
+def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
+    yield from sorted(runs.glob("*.aside-*"))
+    for record in Store(runs).all():
+        if record.state() != State.RUNNING:
+            yield from sorted(path for path in record.folder.rglob("*") if ".aside-" in path.name or _is_leftover(path))
+        if weights and record.state() == State.FINISHED:
+            yield record.folder / "checkpoints"
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+def _all_but_portable(record: Record) -> Any:
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        if Path(folder) == record.folder:
+            return [name for name in names if name not in PORTABLE]
+        return [name for name in names if ".aside-" in name or _is_leftover(Path(name))]
+
+    return ignored
+
+
+def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
+    """A record of the user's own, or else a committed one."""
+    wanted = prefix or options.id
+    committed = Store(resources.experiments() / "results")
+    try:
+        return Store(options.runs).find(wanted)
+    except RecordError:
+        if any(record.id.startswith(wanted) for record in committed.all()):
+            return committed.find(wanted)
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dlbench.records", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="list|show|verify|export|clean")
+
+    def command(name: str, action: Any, about: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.set_defaults(action=action)
+        default = Path(os.environ.get("DLBENCH_RUNS", "runs"))
+        sub.add_argument("--runs", type=Path, default=default, help="folder of records (default: %(default)s)")
+        return sub
+
+    about_id = "the run's identity, or how it begins; committed records are found too"
+    listing = command("list", _list, "a line for every record")
+    show = command("show", _show, "everything a record says")
+    show.add_argument("id", help=about_id)
+    check = command("verify", _verify, "train a record again from nothing and compare every value")
+    check.add_argument("id", help=about_id)
+    check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
+    export = command("export", _export, "copy finished records, without weights, for committing")
+    export.add_argument("folder", type=Path)
+    export.add_argument("ids", nargs="*", help="identities; default: all")
+    clean = command("clean", _clean, "delete what was set aside or left over; shows first, deletes with --yes")
+    clean.add_argument("--weights", action="store_true", help="also the checkpoints of finished runs")
+    clean.add_argument("--yes", action="store_true", help="really delete")
+    for sub in (listing, show, check):
+        sub.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""A record at a glance, for listings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dlbench.errors import RecordError
+from dlbench.records.files import read_json
+from dlbench.records.store import Record, State, read_done
+from dlbench.source import modules_of, source_hash
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of a listing. ``stale`` is None where it cannot be told."""
+
+    run: str
+    state: State
+    stale: bool | None
+    experiment: str
+    data: str
+    settings: str
+    metrics: dict[str, float]
+    problem: str | None = None
+
+
+def summarise(record: Record) -> Summary:
+    """Read what there is; damage becomes a ``problem``, not an error."""
+    try:
+        manifest = read_json(record.manifest)
+        metrics = {
+            name: value
+            for evaluation in record.evaluations()
+            for name, value in read_done(evaluation.result)["metrics"].items()
+        }
+        return Summary(
+            record.id,
+            record.state(),
+            is_stale(record, manifest),
+            manifest["experiment"],
+            "embedded" if manifest["data"]["source"] == "embedded" else f"{manifest['data']['name']}",
+            _settings(manifest["scientific"]),
+            metrics,
+            _failure(record),
+        )
+    except (RecordError, KeyError, TypeError) as error:
+        return Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))
+
+
+def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
+    """Whether today's code is other than what the record was made with, as far as its result depends on it."""
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(record.config))  # type: ignore[assignment]
+    return bool(manifest["source"] != source_hash(modules_of(config)))
+
+
+def _settings(scientific: dict[str, Any]) -> str:
+    shown = (f"lr={scientific['optimizer']['lr']}", scientific["data"].get("layout"), f"seed={scientific['seed']}")
+    epochs = f"{scientific['trainer']['epochs']} epochs"
+    return " ".join(part for part in (*shown, epochs) if part)
+
+
+def _failure(record: Record) -> str | None:
+    return str(read_json(record.failure)["error"]) if record.failure.exists() else None

@@ -1,0 +1,102 @@
+"""Train a recorded run again from nothing and hold every number against the record's."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dlbench.errors import RecordError
+from dlbench.plan import Plan, prepare
+from dlbench.records import history
+from dlbench.records.files import read_json
+from dlbench.records.store import Record, State, read_done
+from dlbench.run import ensure_evaluated, ensure_trained
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of verifying a record.
+
+    ``differences`` holds (what, recorded, now); ``numerics`` the same for the numerics fingerprint: only where that
+    is empty are bits promised to be equal. ``compared`` counts the values compared.
+    """
+
+    run: str
+    compared: int
+    differences: list[tuple[str, Any, Any]] = field(default_factory=list)
+    numerics: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+    @property
+    def is_reproduced(self) -> bool:
+        """Whether every value is the same to the bit."""
+        return not self.differences
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether values differ that were promised to be equal."""
+        return bool(self.differences) and not self.numerics
+
+
+def verify(record: Record, paths: Mapping[str, Any]) -> Verdict:
+    """Train and evaluate again in a temporary folder, then compare curves, weights and metrics.
+
+    Args:
+        record: A finished record, with or without its checkpoints.
+        paths: ``data`` and ``cache``, as in the configuration.
+
+    Raises:
+        RecordError: The record is not finished, or the data here is not what it was made with.
+    """
+    if record.state() not in (State.FINISHED, State.DIVERGED):
+        raise RecordError(f"record {record.id} is {record.state()}; only a finished one can be verified")
+    manifest = read_json(record.manifest)
+    with tempfile.TemporaryDirectory(prefix="dlbench-verify-") as scratch:
+        config = OmegaConf.load(record.config)
+        # What the record resolved "auto" to must hold here too.
+        overrides = {
+            "paths": {**paths, "runs": scratch},
+            "trainer": {"device": manifest["scientific"]["trainer"]["device"]},
+            "rerun": "never",
+        }
+        again = prepare(OmegaConf.merge(config, overrides))  # type: ignore[arg-type]
+        if again.record.id != record.id:
+            raise RecordError(_why_not_comparable(again, manifest))
+        ensure_trained(again)
+        pairs = [*_training_pairs(record, again.record), *_evaluation_pairs(record, again)]
+    differences = [(name, old, new) for name, old, new in pairs if old != new]
+    recorded, here = manifest["numerics"], again.settings.numerics()
+    numerics = [(key, recorded.get(key), here[key]) for key in here if recorded.get(key) != here[key]]
+    return Verdict(record.id, len(pairs), differences, numerics)
+
+
+def _training_pairs(old: Record, new: Record) -> Iterator[tuple[str, Any, Any]]:
+    for key in ("state", "step", "epochs", "best_epoch", "weights"):
+        yield f"training {key}", read_done(old.training).get(key), read_done(new.training).get(key)
+    rows, new_rows = history.read(old.metrics), history.read(new.metrics)
+    yield "epochs recorded", len(rows), len(new_rows)
+    for row, new_row in zip(rows, new_rows, strict=False):
+        for name in sorted({*row, *new_row}):
+            if not name.startswith("time/"):
+                yield f"epoch {row['epoch']} {name}", row.get(name), new_row.get(name)
+
+
+def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
+    for evaluation in record.evaluations():
+        settings = OmegaConf.to_container(OmegaConf.load(evaluation.folder / "config.yaml"))
+        again.config["evaluation"] = settings
+        repeated = Plan(**{**vars(again), "evaluation": again.record.evaluation(evaluation.id)})
+        metrics, new_metrics = read_done(evaluation.result)["metrics"], ensure_evaluated(repeated)["metrics"]
+        for name in sorted({*metrics, *new_metrics}):
+            yield f"evaluation {evaluation.id} {name}", metrics.get(name), new_metrics.get(name)
+
+
+def _why_not_comparable(again: Plan, manifest: Mapping[str, Any]) -> str:
+    recorded, here = manifest["data"], again.facts
+    if recorded["fingerprint"] != here["fingerprint"]:
+        return (
+            f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "
+            f"{here['source']}, {here['provenance']}); name the right data folder with --data FOLDER"
+        )
+    return f"record {manifest['run']}: its configuration has another identity in this version, {again.record.id}"

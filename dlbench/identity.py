@@ -9,7 +9,8 @@ TRAINING_SECTIONS = ("task", "data", "model", "optimizer", "scheduler", "trainer
 DELIVERY_KEYS = {"data": ("source", "embedded_sizes", "folder", "cache"), "trainer": ("progress",)}
 """How data gets here and what people see is not science: the data's fingerprint stands for what was delivered."""
 
-LABELS = ("seed", "fingerprint")
+EXECUTION_KEYS = ("device", "threads")
+"""They decide the last bits of a result, so they belong to its identity, but not to what is averaged over."""
 
 
 def canonical(config: Mapping[str, Any], fingerprint: str, device: str) -> dict[str, Any]:
@@ -39,8 +40,12 @@ def evaluation_id(training: str, evaluation: Mapping[str, Any]) -> str:
 
 
 def configuration_id(config: Mapping[str, Any]) -> str:
-    """The same for trainings that differ only in seed and data: what is averaged over, and held against a report."""
-    return digest({key: value for key, value in config.items() if key not in LABELS})
+    """The same for trainings that differ only in seed, data, device and threads.
+
+    These are what is averaged over, and held against a report.
+    """
+    trainer = {key: value for key, value in config["trainer"].items() if key not in EXECUTION_KEYS}
+    return digest({**{name: config[name] for name in TRAINING_SECTIONS}, "trainer": trainer})
 
 
 def digest(value: Any) -> str:

@@ -78,7 +78,6 @@ def start_record(plan: Plan) -> None:
     write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
     manifest = {
         "run": plan.record.id,
-        "configuration": identity.configuration_id(plan.scientific),
         "experiment": plan.config["name"],
         "scientific": plan.scientific,
         "data": plan.facts,

@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce-report test lint tensorboard wheel clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= $(or $(DLBENCH_RUNS),runs)
+INSTALLED := .venv/.installed
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Once; later calls need no network. Exact versions: constraints.txt.
+$(INSTALLED):
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(INSTALLED)  ## Create .venv and install the project with exact versions (the other targets do it too)
+
+reproduce-report: $(INSTALLED)  ## Run the reports' CNN experiments on the data at hand; print published beside ours
+	$(BIN)/python -m dlbench.report --runs $(RUNS) $(ARGS)
+
+test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tensorboard: $(INSTALLED)  ## Open the curves of all runs
+	$(BIN)/tensorboard --logdir $(RUNS) $(ARGS)
+
+wheel: $(INSTALLED)  ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:  ## Remove caches and builds; records and .venv stay
+	rm -rf build dist report .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

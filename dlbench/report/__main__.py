@@ -1,0 +1,109 @@
+"""``python -m dlbench.report``: run what the reports' default rows need, then print published beside ours."""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from dlbench import resources
+from dlbench.cli import one_line_errors
+from dlbench.records.store import Store
+from dlbench.report.published import Report, Row, load_all
+from dlbench.report.results import Result, by_configuration, collect, configuration_of, format_value, mean_and_spread
+
+EMBEDDED_METRICS = ("train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "model/parameters")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, run, print; the exit code is 1 if a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m dlbench.report", description=__doc__)
+    default = Path(os.environ.get("DLBENCH_RUNS", "runs"))
+    parser.add_argument("--runs", type=Path, default=default, help="folder of records (default: %(default)s)")
+    parser.add_argument("--no-run", action="store_true", help="only print what the records at hand say")
+    parser.add_argument("overrides", nargs="*", help="overrides for every run, as for python -m dlbench")
+    options = parser.parse_args(arguments)
+    with one_line_errors():
+        reports = load_all()
+        rows = [row for report in reports.values() for table in report.tables for row in table.rows if row.default]
+        has_failed = not options.no_run and not run_all(rows, options.runs, options.overrides)
+        results = collect([Store(options.runs), Store(resources.experiments() / "results")])
+        show(reports, results)
+    return int(has_failed)
+
+
+def run_all(rows: list[Row], runs: Path, overrides: list[str]) -> bool:
+    """Make the rows' runs side by side, one thread each; what is finished is looked up. Whether all went well."""
+    print(f"running {len(rows)} experiments: " + ", ".join(row.experiment for row in rows), flush=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return all(list(pool.map(lambda row: _run(row, runs, overrides), rows)))
+
+
+def _run(row: Row, runs: Path, overrides: list[str]) -> bool:
+    settings = [f"+experiment={row.experiment}", *row.overrides, f"paths.runs={runs}", "trainer.progress=lines"]
+    command = [sys.executable, "-m", "dlbench", *settings, *overrides]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            if line.startswith(("epoch ", "dlbench:")):
+                print(f"{row.experiment}: {line}", end="", flush=True)
+    return process.returncode == 0
+
+
+def show(reports: dict[str, Report], results: list[Result]) -> None:
+    """Print a table a report; results on drawn data stand in a table of their own, beside nothing published."""
+    console = Console()
+    real = by_configuration(result for result in results if not result.is_embedded)
+    for report in reports.values():
+        console.print(_beside(report, real))
+    console.print('ours: mean ± standard deviation over n seeds, on real pictures; "-": not run\n', highlight=False)
+    if embedded := by_configuration(result for result in results if result.is_embedded):
+        console.print(_embedded(reports, embedded))
+
+
+def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
+    notes = "\n".join(f"{table.title}: {table.note}" for table in report.tables if table.note)
+    shown = _table(report.title, "published", "ours", caption=notes or None)
+    for table in report.tables:
+        for row in table.rows:
+            found = groups.get(configuration_of(row.experiment, row.overrides), [])
+            for number, (metric, published) in enumerate(row.published.items()):
+                name = "" if number else f"{table.title}, {row.label}"
+                shown.add_row(name, metric, format_value(published), _ours(found, metric))
+    return shown
+
+
+def _embedded(reports: dict[str, Report], groups: dict[str, list[Result]]) -> RichTable:
+    shown = _table("EMBEDDED (drawn) pictures: comparable with no report", "ours")
+    seen: set[str] = set()
+    for row in (row for report in reports.values() for table in report.tables for row in table.rows):
+        configuration = configuration_of(row.experiment, row.overrides)
+        if configuration in seen or configuration not in groups:
+            continue
+        seen.add(configuration)
+        for number, metric in enumerate(EMBEDDED_METRICS):
+            name = "" if number else f"{row.experiment}, {row.label}"
+            shown.add_row(name, metric, _ours(groups[configuration], metric))
+    return shown
+
+
+def _table(title: str, *columns: str, caption: str | None = None) -> RichTable:
+    table = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("row", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _ours(results: list[Result], metric: str) -> str:
+    values = [result.metrics[metric] for result in results if metric in result.metrics]
+    return mean_and_spread(values) if values else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

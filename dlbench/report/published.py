@@ -1,0 +1,63 @@
+"""Published reports as files: ``experiments/ID/report.yaml``, read and checked."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dlbench import resources
+from dlbench.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(_Strict):
+    """A published line: the experiment and overrides that recompute it, and its values under our metrics' names.
+
+    ``default`` rows are those that `make reproduce-report` runs.
+    """
+
+    label: str
+    experiment: str
+    overrides: list[str]
+    published: dict[str, float]
+    default: bool = False
+
+
+class Table(_Strict):
+    """A table of a report; ``note`` says what about ours is not as theirs was."""
+
+    title: str
+    rows: list[Row]
+    note: str | None = None
+
+
+class Report(_Strict):
+    """One published report."""
+
+    title: str
+    tables: list[Table]
+
+
+def load(path: Path) -> Report:
+    """Read one report file.
+
+    Raises:
+        ConfigError: It is no YAML, or a key is unknown, missing, or of the wrong type.
+    """
+    try:
+        return Report.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: {place}: {first['msg']}") from error
+
+
+def load_all() -> dict[str, Report]:
+    """Every report under ``experiments/``, by its folder's name."""
+    paths = sorted(resources.experiments().glob("*/report.yaml"))
+    return {path.parent.name: load(path) for path in paths}

@@ -1,0 +1,83 @@
+"""The records at hand, grouped by configuration: what is averaged over seeds, and held against a report."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dlbench import identity, resources
+from dlbench.errors import RecordError
+from dlbench.messages import say
+from dlbench.records.files import read_json
+from dlbench.records.store import Record, State, Store, read_done
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its metrics, its seed, and whether its data was drawn."""
+
+    run: str
+    configuration: str
+    seed: int
+    is_embedded: bool
+    metrics: dict[str, float]
+
+
+def collect(stores: Iterable[Store]) -> list[Result]:
+    """Finished runs of all stores, each identity once, earlier stores first; unreadable records are named, left out."""
+    results: dict[str, Result] = {}
+    for store in stores:
+        for record in store.all():
+            try:
+                if record.id not in results and record.state() == State.FINISHED:
+                    results[record.id] = _read(record)
+            except (RecordError, KeyError) as error:
+                say(f"record {record.id} left out: {error}")
+    return list(results.values())
+
+
+def _read(record: Record) -> Result:
+    manifest = read_json(record.manifest)
+    scientific = manifest["scientific"]
+    metrics: dict[str, float] = {}
+    for evaluation in record.evaluations():
+        metrics |= read_done(evaluation.result)["metrics"]
+    return Result(
+        record.id,
+        identity.configuration_id(scientific),
+        scientific["seed"],
+        manifest["data"]["source"] == "embedded",
+        metrics,
+    )
+
+
+def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Results that differ only in seed, together."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.configuration].append(result)
+    return dict(groups)
+
+
+def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
+    """The configuration that an experiment with overrides composes to."""
+    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        config = compose("config", [f"+experiment={experiment}", *overrides])
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return identity.configuration_id(identity.canonical(plain, fingerprint="", device=""))
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """``mean ± standard deviation (n)``; a single value, or one that never varies, stands without a spread."""
+    if len(set(values)) == 1:
+        return f"{format_value(values[0])} (n={len(values)})"
+    return f"{format_value(statistics.fmean(values))} ± {format_value(statistics.stdev(values))} (n={len(values)})"
+
+
+def format_value(value: float) -> str:
+    """Counts whole, everything else with four decimals, as the reports print them."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4f}"

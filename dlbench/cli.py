@@ -12,8 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import resources
 from dlbench.errors import DlbenchError
-from dlbench.messages import say
-from dlbench.settings import nearest
+from dlbench.messages import nearest, say
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from dlbench.records.resume import load, resume_point
 from dlbench.records.store import Evaluation, Record, State, read_done, write_done
 from dlbench.settings import build
 from dlbench.tasks.base import DivergedError, Task
-from dlbench.training import weights_hash
+from dlbench.training import check_model, weights_hash
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def ensure_trained(plan: Plan) -> bool:
 def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
     record = plan.record
+    task = build_task(plan)
     checkpoint = resume_point(record)
     if checkpoint is None:
         start_record(plan)
-    task = build_task(plan)
     recorder = EpochRecorder(record, monitor="val/accuracy")
     shown = progress(plan.settings.progress)
     trainer = plan.settings.trainer(record.folder, tensorboard_logger(plan), [*shown, recorder])
@@ -103,12 +103,18 @@ def train(plan: Plan) -> None:
 
 
 def build_task(plan: Plan) -> Task:
-    """The network, initialised from (seed, "init"), and the task around it."""
+    """The network, initialised from (seed, "init"), and the task around it.
+
+    Raises:
+        ConfigError: The parts do not fit each other or the data.
+    """
     plan.settings.pin()
     reseed_global(plan.seed, "init")
     parts: dict[str, Any] = {
         section: build(section, plan.config[section]) for section in ("model", "optimizer", "scheduler")
     }
+    train = plan.data.tensors("train")
+    check_model(parts["model"], train.images.shape[1:], len(train), plan.data.batch_size)
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
     return task
 

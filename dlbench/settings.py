@@ -1,14 +1,14 @@
 """Configurations against the signatures they fill: unknown keys, wrong types and ranges, each named in one line."""
 
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_type_hints
 
 import hydra.utils
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlbench.errors import ConfigError
+from dlbench.messages import nearest
 
 TOP_LEVEL: dict[str, Any] = {
     "name": str,
@@ -44,13 +44,6 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
         if isinstance(cause, ValueError | TypeError):
             raise ConfigError(f"{section}: {cause}") from error
         raise (cause if isinstance(cause, Exception) else error) from None
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A phrase that names the known words most like ``word``, or all of them."""
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(words)}"
 
 
 def _check_section(section: str, node: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from annotated_types import Gt
 from torch import nn
 
 from dlbench.errors import ConfigError
+from dlbench.models.cost import count_flops
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
@@ -89,6 +90,30 @@ class TrainerSettings:
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "threads": self.threads,
         }
+
+
+def check_model(model: nn.Module, shape: Sequence[int], examples: int, batch_size: int) -> None:
+    """See that a network can be trained on the data at all, before the first step.
+
+    Args:
+        model: The network.
+        shape: One input's shape, without the batch.
+        examples: Size of the training split.
+        batch_size: Examples a step.
+
+    Raises:
+        ConfigError: It does not take inputs of that shape, or batch normalisation would meet a batch of one.
+    """
+    try:
+        count_flops(model, shape)
+    except RuntimeError as error:
+        raise ConfigError(f"model: does not take inputs of shape {tuple(shape)}: {error}") from error
+    has_batch_norm = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    if has_batch_norm and examples % batch_size == 1:
+        raise ConfigError(
+            f"data.batch_size={batch_size}: {examples} training examples leave a last batch of one, which batch "
+            "normalisation cannot train on; choose another batch size"
+        )
 
 
 def weights_hash(model: nn.Module) -> str:

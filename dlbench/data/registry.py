@@ -4,10 +4,10 @@ Sizes and SHA-256 are those of the files the suite was developed with; where a p
 file was not at hand, that MD5 stands here instead.
 """
 
-import difflib
 from dataclasses import dataclass
 
 from dlbench.errors import DataError
+from dlbench.messages import nearest
 
 INTEL_NPZ = "intel_landscapes.npz"
 _CMUDICT = "https://raw.githubusercontent.com/cmusphinx/cmudict/74790861f652b15e4ac49015a90074ad62a27690"
@@ -330,8 +330,7 @@ def get(name: str) -> DataSet:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
-    raise DataError(f"{name}: no such data set; " + (f"did you mean {' or '.join(near)}?" if near else _names()))
+    raise DataError(f"{name}: no such data set; {nearest(name, REGISTRY)}")
 
 
 def is_known(sha256: str) -> bool:

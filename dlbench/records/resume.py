@@ -27,7 +27,8 @@ def resume_point(record: Record) -> Checkpoint | None:
             say(f"record {record.id}: going on after epoch {checkpoint.epoch}")
             return checkpoint
     if record.folder.exists():
-        set_aside(record.folder)
+        aside = set_aside(record.folder)
+        say(f"record {record.id}: no checkpoint to go on from; set aside as {aside.name}, training from the start")
     return None
 
 

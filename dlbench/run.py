@@ -149,7 +149,7 @@ def ensure_evaluated(plan: Plan) -> dict[str, Any]:
     }
     write_text(plan.evaluation.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
     write_done(plan.evaluation.result, result)
-    return result
+    return read_done(plan.evaluation.result)
 
 
 def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:

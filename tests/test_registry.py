@@ -75,7 +75,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     assert registry.get("kmnist").title == "Kuzushiji-MNIST"
     with pytest.raises(DataError, match="kmist: no such data set; did you mean kmnist"):
         registry.get("kmist")
-    with pytest.raises(DataError, match="zzz: no such data set; there are intel, "):
+    with pytest.raises(DataError, match="zzz: no such data set; known: cmudict, "):
         registry.get("zzz")
 
 

@@ -336,7 +336,3 @@ def get(name: str) -> DataSet:
 def is_known(sha256: str) -> bool:
     """Whether a registered file has this SHA-256."""
     return any(file.sha256 == sha256 for data_set in REGISTRY.values() for file in data_set.files)
-
-
-def _names() -> str:
-    return f"there are {', '.join(REGISTRY)}"

@@ -1,0 +1,54 @@
+"""What the tests share: composed configurations, a run small enough for a test, the real data where it is."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
+
+from dlbench import resources
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests run beside each other and beside trainings."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """The configuration that a command line with these overrides would run."""
+
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+            return hydra_compose("config", overrides=list(overrides))
+
+    return composed
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """Overrides that make any experiment a matter of seconds, recorded in a folder of the test's own."""
+    return [
+        "data.source=embedded",
+        "data.embedded_sizes=[48,24,24]",
+        "trainer.epochs=2",
+        "trainer.device=cpu",
+        "trainer.progress=none",
+        "evaluation.max_shift=1",
+        f"paths.runs={tmp_path / 'runs'}",
+    ]
+
+
+@pytest.fixture(scope="session")
+def real_data_folder() -> Path:
+    """The folder of real data sets; where there is none the test is skipped, and says so."""
+    if not os.environ.get("DLBENCH_DATA"):
+        pytest.skip("DLBENCH_DATA is not set: no real data to test with")
+    return Path(os.environ["DLBENCH_DATA"])

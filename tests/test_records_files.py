@@ -1,0 +1,333 @@
+"""Records on disk: files whole or absent, checkpoints that know their own damage, states, and who may write."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbench.errors import RecordError
+from dlbench.records.checkpoints import CheckpointFolder
+from dlbench.records.files import atomic_path, read_json, set_aside, sha256, write_json, write_text
+from dlbench.records.store import Record, State, Store, read_done, write_done
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_as_a_whole_and_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_text(path, "old")
+    write_text(path, "new: ÄÖÜ")
+    assert path.read_text(encoding="utf-8") == "new: ÄÖÜ"
+    assert names(path.parent) == ["a.txt"]
+    (ordinary := tmp_path / "ordinary").touch()
+    assert path.stat().st_mode == ordinary.stat().st_mode
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_the_old_content_and_no_litter(tmp_path: Path, error: type) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    sizes = range(0, 60_000, 3_000)
+    write_json(path, {"values": []})
+    is_done = threading.Event()
+
+    def write() -> None:
+        for size in sizes:
+            write_json(path, {"values": list(range(size))})
+        is_done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not is_done.is_set():
+        seen.add(len(read_json(path)["values"]))  # half a file would be no JSON
+    writer.join()
+    assert len(seen) > 1
+    assert seen <= set(sizes)
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_are_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match=r"cannot write .*file/a.txt: .*; choose another folder with paths.runs="):
+        write_text(tmp_path / "file" / "a.txt", "text")
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here to stand for a full disk")
+    path = tmp_path / "b.txt"
+    with pytest.raises(RecordError, match=r"cannot write .*b.txt: No space left on device; free some space"):  # noqa: SIM117
+        with atomic_path(path):
+            Path("/dev/full").write_text("text")
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_json_number_is_refused_before_anything_is_written(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": value})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"state": "fin', b"[1, 2]", b"\xff\xfe{}"])
+def test_unreadable_json_is_named_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecordError, match=re.escape(f"{path}: ")) as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_set_aside_is_numbered_and_kept(tmp_path: Path) -> None:
+    for content in ("first", "second", "third"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "a").write_text(content)
+        set_aside(tmp_path / "run")
+    assert names(tmp_path) == ["run.aside-1", "run.aside-2", "run.aside-3"]
+    assert (tmp_path / "run.aside-2" / "a").read_text() == "second"
+    with pytest.raises(RecordError, match=r"cannot set .*run aside: .*; move it by hand"):
+        set_aside(tmp_path / "run")
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> CheckpointFolder:
+    """Five checkpoints, and what a killed process may have left between them."""
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    for epoch in (1, 2, 3, 4, 5):
+        folder.save(epoch, lambda path, epoch=epoch: path.write_text(f"state after epoch {epoch}"))  # type: ignore[misc]
+    (folder.folder / ".epoch-0006.abcdefgh.tmp").write_text("half a st")
+    (folder.folder / "epoch-0006.tmp.ckpt").write_text("half a st")
+    return folder
+
+
+def damage(folder: CheckpointFolder, epoch: int) -> Path:
+    """Change one bit."""
+    path = next(checkpoint.path for checkpoint in folder.all() if checkpoint.epoch == epoch)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return path
+
+
+def test_a_checkpoint_is_named_after_its_epoch_and_its_content(checkpoints: CheckpointFolder) -> None:
+    assert [checkpoint.epoch for checkpoint in checkpoints.all()] == [1, 2, 3, 4, 5]
+    assert checkpoints.whole() == checkpoints.all()
+    for checkpoint in checkpoints.all():
+        assert checkpoint.path.read_text() == f"state after epoch {checkpoint.epoch}"
+        assert checkpoint.path.name == f"epoch-{checkpoint.epoch:04d}.{sha256(checkpoint.path)[:16]}.ckpt"
+
+
+def test_a_save_that_fails_leaves_nothing(checkpoints: CheckpointFolder) -> None:
+    before = names(checkpoints.folder)
+
+    def write(path: Path) -> None:
+        path.write_text("half a st")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(6, write)
+    assert names(checkpoints.folder) == before
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_a_damaged_checkpoint_is_set_aside_and_not_deleted(checkpoints: CheckpointFolder, epoch: int) -> None:
+    path = damage(checkpoints, epoch)
+    content = path.read_bytes()
+    assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == [e for e in (1, 2, 3, 4, 5) if e != epoch]
+    assert path.with_name(f"{path.name}.aside-1").read_bytes() == content
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("best", "keep", "left"), [(2, 2, [2, 4, 5]), (5, 2, [4, 5]), (1, 1, [1, 5]), (3, 9, [1, 2, 3, 4, 5])]
+)
+def test_the_newest_and_the_best_are_kept(checkpoints: CheckpointFolder, best: int, keep: int, left: list[int]) -> None:
+    checkpoints.prune(best, keep)
+    assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == left
+
+
+def test_what_is_newer_than_where_training_goes_on_is_set_aside(checkpoints: CheckpointFolder) -> None:
+    checkpoints.discard_after(3)
+    assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == [1, 2, 3]
+    assert len([name for name in names(checkpoints.folder) if name.endswith(".ckpt.aside-1")]) == 2
+
+
+def test_a_run_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert CheckpointFolder(tmp_path / "nowhere").whole() == []
+
+
+# --- states ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    return Store(tmp_path / "runs").record("0123456789ab")
+
+
+def begin(record: Record) -> None:
+    write_text(record.config, "seed: 42\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "state"),
+    [
+        ("config.yaml", "seed: 42", State.INTERRUPTED),
+        ("failure.json", '{"error": "ValueError"}', State.FAILED),
+        ("training.json", '{"schema": 1, "state": "finished"}', State.FINISHED),
+        ("training.json", '{"schema": 1, "state": "diverged"}', State.DIVERGED),
+        ("training.json", '{"schema": 1, "state": "fin', State.CORRUPT),
+        ("training.json", '{"schema": 1, "state": "perfect"}', State.CORRUPT),
+        ("training.json", '{"schema": 1}', State.CORRUPT),
+        ("training.json", '{"schema": 99, "state": "finished"}', State.CORRUPT),
+        ("training.json", "", State.CORRUPT),
+    ],
+)
+def test_a_folder_tells_its_state(record: Record, file: str, content: str, state: State) -> None:
+    assert record.state() == State.ABSENT
+    begin(record)
+    write_text(record.folder / file, content)
+    assert record.state() == record.state_on_disk() == state
+
+
+@contextmanager
+def held_by_another_process(record: Record) -> Iterator[subprocess.Popen[str]]:
+    code = (
+        "import sys; from pathlib import Path; from dlbench.records.store import Record\n"
+        "with Record(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(record.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+@contextmanager
+def held_by_another_thread(record: Record) -> Iterator[None]:
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with record.lock():
+            is_held.set()
+            may_end.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(60)
+    yield
+    may_end.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("hold", [held_by_another_process, held_by_another_thread])
+def test_an_unfinished_run_that_is_held_is_running(record: Record, hold: type) -> None:
+    begin(record)
+    with hold(record):
+        assert record.state() == State.RUNNING
+        assert record.state_on_disk() == State.INTERRUPTED
+        write_done(record.training, {"state": "finished"})
+        assert record.state() == State.FINISHED
+        record.training.unlink()
+    assert record.state() == State.INTERRUPTED
+
+
+def test_a_killed_holder_lets_go(record: Record) -> None:
+    begin(record)
+    with held_by_another_process(record) as process:
+        process.kill()
+        process.wait()
+        with record.lock():
+            assert record.state_on_disk() == State.INTERRUPTED
+
+
+def test_who_wants_a_held_record_waits(record: Record) -> None:
+    order: list[str] = []
+
+    def want() -> None:
+        with record.lock():
+            order.append("second")
+
+    with record.lock():
+        thread = threading.Thread(target=want)
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(60)
+    assert order == ["first", "second"]
+
+
+def test_runs_that_cannot_be_written_are_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    record = Store(tmp_path / "file").record("0123456789ab")
+    with pytest.raises(RecordError, match=r"cannot write to .*file: .*choose another .* paths.runs=FOLDER"):  # noqa: SIM117
+        with record.lock():
+            pass
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def test_records_are_found_by_the_beginning_of_their_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for identity in ("aaaa11112222", "aabb11112222", "cccc11112222"):
+        begin(store.record(identity))
+    set_aside(store.record("cccc11112222").folder)
+    with store.record("aaaa11112222").lock():
+        pass
+    assert [record.id for record in store.all()] == ["aaaa11112222", "aabb11112222"]
+    assert store.find("aab").id == "aabb11112222"
+    assert store.find("aaaa11112222").id == "aaaa11112222"
+    with pytest.raises(RecordError, match="several records begin with 'aa' in .*: aaaa11112222, aabb11112222$"):
+        store.find("aa")
+    with pytest.raises(RecordError, match="no record begins with 'cc' in .*: aaaa11112222, aabb11112222$"):
+        store.find("cc")
+    with pytest.raises(RecordError, match="no record begins with 'x' in .*: none at all$"):
+        Store(tmp_path / "nowhere").find("x")
+
+
+def test_an_evaluation_counts_once_it_is_done_and_until_it_is_set_aside(record: Record) -> None:
+    begin(record)
+    for identity in ("aaaa", "bbbb", "cccc"):
+        write_text(record.evaluation(identity).folder / "config.yaml", "max_shift: 4\n")
+    for identity in ("aaaa", "bbbb"):
+        write_done(record.evaluation(identity).result, {"metrics": {}})
+    assert [evaluation.id for evaluation in record.evaluations()] == ["aaaa", "bbbb"]
+    set_aside(record.evaluation("aaaa").folder)
+    assert [evaluation.id for evaluation in record.evaluations()] == ["bbbb"]
+
+
+@given(
+    content=st.dictionaries(
+        st.text().filter(lambda key: key != "schema"),
+        st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_a_closing_file_is_read_as_it_was_written(
+    content: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "closing.json"
+    write_done(path, content)
+    assert read_done(path) == {"schema": 1, **content}

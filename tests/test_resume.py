@@ -1,0 +1,168 @@
+"""Killed at any moment and started again, a run ends in the same bits; two starts at once make one run."""
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dlbench.records import history
+from dlbench.records.store import Record, State, Store, read_done
+from dlbench.run import Outcome, run
+
+Compose = Callable[..., DictConfig]
+EXPERIMENT = "+experiment=cnn_bn_gap"
+EPOCHS = 4
+
+
+def quick(folder: Path) -> list[str]:
+    return [
+        "data.source=embedded",
+        "data.embedded_sizes=[48,24,24]",
+        f"trainer.epochs={EPOCHS}",
+        "trainer.device=cpu",
+        "trainer.progress=lines",
+        "evaluation.max_shift=0",
+        f"paths.runs={folder}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose(EXPERIMENT, *quick(tmp_path_factory.mktemp("uninterrupted"))))
+
+
+def killed(folder: Path, *moment: str) -> Record:
+    """A record whose maker was killed at a moment, as die_at.py takes it."""
+    arguments = [str(Path(__file__).with_name("die_at.py")), *moment, EXPERIMENT, *quick(folder)]
+    process = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    (record,) = Store(folder).all()
+    return record
+
+
+def same_bits(outcome: Outcome, expected: Outcome) -> bool:
+    def curves(made: Outcome) -> list[dict[str, float]]:
+        rows = history.read(made.record.metrics)
+        return [{name: row[name] for name in row if not name.startswith("time/")} for row in rows]
+
+    weights = [read_done(made.record.training)["weights"] for made in (outcome, expected)]
+    same_metrics = outcome.result["metrics"] == expected.result["metrics"]
+    return weights[0] == weights[1] and curves(outcome) == curves(expected) and same_metrics
+
+
+def steps(record: Record, name: str) -> list[int]:
+    events = EventAccumulator(str(record.tensorboard))
+    events.Reload()
+    return [event.step for event in events.Scalars(name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(("dlbench.tasks.base:Task.training_step", "2", "before"), id="before any checkpoint"),
+        pytest.param(("dlbench.tasks.base:Task.training_step", "15", "after"), id="within the third epoch"),
+        pytest.param(("dlbench.records.history:append", "2", "after"), id="between curve and checkpoint"),
+        pytest.param(("os:fsync", "4", "before"), id="while a checkpoint is written"),
+        pytest.param(
+            ("dlbench.records.checkpoints:CheckpointFolder.save", str(EPOCHS), "after"), id="before the closing"
+        ),
+        pytest.param(("dlbench.records.store:write_done", "1", "after"), id="before the evaluation"),
+        pytest.param(("torch:load", "1", "after"), id="within the evaluation"),
+    ],
+)
+def test_a_killed_run_ends_in_the_same_bits(
+    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, tmp_path: Path
+) -> None:
+    record = killed(tmp_path, *moment)
+    assert not record.training.exists() or record.state() == State.FINISHED
+    assert record.evaluations() == []
+    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    assert outcome.record == record
+    assert same_bits(outcome, uninterrupted)
+    assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
+    assert read_done(record.training)["epochs"] == EPOCHS
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
+    uninterrupted: Outcome, compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = killed(tmp_path, "dlbench.tasks.base:Task.training_step", "20", "before")
+    *_, earlier, newest = record.checkpoints.all()
+    content = bytearray(newest.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.path.write_bytes(content)
+    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    assert f"going on after epoch {earlier.epoch}" in capsys.readouterr().err
+    assert same_bits(outcome, uninterrupted)
+    aside = newest.path.with_name(newest.path.name + ".aside-1")
+    assert aside.read_bytes() == bytes(content)
+    assert steps(record, "train/loss") == [*range(1, EPOCHS + 1)]
+
+
+@pytest.mark.slow
+def test_checkpoints_damaged_after_the_end_are_trained_again(
+    uninterrupted: Outcome, compose: Compose, tmp_path: Path
+) -> None:
+    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    for checkpoint in outcome.record.checkpoints.all():
+        checkpoint.path.write_bytes(b"damaged")
+    overrides = [*quick(tmp_path), "evaluation.max_shift=1"]
+    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *overrides]
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert first.returncode == 1
+    assert "a checkpoint is damaged or missing; start again" in first.stderr
+    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_and_loses_nothing(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+
+    def no_file_beyond_two_megabytes() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=no_file_beyond_two_megabytes
+    )
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.startswith("dlbench: cannot write ")
+    (record,) = Store(tmp_path).all()
+    assert record.state() == State.INTERRUPTED
+    assert record.checkpoints.all() == []
+    assert not list(record.folder.rglob("*.tmp"))
+    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert errors == "dlbench: interrupted; the same command goes on after the last whole epoch\n"
+    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+    starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate() for process in starts]
+    assert [process.returncode for process in starts] == [0, 0], outputs
+    epochs = sorted(output.count(f"/{EPOCHS}  val/") for output, _ in outputs)
+    assert epochs == [0, EPOCHS]
+    (record,) = Store(tmp_path).all()
+    assert read_done(record.training)["weights"] == read_done(uninterrupted.record.training)["weights"]

@@ -1,0 +1,244 @@
+"""One run from configuration to record: what it holds, that it repeats, and what becomes of a bad end."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from dlbench import resources
+from dlbench.errors import ConfigError
+from dlbench.records import history
+from dlbench.records.store import State, Store, read_done
+from dlbench.run import Outcome, run
+from dlbench.tasks.base import Task
+
+Compose = Callable[..., DictConfig]
+EXPERIMENTS = sorted(path.stem for path in (resources.conf() / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def finished(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose("+experiment=cnn_bn_gap", *quick(tmp_path_factory.mktemp("finished"))))
+
+
+def quick(folder: Path) -> list[str]:
+    return [
+        "data.source=embedded",
+        "data.embedded_sizes=[48,24,24]",
+        "trainer.epochs=3",
+        "trainer.device=cpu",
+        "trainer.progress=none",
+        "evaluation.max_shift=1",
+        f"paths.runs={folder}",
+    ]
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+def test_a_record_holds_what_the_design_says(finished: Outcome) -> None:
+    record, evaluation = finished.record, finished.evaluation
+    assert finished.trained
+    assert record.state() == State.FINISHED
+    for path in (record.config, record.manifest, record.metrics, record.training, record.tensorboard):
+        assert path.exists()
+    for name in ("config.yaml", "result.json", "predictions.csv", "artifacts/confusion_matrix.csv"):
+        assert (evaluation.folder / name).stat().st_size > 0
+    assert Image.open(evaluation.artifacts / "activation_maps.png").size[0] > 3 * 144
+    result = read_done(evaluation.result)
+    assert result["run"] == record.id
+    assert result["evaluation"] == evaluation.id
+    assert result["experiment"] == "cnn_bn_gap"
+    assert result["state"] == "finished"
+    assert result["data"]["source"] == result["data"]["provenance"] == "embedded"
+    expected = {"test/accuracy", "test/loss", "test/accuracy_best_val", "val/accuracy", "val/accuracy_last10_mean"}
+    expected |= {"train/loss", "train/loss_running_mean", "test/accuracy_shift_0", "test/accuracy_shift_1"}
+    expected |= {"val/accuracy_last10_std", "model/parameters", "model/flops", "model/receptive_field"}
+    assert expected <= result["metrics"].keys()
+    assert all(math.isfinite(value) for value in result["metrics"].values())
+
+
+def test_the_metrics_agree_with_the_predictions(finished: Outcome) -> None:
+    with (finished.evaluation.folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    accuracy = sum(row["label"] == row["predicted"] for row in rows) / len(rows)
+    metrics = finished.result["metrics"]
+    assert metrics["test/accuracy"] == pytest.approx(accuracy, abs=1e-7)
+    assert metrics["test/accuracy_shift_0"] == pytest.approx(accuracy, abs=1e-12)
+
+
+def test_a_record_names_no_folder_and_no_host(finished: Outcome) -> None:
+    import socket
+
+    for path in (finished.record.config, finished.record.manifest, finished.evaluation.result):
+        text = path.read_text()
+        assert str(finished.record.folder.parent) not in text
+        assert str(Path.home()) not in text
+        assert f'"{socket.gethostname()}"' not in text
+    assert "paths" not in OmegaConf.load(finished.record.config)
+
+
+def test_the_manifest_says_where_a_result_comes_from(finished: Outcome) -> None:
+    manifest = json.loads(finished.record.manifest.read_text())
+    assert {"commit", "dirty"} <= manifest["code"].keys()
+    assert {"torch", "device", "cpu_capability", "threads"} == manifest["numerics"].keys()
+    assert {"torch", "pytorch-lightning", "hydra-core"} <= manifest["environment"]["packages"].keys()
+    assert len(manifest["data"]["fingerprint"]) == len(manifest["source"]) == 64
+
+
+def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished.record.tensorboard))
+    events.Reload()
+    names = {"train/loss", "train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "optimizer/lr"}
+    assert names | {"time/examples_per_second"} <= set(events.Tags()["scalars"])
+    assert "hp_metric" not in events.Tags()["scalars"]
+    rows = history.read(finished.record.metrics)
+    for name in ("train/loss", "val/accuracy"):
+        curve = [(event.step, event.value) for event in events.Scalars(name)]
+        assert curve == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in rows]
+
+
+def test_a_finished_run_is_looked_up(finished: Outcome, compose: Compose) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
+    again = run(compose("+experiment=cnn_bn_gap", *quick(finished.record.folder.parent)))
+    assert not again.trained
+    assert again.result == finished.result
+    assert before == {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
+
+
+def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Compose) -> None:
+    overrides = [*quick(finished.record.folder.parent), "evaluation.max_shift=0"]
+    other = run(compose("+experiment=cnn_bn_gap", *overrides))
+    assert not other.trained
+    assert other.evaluation.id != finished.evaluation.id
+    assert other.result["metrics"]["test/accuracy"] == finished.result["metrics"]["test/accuracy"]
+
+
+def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
+    finished: Outcome, compose: Compose, tmp_path: Path
+) -> None:
+    again = run(compose("+experiment=cnn_bn_gap", *quick(tmp_path)))
+    assert again.trained
+    assert read_done(again.record.training)["weights"] == read_done(finished.record.training)["weights"]
+    rows = without_times(history.read(again.record.metrics))
+    assert rows == without_times(history.read(finished.record.metrics))
+    assert again.result["metrics"] == finished.result["metrics"]
+    other = run(compose("+experiment=cnn_bn_gap", *quick(tmp_path), "seed=43"))
+    assert other.record.id != finished.record.id
+    assert without_times(history.read(other.record.metrics)) != rows
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_one_short_epoch(experiment: str, compose: Compose, tiny: list[str]) -> None:
+    outcome = run(compose(f"+experiment={experiment}", *tiny, "trainer.epochs=1", "trainer.limit_train_batches=2"))
+    assert outcome.result["state"] == "finished"
+    assert outcome.result["experiment"] == experiment
+    assert outcome.result["metrics"]["model/parameters"] > 100_000
+
+
+@pytest.mark.real_data
+def test_the_real_pictures_train(compose: Compose, tiny: list[str], real_data_folder: Path) -> None:
+    real = ["data.source=npz", f"paths.data={real_data_folder}", "trainer.epochs=1", "trainer.limit_train_batches=3"]
+    outcome = run(compose("+experiment=cnn_bn_gap", *tiny, *real, "evaluation.max_shift=0"))
+    assert outcome.result["data"]["provenance"] == "verified"
+    assert outcome.result["data"]["sizes"] == {"train": 12630, "val": 1404, "test": 3000}
+    assert (outcome.result["metrics"]["test/accuracy"] * 3000) % 1 == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.real_data
+def test_npz_and_folder_of_the_same_pictures_would_be_one_run(
+    compose: Compose, tiny: list[str], real_data_folder: Path
+) -> None:
+    from dlbench.plan import prepare
+
+    def identity(*overrides: str) -> str:
+        return prepare(
+            compose("+experiment=cnn_vanilla", *tiny, f"paths.data={real_data_folder}", *overrides)
+        ).record.id
+
+    assert identity("data.source=npz") == identity("data.source=auto")
+    assert identity("data.source=npz") != identity("data.source=embedded")
+
+
+def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[str]) -> None:
+    config = compose("+experiment=cnn_vanilla", *tiny, "optimizer.lr=1e30")
+    outcome = run(config)
+    assert outcome.record.state() == State.DIVERGED
+    assert outcome.result["state"] == "diverged"
+    assert 0 < outcome.result["step"] < 12
+    assert not run(config).trained
+
+
+def test_a_failed_run_says_why_and_starts_again(
+    compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose("+experiment=cnn_bn_gap", *tiny)
+
+    def out_of_order(*_: object) -> None:
+        raise RuntimeError("the machine is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_train_epoch_start", out_of_order)
+        with pytest.raises(RuntimeError, match="on fire"):
+            run(config)
+    (record,) = Store(Path(config.paths.runs)).all()
+    assert record.state() == State.FAILED
+    assert "on fire" in record.failure.read_text()
+    assert run(config).trained
+    assert record.state() == State.FINISHED
+    assert "its last try failed" in capsys.readouterr().err
+    assert [path.name for path in record.folder.parent.glob("*.aside-*")] == [f"{record.id}.aside-1"]
+
+
+def test_a_record_of_other_source_is_used_with_a_warning_or_made_again(
+    compose: Compose, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run(compose("+experiment=cnn_bn_gap", *tiny))
+    manifest = json.loads(outcome.record.manifest.read_text())
+    outcome.record.manifest.write_text(json.dumps(manifest | {"source": "0" * 64}))
+    capsys.readouterr()
+    assert not run(compose("+experiment=cnn_bn_gap", *tiny)).trained
+    assert capsys.readouterr().err.count("is stale") == 1
+    again = run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=stale"))
+    assert again.trained
+    assert again.result["metrics"] == outcome.result["metrics"]
+    assert len(list(again.record.folder.parent.glob("*.aside-1"))) == 1
+    assert not run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=stale")).trained
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 99}', "[]"])
+def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tiny: list[str]) -> None:
+    config = compose("+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1", "trainer.limit_train_batches=2")
+    outcome = run(config)
+    outcome.evaluation.result.write_text(content)
+    evaluated = run(config)
+    assert not evaluated.trained
+    assert evaluated.result["metrics"] == outcome.result["metrics"]
+    outcome.record.training.write_text(content)
+    retrained = run(config)
+    assert retrained.trained
+    assert retrained.result["metrics"] == outcome.result["metrics"]
+    aside = [path.name for path in outcome.record.folder.parent.rglob("*.aside-1")]
+    assert len(aside) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("model.in_channels=1", "model: does not take"), ("data.embedded_sizes=[49,6,6]", "last batch of one")],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    override: str, message: str, compose: Compose, tiny: list[str]
+) -> None:
+    config = compose("+experiment=cnn_bn_gap", *tiny, override)
+    with pytest.raises(ConfigError, match=message):
+        run(config)
+    assert Store(Path(config.paths.runs)).all() == []

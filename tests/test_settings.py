@@ -1,0 +1,96 @@
+"""Wrong configurations end before anything is built, in one line that names the key."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from dlbench.data.intel import IntelDataModule
+from dlbench.errors import ConfigError
+from dlbench.models.cnn import ConvNet
+from dlbench.settings import build, check
+from dlbench.training import TrainerSettings
+
+Compose = Callable[..., DictConfig]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("+optimizer.learning_rate=0.1", "optimizer.learning_rate: no such key of dlbench.tasks.optimizers.sgd; known: "),
+        ("+optimizer.momentm=0.1", "optimizer.momentm: no such key of .*; did you mean momentum?"),
+        ("+model.kernelsize=3", "model.kernelsize: no such key of .*; did you mean kernel_size?"),
+        ("+evaluation.shift=3", "evaluation.shift: no such key of .*; did you mean max_shift?"),
+        ("optimizer.lr=abc", "optimizer.lr='abc': Input should be a valid number"),
+        ("optimizer.lr='0.1'", "optimizer.lr='0.1': Input should be a valid number"),
+        ("optimizer.lr=true", "optimizer.lr=True: Input should be a valid number"),
+        ("optimizer.lr=0", "optimizer.lr=0: Input should be greater than 0"),
+        ("optimizer.lr=-0.1", "optimizer.lr=-0.1: Input should be greater than 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: Input should be a finite number"),
+        ("optimizer.lr=inf", "optimizer.lr=inf: Input should be a finite number"),
+        ("optimizer.lr=null", "optimizer.lr=None: Input should be a valid number"),
+        ("optimizer.momentum=1", "optimizer.momentum=1: Input should be less than 1"),
+        ("trainer.epochs=1.5", "trainer.epochs=1.5: Input should be a valid integer"),
+        ("trainer.epochs=true", "trainer.epochs=True: Input should be a valid integer"),
+        ("trainer.epochs=0", "trainer.epochs=0: Input should be greater than 0"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: Input should be greater than 0"),
+        ("trainer.precision=16", "trainer.precision=16: Input should be '32-true', 'bf16-mixed' or '64-true'"),
+        ("trainer.device=gpu", "trainer.device='gpu': Input should be 'auto', 'cpu', 'cuda' or 'mps'"),
+        ("model.gap=1", "model.gap=1: Input should be a valid boolean"),
+        ("model.pooling=min", "model.pooling='min': Input should be 'max', 'average' or 'none'"),
+        ("model.channels=[32,wide,128]", r"model.channels\[1\]='wide': Input should be a valid integer"),
+        ("model.hidden_bn=[true,0]", r"model.hidden_bn\[1\]=0: Input should be a valid boolean"),
+        ("model.channels=32", "model.channels=32: Input should be "),
+        ("data.batch_size=0", "data.batch_size=0: Input should be greater than 0"),
+        ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
+        ("evaluation.max_shift=17", "evaluation.max_shift=17: Input should be less than or equal to 16"),
+        ("seed=1.5", "seed=1.5: Input should be a valid integer"),
+        ("rerun=sometimes", "rerun='sometimes': Input should be 'never', 'stale' or 'always'"),
+        ("verbose=2", "verbose=2: Input should be a valid boolean"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_one_line(compose: Compose, override: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}") as caught:
+        check(plain(compose("+experiment=cnn_vanilla", override)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["optimizer.lr=1", "trainer.limit_train_batches=5", "model.classes=null", "optimizer=adam", "model.hidden_dropout=[0,0]"],
+)
+def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
+    check(plain(compose("+experiment=cnn_vanilla", override)))
+
+
+@pytest.mark.parametrize(
+    ("section", "override", "line"),
+    [
+        ("model", "model.kernel_size=4", "model: kernel_size must be odd"),
+        ("model", "model.hidden=[8]", "model: hidden, hidden_bn and hidden_dropout must be of equal length"),
+        ("model", "model.image_size=4", "model: image_size=4 is too small"),
+        ("model", "model.dropout=1.5", "model: dropout probability has to be between 0 and 1, but got 1.5"),
+        ("trainer", "~trainer.epochs", "trainer: .*missing 1 required positional argument: 'epochs'"),
+    ],
+)
+def test_what_a_constructor_refuses_is_named_in_one_line(
+    compose: Compose, section: str, override: str, line: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}") as caught:
+        build(section, plain(compose("+experiment=cnn_vanilla", override))[section])
+    assert "\n" not in str(caught.value)
+
+
+def test_sections_become_what_they_name(compose: Compose) -> None:
+    config = plain(compose("+experiment=cnn_bn_gap", "data.source=embedded"))
+    model = build("model", config["model"])
+    assert isinstance(model, ConvNet)
+    assert isinstance(build("data", config["data"], seed=3), IntelDataModule)
+    assert build("trainer", config["trainer"]) == TrainerSettings(epochs=40)
+    optimizer = build("optimizer", config["optimizer"])(model.parameters())
+    assert optimizer.defaults["lr"] == 0.01

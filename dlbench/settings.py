@@ -8,6 +8,7 @@ import hydra.utils
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dlbench.errors import ConfigError
+from dlbench.identity import TRAINING_SECTIONS
 from dlbench.messages import nearest
 
 TOP_LEVEL: dict[str, Any] = {
@@ -16,6 +17,7 @@ TOP_LEVEL: dict[str, Any] = {
     "rerun": Literal["never", "stale", "always"],
     "verbose": bool,
 }
+PATHS: dict[str, Any] = {"data": str | None, "runs": str, "cache": str | None}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -24,8 +26,15 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The first key that is unknown, of the wrong type or out of range.
     """
+    known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "paths"}
+    for key in config.keys() - known:
+        raise ConfigError(f"{key}: no such key; {nearest(key, known)}")
     for key, kind in TOP_LEVEL.items():
         _check_value(key, config[key], kind)
+    for key, value in config["paths"].items():
+        if key not in PATHS:
+            raise ConfigError(f"paths.{key}: no such key; {nearest(key, PATHS)}")
+        _check_value(f"paths.{key}", value, PATHS[key])
     for section, node in config.items():
         if isinstance(node, Mapping) and "_target_" in node:
             _check_section(section, node)

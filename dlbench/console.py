@@ -1,5 +1,6 @@
 """What a person sees when a run is done: a small table of metrics and the record's folder."""
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,11 +12,11 @@ def show(outcome: Outcome) -> None:
     result = outcome.result
     data = result["data"]
     label = "EMBEDDED (drawn) data" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
-    table = Table(title=f"{result['experiment']} on {label}: {result['state']}", title_justify="left")
-    table.add_column("metric")
+    table = Table("metric", box=box.SIMPLE_HEAD)
     table.add_column("value", justify="right")
     for name, value in sorted(result["metrics"].items()):
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n{result['experiment']} on {label}: {result['state']}")
     console.print(table)
-    console.print(f"record: {outcome.record.folder}", soft_wrap=True, highlight=False)
+    console.print(f"record: {outcome.record.folder}")

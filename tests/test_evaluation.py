@@ -20,6 +20,7 @@ from dlbench.data.intel import IntelDataModule
 from dlbench.models.cnn import ConvNet
 from dlbench.models.cost import count_parameters, receptive_field
 from dlbench.randomness import reseed_global
+from dlbench.run import run
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.image_evaluation import ImageEvaluation, write_confusion, write_predictions
 from dlbench.tasks.optimizers import sgd
@@ -34,7 +35,7 @@ def network(seed: int) -> ConvNet:
     reseed_global(seed, "init")
     model = ConvNet(channels=(4, 8, 8), gap=True, hidden=(16,), hidden_bn=(False,), hidden_dropout=(0.1,))
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
+        torch.nn.init.normal_(parameter, std=0.25)
     return model.eval()
 
 
@@ -186,11 +187,7 @@ def test_activation_maps_show_the_picture_and_eight_tiles_at_most(evaluated: Eva
     np.testing.assert_allclose(shown, scaled, atol=1)
 
 
-def test_a_finished_run_keeps_what_its_evaluation_wrote(
-    compose: Callable[..., Any], tiny: list[str]
-) -> None:
-    from dlbench.run import run
-
+def test_a_finished_run_keeps_what_its_evaluation_wrote(compose: Callable[..., Any], tiny: list[str]) -> None:
     outcome = run(compose("+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1", "model.classes=null"))
     _, *rows = rows_of(outcome.evaluation.folder / "predictions.csv")
     assert len(rows) == 24

@@ -5,8 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from dlbench.errors import RecordError
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, read_json, set_aside, sha256, write_json, write_text
 from dlbench.records.store import Record, State, Store, read_done, write_done
+
+Holder = Callable[[Record], AbstractContextManager[object]]
 
 
 def names(folder: Path) -> list[str]:
@@ -243,7 +245,7 @@ def held_by_another_thread(record: Record) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("hold", [held_by_another_process, held_by_another_thread])
-def test_an_unfinished_run_that_is_held_is_running(record: Record, hold: type) -> None:
+def test_an_unfinished_run_that_is_held_is_running(record: Record, hold: Holder) -> None:
     begin(record)
     with hold(record):
         assert record.state() == State.RUNNING

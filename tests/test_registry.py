@@ -252,7 +252,7 @@ def test_without_kaggle_one_line_says_what_to_do(
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "hub"))
     assert main(["fetch", "intel", "--folder", str(tmp_path / "data")]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: intel_folder cannot be fetched from kaggle.com/datasets/puneet6060/")
+    assert error.startswith("dlbench: intel_folder cannot be fetched from kaggle.com/datasets/puneet6060/")
     assert "by hand: download https://www.kaggle.com/datasets/puneet6060/intel-image-classification" in error
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -287,7 +287,7 @@ def test_wrong_names_and_folders_end_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert main([command, "wikiprom", "--folder", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == "error: wikiprom: no such data set; did you mean wikipron?\n"
+    assert capsys.readouterr().err == "dlbench: wikiprom: no such data set; did you mean wikipron?\n"
     assert main(["check", "--folder", str(tmp_path / "nowhere")]) == 1
     assert "nowhere: no such data folder; correct the folder given" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):

@@ -26,6 +26,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("+optimizer.momentm=0.1", "optimizer.momentm: no such key of .*; did you mean momentum?"),
         ("+model.kernelsize=3", "model.kernelsize: no such key of .*; did you mean kernel_size?"),
         ("+evaluation.shift=3", "evaluation.shift: no such key of .*; did you mean max_shift?"),
+        ("+lr=0.1", "lr: no such key; known: "),
+        ("+evalution.max_shift=1", "evalution: no such key; did you mean evaluation?"),
+        ("+paths.rnus=elsewhere", "paths.rnus: no such key; did you mean runs?"),
+        ("+data.seed=7", "data.seed: no such key of "),  # the run's own seed goes there
+        ("+data.folder=elsewhere", "data.folder: no such key of "),  # paths.data goes there
+        ("+optimizer.parameters=3", "optimizer.parameters: no such key of "),
+        ("~optimizer.lr", "optimizer.lr: no value, but dlbench.tasks.optimizers.sgd needs one"),
+        ("~scheduler", "scheduler: missing"),
+        ("~model._target_", "model._target_: missing"),
+        ("model._target_=dlbench.models.cnn.Nope", "model._target_=dlbench.models.cnn.Nope: no such class or function"),
         ("optimizer.lr=abc", "optimizer.lr='abc': Input should be a valid number"),
         ("optimizer.lr='0.1'", "optimizer.lr='0.1': Input should be a valid number"),
         ("optimizer.lr=true", "optimizer.lr=True: Input should be a valid number"),
@@ -75,7 +85,7 @@ def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
         ("model", "model.hidden=[8]", "model: hidden, hidden_bn and hidden_dropout must be of equal length"),
         ("model", "model.image_size=4", "model: image_size=4 is too small"),
         ("model", "model.dropout=1.5", "model: dropout probability has to be between 0 and 1, but got 1.5"),
-        ("trainer", "~trainer.epochs", "trainer: .*missing 1 required positional argument: 'epochs'"),
+        ("model", "model.channels=[]", "model: channels"),
     ],
 )
 def test_what_a_constructor_refuses_is_named_in_one_line(

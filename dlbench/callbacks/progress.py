@@ -2,10 +2,21 @@
 
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+
+
+class EpochBar(RichProgressBar):
+    """Lightning's live bar, with the last validation metrics beside it and epochs counted from 1."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """The validation metrics of the last whole epoch."""
+        return {name: f"{value:.4f}" for name, value in validation_metrics(trainer).items()}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 class EpochLines(pl.Callback):
@@ -19,18 +30,23 @@ class EpochLines(pl.Callback):
         self._began, self._first_epoch = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the validation metrics and the time left; the epoch's training loss follows from the task."""
+        """Print the validation metrics and the time left."""
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
         per_epoch = (time.monotonic() - self._began) / (epoch - self._first_epoch)
-        shown = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        metrics = "  ".join(f"{name} {value:.4f}" for name, value in sorted(shown.items()))
+        metrics = "  ".join(f"{name} {value:.4f}" for name, value in validation_metrics(trainer).items())
         left = time.strftime("%H:%M:%S", time.gmtime(per_epoch * (epochs - epoch)))
         print(f"epoch {epoch}/{epochs}  {metrics}  {per_epoch:.1f} s an epoch, {left} left", flush=True)
+
+
+def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What the last validation gave, by name."""
+    metrics = sorted(trainer.callback_metrics.items())
+    return {name: float(value) for name, value in metrics if name.startswith("val/")}
 
 
 def progress(kind: Literal["auto", "bar", "lines", "none"]) -> list[pl.Callback]:
     """The callbacks that show progress as asked for."""
     if kind == "auto":
         kind = "bar" if sys.stdout.isatty() else "lines"
-    shown: dict[str, list[pl.Callback]] = {"bar": [RichProgressBar()], "lines": [EpochLines()], "none": []}
+    shown: dict[str, list[pl.Callback]] = {"bar": [EpochBar()], "lines": [EpochLines()], "none": []}
     return shown[kind]

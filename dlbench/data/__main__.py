@@ -10,6 +10,7 @@ from dlbench.data import registry
 from dlbench.data.folders import data_folder, existing_data_folder
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DlbenchError
+from dlbench.messages import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return commands[given.command](given)
     except DlbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(str(error))
         return 1
 
 

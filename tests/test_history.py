@@ -76,7 +76,13 @@ def test_a_curve_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @given(accuracies=st.lists(st.integers(0, 20).map(lambda k: k / 20), min_size=1, max_size=25))
 def test_the_summary_gives_last_best_and_spread_over_the_last_ten(accuracies: list[float]) -> None:
     rows = [
-        {"epoch": epoch, "step": 6 * epoch, "val/accuracy": accuracy, "val/loss": 1 - accuracy, "time/epoch_seconds": 9.0}
+        {
+            "epoch": epoch,
+            "step": 6 * epoch,
+            "val/accuracy": accuracy,
+            "val/loss": 1 - accuracy,
+            "time/epoch_seconds": 9.0,
+        }
         for epoch, accuracy in enumerate(accuracies, start=1)
     ]
     expected = {

@@ -80,7 +80,9 @@ def test_what_cannot_change_results_does_not_change_the_training(scientific: Can
 
 def test_an_evaluation_is_of_one_training_under_one_setting() -> None:
     identities = {
-        evaluation_id(training, {"max_shift": shift}) for training in ("0123456789ab", "ba9876543210") for shift in (0, 4)
+        evaluation_id(training, {"max_shift": shift})
+        for training in ("0123456789ab", "ba9876543210")
+        for shift in (0, 4)
     }
     assert len(identities) == 4
 

@@ -302,11 +302,11 @@ def test_records_are_found_by_the_beginning_of_their_name(tmp_path: Path) -> Non
     assert [record.id for record in store.all()] == ["aaaa11112222", "aabb11112222"]
     assert store.find("aab").id == "aabb11112222"
     assert store.find("aaaa11112222").id == "aaaa11112222"
-    with pytest.raises(RecordError, match="several records begin with 'aa' in .*: aaaa11112222, aabb11112222$"):
+    with pytest.raises(RecordError, match=r"several records begin with 'aa' in .*: aaaa11112222, aabb11112222$"):
         store.find("aa")
-    with pytest.raises(RecordError, match="no record begins with 'cc' in .*: aaaa11112222, aabb11112222$"):
+    with pytest.raises(RecordError, match=r"no record begins with 'cc' in .*: aaaa11112222, aabb11112222$"):
         store.find("cc")
-    with pytest.raises(RecordError, match="no record begins with 'x' in .*: none at all$"):
+    with pytest.raises(RecordError, match=r"no record begins with 'x' in .*: none at all$"):
         Store(tmp_path / "nowhere").find("x")
 
 

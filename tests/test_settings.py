@@ -22,7 +22,10 @@ def plain(config: DictConfig) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("+optimizer.learning_rate=0.1", "optimizer.learning_rate: no such key of dlbench.tasks.optimizers.sgd; known: "),
+        (
+            "+optimizer.learning_rate=0.1",
+            "optimizer.learning_rate: no such key of dlbench.tasks.optimizers.sgd; known: ",
+        ),
         ("+optimizer.momentm=0.1", "optimizer.momentm: no such key of .*; did you mean momentum?"),
         ("+model.kernelsize=3", "model.kernelsize: no such key of .*; did you mean kernel_size?"),
         ("+evaluation.shift=3", "evaluation.shift: no such key of .*; did you mean max_shift?"),
@@ -72,7 +75,13 @@ def test_a_wrong_key_or_value_is_named_in_one_line(compose: Compose, override: s
 
 @pytest.mark.parametrize(
     "override",
-    ["optimizer.lr=1", "trainer.limit_train_batches=5", "model.classes=null", "optimizer=adam", "model.hidden_dropout=[0,0]"],
+    [
+        "optimizer.lr=1",
+        "trainer.limit_train_batches=5",
+        "model.classes=null",
+        "optimizer=adam",
+        "model.hidden_dropout=[0,0]",
+    ],
 )
 def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
     check(plain(compose("+experiment=cnn_vanilla", override)))

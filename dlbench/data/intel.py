@@ -76,15 +76,11 @@ class IntelDataModule(pl.LightningDataModule):
             return scenes.generate(sizes=self.embedded_sizes)
         found = intel_files.find(self.folder, None if self.source == "auto" else self.source)
         if found is None and self.source == "auto":
-            notice = (
-                f"no Intel pictures in {self.folder}: using embedded (drawn) scenes; {FETCH}"
-            )
+            notice = f"no Intel pictures in {self.folder}: using embedded (drawn) scenes; {FETCH}"
             warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
             return scenes.generate(sizes=self.embedded_sizes)
         if found is None:
-            raise DataError(
-                f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH}"
-            )
+            raise DataError(f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH}")
         kind, path = found
         return intel_files.load_npz(path) if kind == "npz" else intel_files.load_folder(path, self.cache)
 

@@ -19,6 +19,9 @@ from dlbench.report.results import Result, by_configuration, collect, configurat
 
 EMBEDDED_METRICS = ("train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "model/parameters")
 
+MIN_WIDTH = 92
+"""Columns of the widest table; a narrower terminal wraps its lines."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, print; the exit code is 1 if a run failed."""
@@ -56,35 +59,41 @@ def _run(row: Row, runs: Path, overrides: list[str]) -> bool:
 
 def show(reports: dict[str, Report], results: list[Result]) -> None:
     """Print a table a report; results on drawn data stand in a table of their own, beside nothing published."""
-    console = Console()
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)
     real = by_configuration(result for result in results if not result.is_embedded)
     for report in reports.values():
         console.print(_beside(report, real))
-    console.print('ours: mean ± standard deviation over n seeds, on real pictures; "-": not run\n', highlight=False)
+    console.print(
+        'ours: mean ± standard deviation (seeds), on real pictures; "-": not run; "correct layout": see README\n'
+    )
     if embedded := by_configuration(result for result in results if result.is_embedded):
         console.print(_embedded(reports, embedded))
 
 
 def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
     notes = "\n".join(f"{table.title}: {table.note}" for table in report.tables if table.note)
-    shown = _table(report.title, "published", "ours", caption=notes or None)
+    variants: dict[str, list[str]] = {"ours": [], **report.variants}
+    shown = _table(report.title, "published", *variants, caption=notes or None)
     for table in report.tables:
+        shown.add_row(f"[bold]{table.title}")
         for row in table.rows:
-            found = groups.get(configuration_of(row.experiment, row.overrides), [])
+            found = [
+                groups.get(configuration_of(row.experiment, [*row.overrides, *overrides]), [])
+                for overrides in variants.values()
+            ]
             for number, (metric, published) in enumerate(row.published.items()):
-                name = "" if number else f"{table.title}, {row.label}"
-                shown.add_row(name, metric, format_value(published), _ours(found, metric))
+                ours = (_ours(results, metric) for results in found)
+                shown.add_row("" if number else row.label, metric, format_value(published), *ours)
     return shown
 
 
 def _embedded(reports: dict[str, Report], groups: dict[str, list[Result]]) -> RichTable:
     shown = _table("EMBEDDED (drawn) pictures: comparable with no report", "ours")
-    seen: set[str] = set()
-    for row in (row for report in reports.values() for table in report.tables for row in table.rows):
-        configuration = configuration_of(row.experiment, row.overrides)
-        if configuration in seen or configuration not in groups:
+    rows = [row for report in reports.values() for table in report.tables for row in table.rows]
+    for configuration, row in {configuration_of(row.experiment, row.overrides): row for row in rows}.items():
+        if configuration not in groups:
             continue
-        seen.add(configuration)
         for number, metric in enumerate(EMBEDDED_METRICS):
             name = "" if number else f"{row.experiment}, {row.label}"
             shown.add_row(name, metric, _ours(groups[configuration], metric))
@@ -93,10 +102,8 @@ def _embedded(reports: dict[str, Report], groups: dict[str, list[Result]]) -> Ri
 
 def _table(title: str, *columns: str, caption: str | None = None) -> RichTable:
     table = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("row", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("", "metric", *columns):
+        table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
     return table
 
 

@@ -35,9 +35,13 @@ class Table(_Strict):
 
 
 class Report(_Strict):
-    """One published report."""
+    """One published report.
+
+    ``variants`` are further columns of ours: a heading, and the overrides added to each row's own.
+    """
 
     title: str
+    variants: dict[str, list[str]] = {}
     tables: list[Table]
 
 

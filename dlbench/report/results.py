@@ -74,8 +74,8 @@ def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
 def mean_and_spread(values: list[float]) -> str:
     """``mean ± standard deviation (n)``; a single value, or one that never varies, stands without a spread."""
     if len(set(values)) == 1:
-        return f"{format_value(values[0])} (n={len(values)})"
-    return f"{format_value(statistics.fmean(values))} ± {format_value(statistics.stdev(values))} (n={len(values)})"
+        return f"{format_value(values[0])} ({len(values)})"
+    return f"{format_value(statistics.fmean(values))} ± {format_value(statistics.stdev(values))} ({len(values)})"
 
 
 def format_value(value: float) -> str:

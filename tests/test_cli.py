@@ -1,0 +1,334 @@
+"""``python -m dlbench`` as people use it: what it prints, what it leaves behind, and how it says no."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlbench.__main__ import main
+from dlbench.data.intel_files import CLASSES
+
+TINY = (
+    "data.source=embedded",
+    "data.embedded_sizes=[48,24,24]",
+    "trainer.epochs=1",
+    "trainer.device=cpu",
+    "evaluation.max_shift=1",
+)
+Refused = Callable[..., str]
+Finished = subprocess.CompletedProcess[str]
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what points to folders elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DLBENCH_", "HYDRA_"))}
+
+
+def python(*arguments: str, folder: Path) -> Finished:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+# --- a run -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def started_twice(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The same command twice where there is no data; the second time, drawn pictures are asked for."""
+    folder = tmp_path_factory.mktemp("cli")
+    command = ("-m", "dlbench", "+experiment=cnn_bn_gap", *TINY)
+    first = python(*command, "data.source=auto", folder=folder)
+    left = sorted(path.name for path in folder.iterdir())
+    return SimpleNamespace(folder=folder, first=first, left=left, second=python(*command, folder=folder))
+
+
+def test_a_run_ends_well_and_prints_a_plain_line_an_epoch(started_twice: SimpleNamespace) -> None:
+    first = started_twice.first
+    assert first.returncode == 0, first.stderr
+    (line,) = [line for line in first.stdout.splitlines() if line.startswith("epoch ")]
+    assert line.startswith("epoch 1/1  val/accuracy 0.")
+    assert line.endswith(" s an epoch, 00:00:00 left")
+    assert "\x1b" not in first.stdout
+    assert "\r" not in first.stdout
+
+
+def test_a_run_prints_its_metrics_whose_they_are_and_where_they_lie(started_twice: SimpleNamespace) -> None:
+    lines = started_twice.first.stdout.splitlines()
+    assert any("cnn_bn_gap on EMBEDDED (drawn) data" in line for line in lines)
+    table = dict(cells for line in lines if len(cells := line.split()) == 2 and "/" in cells[0])
+    assert table["model/parameters"] == "755,718"
+    assert 0 <= float(table["test/accuracy"]) <= 1
+    record = lines[-1].removeprefix("record: ")
+    assert (started_twice.folder / record / "training.json").is_file()
+
+
+def test_without_data_one_notice_names_the_command_that_gets_it(started_twice: SimpleNamespace) -> None:
+    (notice,) = started_twice.first.stderr.splitlines()
+    assert notice.startswith("dlbench: no Intel pictures in data: ")
+    assert "embedded (drawn) scenes" in notice
+    assert "python -m dlbench.data fetch intel" in notice
+
+
+def test_a_run_leaves_nothing_behind_but_its_record(started_twice: SimpleNamespace) -> None:
+    assert started_twice.left == ["runs"]
+    records = [path.name for path in (started_twice.folder / "runs").iterdir() if not path.name.startswith(".")]
+    assert records == [Path(started_twice.first.stdout.splitlines()[-1]).name]
+
+
+def test_a_finished_run_is_looked_up_and_not_trained_again(started_twice: SimpleNamespace) -> None:
+    first, second = started_twice.first, started_twice.second
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "epoch " not in second.stdout
+    assert "test/accuracy" in second.stdout
+    assert first.stdout.endswith(second.stdout)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("dlbench", ["--help"]),
+        ("dlbench", ["+experiment=cnn_vanilla", "--cfg", "job"]),
+        ("dlbench", ["+experiment=nonsense"]),
+        ("dlbench.records", ["list"]),
+        ("dlbench.data", ["list"]),
+        ("dlbench.report", ["--no-run"]),
+    ],
+)
+def test_what_computes_nothing_does_not_wait_for_torch(module: str, arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        f"import runpy, sys; sys.argv = ['x', *{arguments}]\n"
+        f"try: runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = python("-c", script, folder=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- saying no -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and no variable that points elsewhere."""
+    for name in ("DLBENCH_DATA", "DLBENCH_RUNS", "DLBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # set by the command; put back by the end of the test
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Give a command line that must fail: the one line it prints, after seeing that it leaves no record."""
+
+    def message(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["dlbench", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        assert exit_.value.code == 1
+        assert out == ""
+        assert len(err.splitlines()) == 1, err
+        assert err.startswith("dlbench: ")
+        assert {path.name for path in here.glob("runs/*")} <= {".locks"}
+        assert {path.name for path in here.iterdir()} <= {"runs"}
+        return err
+
+    return message
+
+
+def test_an_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    done = python("-m", "dlbench", "+experiment=cnn_vanilla", "optimizer.lr=0", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "dlbench: optimizer.lr=0: Input should be greater than 0\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "last"),
+    [
+        ("optimizer.lr=0", "dlbench.errors.ConfigError: optimizer.lr=0: Input should be greater than 0"),
+        ("optimizer.lrr=1", "hydra.errors.ConfigCompositionException: Could not override 'optimizer.lrr'."),
+    ],
+)
+def test_a_traceback_is_shown_on_request(override: str, last: str, tmp_path: Path) -> None:
+    done = python("-m", "dlbench", "+experiment=cnn_vanilla", override, "verbose=true", folder=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback (most recent call last):" in done.stderr
+    assert last in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_flag_is_exit_code_2(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dlbench", "--foo"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --foo\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["+experiment=cnn_vanila"], ["experiment=cnn_vanila: no such experiment; did you mean cnn_vanilla"]),
+        ([], ["+experiment=NAME", "cnn_average_pooling, cnn_bn_gap, cnn_kernel5, cnn_kernel7, cnn_no_pooling, cnn_van"]),
+        (["model=cnn"], ["name: no value; choose +experiment=NAME (cnn_average_pooling, "]),
+        (["+experiment=cnn_vanilla", "model=cnnn"], ["model=cnnn: no such model; did you mean cnn"]),
+        (["+experiment=cnn_vanilla", "optimizer=sdg"], ["optimizer=sdg: no such optimizer; did you mean sgd?"]),
+        (["+experiment=cnn_vanilla", "optimizer.lrr=1"], ["optimizer.lrr: no such key; did you mean optimizer.lr"]),
+        (["+experiment=cnn_vanilla", "+optimizer.lrr=1"], ["optimizer.lrr: no such key of ", "did you mean lr?"]),
+        (["+experiment=cnn_vanilla", "sede=1"], ["sede: no such key; did you mean seed"]),
+        (["+experiment=cnn_vanilla", "optimiser.lr=1"], ["optimiser.lr: no such key; did you mean optimizer"]),
+        (["+experiment=cnn_vanilla", "+epochs=1"], ["epochs: no such key; "]),
+        (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["(verbose=true shows where)"]),
+        (["experiment=cnn_vanilla"], ["+experiment=cnn_vanilla"]),
+        (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
+    ],
+)
+def test_what_does_not_compose_is_named_with_what_would(arguments: list[str], parts: list[str], refused: Refused) -> None:
+    line = refused(*arguments)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("override", "start"),
+    [
+        ("optimizer.lr=abc", "optimizer.lr='abc': "),
+        ("optimizer.lr=0", "optimizer.lr=0: "),
+        ("optimizer.lr=-1", "optimizer.lr=-1: "),
+        ("optimizer.lr=inf", "optimizer.lr=inf: "),
+        ("seed=1.5", "seed=1.5: "),
+        ("trainer.epochs=0", "trainer.epochs=0: "),
+        ("trainer.device=gpu", "trainer.device='gpu': "),
+        ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
+        ("data.batch_size=8.5", "data.batch_size=8.5: "),
+        ("data.embedded_sizes=[48,24]", "data.embedded_sizes must be three positive whole numbers"),
+        ("model.hidden=[1024,wide]", "model.hidden[1]='wide': "),
+        ("model.kernel_size=4", "model: kernel_size must be odd"),
+        ("model.in_channels=1", "model: does not take inputs of shape (3, 48, 48)"),
+        ("model.classes=3", "model.classes=3: "),
+        ("scheduler.factor=2", "scheduler: "),
+        ("evaluation.max_shift=17", "evaluation.max_shift=17: "),
+        ("data.embedded_sizes=[17,6,6]", "data.batch_size=8: 17 training examples leave a last batch of one"),
+    ],
+)
+def test_a_value_that_cannot_be_run_is_named_before_any_training(override: str, start: str, refused: Refused) -> None:
+    line = refused("+experiment=cnn_bn_gap", *TINY, override)
+    assert line.startswith(f"dlbench: {start}"), line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_here_is_named_with_those_that_are(refused: Refused) -> None:
+    line = refused("+experiment=cnn_vanilla", *TINY, "trainer.device=cuda")
+    assert line.startswith("dlbench: trainer.device=cuda: this machine has no such device; it has cpu")
+
+
+def test_a_missing_data_folder_is_named(refused: Refused, tmp_path: Path) -> None:
+    missing = tmp_path / "no data"
+    line = refused("+experiment=cnn_vanilla", *TINY, "data.source=auto", f"paths.data='{missing}'")
+    assert line.startswith(f"dlbench: {missing}: no such data folder")
+
+
+def test_a_missing_data_folder_in_the_environment_is_named(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLBENCH_DATA", str(tmp_path / "nowhere"))
+    line = refused("+experiment=cnn_vanilla", *TINY, "data.source=auto")
+    assert line.startswith(f"dlbench: {tmp_path / 'nowhere'}: no such data folder")
+    assert "DLBENCH_DATA" in line
+
+
+@pytest.mark.parametrize("source", ["npz", "folder"])
+def test_pictures_that_were_asked_for_and_are_not_there_are_not_replaced(
+    source: str, refused: Refused, tmp_path: Path
+) -> None:
+    line = refused("+experiment=cnn_vanilla", *TINY, f"data.source={source}", f"paths.data={tmp_path / 'here'}")
+    assert f"data.source={source}: no such Intel pictures" in line
+    assert "python -m dlbench.data fetch intel" in line
+
+
+def pictures(path: Path, **changes: np.ndarray) -> Path:
+    """An npz of the course's keys, six pictures a split."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (6, 48, 48, 3), np.uint8)
+        arrays[f"{split}_labels"] = np.arange(6)
+    path.parent.mkdir(parents=True)
+    np.savez(path, **{**arrays, **changes})
+    return path
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4] = bytes(byte ^ 0xFF for byte in content[middle : middle + 4])
+    path.write_bytes(content)
+
+
+def pickle(path: Path) -> None:
+    path.unlink()
+    path.parent.rmdir()
+    pictures(path, train_labels=np.array([None] * 6))
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (truncate, "cannot be read, truncated or altered"),
+        (flip, "cannot be read, truncated or altered"),
+        (pickle, "train_labels contains pickled objects, which can run code, and is not read"),
+    ],
+)
+@pytest.mark.parametrize("source", ["npz", "auto"])
+def test_a_damaged_npz_is_named_and_never_replaced(
+    source: str, damage: Callable[[Path], None], problem: str, refused: Refused, tmp_path: Path
+) -> None:
+    path = pictures(tmp_path / "data" / "intel" / "intel_landscapes.npz")
+    damage(path)
+    line = refused("+experiment=cnn_vanilla", *TINY, f"data.source={source}", f"paths.data={tmp_path / 'data'}")
+    assert line.startswith(f"dlbench: {path}: {problem}")
+
+
+def test_a_picture_that_does_not_decode_is_named(refused: Refused, tmp_path: Path) -> None:
+    base = tmp_path / "data" / "intel_folder"
+    for split in ("seg_train", "seg_test"):
+        for name in CLASSES:
+            (base / split / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (150, 150), (number, 100, 200)).save(base / split / name / f"{number}.jpg")
+    (base / "seg_train" / "sea" / "1.jpg").write_bytes(b"\xff\xd8 and no picture")
+    where = (f"paths.data={tmp_path / 'data'}", f"paths.cache={tmp_path / 'cache'}")
+    line = refused("+experiment=cnn_vanilla", *TINY, "data.source=folder", *where)
+    assert line.startswith(f"dlbench: seg_train/sea/1.jpg in {base}: cannot be read as a picture")
+
+
+def test_a_file_in_the_place_of_the_runs_folder_is_named(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    line = refused("+experiment=cnn_vanilla", *TINY, f"paths.runs={tmp_path / 'file'}")
+    assert line.startswith(f"dlbench: cannot write to {tmp_path / 'file'}: ")
+    assert "paths.runs=FOLDER" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys is a folder of Linux")
+def test_a_runs_folder_that_cannot_be_written_is_named(refused: Refused) -> None:
+    line = refused("+experiment=cnn_vanilla", *TINY, "paths.runs=/sys/runs")
+    assert line.startswith("dlbench: cannot write to /sys/runs: ")
+    assert "paths.runs=FOLDER" in line

@@ -1,0 +1,307 @@
+"""``python -m dlbench.records``: what it shows of a store, what it exports, and what it dares to delete."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from dlbench.records.__main__ import main
+from dlbench.records.files import read_json, write_json
+from dlbench.records.store import Record, State, Store
+from dlbench.run import run
+
+FAILED, INTERRUPTED, STALE, CORRUPT = "f0", "f1", "a0", "c0"
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Records = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def finished(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """A real run, finished."""
+    runs = tmp_path_factory.mktemp("records") / "runs"
+    settings = ["data.source=embedded", "data.embedded_sizes=[48,24,24]", "trainer.epochs=1", "trainer.device=cpu"]
+    quick = ["evaluation.max_shift=1", "trainer.progress=none", f"paths.runs={runs}"]
+    return run(compose("+experiment=cnn_bn_gap", *settings, *quick)).record
+
+
+@pytest.fixture
+def store(finished: Record, tmp_path: Path) -> Store:
+    """The finished run, and a copy of it in each of the states that a store may show."""
+    runs = tmp_path / "runs"
+    for name in (finished.id, FAILED, INTERRUPTED, STALE, CORRUPT):
+        shutil.copytree(finished.folder, runs / name)
+    store = Store(runs)
+    for name in (FAILED, INTERRUPTED):
+        store.record(name).training.unlink()
+        shutil.rmtree(store.record(name).folder / "evaluations")
+    write_json(store.record(FAILED).failure, {"error": "RuntimeError: out of luck", "traceback": "..."})
+    manifest = read_json(store.record(STALE).manifest)
+    write_json(store.record(STALE).manifest, {**manifest, "source": "0" * 64})
+    training = store.record(CORRUPT).training
+    training.write_bytes(training.read_bytes()[:-20])
+    return store
+
+
+@pytest.fixture
+def records(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Records:
+    """The command on this store, in a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # set by the command; put back by the end of the test
+
+    def answer(command: str, *arguments: object) -> Answer:
+        try:
+            code = main([command, "--runs", str(store.folder), *map(str, arguments)])
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        return Answer(code, *capsys.readouterr())
+
+    return answer
+
+
+def tree(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if ".locks" not in path.parts}
+
+
+# --- list ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_record_is_listed_with_its_state(records: Records, finished: Record) -> None:
+    rows = {row["run"]: row for row in json.loads(records("list", "--json").out)}
+    assert {name: (row["state"], row["stale"]) for name, row in rows.items() if name != CORRUPT} == {
+        finished.id: (State.FINISHED, False),
+        FAILED: (State.FAILED, False),
+        INTERRUPTED: (State.INTERRUPTED, False),
+        STALE: (State.FINISHED, True),
+    }
+    assert rows[CORRUPT]["state"] == State.CORRUPT
+    (evaluation,) = finished.evaluations()
+    assert rows[finished.id]["metrics"] == read_json(evaluation.result)["metrics"]
+    assert rows[INTERRUPTED]["metrics"] == {}
+    assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "embedded")
+    assert rows[finished.id]["settings"] == "lr=0.01 chw seed=42 1 epochs"
+
+
+@pytest.mark.parametrize("name", [FAILED, CORRUPT])
+def test_what_went_wrong_is_listed_with_its_reason(name: str, records: Records) -> None:
+    reason = {FAILED: "RuntimeError: out of luck", CORRUPT: "training.json: cannot be read"}[name]
+    (row,) = [row for row in json.loads(records("list", "--json").out) if row["run"] == name]
+    assert reason in str(row["problem"])
+    (line,) = [line for line in records("list").out.splitlines() if line.startswith(f"{name}: ")]
+    assert reason in line
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "manifest.json"])
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\ttabs: [", "{}"])
+def test_one_damaged_record_does_not_hide_the_others(name: str, content: str, records: Records, store: Store) -> None:
+    (store.record(INTERRUPTED).folder / name).write_text(content)
+    answer = records("list", "--json")
+    assert answer.code == 0
+    rows = {row["run"]: row for row in json.loads(answer.out)}
+    assert len(rows) == 5
+    assert rows[INTERRUPTED]["state"] == State.CORRUPT
+    assert rows[INTERRUPTED]["problem"]
+
+
+def test_the_listing_has_a_line_a_record(records: Records, store: Store, finished: Record) -> None:
+    answer = records("list")
+    assert (answer.code, answer.err) == (0, "")
+    lines = {line.split()[0]: " ".join(line.split()) for line in answer.out.splitlines() if ": " not in line}
+    assert set(lines) == {"run", *(record.id for record in store.all())}
+    (evaluation,) = finished.evaluations()
+    metrics = read_json(evaluation.result)["metrics"]
+    accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
+    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs embedded"
+    assert lines[finished.id] == f"{finished.id} {settings} finished {accuracies}"
+    assert lines[STALE] == f"{STALE} {settings} finished, stale {accuracies}"
+    assert lines[INTERRUPTED] == f"{INTERRUPTED} {settings} interrupted"
+
+
+def test_the_listing_is_whole_in_a_pipe(records: Records, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = records("list").out
+    monkeypatch.delenv("COLUMNS")
+    assert records("list").out == wide
+
+
+def test_an_empty_store_says_so(store: Store, records: Records) -> None:
+    shutil.rmtree(store.folder)
+    assert records("list") == Answer(0, f"no records in {store.folder}\n", "")
+    assert json.loads(records("list", "--json").out) == []
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_show_says_everything_of_a_record(flags: list[str], records: Records, finished: Record) -> None:
+    answer = records("show", finished.id[:6], *flags)
+    assert (answer.code, answer.err) == (0, "")
+    shown = json.loads(answer.out)
+    assert shown["state"] == State.FINISHED
+    assert shown["manifest"] == read_json(finished.manifest)
+    assert shown["training"] == read_json(finished.training)
+    assert shown["evaluations"] == [read_json(evaluation.result) for evaluation in finished.evaluations()]
+
+
+def test_show_says_why_a_run_failed(records: Records) -> None:
+    shown = json.loads(records("show", FAILED, "--json").out)
+    assert shown["failure"]["error"] == "RuntimeError: out of luck"
+    assert "training" not in shown
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ("f", f"several records begin with 'f' in {{folder}}; there are: {FAILED}, {INTERRUPTED}"),
+        ("zz", "no record begins with 'zz' in {folder}; there are: "),
+        (CORRUPT, "{folder}/c0/training.json: cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_record_that_cannot_be_told_or_read_is_one_line(
+    command: str, prefix: str, message: str, records: Records, store: Store
+) -> None:
+    if command == "verify" and prefix == CORRUPT:
+        message = "record c0 is corrupt; only a finished one can be verified"
+    answer = records(command, prefix)
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
+    assert answer.err.startswith("dlbench: " + message.format(folder=store.folder))
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_exported_record_is_whole_but_for_weights_and_events(
+    records: Records, finished: Record, store: Store, tmp_path: Path
+) -> None:
+    target = tmp_path / "results"
+    answer = records("export", target, finished.id)
+    assert (answer.code, answer.out, answer.err) == (0, f"{target / finished.id}\n", "")
+    (exported,) = Store(target).all()
+    kept = {path for path in tree(finished.folder) if path.parts[0] not in ("checkpoints", "tensorboard")}
+    assert tree(exported.folder) == kept
+    assert all(
+        (exported.folder / path).read_bytes() == (finished.folder / path).read_bytes()
+        for path in kept
+        if (finished.folder / path).is_file()
+    )
+    assert exported.state() == State.FINISHED
+
+
+def test_export_leaves_out_what_is_not_finished_and_says_so(
+    records: Records, finished: Record, store: Store, tmp_path: Path
+) -> None:
+    answer = records("export", tmp_path / "results")
+    assert answer.code == 0
+    assert {record.id for record in Store(tmp_path / "results").all()} == {finished.id, STALE}
+    assert set(answer.err.splitlines()) == {
+        f"dlbench: {FAILED} is failed: left out",
+        f"dlbench: {INTERRUPTED} is interrupted: left out",
+        f"dlbench: {CORRUPT} is corrupt: left out",
+    }
+
+
+def test_export_overwrites_nothing(records: Records, finished: Record, tmp_path: Path) -> None:
+    target = tmp_path / "results"
+    mine = target / finished.id / "config.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    answer = records("export", target, finished.id)
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == f"dlbench: {target / finished.id} is there already: left as it is\n"
+    assert tree(target) == {Path(finished.id), Path(finished.id, "config.yaml")}
+    assert mine.read_text() == "mine"
+
+
+def test_export_leaves_out_what_was_set_aside_in_a_record(records: Records, store: Store, tmp_path: Path) -> None:
+    evaluations = store.record(STALE).folder / "evaluations"
+    (evaluation,) = evaluations.iterdir()
+    shutil.copytree(evaluation, evaluations / f"{evaluation.name}.aside-1")
+    (evaluation / ".result.json.abc.tmp").touch()
+    records("export", tmp_path / "results", STALE)
+    assert [path.name for path in (tmp_path / "results" / STALE / "evaluations").iterdir()] == [evaluation.name]
+    assert not list((tmp_path / "results").rglob("*.tmp"))
+
+
+# --- clean -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def litter(store: Store, finished: Record) -> list[Path]:
+    """What a hard life leaves in a store: records, evaluations and checkpoints set aside, files of killed writers."""
+    record = store.record(finished.id).folder
+    (evaluation,) = (record / "evaluations").iterdir()
+    aside = [
+        store.folder / f"{finished.id}.aside-1",
+        record / "evaluations" / f"{evaluation.name}.aside-1",
+    ]
+    shutil.copytree(store.record(STALE).folder, aside[0])
+    shutil.copytree(evaluation, aside[1])
+    files = [
+        record / "checkpoints" / "epoch-0001.0123456789abcdef.ckpt.aside-2",
+        record / ".manifest.json.x1.tmp",
+        store.record(INTERRUPTED).folder / "checkpoints" / ".epoch-0002.x2.tmp",
+    ]
+    for path in files:
+        path.write_bytes(b"left over")
+    (aside[1] / ".result.json.x3.tmp").touch()
+    return aside + files
+
+
+def test_clean_shows_first_and_deletes_nothing(records: Records, store: Store, litter: list[Path]) -> None:
+    before = tree(store.folder)
+    answer = records("clean", "--weights")
+    *lines, last = answer.out.splitlines()
+    assert answer.code == 0
+    assert last == "nothing deleted yet: repeat with --yes"
+    assert {str(path) for path in litter} <= set(lines)
+    assert tree(store.folder) == before
+
+
+def test_clean_deletes_litter_and_never_a_record(records: Records, store: Store, litter: list[Path]) -> None:
+    gone = {path.relative_to(store.folder) for path in litter}
+    kept = {path for path in tree(store.folder) if not gone & {path, *path.parents}}
+    answer = records("clean", "--yes")
+    assert (answer.code, answer.err) == (0, "")
+    assert tree(store.folder) == kept
+    assert records("clean", "--yes") == Answer(0, "nothing to clean\n", "")
+
+
+def test_clean_deletes_weights_of_finished_runs_alone_and_on_request(
+    records: Records, store: Store, finished: Record
+) -> None:
+    before = tree(store.folder)
+    assert records("clean", "--weights", "--yes").code == 0
+    weights = {Path(name, "checkpoints") for name in (finished.id, STALE)}
+    assert tree(store.folder) == {path for path in before if not weights & {path, *path.parents}}
+    assert store.record(INTERRUPTED).checkpoints.whole()
+    assert store.record(finished.id).state() == State.FINISHED
+
+
+def test_clean_finds_nothing_twice(records: Records) -> None:
+    records("clean", "--weights", "--yes")
+    assert records("clean", "--weights", "--yes") == Answer(0, "nothing to clean\n", "")
+
+
+def test_clean_leaves_a_running_run_in_peace(records: Records, store: Store) -> None:
+    record = store.record(INTERRUPTED)
+    writing = record.folder / ".manifest.json.x1.tmp"
+    writing.touch()
+    with record.lock():
+        assert records("clean", "--yes").out == "nothing to clean\n"
+    assert writing.exists()
+
+
+def test_clean_keeps_weights_that_are_still_to_be_tested(records: Records, store: Store, finished: Record) -> None:
+    shutil.rmtree(store.record(finished.id).folder / "evaluations")
+    records("clean", "--weights", "--yes")
+    assert store.record(finished.id).checkpoints.whole()

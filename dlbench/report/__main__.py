@@ -65,7 +65,7 @@ def show(reports: dict[str, Report], results: list[Result]) -> None:
     for report in reports.values():
         console.print(_beside(report, real))
     console.print(
-        'ours: mean ± standard deviation (seeds), on real pictures; "-": not run; "correct layout": see README\n'
+        'ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n'
     )
     if embedded := by_configuration(result for result in results if result.is_embedded):
         console.print(_embedded(reports, embedded))

@@ -43,7 +43,10 @@ class Watcher(Checkpoint):
 
 @dataclass
 class Fit:
-    """A small network trained on 36 drawn scenes in batches of 8; evaluated in batches that do not divide a split."""
+    """A small network trained on 36 drawn scenes in batches of 8.
+
+    It is evaluated on splits of unequal classes, in batches that do not divide them.
+    """
 
     folder: Path
     epochs: int = EPOCHS
@@ -57,7 +60,7 @@ class Fit:
         head: dict[str, Any] = {"hidden": (16,), "hidden_bn": (True,), "hidden_dropout": (0.2,)}
         model = ConvNet(channels=(4, 8, 8), gap=True, classes=self.classes, **head)
         self.task = ImageClassification(model, partial(sgd, lr=self.lr), self.scheduler, seed=1)
-        self.data = IntelDataModule(source="embedded", embedded_sizes=(36, 24, 24), eval_batch_size=7, seed=1)
+        self.data = IntelDataModule(source="embedded", embedded_sizes=(36, 10, 16), eval_batch_size=7, seed=1)
         settings = TrainerSettings(self.epochs, device="cpu")
         self.trainer = settings.trainer(self.folder, False, [self.watcher])
 
@@ -136,6 +139,14 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(fit: Fit, tmp_p
     assert first.watcher.losses + second.watcher.losses == fit.watcher.losses
     assert first.watcher.metrics + second.watcher.metrics == fit.watcher.metrics
     torch.testing.assert_close(second.task.state_dict(), fit.task.state_dict(), rtol=0, atol=0)
+
+
+def test_dropout_is_drawn_anew_at_every_step(tmp_path: Path) -> None:
+    fit = Fit(tmp_path, lr=1e-30)  # no weight moves, so only dropout can change a batch's loss
+    in_order = fit.data.val_dataloader()
+    fit.trainer.fit(fit.task, in_order, in_order)
+    first_batch = fit.watcher.losses[:: len(in_order)]
+    assert len(set(first_batch)) == EPOCHS
 
 
 # --- divergence ------------------------------------------------------------------------------------------------------

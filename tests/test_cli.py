@@ -183,7 +183,10 @@ def test_a_wrong_flag_is_exit_code_2(
     ("arguments", "parts"),
     [
         (["+experiment=cnn_vanila"], ["experiment=cnn_vanila: no such experiment; did you mean cnn_vanilla"]),
-        ([], ["+experiment=NAME", "cnn_average_pooling, cnn_bn_gap, cnn_kernel5, cnn_kernel7, cnn_no_pooling, cnn_van"]),
+        (
+            [],
+            ["+experiment=NAME", "cnn_average_pooling, cnn_bn_gap, cnn_kernel5, cnn_kernel7, cnn_no_pooling, cnn_van"],
+        ),
         (["model=cnn"], ["name: no value; choose +experiment=NAME (cnn_average_pooling, "]),
         (["+experiment=cnn_vanilla", "model=cnnn"], ["model=cnnn: no such model; did you mean cnn"]),
         (["+experiment=cnn_vanilla", "optimizer=sdg"], ["optimizer=sdg: no such optimizer; did you mean sgd?"]),
@@ -197,7 +200,9 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
     ],
 )
-def test_what_does_not_compose_is_named_with_what_would(arguments: list[str], parts: list[str], refused: Refused) -> None:
+def test_what_does_not_compose_is_named_with_what_would(
+    arguments: list[str], parts: list[str], refused: Refused
+) -> None:
     line = refused(*arguments)
     assert all(part in line for part in parts), line
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlbench.errors import RecordError
+from dlbench.files import digest
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.files import atomic_path, read_json, set_aside, sha256, write_json, write_text
+from dlbench.records.files import atomic_path, read_json, set_aside, write_json, write_text
 from dlbench.records.store import Record, State, Store, read_done, write_done
 
 Holder = Callable[[Record], AbstractContextManager[object]]
@@ -138,7 +139,7 @@ def test_a_checkpoint_is_named_after_its_epoch_and_its_content(checkpoints: Chec
     assert checkpoints.whole() == checkpoints.all()
     for checkpoint in checkpoints.all():
         assert checkpoint.path.read_text() == f"state after epoch {checkpoint.epoch}"
-        assert checkpoint.path.name == f"epoch-{checkpoint.epoch:04d}.{sha256(checkpoint.path)[:16]}.ckpt"
+        assert checkpoint.path.name == f"epoch-{checkpoint.epoch:04d}.{digest(checkpoint.path)[:16]}.ckpt"
 
 
 def test_a_save_that_fails_leaves_nothing(checkpoints: CheckpointFolder) -> None:

@@ -1,7 +1,6 @@
 """Are the files of a data set there, whole, and the registered ones?"""
 
 import gzip
-import hashlib
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from dlbench.data.registry import DataSet, File, Folder
 from dlbench.errors import DataError
+from dlbench.files import digest
 
 
 class State(StrEnum):
@@ -34,12 +34,6 @@ class Finding:
     def is_broken(self) -> bool:
         """Whether something is there that cannot be used."""
         return self.state in (State.TRUNCATED, State.BROKEN)
-
-
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The hash of a file in hexadecimal, read in chunks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def locate(file: File, folder: Path) -> Path | None:

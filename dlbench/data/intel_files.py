@@ -5,8 +5,6 @@ the coursework's file, and its validation split is a tenth of the official train
 """
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +14,9 @@ import PIL
 from PIL import Image
 
 from dlbench.data import folders, registry
-from dlbench.data.check import digest
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
+from dlbench.files import atomic_path, digest
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
@@ -242,16 +240,8 @@ def _write_cache(cached: Path, splits: dict[str, Pictures]) -> None:
     """Write a cache file at once: readers see either nothing or all of it."""
     arrays = {f"{name}_{kind}": getattr(part, kind) for name, part in splits.items() for kind in ("images", "labels")}
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=f".{cached.stem}-", delete=False) as file:
-            try:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(cached)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        with atomic_path(cached) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
     except OSError as error:
         text = f"{cached.parent}: the cache folder cannot be written ({error.strerror})"
         raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error

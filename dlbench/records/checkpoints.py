@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlbench.records.files import atomic_path, set_aside, sha256
+from dlbench.files import digest
+from dlbench.records.files import atomic_path, set_aside
 
 NAME = re.compile(r"epoch-(?P<epoch>\d{4})\.(?P<digest>[0-9a-f]{16})\.ckpt")
 KEEP = 2
@@ -22,7 +23,7 @@ class Checkpoint:
 
     def is_whole(self) -> bool:
         """Whether its content is what its name says."""
-        return sha256(self.path).startswith(self.digest)
+        return digest(self.path).startswith(self.digest)
 
 
 class CheckpointFolder:
@@ -44,7 +45,7 @@ class CheckpointFolder:
             RecordError: It cannot be written.
         """
         stem = f"epoch-{epoch:04d}"
-        with atomic_path(self.folder / stem, name=lambda path: f"{stem}.{sha256(path)[:16]}.ckpt") as temporary:
+        with atomic_path(self.folder / stem, name=lambda path: f"{stem}.{digest(path)[:16]}.ckpt") as temporary:
             write(temporary)
 
     def prune(self, best_epoch: int, keep: int = KEEP) -> None:

@@ -1,45 +1,30 @@
-"""Files that are either whole or not there."""
+"""The files of records: written whole or not at all, read with their damage named, never deleted."""
 
 import contextlib
-import hashlib
+import errno
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dlbench import files
 from dlbench.errors import RecordError
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterator[Path]:
-    """A temporary path beside ``path``; what is written there becomes ``path`` at once, or not at all.
-
-    Args:
-        path: The file to be.
-        name: Its final name, from the temporary file's content; default: as in ``path``.
+    """See `dlbench.files.atomic_path`.
 
     Raises:
         RecordError: The folder cannot be written or the disk is full.
     """
-    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(temporary_name)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path.with_name(name(temporary)) if name else path)
+        with files.atomic_path(path, name) as temporary:
+            yield temporary
     except OSError as error:
-        remedy = "free some space" if error.errno == 28 else "choose another folder with paths.runs=FOLDER"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free some space" if is_full else "choose another folder with paths.runs=FOLDER"
         raise RecordError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,15 +62,3 @@ def set_aside(path: Path) -> Path:
         return path.rename(target)
     except OSError as error:
         raise RecordError(f"cannot set {path} aside: {error.strerror or error}; move it by hand") from error
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -64,9 +64,7 @@ def show(reports: dict[str, Report], results: list[Result]) -> None:
     real = by_configuration(result for result in results if not result.is_embedded)
     for report in reports.values():
         console.print(_beside(report, real))
-    console.print(
-        'ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n'
-    )
+    console.print('ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n')
     if embedded := by_configuration(result for result in results if result.is_embedded):
         console.print(_embedded(reports, embedded))
 

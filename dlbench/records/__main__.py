@@ -17,7 +17,7 @@ from dlbench import resources
 from dlbench.cli import one_line_errors
 from dlbench.errors import RecordError
 from dlbench.messages import say
-from dlbench.records.files import read_json
+from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.records.summary import summarise
 
@@ -119,7 +119,7 @@ def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
     yield from sorted(runs.glob("*.aside-*"))
     for record in Store(runs).all():
         if record.state() != State.RUNNING:
-            yield from sorted(path for path in record.folder.rglob("*") if ".aside-" in path.name or _is_leftover(path))
+            yield from sorted(path for path in record.folder.rglob("*") if is_set_aside(path) or _is_leftover(path))
         if weights and record.state() == State.FINISHED:
             yield record.folder / "checkpoints"
 
@@ -132,7 +132,7 @@ def _all_but_portable(record: Record) -> Any:
     def ignored(folder: str, names: list[str]) -> list[str]:
         if Path(folder) == record.folder:
             return [name for name in names if name not in PORTABLE]
-        return [name for name in names if ".aside-" in name or _is_leftover(Path(name))]
+        return [name for name in names if is_set_aside(Path(name)) or _is_leftover(Path(name))]
 
     return ignored
 

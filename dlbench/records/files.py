@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{path}: holds {type(value).__name__}, not an object")
     return value
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether `set_aside` moved a file or folder to this name."""
+    return re.search(r"\.aside-\d+$", path.name) is not None
 
 
 def set_aside(path: Path) -> Path:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from dlbench.errors import RecordError
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.files import read_json, write_json
+from dlbench.records.files import is_set_aside, read_json, write_json
 
 SCHEMA = 1
 """Version of the record's layout; raised when an older reader would misread it."""
@@ -83,7 +83,8 @@ class Record:
 
     def evaluations(self) -> list[Evaluation]:
         """Every evaluation that is done."""
-        return [Evaluation(path.parent) for path in sorted(self.folder.glob("evaluations/*/result.json"))]
+        folders = (path.parent for path in self.folder.glob("evaluations/*/result.json"))
+        return [Evaluation(folder) for folder in sorted(folders) if not is_set_aside(folder)]
 
     def state(self) -> State:
         """The state for an onlooker: unfinished, with its lock held, means running."""
@@ -171,7 +172,7 @@ class Store:
     def all(self) -> list[Record]:
         """Every record, by name; what was set aside is not among them."""
         folders = (path.parent for path in self.folder.glob("*/config.yaml"))
-        return [Record(folder) for folder in sorted(folders) if ".aside-" not in folder.name]
+        return [Record(folder) for folder in sorted(folders) if not is_set_aside(folder)]
 
     def find(self, prefix: str) -> Record:
         """The one record whose identity begins so.

@@ -7,13 +7,13 @@ stands for what they delivered.
 
 import ast
 import hashlib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = "dlbench"
+ROOT = Path(__file__).resolve().parent
 SCIENCE = ("data.batches", "models", "tasks", "decoding", "metrics", "randomness")
 
 
@@ -49,8 +49,11 @@ def source_hash(modules: Iterable[str]) -> str:
 
 @cache
 def _path(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name) if name.startswith(PACKAGE) else None
-    return Path(spec.origin) if spec and spec.origin else None
+    """The file of a module of this package, found without importing anything; None if there is no such module."""
+    package, *parts = name.split(".")
+    place = ROOT.joinpath(*parts)
+    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    return next((path for path in candidates if package == PACKAGE and path.is_file()), None)
 
 
 @cache
@@ -61,7 +64,7 @@ def _normalised(path: Path) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
             members = (f"{node.module}.{alias.name}" for alias in node.names)
-            imports += [node.module, *(member for member in members if _is_module(member))]
+            imports += [node.module, *(member for member in members if _path(member))]
         elif isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names if alias.name.startswith(PACKAGE + ".")]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -71,10 +74,3 @@ def _normalised(path: Path) -> tuple[str, tuple[str, ...]]:
 
 def _is_string(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False

@@ -39,12 +39,15 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
     table = Table("run", "experiment", "settings", "data", "state", "val acc.", "test acc.", box=None)
+    table.columns[2].no_wrap = True
     for row in summaries:
         state = f"{row.state}, stale" if row.stale else str(row.state)
         accuracies = (row.metrics.get(f"{split}/accuracy") for split in ("val", "test"))
         shown = ("" if value is None else f"{value:.4f}" for value in accuracies)
         table.add_row(row.run, row.experiment, row.settings, row.data, state, *shown)
-    Console().print(table if summaries else f"no records in {options.runs}")
+    console = Console(highlight=False)
+    console.width = max(console.width, 110)
+    console.print(table if summaries else f"no records in {options.runs}")
     for row in summaries:
         if row.problem:
             print(f"{row.run}: {row.problem}")

@@ -8,11 +8,17 @@ import pytest
 import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
 from dlbench import resources
 
 Compose = Callable[..., DictConfig]
+
+
+# A machine that also trains is slow at times; that is no failure.
+settings.register_profile("dlbench", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dlbench")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -67,7 +67,6 @@ def test_reading_a_batch_leaves_the_stored_pictures_as_they_were() -> None:
 
 
 @given(size=SIZES, batch_size=BATCH_SIZES, seed=st.none() | SEEDS, epoch=EPOCHS)
-@settings(deadline=None)
 def test_every_picture_comes_once_an_epoch_in_full_batches_but_the_last(
     size: int, batch_size: int, seed: int | None, epoch: int
 ) -> None:
@@ -80,7 +79,6 @@ def test_every_picture_comes_once_an_epoch_in_full_batches_but_the_last(
 
 
 @given(size=SIZES, batch_size=BATCH_SIZES, seed=SEEDS, epoch=EPOCHS, earlier=st.lists(EPOCHS, max_size=3))
-@settings(deadline=None)
 def test_an_order_depends_on_seed_and_epoch_and_not_on_what_came_before(
     size: int, batch_size: int, seed: int, epoch: int, earlier: list[int]
 ) -> None:
@@ -128,7 +126,6 @@ def test_a_loader_gives_whole_batches_and_leaves_the_global_stream_alone(seed: i
 
 
 @given(down=st.integers(-9, 9), right=st.integers(-9, 9))
-@settings(deadline=None)
 def test_a_shift_moves_whole_pixels_and_repeats_the_rim(down: int, right: int) -> None:
     images: Any = pictures(2, 7, 5)
     expected = ndimage.shift(images, (0, down, right, 0), order=0, mode="nearest")

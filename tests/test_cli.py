@@ -85,7 +85,7 @@ def test_a_run_leaves_nothing_behind_but_its_record(started_twice: SimpleNamespa
 def test_a_finished_run_is_looked_up_and_not_trained_again(started_twice: SimpleNamespace) -> None:
     first, second = started_twice.first, started_twice.second
     assert (second.returncode, second.stderr) == (0, "")
-    assert "epoch " not in second.stdout
+    assert not [line for line in second.stdout.splitlines() if line.startswith("epoch ")]
     assert "test/accuracy" in second.stdout
     assert first.stdout.endswith(second.stdout)
 
@@ -185,7 +185,7 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanila"], ["experiment=cnn_vanila: no such experiment; did you mean cnn_vanilla"]),
         (
             [],
-            ["+experiment=NAME", "cnn_average_pooling, cnn_bn_gap, cnn_kernel5, cnn_kernel7, cnn_no_pooling, cnn_van"],
+            ["+experiment=NAME", "cnn_average_pooling, cnn_bn_gap, cnn_kernel5, cnn_kernel7"],
         ),
         (["model=cnn"], ["name: no value; choose +experiment=NAME (cnn_average_pooling, "]),
         (["+experiment=cnn_vanilla", "model=cnnn"], ["model=cnnn: no such model; did you mean cnn"]),
@@ -200,7 +200,7 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
     ],
 )
-def test_what_does_not_compose_is_named_with_what_would(
+def test_what_does_not_compose_is_named_with_the_remedy(
     arguments: list[str], parts: list[str], refused: Refused
 ) -> None:
     line = refused(*arguments)
@@ -223,8 +223,8 @@ def test_what_does_not_compose_is_named_with_what_would(
         ("model.hidden=[1024,wide]", "model.hidden[1]='wide': "),
         ("model.kernel_size=4", "model: kernel_size must be odd"),
         ("model.in_channels=1", "model: does not take inputs of shape (3, 48, 48)"),
-        ("model.classes=3", "model.classes=3: "),
-        ("scheduler.factor=2", "scheduler: "),
+        ("model.classes=3", "model: 3 outputs"),
+        ("scheduler.factor=2", "optimizer or scheduler: "),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: "),
         ("data.embedded_sizes=[17,6,6]", "data.batch_size=8: 17 training examples leave a last batch of one"),
     ],

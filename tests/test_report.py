@@ -5,6 +5,8 @@ import re
 import shutil
 import statistics
 from collections.abc import Callable
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from dlbench import resources
 from dlbench.errors import ConfigError
@@ -63,8 +66,6 @@ def test_every_report_file_is_loaded() -> None:
 
 @pytest.mark.parametrize(("report", "row"), ROWS)
 def test_every_row_names_a_run_that_can_be_made(report: str, row: Row, compose: Callable[..., Any]) -> None:
-    from omegaconf import OmegaConf
-
     for overrides in ([], *REPORTS[report].variants.values()):
         config = compose(f"+experiment={row.experiment}", *row.overrides, *overrides)
         check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
@@ -111,11 +112,10 @@ def test_published_values_are_what_the_reports_state(report: str) -> None:
         (rate,) = (float(text.removeprefix("optimizer.lr=")) for text in row.overrides if "optimizer.lr=" in text)
         assert row.label == f"lr {rate:g}"
         assert "data.layout=scrambled" in row.overrides
-        found[row.experiment, rate] = {
-            name: value for name, value in row.published.items() if "/parameters" not in name
-        }
-        if "model/parameters" in row.published:
-            parameters[row.experiment] = row.published["model/parameters"]
+        metrics = dict(row.published)
+        if "model/parameters" in metrics:
+            parameters[row.experiment] = metrics.pop("model/parameters")
+        found[row.experiment, rate] = metrics
     assert found == expected
     of_our_networks = {
         name: value for name, value in stated["parameters"].items() if (report, name) not in OF_ANOTHER_NETWORK
@@ -199,8 +199,6 @@ def test_a_damaged_record_is_left_out_by_name(
 
 
 def test_results_of_one_configuration_are_those_that_differ_in_seed_alone(compose: Callable[..., Any]) -> None:
-    from omegaconf import OmegaConf
-
     def result(*overrides: str, fingerprint: str = "f", device: str = "cpu") -> Result:
         config = OmegaConf.to_container(compose("+experiment=cnn_vanilla", *overrides), resolve=True)
         scientific = canonical(config, fingerprint, device)  # type: ignore[arg-type]
@@ -234,19 +232,24 @@ def test_a_value_that_does_not_vary_stands_without_a_spread(values: list[float],
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
+@cache
+def configurations() -> set[str]:
+    """Those of every row in every variant."""
+    return {
+        configuration_of(row.experiment, [*row.overrides, *overrides])
+        for report in REPORTS.values()
+        for row in (row for table in report.tables for row in table.rows)
+        for overrides in ([], *report.variants.values())
+    }
+
+
 def every_result(is_embedded: bool, seeds: int = 1) -> list[Result]:
     """For every row and every variant, runs whose metrics are told from everything published."""
-    results = {}
-    for report in REPORTS.values():
-        for row in (row for table in report.tables for row in table.rows):
-            for overrides in ([], *report.variants.values()):
-                configuration = configuration_of(row.experiment, [*row.overrides, *overrides])
-                for seed in range(seeds):
-                    metrics = {metric: 0.123 + 0.011 * seed for metric in EMBEDDED_METRICS}
-                    metrics["model/parameters"] = 5_340_742
-                    run_ = f"{configuration}-{seed}"
-                    results[run_] = Result(run_, configuration, seed, is_embedded, metrics)
-    return list(results.values())
+    results = []
+    for configuration, seed in product(sorted(configurations()), range(seeds)):
+        metrics = dict.fromkeys(EMBEDDED_METRICS, 0.123 + 0.011 * seed) | {"model/parameters": 5_340_742}
+        results.append(Result(f"{configuration}-{seed}", configuration, seed, is_embedded, metrics))
+    return results
 
 
 def tables(out: str) -> list[str]:
@@ -285,7 +288,7 @@ def test_a_mean_over_seeds_is_shown_with_its_spread(capsys: pytest.CaptureFixtur
     assert spread in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("columns", ["20", "80", None])
+@pytest.mark.parametrize("columns", ["20", None])
 def test_no_value_is_ever_cut_short(
     columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,8 +328,8 @@ def test_the_default_rows_are_run_and_then_looked_up(tmp_path: Path, capfd: pyte
 def test_a_run_that_fails_is_told_and_the_tables_are_still_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--runs", str(tmp_path / "runs"), "optimizer.lr=0", "data.source=embedded"]) == 1
+    assert main(["--runs", str(tmp_path / "runs"), "optimizer.lrr=1"]) == 1
     out, _ = capfd.readouterr()
     for experiment in ("cnn_vanilla", "cnn_bn_gap"):
-        assert f"{experiment}: dlbench: optimizer.lr=0: Input should be greater than 0\n" in out
+        assert f"{experiment}: dlbench: optimizer.lrr: no such key; did you mean optimizer.lr" in out
     assert len(tables(out)) >= len(REPORTS)

@@ -22,7 +22,7 @@ from dlbench.records.resume import load, resume_point
 from dlbench.records.store import Evaluation, Record, State, read_done, write_done
 from dlbench.settings import build
 from dlbench.tasks.base import DivergedError, Task
-from dlbench.training import check_model, weights_hash
+from dlbench.training import check_task, weights_hash
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def build_task(plan: Plan) -> Task:
     parts: dict[str, Any] = {
         section: build(section, plan.config[section]) for section in ("model", "optimizer", "scheduler")
     }
-    train = plan.data.tensors("train")
-    check_model(parts["model"], train.images.shape[1:], len(train), plan.data.batch_size)
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
+    train, classes = plan.data.tensors("train"), len(plan.data.class_names)
+    check_task(task, train.images.shape[1:], classes, len(train), plan.data.batch_size)
     return task
 
 

@@ -1,6 +1,7 @@
 """Configurations against the signatures they fill: unknown keys, wrong types and ranges, each named in one line."""
 
 import inspect
+import pydoc
 from collections.abc import Mapping
 from typing import Any, Literal, get_type_hints
 
@@ -17,6 +18,14 @@ TOP_LEVEL: dict[str, Any] = {
     "rerun": Literal["never", "stale", "always"],
     "verbose": bool,
 }
+GIVEN = {
+    "task": ("model", "optimizer", "scheduler", "seed"),
+    "data": ("folder", "cache", "seed"),
+    "optimizer": ("parameters",),
+    "scheduler": ("optimizer",),
+}
+"""Arguments that the run itself fills in: no keys of the configuration."""
+
 PATHS: dict[str, Any] = {"data": str | None, "runs": str, "cache": str | None}
 
 
@@ -35,9 +44,10 @@ def check(config: Mapping[str, Any]) -> None:
         if key not in PATHS:
             raise ConfigError(f"paths.{key}: no such key; {nearest(key, PATHS)}")
         _check_value(f"paths.{key}", value, PATHS[key])
-    for section, node in config.items():
-        if isinstance(node, Mapping) and "_target_" in node:
-            _check_section(section, node)
+    for section in (*TRAINING_SECTIONS, "evaluation"):
+        if section not in config:
+            raise ConfigError(f"{section}: missing; a run needs one")
+        _check_section(section, config[section])
 
 
 def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
@@ -52,20 +62,31 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError):
             raise ConfigError(f"{section}: {cause}") from error
+        if isinstance(cause, RuntimeError | IndexError | KeyError):
+            raise ConfigError(f"{section}: cannot be built with these values ({cause})") from error
         raise (cause if isinstance(cause, Exception) else error) from None
 
 
 def _check_section(section: str, node: Mapping[str, Any]) -> None:
-    target = hydra.utils.get_object(node["_target_"])
-    known = [name for name in inspect.signature(target).parameters if name != "self"]
+    if "_target_" not in node:
+        raise ConfigError(f"{section}._target_: missing; it names the class or function to fill")
+    name = node["_target_"]
+    target: Any = pydoc.locate(name)
+    if not callable(target):
+        raise ConfigError(f"{section}._target_={name}: no such class or function")
+    given = GIVEN.get(section, ())
+    known = {key: value for key, value in inspect.signature(target).parameters.items() if key not in given}
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     for key, value in node.items():
         if key.startswith("_"):
             continue
         if key not in known:
-            raise ConfigError(f"{section}.{key}: no such key of {node['_target_']}; {nearest(key, known)}")
+            raise ConfigError(f"{section}.{key}: no such key of {name}; {nearest(key, known)}")
         if key in hints:
             _check_value(f"{section}.{key}", value, hints[key])
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in node:
+            raise ConfigError(f"{section}.{key}: no value, but {name} needs one")
 
 
 def _check_value(key: str, value: Any, kind: Any) -> None:

@@ -16,9 +16,10 @@ from torch import nn
 
 from dlbench.errors import ConfigError
 from dlbench.models.cost import count_flops
+from dlbench.tasks.base import Task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed", "64-true"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,31 @@ class TrainerSettings:
         }
 
 
-def check_model(model: nn.Module, shape: Sequence[int], examples: int, batch_size: int) -> None:
+def check_task(task: Task, shape: Sequence[int], classes: int, examples: int, batch_size: int) -> None:
     """See that a network can be trained on the data at all, before the first step.
 
     Args:
-        model: The network.
+        task: The task with its network.
         shape: One input's shape, without the batch.
+        classes: How many classes the data has.
         examples: Size of the training split.
         batch_size: Examples a step.
 
     Raises:
-        ConfigError: It does not take inputs of that shape, or batch normalisation would meet a batch of one.
+        ConfigError: It does not take inputs of that shape, has too few outputs, batch normalisation would meet a batch
+            of one, or the optimiser or schedule refuses its settings.
     """
+    model = task.model
     try:
         count_flops(model, shape)
     except RuntimeError as error:
         raise ConfigError(f"model: does not take inputs of shape {tuple(shape)}: {error}") from error
+    if int(model.outputs) < classes:  # type: ignore[arg-type]
+        raise ConfigError(f"model.classes={model.outputs}: the data has {classes} classes")
+    try:
+        task.configure_optimizers()
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"optimizer or scheduler: {error}") from error
     has_batch_norm = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
     if has_batch_norm and examples % batch_size == 1:
         raise ConfigError(

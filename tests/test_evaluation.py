@@ -123,9 +123,8 @@ def test_the_model_is_described(evaluated: Evaluated) -> None:
     assert evaluated.metrics["model/flops"] == 2 * (convolutions + 8 * 36 * 6)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
-def test_every_precision_can_be_evaluated(evaluated: Evaluated, precision: str, tmp_path: Path) -> None:
-    other = Evaluated(tmp_path, precision)
+def test_half_precision_can_be_evaluated(evaluated: Evaluated, tmp_path: Path) -> None:
+    other = Evaluated(tmp_path, "bf16-mixed")
     np.testing.assert_allclose(other.probabilities, evaluated.probabilities, atol=0.05)
     assert other.metrics["model/flops"] == evaluated.metrics["model/flops"]
 

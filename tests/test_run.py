@@ -178,6 +178,13 @@ def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[
     assert not run(config).trained
 
 
+def test_the_learning_rate_recorded_is_the_one_the_epoch_was_run_with(compose: Compose, tiny: list[str]) -> None:
+    halved_for_two_epochs = ["scheduler.factor=0.5", "scheduler.total_iters=2", "trainer.epochs=3"]
+    outcome = run(compose("+experiment=cnn_bn_gap", *tiny, *halved_for_two_epochs, "optimizer.lr=0.08"))
+    rates = [row["optimizer/lr"] for row in history.read(outcome.record.metrics)]
+    assert rates == pytest.approx([0.04, 0.04, 0.08])
+
+
 def test_a_failed_run_says_why_and_starts_again(
     compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,7 +240,12 @@ def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tin
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("model.in_channels=1", "model: does not take"), ("data.embedded_sizes=[49,6,6]", "last batch of one")],
+    [
+        ("model.in_channels=1", "model: does not take"),
+        ("model.classes=3", "model.classes=3: the data has 6 classes"),
+        ("data.embedded_sizes=[49,6,6]", "last batch of one"),
+        ("scheduler.factor=7", "optimizer or scheduler: "),
+    ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     override: str, message: str, compose: Compose, tiny: list[str]

@@ -31,7 +31,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: A line that is not the last is damaged.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -19,7 +19,7 @@ from dlbench.messages import nearest, say
 def one_line_errors() -> Iterator[None]:
     """Print a known error as one line and exit with 1; with ``verbose=true`` let it through."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, in several lines
-    if "verbose=true" in sys.argv:
+    if is_verbose():
         yield
         return
     try:
@@ -30,9 +30,18 @@ def one_line_errors() -> Iterator[None]:
         fail(f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})")
     except (HydraException, OmegaConfBaseException) as error:
         fail(explain(error))
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        fail(f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again")
     except KeyboardInterrupt:
-        say("interrupted; the same command goes on after the last whole epoch")
+        say("interrupted; the same command goes on where it was")
         sys.exit(130)
+
+
+def is_verbose() -> bool:
+    """Whether a traceback is wanted: ``verbose=true`` on the command line, or DLBENCH_VERBOSE in the environment."""
+    asked = any(re.fullmatch(r"\+*verbose=(true|yes|on|1)", word.lower()) for word in sys.argv)
+    return asked or bool(os.environ.get("DLBENCH_VERBOSE"))
 
 
 def fail(line: str) -> NoReturn:

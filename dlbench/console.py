@@ -16,7 +16,7 @@ def show(outcome: Outcome) -> None:
     table.add_column("value", justify="right")
     for name, value in sorted(result["metrics"].items()):
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"\n{result['experiment']} on {label}: {result['state']}")
     console.print(table)
     console.print(f"record: {outcome.record.folder}")

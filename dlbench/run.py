@@ -17,7 +17,7 @@ from dlbench.plan import Plan, clear_the_way, prepare, start_record
 from dlbench.randomness import reseed_global
 from dlbench.records import history
 from dlbench.records.files import set_aside, write_json, write_text
-from dlbench.records.manifest import now, peak_memory_bytes
+from dlbench.records.manifest import describe_code, now, peak_memory_bytes
 from dlbench.records.resume import load, resume_point
 from dlbench.records.store import Evaluation, Record, State, read_done, write_done
 from dlbench.settings import build
@@ -40,15 +40,15 @@ def run(config: DictConfig) -> Outcome:
 
     Raises:
         DlbenchError: The configuration, the data or the disk do not allow it.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same run goes on from its last checkpoint.
     """
     plan = prepare(config)
     try:
         with plan.record.lock():
             trained = ensure_trained(plan)
             result = ensure_evaluated(plan)
-    except OSError as error:
-        where = error.filename or plan.record.folder
-        raise RecordError(f"{where}: {error.strerror or error}; make room or permit it, and start again") from error
+    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
+        raise KeyboardInterrupt from None
     return Outcome(plan.record, plan.evaluation, result, trained)
 
 
@@ -76,8 +76,6 @@ def train(plan: Plan) -> None:
         trainer.fit(task, plan.data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
     except DivergedError as error:
         closing = {"state": State.DIVERGED, "step": error.step}
-    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
-        raise KeyboardInterrupt from None
     except (DlbenchError, OSError):
         raise
     except Exception as error:
@@ -85,7 +83,7 @@ def train(plan: Plan) -> None:
         with contextlib.suppress(RecordError):
             write_json(record.failure, failure)
         raise
-    record.checkpoints.prune(recorder.best_epoch, keep=1)
+    record.checkpoints.prune({recorder.best_epoch}, keep=1)
     write_done(
         record.training,
         {
@@ -144,6 +142,9 @@ def ensure_evaluated(plan: Plan) -> dict[str, Any]:
         "data": plan.facts,
         **{key: training[key] for key in ("state", "step") if key in training},
         "metrics": metrics,
+        "source": plan.source,
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
         "seconds": round(time.perf_counter() - began, 3),
         "finished": now(),
     }
@@ -158,6 +159,8 @@ def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:
     Raises:
         RecordError: A checkpoint is damaged or gone; the record is reopened, so that the next start mends it.
     """
+    if not plan.record.checkpoints.folder.exists():
+        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
     last_epoch = read_done(plan.record.training)["epochs"]
     if not {last_epoch, best_epoch} <= checkpoints.keys():

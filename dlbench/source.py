@@ -1,8 +1,8 @@
 """A hash of the code a result depends on: every scientific module that the run's classes import, normalised.
 
 Comments, docstrings and formatting do not count, nor does code the run cannot reach: a new data set or model elsewhere
-leaves old records as good as they were. Modules that only deliver data are left out, since the data's fingerprint
-stands for what they delivered.
+leaves old records as good as they were. DataModules are left out, since the data's fingerprint stands for what they
+delivered; so are the run's own modules, which put the parts together and keep the records.
 """
 
 import ast

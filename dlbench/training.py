@@ -62,6 +62,8 @@ class TrainerSettings:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+        # "32-true" means it: by default cuDNN rounds to TF32.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     def trainer(self, folder: Path, logger: Any, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         """A Trainer that saves, logs and shows only what its callbacks do."""
@@ -118,10 +120,10 @@ def check_task(task: Task, shape: Sequence[int], classes: int, examples: int, ba
         task.configure_optimizers()
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"optimizer or scheduler: {error}") from error
-    has_batch_norm = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
-    if has_batch_norm and examples % batch_size == 1:
+    has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
+    if has_batch_norm and (batch_size == 1 or examples % batch_size == 1):
         raise ConfigError(
-            f"data.batch_size={batch_size}: {examples} training examples leave a last batch of one, which batch "
+            f"data.batch_size={batch_size}: {examples} training examples leave a batch of one, which batch "
             "normalisation cannot train on; choose another batch size"
         )
 

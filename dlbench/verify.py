@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from dlbench.errors import RecordError
 from dlbench.plan import Plan, prepare
 from dlbench.records import history
-from dlbench.records.files import read_json
+from dlbench.records.files import read_config, read_json
 from dlbench.records.store import Record, State, read_done
 from dlbench.run import ensure_evaluated, ensure_trained
 
@@ -39,12 +39,13 @@ class Verdict:
         return bool(self.differences) and not self.numerics
 
 
-def verify(record: Record, paths: Mapping[str, Any]) -> Verdict:
+def verify(record: Record, paths: Mapping[str, Any], progress: str = "auto") -> Verdict:
     """Train and evaluate again in a temporary folder, then compare curves, weights and metrics.
 
     Args:
         record: A finished record, with or without its checkpoints.
         paths: ``data`` and ``cache``, as in the configuration.
+        progress: How to show progress; see `dlbench.training.TrainerSettings`.
 
     Raises:
         RecordError: The record is not finished, or the data here is not what it was made with.
@@ -53,14 +54,15 @@ def verify(record: Record, paths: Mapping[str, Any]) -> Verdict:
         raise RecordError(f"record {record.id} is {record.state()}; only a finished one can be verified")
     manifest = read_json(record.manifest)
     with tempfile.TemporaryDirectory(prefix="dlbench-verify-") as scratch:
-        config = OmegaConf.load(record.config)
         # What the record resolved "auto" to must hold here too.
-        overrides = {
+        overrides: dict[str, Any] = {
             "paths": {**paths, "runs": scratch},
-            "trainer": {"device": manifest["scientific"]["trainer"]["device"]},
+            "trainer": {"device": manifest["scientific"]["trainer"]["device"], "progress": progress},
             "rerun": "never",
         }
-        again = prepare(OmegaConf.merge(config, overrides))  # type: ignore[arg-type]
+        if manifest["data"]["source"] == "embedded":
+            overrides["data"] = {"source": "embedded"}
+        again = prepare(OmegaConf.merge(read_config(record.config), overrides))  # type: ignore[arg-type]
         if again.record.id != record.id:
             raise RecordError(_why_not_comparable(again, manifest))
         ensure_trained(again)
@@ -84,9 +86,8 @@ def _training_pairs(old: Record, new: Record) -> Iterator[tuple[str, Any, Any]]:
 
 def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
     for evaluation in record.evaluations():
-        settings = OmegaConf.to_container(OmegaConf.load(evaluation.folder / "config.yaml"))
-        again.config["evaluation"] = settings
-        repeated = Plan(**{**vars(again), "evaluation": again.record.evaluation(evaluation.id)})
+        config = {**again.config, "evaluation": OmegaConf.to_container(read_config(evaluation.folder / "config.yaml"))}
+        repeated = replace(again, config=config, evaluation=again.record.evaluation(evaluation.id))
         metrics, new_metrics = read_done(evaluation.result)["metrics"], ensure_evaluated(repeated)["metrics"]
         for name in sorted({*metrics, *new_metrics}):
             yield f"evaluation {evaluation.id} {name}", metrics.get(name), new_metrics.get(name)

@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_not_deleted(checkpoints: Checkpoi
     ("best", "keep", "left"), [(2, 2, [2, 4, 5]), (5, 2, [4, 5]), (1, 1, [1, 5]), (3, 9, [1, 2, 3, 4, 5])]
 )
 def test_the_newest_and_the_best_are_kept(checkpoints: CheckpointFolder, best: int, keep: int, left: list[int]) -> None:
-    checkpoints.prune(best, keep)
+    checkpoints.prune({best}, keep)
     assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == left
 
 

@@ -23,7 +23,7 @@ from dlbench.identity import canonical, configuration_id
 from dlbench.models.cost import count_parameters
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
-from dlbench.report.__main__ import EMBEDDED_METRICS, main, show
+from dlbench.report.__main__ import OTHER_METRICS, main, show
 from dlbench.report.published import Row, load, load_all
 from dlbench.report.results import Result, by_configuration, collect, configuration_of, mean_and_spread
 from dlbench.run import run
@@ -171,7 +171,7 @@ def store(finished: Record, tmp_path: Path) -> Store:
 def test_finished_runs_are_collected(store: Store, finished: Record, compose: Callable[..., Any]) -> None:
     (result,) = collect([store])
     (evaluation,) = finished.evaluations()
-    assert (result.run, result.seed, result.is_embedded) == (finished.id, 42, True)
+    assert (result.run, result.seed, result.provenance) == (finished.id, 42, "embedded")
     assert result.metrics == read_json(evaluation.result)["metrics"]
     assert result.configuration == configuration_of("cnn_bn_gap", ["trainer.epochs=1"])
 
@@ -202,10 +202,13 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone(compos
     def result(*overrides: str, fingerprint: str = "f", device: str = "cpu") -> Result:
         config = OmegaConf.to_container(compose("+experiment=cnn_vanilla", *overrides), resolve=True)
         scientific = canonical(config, fingerprint, device)  # type: ignore[arg-type]
-        return Result(" ".join(overrides), configuration_id(scientific), scientific["seed"], False, {})
+        return Result(
+            " ".join(overrides), configuration_id(scientific), scientific["seed"], fingerprint, "verified", {}
+        )
 
     results = [result(), result("seed=1"), result("optimizer.lr=0.1"), result("seed=1", "optimizer.lr=0.1")]
-    results.append(result("seed=2", "data.source=npz", "data.embedded_sizes=[6,6,6]", device="cuda", fingerprint="g"))
+    results.append(result("seed=2", "data.source=npz", "data.embedded_sizes=[6,6,6]", device="cuda"))
+    results.append(result("seed=1", device="cuda"))  # a seed counts once
     groups = by_configuration(results)
     assert [[result.seed for result in group] for group in groups.values()] == [[42, 1, 2], [42, 1]]
     assert list(groups) == [configuration_of("cnn_vanilla", []), configuration_of("cnn_vanilla", ["optimizer.lr=0.1"])]
@@ -243,12 +246,12 @@ def configurations() -> set[str]:
     }
 
 
-def every_result(is_embedded: bool, seeds: int = 1) -> list[Result]:
+def every_result(provenance: str, seeds: int = 1) -> list[Result]:
     """For every row and every variant, runs whose metrics are told from everything published."""
     results = []
     for configuration, seed in product(sorted(configurations()), range(seeds)):
-        metrics = dict.fromkeys(EMBEDDED_METRICS, 0.123 + 0.011 * seed) | {"model/parameters": 5_340_742}
-        results.append(Result(f"{configuration}-{seed}", configuration, seed, is_embedded, metrics))
+        metrics = dict.fromkeys(OTHER_METRICS, 0.123 + 0.011 * seed) | {"model/parameters": 5_340_742}
+        results.append(Result(f"{configuration}-{seed}", configuration, seed, "f", provenance, metrics))
     return results
 
 
@@ -259,7 +262,7 @@ def tables(out: str) -> list[str]:
 
 
 def test_results_on_real_pictures_stand_beside_the_published(capsys: pytest.CaptureFixture[str]) -> None:
-    show(REPORTS, every_result(is_embedded=False))
+    show(REPORTS, every_result("verified"))
     shown = tables(capsys.readouterr().out)
     assert len(shown) == len(REPORTS)
     for text, report in zip(shown, REPORTS.values(), strict=True):
@@ -273,7 +276,7 @@ def test_results_on_real_pictures_stand_beside_the_published(capsys: pytest.Capt
 def test_results_on_drawn_pictures_never_stand_beside_the_published(capsys: pytest.CaptureFixture[str]) -> None:
     show(REPORTS, [])
     nothing = tables(capsys.readouterr().out)
-    show(REPORTS, every_result(is_embedded=True))
+    show(REPORTS, every_result("embedded"))
     *published, embedded = tables(capsys.readouterr().out)
     assert published == nothing
     assert embedded.startswith("EMBEDDED (drawn) pictures: comparable with no report")
@@ -283,7 +286,7 @@ def test_results_on_drawn_pictures_never_stand_beside_the_published(capsys: pyte
 
 
 def test_a_mean_over_seeds_is_shown_with_its_spread(capsys: pytest.CaptureFixture[str]) -> None:
-    show(REPORTS, every_result(is_embedded=False, seeds=3))
+    show(REPORTS, every_result("verified", seeds=3))
     spread = f"{0.134:.4f} ± {statistics.stdev([0.123, 0.134, 0.145]):.4f}"
     assert spread in capsys.readouterr().out
 

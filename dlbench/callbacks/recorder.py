@@ -48,6 +48,7 @@ class EpochRecorder(Checkpoint):
         metrics = read_metrics(trainer) | {"optimizer/lr": self._lr}
         if unfit := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise DivergedError(trainer.global_step, unfit[0])
+        best_before = self.best_epoch
         if metrics[self.monitor] > self.best_value:
             self.best_epoch, self.best_value = epoch, metrics[self.monitor]
         examples = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
@@ -61,7 +62,8 @@ class EpochRecorder(Checkpoint):
             logger.save()
         checkpoints = self.record.checkpoints
         checkpoints.save(epoch, trainer.save_checkpoint)
-        checkpoints.prune(self.best_epoch)
+        # The last best stays too: should this checkpoint turn out damaged, the one before it needs its own best.
+        checkpoints.prune({best_before, self.best_epoch})
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""

@@ -81,6 +81,8 @@ class IntelDataModule(pl.LightningDataModule):
             return scenes.generate(sizes=self.embedded_sizes)
         if found is None:
             raise DataError(f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH}")
+        if self.cache.resolve().is_relative_to(self.folder.resolve()):
+            raise DataError(f"{self.cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")
         kind, path = found
         return intel_files.load_npz(path) if kind == "npz" else intel_files.load_folder(path, self.cache)
 

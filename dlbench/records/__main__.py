@@ -15,7 +15,6 @@ from rich.table import Table
 
 from dlbench import resources
 from dlbench.cli import one_line_errors
-from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import Record, State, Store, read_done
@@ -72,7 +71,8 @@ def _show(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from dlbench.verify import verify
 
-    verdict = verify(_find(options), {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")})
+    paths = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
+    verdict = verify(_find(options), paths, progress="none" if options.json else "auto")
     if options.json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
@@ -90,12 +90,15 @@ def _export(options: argparse.Namespace) -> int:
     records = [_find(options, prefix) for prefix in options.ids] if options.ids else Store(options.runs).all()
     for record in records:
         target = options.folder / record.id
-        if record.state() not in (State.FINISHED, State.DIVERGED):
-            say(f"{record.id} is {record.state()}: left out")
+        if record.state() not in (State.FINISHED, State.DIVERGED) or not record.evaluations():
+            say(f"{record.id} is {record.state()}, not finished and evaluated: left out")
         elif target.exists():
             say(f"{target} is there already: left as it is")
         else:
-            shutil.copytree(record.folder, target, ignore=_all_but_portable(record))
+            half = target.with_name(f".{record.id}.tmp")
+            shutil.rmtree(half, ignore_errors=True)
+            shutil.copytree(record.folder, half, ignore=_all_but_portable(record))
+            half.rename(target)
             print(target)
     return 0
 
@@ -119,11 +122,12 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
-    yield from sorted(runs.glob("*.aside-*"))
+    yield from sorted(path for path in runs.glob("*") if is_set_aside(path))
     for record in Store(runs).all():
-        if record.state() != State.RUNNING:
+        if not record.is_locked():
             yield from sorted(path for path in record.folder.rglob("*") if is_set_aside(path) or _is_leftover(path))
-        if weights and record.state() == State.FINISHED:
+        has_weights_to_spare = record.state() == State.FINISHED and record.evaluations() and not record.is_locked()
+        if weights and has_weights_to_spare and record.checkpoints.folder.exists():
             yield record.folder / "checkpoints"
 
 
@@ -135,6 +139,8 @@ def _all_but_portable(record: Record) -> Any:
     def ignored(folder: str, names: list[str]) -> list[str]:
         if Path(folder) == record.folder:
             return [name for name in names if name not in PORTABLE]
+        if Path(folder).name == "evaluations":
+            return sorted(set(names) - {evaluation.id for evaluation in record.evaluations()})
         return [name for name in names if is_set_aside(Path(name)) or _is_leftover(Path(name))]
 
     return ignored
@@ -143,13 +149,10 @@ def _all_but_portable(record: Record) -> Any:
 def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
     """A record of the user's own, or else a committed one."""
     wanted = prefix or options.id
-    committed = Store(resources.experiments() / "results")
-    try:
-        return Store(options.runs).find(wanted)
-    except RecordError:
-        if any(record.id.startswith(wanted) for record in committed.all()):
-            return committed.find(wanted)
-        raise
+    own, committed = Store(options.runs), Store(resources.experiments() / "results")
+    if any(record.id.startswith(wanted) for record in own.all()):
+        return own.find(wanted)
+    return committed.find(wanted) if any(r.id.startswith(wanted) for r in committed.all()) else own.find(wanted)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Checkpoints that carry their own checksum in their name, so that a damaged one is known before it is loaded."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,11 @@ class CheckpointFolder:
         with atomic_path(self.folder / stem, name=lambda path: f"{stem}.{digest(path)[:16]}.ckpt") as temporary:
             write(temporary)
 
-    def prune(self, best_epoch: int, keep: int = KEEP) -> None:
-        """Delete all but the newest ``keep`` and the best; their weights are of no more use."""
+    def prune(self, best: Collection[int], keep: int = KEEP) -> None:
+        """Delete all but the newest ``keep`` and the epochs in ``best``; their weights are of no more use."""
         checkpoints = self.all()
         for checkpoint in checkpoints[:-keep]:
-            if checkpoint.epoch != best_epoch:
+            if checkpoint.epoch not in best:
                 checkpoint.path.unlink()
 
     def whole(self) -> list[Checkpoint]:

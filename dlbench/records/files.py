@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from dlbench import files
 from dlbench.errors import RecordError
 
@@ -52,6 +56,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{path}: holds {type(value).__name__}, not an object")
     return value
+
+
+def read_config(path: Path) -> DictConfig:
+    """Read a recorded configuration.
+
+    Raises:
+        RecordError: It is missing, damaged, or no mapping.
+    """
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
+    if not isinstance(config, DictConfig):
+        raise RecordError(f"{path}: holds no mapping")
+    return config
 
 
 def is_set_aside(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The curves of a run: one JSON line an epoch, and the same in TensorBoard; both can be cut back to an epoch."""
 
 import json
+import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def append(path: Path, row: dict[str, Any]) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror or error}; make room and start again") from error
 
@@ -60,10 +63,25 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
     return metrics
 
 
+def epochs_without_gap(path: Path) -> int:
+    """How many epochs from the first on have their row, undamaged and in order."""
+    count = 0
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["epoch"] != count + 1:
+            break
+        count += 1
+    return count
+
+
 def cut_back(path: Path, epoch: int) -> None:
-    """Keep the rows up to ``epoch``."""
-    kept = [row for row in read(path) if row["epoch"] <= epoch]
-    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
+    """Keep the first ``epoch`` rows, as far as they are whole, whatever comes after them."""
+    whole = min(epoch, epochs_without_gap(path))
+    kept = path.read_bytes().splitlines()[:whole] if whole else []
+    write_text(path, "".join(line.decode("utf-8") + "\n" for line in kept))
 
 
 def cut_back_tensorboard(folder: Path, epoch: int) -> None:

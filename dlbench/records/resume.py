@@ -13,14 +13,15 @@ from dlbench.records.store import Record
 
 
 def resume_point(record: Record) -> Checkpoint | None:
-    """The newest whole checkpoint whose best epoch is whole too; curves and checkpoints after it are cut back.
+    """The newest whole checkpoint whose best epoch and whose curves are whole too; what came after it is cut back.
 
     None means from the start; whatever was there is then set aside.
     """
     whole = record.checkpoints.whole()
     epochs = {checkpoint.epoch for checkpoint in whole}
+    recorded = history.epochs_without_gap(record.metrics)
     for checkpoint in reversed(whole):
-        if best_epoch(load(checkpoint)) in epochs:
+        if checkpoint.epoch <= recorded and best_epoch(load(checkpoint)) in epochs:
             record.checkpoints.discard_after(checkpoint.epoch)
             history.cut_back(record.metrics, checkpoint.epoch)
             history.cut_back_tensorboard(record.tensorboard, checkpoint.epoch)

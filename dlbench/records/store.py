@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dlbench.errors import RecordError
+from dlbench.messages import say
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import is_set_aside, read_json, write_json
 
@@ -89,7 +90,7 @@ class Record:
     def state(self) -> State:
         """The state for an onlooker: unfinished, with its lock held, means running."""
         state = self.state_on_disk()
-        return State.RUNNING if state in (State.INTERRUPTED, State.FAILED) and self._is_locked() else state
+        return State.RUNNING if state in (State.INTERRUPTED, State.FAILED) and self.is_locked() else state
 
     def state_on_disk(self) -> State:
         """The state as the files alone tell it, for who holds the lock."""
@@ -106,7 +107,8 @@ class Record:
     def _lock_path(self) -> Path:
         return self.folder.parent / ".locks" / f"{self.id}.lock"
 
-    def _is_locked(self) -> bool:
+    def is_locked(self) -> bool:
+        """Whether some process is training or evaluating this record."""
         if not self._lock_path.exists():
             return False
         try:
@@ -125,7 +127,11 @@ class Record:
         try:
             self._lock_path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock_path)
-            lock.acquire()
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"record {self.id}: another process is at it; waiting")
+                lock.acquire()
         except OSError as error:
             where = self.folder.parent
             raise RecordError(

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlbench.errors import RecordError
-from dlbench.records.files import read_json
+from dlbench.records.files import read_config, read_json
 from dlbench.records.store import Record, State, read_done
 from dlbench.source import modules_of, source_hash
 
@@ -39,18 +39,18 @@ def summarise(record: Record) -> Summary:
             record.state(),
             is_stale(record, manifest),
             manifest["experiment"],
-            "embedded" if manifest["data"]["source"] == "embedded" else f"{manifest['data']['name']}",
+            f"{manifest['data']['name']}, {manifest['data']['provenance']}",
             _settings(manifest["scientific"]),
             metrics,
             _failure(record),
         )
-    except (RecordError, KeyError, TypeError) as error:
+    except (RecordError, KeyError, TypeError, AttributeError) as error:
         return Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))
 
 
 def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
     """Whether today's code is other than what the record was made with, as far as its result depends on it."""
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(record.config))  # type: ignore[assignment]
+    config: dict[str, Any] = OmegaConf.to_container(read_config(record.config))  # type: ignore[assignment]
     return bool(manifest["source"] != source_hash(modules_of(config)))
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from dlbench.records.store import Store
 from dlbench.report.published import Report, Row, load_all
 from dlbench.report.results import Result, by_configuration, collect, configuration_of, format_value, mean_and_spread
 
-EMBEDDED_METRICS = ("train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "model/parameters")
+OTHER_DATA = {
+    "user copy": "YOUR OWN COPY of the pictures, content unknown: not set beside published values",
+    "embedded": "EMBEDDED (drawn) pictures: comparable with no report",
+}
+OTHER_METRICS = ("train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "model/parameters")
 
 MIN_WIDTH = 92
 """Columns of the widest table; a narrower terminal wraps its lines."""
@@ -29,7 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     default = Path(os.environ.get("DLBENCH_RUNS", "runs"))
     parser.add_argument("--runs", type=Path, default=default, help="folder of records (default: %(default)s)")
     parser.add_argument("--no-run", action="store_true", help="only print what the records at hand say")
-    parser.add_argument("overrides", nargs="*", help="overrides for every run, as for python -m dlbench")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        help="overrides for every run; such that change the science leave the published rows as they are",
+    )
     options = parser.parse_args(arguments)
     with one_line_errors():
         reports = load_all()
@@ -48,12 +57,19 @@ def run_all(rows: list[Row], runs: Path, overrides: list[str]) -> bool:
 
 
 def _run(row: Row, runs: Path, overrides: list[str]) -> bool:
-    settings = [f"+experiment={row.experiment}", *row.overrides, f"paths.runs={runs}", "trainer.progress=lines"]
+    settings = [f"+experiment={row.experiment}", *row.overrides, "trainer.progress=lines"]
     command = [sys.executable, "-m", "dlbench", *settings, *overrides]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
+    last_lines: deque[str] = deque(maxlen=20)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
         for line in process.stdout or ():
+            last_lines.append(line)
             if line.startswith(("epoch ", "dlbench:")):
                 print(f"{row.experiment}: {line}", end="", flush=True)
+    if process.returncode:
+        print(f"{row.experiment} failed:\n", *last_lines, sep="", flush=True)
     return process.returncode == 0
 
 
@@ -61,12 +77,13 @@ def show(reports: dict[str, Report], results: list[Result]) -> None:
     """Print a table a report; results on drawn data stand in a table of their own, beside nothing published."""
     console = Console(highlight=False)
     console.width = max(console.width, MIN_WIDTH)
-    real = by_configuration(result for result in results if not result.is_embedded)
+    real = by_configuration(result for result in results if result.provenance == "verified")
     for report in reports.values():
         console.print(_beside(report, real))
     console.print('ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n')
-    if embedded := by_configuration(result for result in results if result.is_embedded):
-        console.print(_embedded(reports, embedded))
+    for provenance, title in OTHER_DATA.items():
+        if groups := by_configuration(result for result in results if result.provenance == provenance):
+            console.print(_other(title, reports, groups))
 
 
 def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
@@ -86,13 +103,13 @@ def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
     return shown
 
 
-def _embedded(reports: dict[str, Report], groups: dict[str, list[Result]]) -> RichTable:
-    shown = _table("EMBEDDED (drawn) pictures: comparable with no report", "ours")
+def _other(title: str, reports: dict[str, Report], groups: dict[str, list[Result]]) -> RichTable:
+    shown = _table(title, "ours")
     rows = [row for report in reports.values() for table in report.tables for row in table.rows]
     for configuration, row in {configuration_of(row.experiment, row.overrides): row for row in rows}.items():
         if configuration not in groups:
             continue
-        for number, metric in enumerate(EMBEDDED_METRICS):
+        for number, metric in enumerate(OTHER_METRICS):
             name = "" if number else f"{row.experiment}, {row.label}"
             shown.add_row(name, metric, _ours(groups[configuration], metric))
     return shown

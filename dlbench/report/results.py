@@ -18,12 +18,13 @@ from dlbench.records.store import Record, State, Store, read_done
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its metrics, its seed, and whether its data was drawn."""
+    """A finished run: its metrics, its seed, and what its data was (see `PictureSet.provenance`)."""
 
     run: str
     configuration: str
     seed: int
-    is_embedded: bool
+    fingerprint: str
+    provenance: str
     metrics: dict[str, float]
 
 
@@ -33,9 +34,10 @@ def collect(stores: Iterable[Store]) -> list[Result]:
     for store in stores:
         for record in store.all():
             try:
-                if record.id not in results and record.state() == State.FINISHED:
+                is_new = record.training.exists() and record.id not in results
+                if is_new and read_done(record.training)["state"] == State.FINISHED:
                     results[record.id] = _read(record)
-            except (RecordError, KeyError) as error:
+            except (RecordError, KeyError, TypeError, AttributeError) as error:
                 say(f"record {record.id} left out: {error}")
     return list(results.values())
 
@@ -50,17 +52,18 @@ def _read(record: Record) -> Result:
         record.id,
         identity.configuration_id(scientific),
         scientific["seed"],
-        manifest["data"]["source"] == "embedded",
+        manifest["data"]["fingerprint"],
+        manifest["data"]["provenance"],
         metrics,
     )
 
 
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results that differ only in seed, together."""
-    groups: dict[str, list[Result]] = defaultdict(list)
+    """Results on the same data that differ only in seed, together; a seed counts once, the first it is found."""
+    groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
-        groups[result.configuration].append(result)
-    return dict(groups)
+        groups[result.configuration, result.fingerprint].setdefault(result.seed, result)
+    return {configuration: list(seeds.values()) for (configuration, _), seeds in groups.items()}
 
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:

@@ -64,6 +64,8 @@ def explain(error: Exception) -> str:
         return f"{group}={name}: no such {group}; {nearest(name, names)}"
     if match := re.search(r"Could not override '(?P<key>[^']+)'", text):
         key = str(match["key"])
+        if key == "experiment":
+            return f"experiment: choose one with a plus sign, +experiment=NAME ({', '.join(experiments())})"
         return f"{key}: no such key; {_nearest_key(key)}"
     return f"{text.splitlines()[0]} (verbose=true shows where)"
 

@@ -121,11 +121,11 @@ def test_numpy_integers_are_welcome() -> None:
     "sizes", [(0, 1, 1), (6, -1, 6), (6, 6), (6, 6, 6, 6), (6, 6, 1.5), (6, True, 6), ("6", 6, 6), 6, None]
 )
 def test_bad_sizes(sizes: object) -> None:
-    with pytest.raises(DataError, match=r"^data\.sizes must be three positive whole numbers .*$"):
+    with pytest.raises(DataError, match=r"^data\.embedded_sizes must be three positive whole numbers .*$"):
         generate(0, sizes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True, "0", None])
 def test_bad_seed(seed: object) -> None:
-    with pytest.raises(DataError, match=r"^data\.seed must be a whole number from 0 up, not .*$"):
+    with pytest.raises(DataError, match=r"^the seed of embedded scenes must be a whole number from 0 up, not .*$"):
         generate(seed, (1, 1, 1))  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def summarise(record: Record) -> Summary:
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
             _settings(manifest["scientific"]),
             metrics,
-            _failure(record),
+            _problem(record),
         )
     except (RecordError, KeyError, TypeError, AttributeError) as error:
         return Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))
@@ -60,5 +60,8 @@ def _settings(scientific: dict[str, Any]) -> str:
     return " ".join(part for part in (*shown, epochs) if part)
 
 
-def _failure(record: Record) -> str | None:
+def _problem(record: Record) -> str | None:
+    """Why the last try failed, or what is damaged."""
+    if record.training.exists():
+        read_done(record.training)
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

@@ -39,13 +39,13 @@ class Verdict:
         return bool(self.differences) and not self.numerics
 
 
-def verify(record: Record, paths: Mapping[str, Any], progress: str = "auto") -> Verdict:
+def verify(record: Record, paths: Mapping[str, Any], progress: str | None = None) -> Verdict:
     """Train and evaluate again in a temporary folder, then compare curves, weights and metrics.
 
     Args:
         record: A finished record, with or without its checkpoints.
         paths: ``data`` and ``cache``, as in the configuration.
-        progress: How to show progress; see `dlbench.training.TrainerSettings`.
+        progress: How to show progress; None: as the record says.
 
     Raises:
         RecordError: The record is not finished, or the data here is not what it was made with.
@@ -57,9 +57,11 @@ def verify(record: Record, paths: Mapping[str, Any], progress: str = "auto") -> 
         # What the record resolved "auto" to must hold here too.
         overrides: dict[str, Any] = {
             "paths": {**paths, "runs": scratch},
-            "trainer": {"device": manifest["scientific"]["trainer"]["device"], "progress": progress},
+            "trainer": {"device": manifest["scientific"]["trainer"]["device"]},
             "rerun": "never",
         }
+        if progress:
+            overrides["trainer"]["progress"] = progress
         if manifest["data"]["source"] == "embedded":
             overrides["data"] = {"source": "embedded"}
         again = prepare(OmegaConf.merge(read_config(record.config), overrides))  # type: ignore[arg-type]

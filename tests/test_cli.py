@@ -196,7 +196,7 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanilla", "optimiser.lr=1"], ["optimiser.lr: no such key; did you mean optimizer"]),
         (["+experiment=cnn_vanilla", "+epochs=1"], ["epochs: no such key; "]),
         (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["(verbose=true shows where)"]),
-        (["experiment=cnn_vanilla"], ["+experiment=cnn_vanilla"]),
+        (["experiment=cnn_vanilla"], ["+experiment=NAME", "cnn_vanilla"]),
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
     ],
 )

@@ -87,7 +87,7 @@ def test_every_record_is_listed_with_its_state(records: Records, finished: Recor
     (evaluation,) = finished.evaluations()
     assert rows[finished.id]["metrics"] == read_json(evaluation.result)["metrics"]
     assert rows[INTERRUPTED]["metrics"] == {}
-    assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "embedded")
+    assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "intel, embedded")
     assert rows[finished.id]["settings"] == "lr=0.01 chw seed=42 1 epochs"
 
 
@@ -120,7 +120,7 @@ def test_the_listing_has_a_line_a_record(records: Records, store: Store, finishe
     (evaluation,) = finished.evaluations()
     metrics = read_json(evaluation.result)["metrics"]
     accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
-    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs embedded"
+    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, embedded"
     assert lines[finished.id] == f"{finished.id} {settings} finished {accuracies}"
     assert lines[STALE] == f"{STALE} {settings} finished, stale {accuracies}"
     assert lines[INTERRUPTED] == f"{INTERRUPTED} {settings} interrupted"
@@ -204,9 +204,9 @@ def test_export_leaves_out_what_is_not_finished_and_says_so(
     assert answer.code == 0
     assert {record.id for record in Store(tmp_path / "results").all()} == {finished.id, STALE}
     assert set(answer.err.splitlines()) == {
-        f"dlbench: {FAILED} is failed: left out",
-        f"dlbench: {INTERRUPTED} is interrupted: left out",
-        f"dlbench: {CORRUPT} is corrupt: left out",
+        f"dlbench: {FAILED} is failed, not finished and evaluated: left out",
+        f"dlbench: {INTERRUPTED} is interrupted, not finished and evaluated: left out",
+        f"dlbench: {CORRUPT} is corrupt, not finished and evaluated: left out",
     }
 
 

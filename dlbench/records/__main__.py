@@ -45,7 +45,7 @@ def _list(options: argparse.Namespace) -> int:
         shown = ("" if value is None else f"{value:.4f}" for value in accuracies)
         table.add_row(row.run, row.experiment, row.settings, row.data, state, *shown)
     console = Console(highlight=False)
-    console.width = max(console.width, 110)
+    console.width = max(console.width, 140)
     console.print(table if summaries else f"no records in {options.runs}")
     for row in summaries:
         if row.problem:
@@ -72,7 +72,7 @@ def _verify(options: argparse.Namespace) -> int:
     from dlbench.verify import verify
 
     paths = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
-    verdict = verify(_find(options), paths, progress="none" if options.json else "auto")
+    verdict = verify(_find(options), paths, progress="none" if options.json else None)
     if options.json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
@@ -117,7 +117,7 @@ def _clean(options: argparse.Namespace) -> int:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)  # it may have lain in a folder that is gone already
     return 0
 
 

@@ -23,7 +23,7 @@ reproduce-report: $(INSTALLED)  ## Run the reports' CNN experiments on the data 
 	$(BIN)/python -m dlbench.report --runs $(RUNS) $(ARGS)
 
 test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

@@ -83,4 +83,4 @@ def _nearest_key(key: str) -> str:
     if node is None:
         return nearest(key, (str(name) for name in config))
     prefix = f"{parent}." if parent else ""
-    return nearest(prefix + last, (prefix + str(name) for name in node))
+    return nearest(prefix + last, (prefix + str(name) for name in node if not str(name).startswith("_")))

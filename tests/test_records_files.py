@@ -171,6 +171,11 @@ def test_the_newest_and_the_best_are_kept(checkpoints: CheckpointFolder, best: i
     assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == left
 
 
+def test_the_best_before_the_best_can_be_kept_too(checkpoints: CheckpointFolder) -> None:
+    checkpoints.prune({1, 5}, keep=2)
+    assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == [1, 4, 5]
+
+
 def test_what_is_newer_than_where_training_goes_on_is_set_aside(checkpoints: CheckpointFolder) -> None:
     checkpoints.discard_after(3)
     assert [checkpoint.epoch for checkpoint in checkpoints.whole()] == [1, 2, 3]

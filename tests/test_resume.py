@@ -108,6 +108,16 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
 
 
 @pytest.mark.slow
+def test_a_gap_in_the_curves_is_trained_again(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
+    record = killed(tmp_path, "dlbench.tasks.base:Task.training_step", "20", "before")
+    first, _, *rest = record.metrics.read_text().splitlines(keepends=True)
+    record.metrics.write_text("".join([first, *rest]))
+    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    assert same_bits(outcome, uninterrupted)
+    assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
+
+
+@pytest.mark.slow
 def test_checkpoints_damaged_after_the_end_are_trained_again(
     uninterrupted: Outcome, compose: Compose, tmp_path: Path
 ) -> None:

@@ -59,11 +59,20 @@ def _read(record: Record) -> Result:
 
 
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results on the same data that differ only in seed, together; a seed counts once, the first it is found."""
+    """Results on the same data that differ only in seed, together; a seed counts once, the first it is found.
+
+    Of one configuration on several data sets the largest group is kept and the others are named: data is never mixed.
+    """
     groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         groups[result.configuration, result.fingerprint].setdefault(result.seed, result)
-    return {configuration: list(seeds.values()) for (configuration, _), seeds in groups.items()}
+    chosen: dict[str, list[Result]] = {}
+    for (configuration, _), seeds in sorted(groups.items(), key=lambda group: -len(group[1])):
+        if configuration in chosen:
+            say(f"left out: {', '.join(result.run for result in seeds.values())}, same configuration on other data")
+        else:
+            chosen[configuration] = list(seeds.values())
+    return chosen
 
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:

@@ -162,7 +162,7 @@ def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(uninterrupted: Outcome, compo
         process.send_signal(signal.SIGINT)
         errors = process.stderr.read()
     assert process.returncode == 130
-    assert errors == "dlbench: interrupted; the same command goes on after the last whole epoch\n"
+    assert errors == "dlbench: interrupted; the same command goes on where it was\n"
     assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
 
 

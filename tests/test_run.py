@@ -243,7 +243,7 @@ def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tin
     [
         ("model.in_channels=1", "model: does not take"),
         ("model.classes=3", "model.classes=3: the data has 6 classes"),
-        ("data.embedded_sizes=[49,6,6]", "last batch of one"),
+        ("data.embedded_sizes=[49,6,6]", "leave a batch of one"),
         ("scheduler.factor=7", "optimizer or scheduler: "),
     ],
 )

@@ -1,6 +1,7 @@
 """Curves: appended to, read, summarised, and cut back, as JSON lines and as TensorBoard events."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,16 @@ def test_events_are_cut_back_to_an_epoch_in_every_file_and_go_on_from_there(tmp_
     assert logged(tmp_path) == points(1, 2, 3, 4, 5, 6)
 
 
+def test_tries_within_one_second_are_read_in_their_order_whatever_their_process_numbers(tmp_path: Path) -> None:
+    moment = f"events.out.tfevents.{int(time.time()):010d}.host"
+    for process, epochs in (("9998", (1, 2)), ("10003", (3, 4)), ("17", (5,))):
+        history.cut_back_tensorboard(tmp_path, 4)
+        log(tmp_path, *epochs)
+        (newest,) = (path for path in tmp_path.iterdir() if not path.name.endswith("earlier"))
+        newest.rename(tmp_path / f"{moment}.{process}.0")
+    assert logged(tmp_path) == points(1, 2, 3, 4, 5)
+
+
 @pytest.mark.parametrize("missing", [1, 4, 20])
 def test_an_event_cut_short_ends_its_file_and_what_came_before_is_kept(tmp_path: Path, missing: int) -> None:
     log(tmp_path, 1, 2, 3)
@@ -142,6 +153,7 @@ def test_an_event_cut_short_ends_its_file_and_what_came_before_is_kept(tmp_path:
     file.write_bytes(file.read_bytes()[:-missing])
     history.cut_back_tensorboard(tmp_path, 3)
     assert logged(tmp_path) == points(1, 2, 3) | {"val/loss": points(1, 2)["val/loss"]}
+    (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     history.cut_back_tensorboard(tmp_path, 3)
     assert file.read_bytes() == whole

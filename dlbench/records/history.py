@@ -87,16 +87,18 @@ def cut_back(path: Path, epoch: int) -> None:
 def cut_back_tensorboard(folder: Path, epoch: int) -> None:
     """Keep the events up to step ``epoch`` in every event file, so that no reader ever sees a curve run back.
 
-    A record cut short by a kill ends its file; what came before it is kept.
+    A record cut short by a kill ends its file; what came before it is kept. Readers take a folder's files by name, and
+    names made within one second are in order of process numbers, so files of earlier tries are renamed to come first.
     """
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             writer = RecordWriter(file)
             for record in RawEventFileLoader(str(path)).Load():
                 if Event.FromString(record).step <= epoch:
                     writer.write(record)
             writer.flush()
+        path.rename(path.with_name(f"events.out.tfevents.{number:010d}.earlier"))

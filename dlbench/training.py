@@ -19,7 +19,7 @@ from dlbench.models.cost import count_flops
 from dlbench.tasks.base import Task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)

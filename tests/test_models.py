@@ -90,6 +90,13 @@ def test_dropout_drops_what_and_where_it_is_told_to(
     assert network.eval().features(torch.zeros(1, 3, 48, 48)).unique().tolist() == [1.0]
 
 
+@pytest.mark.parametrize("image_size", range(8, 18))
+@pytest.mark.parametrize("pooling", ["max", "average", "none"])
+def test_pictures_of_any_size_fit(pooling: Any, image_size: int) -> None:
+    network = small(pooling=pooling, image_size=image_size)
+    assert network(torch.rand(2, 3, image_size, image_size)).shape == (2, 6)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -97,6 +104,8 @@ def test_dropout_drops_what_and_where_it_is_told_to(
         ({"kernel_size": -1}, "kernel_size must be odd and positive"),
         ({"hidden": (8,)}, "hidden, hidden_bn and hidden_dropout must be of equal length"),
         ({"image_size": 7}, "image_size=7 is too small for 3 halvings"),
+        ({"channels": ()}, "channels must be one or more positive widths"),
+        ({"channels": (8, 0)}, "channels must be one or more positive widths"),
     ],
 )
 def test_impossible_networks_are_refused(options: dict[str, Any], message: str) -> None:
@@ -122,6 +131,11 @@ def test_the_receptive_field_is_the_reach_of_the_gradient(kernel_size: int, pool
 
 def test_max_pooling_sees_as_far_as_average_pooling() -> None:
     assert receptive_field(small(pooling="max").features) == receptive_field(small(pooling="average").features)
+
+
+def test_dilation_widens_the_receptive_field() -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, dilation=3))
+    assert receptive_field(layers) == 3 + (3 - 1) * 3 * 2
 
 
 def test_two_small_kernels_see_as_far_as_one_large_kernel_with_fewer_weights() -> None:

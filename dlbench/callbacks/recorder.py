@@ -30,9 +30,8 @@ class EpochRecorder(Checkpoint):
         self._epoch_began = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock; note the learning rate, which Lightning changes before the epoch's end."""
+        """Start the epoch's clock."""
         self._epoch_began = time.perf_counter()
-        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop it: throughput is that of training."""
@@ -45,7 +44,7 @@ class EpochRecorder(Checkpoint):
             DivergedError: A metric is not finite.
         """
         epoch = trainer.current_epoch + 1
-        metrics = read_metrics(trainer) | {"optimizer/lr": self._lr}
+        metrics = read_metrics(trainer)
         if unfit := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise DivergedError(trainer.global_step, unfit[0])
         best_before = self.best_epoch

@@ -65,7 +65,7 @@ class ConvNet(nn.Module):
         classes: Width of the output layer, or None for no output layer.
 
     Raises:
-        ValueError: An even kernel, lists of unequal length, or a picture too small for the blocks.
+        ValueError: An even kernel, no or empty blocks, lists of unequal length, or a picture too small for the blocks.
     """
 
     def __init__(
@@ -91,7 +91,11 @@ class ConvNet(nn.Module):
             raise ValueError(f"kernel_size must be odd and positive, for same padding, not {kernel_size}")
         if not len(hidden) == len(hidden_bn) == len(hidden_dropout):
             raise ValueError("hidden, hidden_bn and hidden_dropout must be of equal length, one entry a layer")
-        final_size = image_size // 2 ** len(channels)
+        if not channels or min(channels) < 1:
+            raise ValueError(f"channels must be one or more positive widths, not {list(channels)}")
+        final_size = image_size
+        for _ in channels:  # pooling rounds an odd size down, a strided convolution with same padding up
+            final_size = (final_size + (pooling == "none")) // 2
         if final_size < 1:
             raise ValueError(f"image_size={image_size} is too small for {len(channels)} halvings")
 

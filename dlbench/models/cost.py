@@ -21,21 +21,22 @@ def count_flops(model: nn.Module, shape: Sequence[int]) -> int:
     """
     shadow = copy.deepcopy(model).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, *shape, device="meta"))
+        shadow(torch.empty(1, *shape, device="meta", dtype=next(shadow.parameters()).dtype))
     return int(counter.get_total_flops())
 
 
 def receptive_field(layers: Iterable[nn.Module]) -> int:
     """Side in pixels of the square of input that one output of a chain of convolutions and poolings depends on.
 
-    Each layer of kernel k widens the field by (k - 1) times the product of the strides before it (Araujo, Norris and
-    Sim, "Computing receptive fields of convolutional neural networks", Distill 2019). Other layers are point-wise.
+    Each layer of kernel k and dilation d widens the field by (k - 1) d times the product of the strides before it
+    (Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019). Other layers
+    are point-wise.
     """
     field, jump = 1, 1
     for layer in layers:
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             kernel, stride = _side(layer.kernel_size), _side(layer.stride)
-            field += (kernel - 1) * jump
+            field += (kernel - 1) * _side(getattr(layer, "dilation", 1)) * jump
             jump *= stride
     return field
 

@@ -63,8 +63,9 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler_factory(optimizer)}
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's own mean."""
+        """Begin the epoch's own mean; note the learning rate, which Lightning changes before the epoch's end."""
         self.epoch_losses = []
+        self.epoch_lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make whatever draws from the global generator (dropout) a function of (seed, step)."""
@@ -91,7 +92,7 @@ class Task(pl.LightningModule):
             {
                 "train/loss": math.fsum(self.epoch_losses) / len(self.epoch_losses),
                 "train/loss_running_mean": self.loss_sum / self.loss_count,
-                "optimizer/lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+                "optimizer/lr": self.epoch_lr,
             },
             logger=False,
         )

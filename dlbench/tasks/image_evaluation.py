@@ -114,7 +114,7 @@ def write_activation_maps(path: Path, task: ImageClassification, picture: Tensor
     """The picture as the network sees it, then the first convolution's first maps (before ReLU), each scaled to 0-1."""
     convolution = next(layer for layer in task.model.modules() if isinstance(layer, nn.Conv2d))
     with torch.inference_mode():
-        outputs = convolution(picture.to(task.device)).float().cpu()[0, :maps]
+        outputs = convolution(picture.to(convolution.weight)).float().cpu()[0, :maps]
     tiles = [picture[0], *(channel.expand(3, *channel.shape) for channel in outputs)]
     tiles = [nn.functional.interpolate(tile[None], size=144, mode="nearest")[0] for tile in tiles]
     save_image(make_grid(tiles, nrow=3, normalize=True, scale_each=True), path)

@@ -11,6 +11,7 @@ from dlbench import identity
 from dlbench.data.intel import EmbeddedDataNotice
 from dlbench.errors import RecordError
 from dlbench.messages import say
+from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_json, set_aside, write_json, write_text
 from dlbench.records.manifest import describe_code, describe_environment, now
 from dlbench.records.store import Evaluation, Record, State, Store
@@ -96,7 +97,7 @@ def _unusable(plan: Plan, state: State) -> str | None:
         return None
     manifest = _manifest(plan.record)
     done = state in (State.FINISHED, State.DIVERGED)
-    same_source = manifest.get("source") == plan.source
+    same_source = (is_made_by(plan.record, manifest, plan.source) if done else manifest.get("source") == plan.source)
     same_numerics = manifest.get("numerics") == plan.settings.numerics()
     if done and manifest and not same_source and plan.config["rerun"] == "never":
         say(f"record {plan.record.id} is stale (made by other source); rerun=stale trains it again")

@@ -12,8 +12,10 @@ from omegaconf import OmegaConf
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.__main__ import main
+from dlbench.records.confirmations import confirmations
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record
+from dlbench.records.summary import summarise
 from dlbench.run import run
 from dlbench.verify import verify
 
@@ -39,6 +41,48 @@ def record(original: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def verified(record: Record, *flags: str) -> int:
     return main(["verify", record.id, "--runs", str(record.folder.parent), *flags])
+
+
+def test_the_first_epochs_confirm_a_record_made_by_other_source(
+    record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = read_json(record.manifest)
+    write_json(record.manifest, {**manifest, "source": "f" * 64})
+    assert summarise(record).stale
+    assert verified(record, "--epochs", "1") == 0
+    assert "equal to the bit (epochs 1-1)" in capsys.readouterr().out
+    (confirmation,) = confirmations(record)
+    assert (confirmation["source"], confirmation["epochs"]) == (manifest["source"], 1)
+    assert not summarise(record).stale
+    assert verified(record) == 0
+    assert confirmations(record) == [confirmation]
+
+
+def test_other_bits_confirm_nothing(record: Record) -> None:
+    write_json(record.manifest, {**read_json(record.manifest), "source": "f" * 64})
+    alter_curve(record)
+    assert verified(record, "--epochs", "1") == 1
+    assert confirmations(record) == []
+    assert summarise(record).stale
+
+
+def test_a_fresh_record_needs_no_confirmation(record: Record) -> None:
+    assert verified(record, "--epochs", "1") == 0
+    assert not record.confirmations.exists()
+
+
+def test_damaged_confirmations_are_named(record: Record) -> None:
+    write_json(record.manifest, {**read_json(record.manifest), "source": "f" * 64})
+    write_json(record.confirmations, {"confirmations": [3]})
+    problem = summarise(record).problem
+    assert problem
+    assert "confirmations.json: damaged" in problem
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "many"])
+def test_epochs_to_verify_are_counted_from_one(record: Record, epochs: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        verified(record, "--epochs", epochs)
 
 
 def alter_curve(record: Record) -> str:

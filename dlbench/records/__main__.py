@@ -20,7 +20,7 @@ from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.records.summary import summarise
 
-PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "evaluations")
+PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "confirmations.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
 
 
@@ -72,7 +72,7 @@ def _verify(options: argparse.Namespace) -> int:
     from dlbench.verify import verify
 
     paths = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
-    verdict = verify(_find(options), paths, progress="none" if options.json else None)
+    verdict = verify(_find(options), paths, progress="none" if options.json else None, epochs=options.epochs)
     if options.json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
@@ -81,7 +81,7 @@ def _verify(options: argparse.Namespace) -> int:
         for name, recorded, here in verdict.differences[:20]:
             print(f"{name}: recorded {recorded}, now {here}")
         equal = verdict.compared - len(verdict.differences)
-        print(f"{verdict.run}: {equal} of {verdict.compared} values equal to the bit (curves, weights, metrics)")
+        print(f"{verdict.run}: {equal} of {verdict.compared} values equal to the bit (epochs 1-{verdict.epochs})")
     return int(verdict.is_failure)
 
 
@@ -155,6 +155,13 @@ def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
     return committed.find(wanted) if any(r.id.startswith(wanted) for r in committed.all()) else own.find(wanted)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dlbench.records", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="list|show|verify|export|clean")
@@ -172,6 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("id", help=about_id)
     check = command("verify", _verify, "train a record again from nothing and compare every value")
     check.add_argument("id", help=about_id)
+    check.add_argument(
+        "--epochs", type=_positive, metavar="N", help="only the curves of the first N epochs (default: all, and metrics)"
+    )
     check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
     export = command("export", _export, "copy finished records, without weights, for committing")
     export.add_argument("folder", type=Path)

@@ -69,6 +69,11 @@ class Record:
         return self.folder / "failure.json"
 
     @property
+    def confirmations(self) -> Path:
+        """Later code that gave the same bits."""
+        return self.folder / "confirmations.json"
+
+    @property
     def tensorboard(self) -> Path:
         """Event files."""
         return self.folder / "tensorboard"

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlbench.errors import RecordError
+from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_config, read_json
 from dlbench.records.store import Record, State, read_done
 from dlbench.source import modules_of, source_hash
@@ -49,9 +50,9 @@ def summarise(record: Record) -> Summary:
 
 
 def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
-    """Whether today's code is other than what the record was made with, as far as its result depends on it."""
+    """Whether today's code neither made the record nor was confirmed to, as far as its result depends on it."""
     config: dict[str, Any] = OmegaConf.to_container(read_config(record.config))  # type: ignore[assignment]
-    return bool(manifest["source"] != source_hash(modules_of(config)))
+    return not is_made_by(record, manifest, source_hash(modules_of(config)))
 
 
 def _settings(scientific: dict[str, Any]) -> str:

@@ -24,18 +24,30 @@ def one_line_errors() -> Iterator[None]:
         return
     try:
         yield
-    except DlbenchError as error:
-        fail(str(error))
-    except MissingMandatoryValue as error:
-        fail(f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})")
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(explain(error))
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        fail(f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again")
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it was")
         sys.exit(130)
+    except Exception as error:
+        if line := one_line(error):
+            fail(line)
+        raise
+
+
+def one_line(error: Exception) -> str | None:
+    """A foreseeable error in one line; None if it is none."""
+    match error:
+        case DlbenchError():
+            return str(error)
+        case MissingMandatoryValue():
+            return f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})"
+        case HydraException() | OmegaConfBaseException():
+            return explain(error)
+        case ValueError() if str(error).startswith("Config group override must be"):
+            return _explain_choice(error)
+        case OSError():
+            where = f" {error.filename}" if error.filename else ""
+            return f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
+    return None
 
 
 def is_verbose() -> bool:
@@ -52,35 +64,61 @@ def fail(line: str) -> NoReturn:
 
 def experiments() -> list[str]:
     """The names of the experiments."""
-    return sorted(path.stem for path in (resources.conf() / "experiment").glob("*.yaml"))
+    return _choices("experiment")
 
 
 def explain(error: Exception) -> str:
     """Hydra's and OmegaConf's errors in one line, with the nearest names for a wrong one."""
     text = str(error)
-    if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^'/]+)'", text):
-        group, name = str(match["group"]), str(match["name"])
-        names = [path.stem for path in (resources.conf() / group).glob("*.yaml")]
-        return f"{group}={name}: no such {group}; {nearest(name, names)}"
+    if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^'/]*)'", text):
+        return _no_such_choice(str(match["group"]), str(match["name"]))
     if match := re.search(r"Could not override '(?P<key>[^']+)'", text):
         key = str(match["key"])
         if key == "experiment":
             return f"experiment: choose one with a plus sign, +experiment=NAME ({', '.join(experiments())})"
-        return f"{key}: no such key; {_nearest_key(key)}"
+        if hint := _nearest_key(key):
+            return f"{key}: no such key; {hint}"
     return f"{text.splitlines()[0]} (verbose=true shows where)"
 
 
-def _nearest_key(key: str) -> str:
+def _explain_choice(error: ValueError) -> str:
+    """Hydra says that a group was given null or a number instead of a name; the command line tells which group."""
+    for group, name in _chosen():
+        if name not in _choices(group) and not name.startswith("["):
+            return _no_such_choice(group, name)
+    return f"{error} (verbose=true shows where)"
+
+
+def _chosen() -> list[tuple[str, str]]:
+    """Every ``group=name`` on the command line, as it was written."""
+    pairs = (word.lstrip("+").split("=", 1) for word in sys.argv[1:] if "=" in word)
+    return [(group, name) for group, name in pairs if group and _choices(group)]
+
+
+def _no_such_choice(group: str, name: str) -> str:
+    return f"{group}={name}: no such {group}; {nearest(name, _choices(group))}"
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (resources.conf() / group).glob("*.yaml"))
+
+
+def _nearest_key(key: str) -> str | None:
+    """What may have been meant by an unknown key; None if the key is there and something else is wrong."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
+    chosen = [(group, name) for group, name in _chosen() if name in _choices(group)]
+    choices = [f"{'+' if group == 'experiment' else ''}{group}={name}" for group, name in chosen]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(resources.conf()), version_base="1.3"):
-        config = compose("config")
+        config = compose("config", choices)
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    if node is None:
+    if not isinstance(node, DictConfig):
         return nearest(key, (str(name) for name in config))
+    if last in node:
+        return None
     prefix = f"{parent}." if parent else ""
     return nearest(prefix + last, (prefix + str(name) for name in node if not str(name).startswith("_")))

@@ -13,5 +13,9 @@ class DataError(DlbenchError):
     """Data that is missing, altered, or cannot be read."""
 
 
+class SweepError(DlbenchError):
+    """Runs of a sweep failed; the others are done."""
+
+
 class RecordError(DlbenchError):
     """A record that is missing, corrupt, or cannot be written."""

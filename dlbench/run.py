@@ -42,7 +42,11 @@ def run(config: DictConfig) -> Outcome:
         DlbenchError: The configuration, the data or the disk do not allow it.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same run goes on from its last checkpoint.
     """
-    plan = prepare(config)
+    return execute(prepare(config))
+
+
+def execute(plan: Plan) -> Outcome:
+    """See `run`."""
     try:
         with plan.record.lock():
             trained = ensure_trained(plan)

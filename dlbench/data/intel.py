@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,18 +73,18 @@ class IntelDataModule(pl.LightningDataModule):
             DataError: They are missing, altered in structure, or cannot be read.
         """
         if self.source == "embedded":
-            return scenes.generate(sizes=self.embedded_sizes)
+            return _draw(tuple(self.embedded_sizes))
         found = intel_files.find(self.folder, None if self.source == "auto" else self.source)
         if found is None and self.source == "auto":
             notice = f"no Intel pictures in {self.folder}: using embedded (drawn) scenes; {FETCH}"
             warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
-            return scenes.generate(sizes=self.embedded_sizes)
+            return _draw(tuple(self.embedded_sizes))
         if found is None:
             raise DataError(f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH}")
         if self.cache.resolve().is_relative_to(self.folder.resolve()):
             raise DataError(f"{self.cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")
         kind, path = found
-        return intel_files.load_npz(path) if kind == "npz" else intel_files.load_folder(path, self.cache)
+        return _read_npz(path, path.stat().st_mtime_ns) if kind == "npz" else intel_files.load_folder(path, self.cache)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -125,3 +125,14 @@ class IntelDataModule(pl.LightningDataModule):
     def evaluation_dataloader(self, split: str, down: int = 0, right: int = 0) -> Loader:
         """A split in order, moved by whole pixels if asked for."""
         return loader(self.tensors(split, down, right), self.eval_batch_size)
+
+
+# The runs of a sweep share a process, and its pictures with it.
+@lru_cache(maxsize=1)
+def _draw(sizes: tuple[int, ...]) -> PictureSet:
+    return scenes.generate(sizes=sizes)
+
+
+@lru_cache(maxsize=1)
+def _read_npz(path: Path, _changed_ns: int) -> PictureSet:
+    return intel_files.load_npz(path)

@@ -1,0 +1,145 @@
+"""The jobs of a sweep on a pool of processes: no order of jobs and no number of workers changes a result."""
+
+import contextlib
+import signal
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import joblib
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra_plugins.hydra_joblib_launcher._core import execute_job
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from omegaconf import OmegaConf
+
+from dlbench.errors import SweepError
+from dlbench.sweep.job import FAILED, Job, JobOutcome, perform, started
+from dlbench.sweep.progress import Progress
+from dlbench.sweep.summary import show
+
+if TYPE_CHECKING:
+    from hydra_plugins.dlbench_launcher import SideBySideLauncher
+
+TRIES = 2
+"""A job whose process dies is tried once more: another's hunger for memory may have killed it."""
+
+Made = list[tuple[int, JobOutcome]]
+
+
+def launch(
+    launcher: "SideBySideLauncher", job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+) -> list[JobReturn]:
+    """Run all jobs side by side and print what they came to.
+
+    Raises:
+        SweepError: At least one run failed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on where it was.
+    """
+    setup_globals()
+    assert launcher.config is not None
+    jobs = [_job(launcher, initial_job_idx + index, overrides) for index, overrides in enumerate(job_overrides)]
+    workers = launcher.n_jobs or _free_workers(jobs)
+    sweep_folder = Path(str(launcher.config.hydra.sweep.dir))
+    sweep_folder.mkdir(parents=True, exist_ok=True)
+    outcomes: dict[int, JobOutcome] = {}
+    with (
+        _interrupted_by_sigterm(),
+        tempfile.TemporaryDirectory(dir=sweep_folder, prefix="jobs-") as folder,
+        Progress(jobs, Path(folder)) as progress,
+    ):
+        for job, outcome in _make_all(launcher, jobs, workers, Path(folder)):
+            outcomes[job.number] = outcome
+            progress.add(job, outcome)
+    show(jobs, outcomes, verbose=any(job.config["verbose"] for job in jobs))
+    if failed := sum(outcome.state == FAILED for outcome in outcomes.values()):
+        raise SweepError(f"{failed} of {len(jobs)} runs failed (see above); the same command tries them again")
+    return [_returned(job, outcomes[job.number]) for job in jobs]
+
+
+def _job(launcher: "SideBySideLauncher", number: int, overrides: Sequence[str]) -> Job:
+    assert launcher.config is not None
+    assert launcher.hydra_context is not None
+    composed = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    return Job(number, tuple(overrides), plain)
+
+
+def _free_workers(jobs: Sequence[Job]) -> int:
+    """As many as the cores carry, each with its threads."""
+    threads = max(int(job.config["trainer"]["threads"]) for job in jobs)
+    return max(1, int(joblib.cpu_count()) // threads)
+
+
+def _make_all(
+    launcher: "SideBySideLauncher", jobs: Sequence[Job], workers: int, folder: Path
+) -> Iterator[tuple[Job, JobOutcome]]:
+    """Each job with its outcome, in the order they end; a worker's death costs its own job a try, the others nothing.
+
+    Jobs of one training go to one worker, one after the other: none idles behind another's lock.
+    """
+    waiting = {job.number: job for job in jobs}
+    deaths: Counter[int] = Counter()
+    while waiting:
+        groups: dict[str, list[Job]] = defaultdict(list)
+        for job in waiting.values():
+            groups[job.training].append(job)
+        try:
+            for made in _pool(launcher, list(groups.values()), workers, folder):
+                for number, outcome in made:
+                    yield waiting.pop(number), outcome
+        except TerminatedWorkerError:
+            for group in groups.values():
+                # The last one begun was at work; those before it in its group are done and will be looked up.
+                for job in [job for job in group if job.number in waiting and started(folder, job)][-1:]:
+                    deaths[job.number] += 1
+                    if deaths[job.number] == TRIES:
+                        error = "its process was killed, twice; is there enough memory? (hydra.launcher.n_jobs=1)"
+                        yield waiting.pop(job.number), JobOutcome(FAILED, error=error)
+                for job in group:
+                    started(folder, job, forget=True)
+
+
+def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int, folder: Path) -> Iterator[Made]:
+    pool = joblib.Parallel(
+        n_jobs=min(workers, len(groups)), backend="loky", batch_size=1, return_as="generator_unordered"
+    )
+    task = partial(perform, folder=folder)
+    arguments = (launcher.hydra_context, launcher.config, task, Singleton.get_state())
+    try:
+        yield from pool(joblib.delayed(_make)(group, *arguments) for group in groups)
+    except KeyboardInterrupt:
+        # Trainings go on after their last checkpoint, so they need no time to finish.
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        raise
+
+
+def _make(group: list[Job], *arguments: Any) -> Made:
+    """Runs in a worker process."""
+    return [(job.number, execute_job(job.number, job.overrides, *arguments).return_value) for job in group]
+
+
+def _returned(job: Job, outcome: JobOutcome) -> JobReturn:
+    """What Hydra's sweepers look at."""
+    returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
+    returned.return_value = outcome
+    return returned
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that workers do not outlive their sweep."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report test lint tensorboard wheel clean
+.PHONY: help install reproduce-report test lint bench tensorboard wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +29,9 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (10 minutes on an idle machine; ARGS='--quick' tries it)
+	$(BIN)/python -m dlbench.bench $(ARGS)
 
 tensorboard: $(INSTALLED)  ## Open the curves of all runs
 	$(BIN)/tensorboard --logdir $(RUNS) $(ARGS)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from dlbench import resources
 
 Compose = Callable[..., DictConfig]
+TinyIn = Callable[..., list[str]]
 
 
 # A machine that also trains is slow at times; that is no failure.
@@ -38,18 +39,29 @@ def compose() -> Compose:
     return composed
 
 
+@pytest.fixture(scope="session")
+def tiny_in() -> TinyIn:
+    """Overrides that make any experiment a matter of seconds, recorded in a folder; later ones replace them."""
+
+    def overrides(runs: Path, *, epochs: int = 2, sizes: tuple[int, int, int] = (48, 24, 24)) -> list[str]:
+        return [
+            "data.source=embedded",
+            f"data.embedded_sizes={list(sizes)}",
+            f"trainer.epochs={epochs}",
+            "trainer.device=cpu",
+            "trainer.progress=none",
+            "callbacks.pictures.epochs=[]",
+            "evaluation.max_shift=1",
+            f"paths.runs={runs}",
+        ]
+
+    return overrides
+
+
 @pytest.fixture
-def tiny(tmp_path: Path) -> list[str]:
-    """Overrides that make any experiment a matter of seconds, recorded in a folder of the test's own."""
-    return [
-        "data.source=embedded",
-        "data.embedded_sizes=[48,24,24]",
-        "trainer.epochs=2",
-        "trainer.device=cpu",
-        "trainer.progress=none",
-        "evaluation.max_shift=1",
-        f"paths.runs={tmp_path / 'runs'}",
-    ]
+def tiny(tiny_in: TinyIn, tmp_path: Path) -> list[str]:
+    """The same, recorded in a folder of the test's own."""
+    return tiny_in(tmp_path / "runs")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from dlbench.report.results import mean_and_spread
 from dlbench.sweep.job import FAILED, Job, JobOutcome, labels
+from dlbench.tables import print_whole
 
 METRICS = ("val/accuracy", "test/accuracy", "train/loss")
 """The columns, as far as the runs have them."""
@@ -16,17 +17,15 @@ METRICS = ("val/accuracy", "test/accuracy", "train/loss")
 
 def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome], verbose: bool = False) -> None:
     """Print the table, and the causes of what failed; with ``verbose`` their tracebacks too."""
-    console = Console(highlight=False, markup=False)
-    table = table_of(jobs, outcomes)
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
-    console.print(table)
+    print_whole(table_of(jobs, outcomes))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     names = labels(jobs)
     for job in jobs:
         outcome = outcomes[job.number]
         if outcome.error:
-            console.print(f"failed: {' '.join(names[job.number])}: {outcome.error}", soft_wrap=True)
+            console.print(f"failed: {' '.join(names[job.number])}: {outcome.error}")
             if verbose and outcome.details:
-                console.print(outcome.details, soft_wrap=True)
+                console.print(outcome.details)
 
 
 def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:

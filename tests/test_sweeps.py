@@ -1,0 +1,290 @@
+"""Sweeps: side by side, repeated, interrupted, with runs that fail, diverge or die; never another result for it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbench import resources
+from dlbench.records.store import Record, State, Store, read_done
+from dlbench.sweep.job import Job, JobOutcome, labels
+from dlbench.sweep.progress import Progress
+from dlbench.sweep.summary import table_of
+
+TinyIn = Callable[..., list[str]]
+SWEPT = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
+
+
+def start(*overrides: str) -> subprocess.Popen[str]:
+    """A sweep in a session of its own, so that it can be killed with all its workers."""
+    command = [sys.executable, "-m", "dlbench", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def sweep(*overrides: str) -> tuple[int, str, str]:
+    """Exit code and what was printed."""
+    process = start(*overrides)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
+    """By record: state, step, weights and metrics; to be equal to the bit."""
+    return {record.id: ending(record) for record in Store(runs).all() if record.training.exists()}
+
+
+def ending(record: Record) -> tuple[Any, ...]:
+    training = read_done(record.training)
+    metrics = [read_done(evaluation.result)["metrics"] for evaluation in record.evaluations()]
+    return training["state"], training.get("step"), training["weights"], metrics
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def swept(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    """Two runs that finish, two that diverge and two that fail, side by side: folder, exit code, output, errors."""
+    runs = tmp_path_factory.mktemp("sweep") / "runs"
+    return runs, *sweep("-m", *SWEPT, *tiny_in(runs))
+
+
+# --- how runs end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_failed_runs_are_named_with_their_cause_and_leave_the_others_alone(
+    swept: tuple[Path, int, str, str],
+) -> None:
+    runs, code, out, err = swept
+    assert code == 1
+    assert [record.state() for record in Store(runs).all()].count(State.FINISHED) == 2
+    for seed in (1, 2):
+        assert f"failed: optimizer.lr=-1 seed={seed}: optimizer.lr=-1: Input should be greater than 0" in out
+    assert "2 of 6 runs failed" in err.splitlines()[-1]
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.slow
+def test_a_lost_loss_is_a_result_with_its_step(swept: tuple[Path, int, str, str]) -> None:
+    runs, _, out, _ = swept
+    diverged = [record for record in Store(runs).all() if record.state() == State.DIVERGED]
+    assert len(diverged) == 2
+    steps = ", ".join(str(read_done(record.training)["step"]) for record in diverged)
+    assert f"2 diverged (step {steps})" in out
+
+
+@pytest.mark.slow
+def test_the_table_averages_over_seeds(swept: tuple[Path, int, str, str]) -> None:
+    runs, _, out, _ = swept
+    (row,) = (line for line in out.splitlines() if line.strip().startswith("optimizer.lr=0.1 "))
+    losses = [ending(record)[3][0]["train/loss"] for record in Store(runs).all() if record.state() == State.FINISHED]
+    mean, spread = sum(losses) / 2, abs(losses[0] - losses[1]) / 2**0.5
+    assert "2 finished" in row
+    assert row.rstrip().endswith(f"{mean:.4f} ± {spread:.4f} (2)")
+
+
+@pytest.mark.slow
+def test_repeating_looks_finished_runs_up(swept: tuple[Path, int, str, str], tiny_in: TinyIn) -> None:
+    runs = swept[0]
+    before = {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*/**/*") if path.is_file()}
+    code, _, err = sweep("-m", *SWEPT, *tiny_in(runs))
+    assert code == 1
+    assert err.count("finished, cached") == err.count("diverged, cached") == 2
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*/**/*") if path.is_file()} == before
+    assert list((runs / ".sweep").glob("jobs-*")) == []
+
+
+@pytest.mark.slow
+def test_order_and_number_of_workers_change_no_bit(
+    swept: tuple[Path, int, str, str], tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    backwards = ["+experiment=cnn_bn_gap", "seed=2,1", "optimizer.lr=1e30,0.1", "hydra.launcher.n_jobs=1"]
+    code, *_ = sweep("-m", *backwards, *tiny_in(tmp_path))
+    assert code == 0
+    assert endings(tmp_path) == endings(swept[0])
+
+
+# --- interrupted and killed ------------------------------------------------------------------------------------------
+
+LONGER = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1", "seed=1,2"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ...]]:
+    runs = tmp_path_factory.mktemp("uninterrupted")
+    assert sweep("-m", *LONGER, *tiny_in(runs, epochs=12))[0] == 0
+    return endings(runs)
+
+
+def workers(parent: int) -> list[int]:
+    """The worker processes of a sweep."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_child = int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+            if is_child and b"popen_loky" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def has_trained(runs: Path) -> Callable[[], bool]:
+    return lambda: any(runs.glob("*/checkpoints/epoch-*.ckpt"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes through /proc")
+@pytest.mark.parametrize("how", ["SIGKILL to all", "SIGTERM to the parent", "SIGINT to all"])
+def test_an_interrupted_sweep_goes_on(
+    how: str, uninterrupted: dict[str, tuple[Any, ...]], tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    process = start("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
+    wait_for(has_trained(tmp_path), process)
+    children = workers(process.pid)
+    assert children
+    name, _, whom = how.partition(" to ")
+    (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
+    _, err = process.communicate(timeout=60)
+    if name != "SIGKILL":
+        assert process.returncode == 130
+        assert "interrupted; the same command goes on where it was" in err
+        assert not [child for child in workers(process.pid) if child in children]
+    assert len(endings(tmp_path)) < 2
+    code, _, err = sweep("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
+    assert code == 0
+    assert "going on after epoch" in err
+    assert endings(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes through /proc")
+def test_a_worker_that_dies_costs_nothing(
+    uninterrupted: dict[str, tuple[Any, ...]], tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    process = start("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
+    wait_for(has_trained(tmp_path), process)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert endings(tmp_path) == uninterrupted
+
+
+# --- named sweeps ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (resources.conf() / "sweep").glob("*.yaml")))
+def test_named_sweeps_compose(name: str) -> None:
+    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        config = hydra_compose("config", [f"+sweep={name}"], return_hydra_config=True)
+        assert config.hydra.mode.name == "MULTIRUN"
+        swept = [f"{key}={str(value).split(',')[0]}" for key, value in config.hydra.sweeper.params.items()]
+        assert hydra_compose("config", [f"+sweep={name}", *swept]).name.startswith("cnn")
+
+
+@pytest.mark.slow
+def test_a_named_sweep_needs_no_multirun_flag(tiny_in: TinyIn, tmp_path: Path) -> None:
+    fewer = ["+experiment=cnn_bn_gap", "seed=42", "trainer.precision=32-true"]
+    code, out, _ = sweep("+sweep=intel_lr", *fewer, "optimizer.lr=0.1", *tiny_in(tmp_path, epochs=1))
+    assert code == 0
+    assert "1 finished" in out
+    (record,) = Store(tmp_path).all()
+    assert record.state() == State.FINISHED
+
+
+def test_an_unknown_sweep_is_named() -> None:
+    code, _, err = sweep("+sweep=intel_rl")
+    assert code == 1
+    assert err.startswith("dlbench: sweep=intel_rl: no such sweep; did you mean intel_lr")
+
+
+# --- progress, labels, table -----------------------------------------------------------------------------------------
+
+
+def job(number: int, *overrides: str, seed: int = 0, lr: float = 0.1, epochs: int = 10) -> Job:
+    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        from omegaconf import OmegaConf
+
+        composed = hydra_compose("config", ["+experiment=cnn_bn_gap", f"seed={seed}", f"optimizer.lr={lr}"])
+        config: Any = OmegaConf.to_container(composed, resolve=True)
+    config["trainer"]["epochs"] = epochs
+    return Job(number, overrides or (f"seed={seed}", f"optimizer.lr={lr}"), config)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[tuple[list[Job], Progress]]:
+    jobs = [job(number, seed=number) for number in range(3)]
+    yield jobs, Progress(jobs, tmp_path)
+
+
+def test_the_line_counts_and_estimates_from_epochs(
+    three: tuple[list[Job], Progress], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, progress = three
+    assert progress.line() == "0/3 done, 0 running, 0 cached, 0 failed, ? left"
+    curves = tmp_path / "metrics.jsonl"
+    curves.write_text("{}\n" * 5)
+    (tmp_path / "1.json").write_text(json.dumps({"begun": True, "curves": str(curves), "epochs_before": 2}))
+    (tmp_path / "2.json").write_text(json.dumps({"begun": True}))
+    monkeypatch.setattr(progress, "_began", time.monotonic() - 30)
+    assert progress.line().startswith("0/3 done, 2 running, 0 cached, 0 failed, 00:04:10")  # 3 of 28 epochs in 30 s
+    progress.add(jobs[0], JobOutcome("finished", "id", trained=False, result={"metrics": {}}))
+    assert progress.line().startswith("1/3 done, 2 running, 1 cached, 0 failed, 00:02:30")
+    progress.add(jobs[1], JobOutcome("diverged", "id", trained=True, result={"metrics": {}, "step": 7}))
+    progress.add(jobs[2], JobOutcome("failed", error="no such thing"))
+    assert progress.line() == "3/3 done, 0 running, 1 cached, 1 failed, 1 diverged, 00:00:00 left"
+
+
+def test_a_notice_is_said_once(three: tuple[list[Job], Progress], capsys: pytest.CaptureFixture[str]) -> None:
+    jobs, progress = three
+    for each in jobs:
+        progress.add(each, JobOutcome("finished", "id", True, {"metrics": {}}, notices=("drawn scenes are used",)))
+    assert capsys.readouterr().err.count("drawn scenes are used") == 1
+
+
+words = st.lists(st.sampled_from(["seed=1", "seed=2", "lr=0.1", "lr=0.2", "name=x"]), unique=True)
+
+
+@given(st.lists(words, min_size=2, max_size=5))
+def test_labels_hold_what_jobs_do_not_share_and_nothing_else(overrides: list[list[str]]) -> None:
+    jobs = [Job(number, tuple(words), {}) for number, words in enumerate(overrides)]
+    shared = set.intersection(*map(set, overrides))
+    named = labels(jobs)
+    assert all(set(named[job.number]) | shared == set(job.overrides) for job in jobs)
+    assert all(not shared & set(words) for words in named.values())
+
+
+def test_the_table_has_a_row_a_configuration() -> None:
+    jobs = [job(2 * row + seed, seed=seed, lr=lr) for row, lr in enumerate((0.1, 0.2)) for seed in (0, 1)]
+    ended = {number: JobOutcome("finished", result={"metrics": {"val/accuracy": number / 10}}) for number in range(3)}
+    table = table_of(jobs, ended | {3: JobOutcome("failed", error="lost")})
+    columns = [list(column.cells) for column in table.columns]
+    assert columns == [
+        ["optimizer.lr=0.1", "optimizer.lr=0.2"],
+        ["2 finished", "1 finished, 1 failed"],
+        ["0.0500 ± 0.0707 (2)", "0.2000 (1)"],
+    ]
+
+
+def test_jobs_that_only_evaluate_otherwise_share_a_training() -> None:
+    one, other = job(0), job(1)
+    other.config["evaluation"]["max_shift"] = 2
+    assert one.training == other.training
+    assert one.configuration != other.configuration

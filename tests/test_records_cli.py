@@ -26,12 +26,12 @@ Records = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module")
-def finished(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Record:
+def finished(
+    compose: Callable[..., Any], tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Record:
     """A real run, finished."""
     runs = tmp_path_factory.mktemp("records") / "runs"
-    settings = ["data.source=embedded", "data.embedded_sizes=[48,24,24]", "trainer.epochs=1", "trainer.device=cpu"]
-    quick = ["evaluation.max_shift=1", "trainer.progress=none", f"paths.runs={runs}"]
-    return run(compose("+experiment=cnn_bn_gap", *settings, *quick)).record
+    return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, epochs=1))).record
 
 
 @pytest.fixture
@@ -210,6 +210,13 @@ def test_export_leaves_out_what_is_not_finished_and_says_so(
     }
 
 
+def test_export_says_in_json_what_it_copied(records: Records, finished: Record, tmp_path: Path) -> None:
+    target = tmp_path / "results"
+    copied = [str(target / name) for name in sorted((finished.id, STALE))]
+    assert json.loads(records("export", target, "--json").out) == copied
+    assert json.loads(records("export", target, "--json").out) == []
+
+
 def test_export_overwrites_nothing(records: Records, finished: Record, tmp_path: Path) -> None:
     target = tmp_path / "results"
     mine = target / finished.id / "config.yaml"
@@ -274,6 +281,18 @@ def test_clean_deletes_litter_and_never_a_record(records: Records, store: Store,
     assert (answer.code, answer.err) == (0, "")
     assert tree(store.folder) == kept
     assert records("clean", "--yes") == Answer(0, "nothing to clean\n", "")
+
+
+def test_clean_says_in_json_what_it_would_delete_and_what_it_deleted(
+    records: Records, store: Store, litter: list[Path]
+) -> None:
+    before = tree(store.folder)
+    would = json.loads(records("clean", "--json").out)
+    assert {str(path) for path in litter} <= set(would)
+    assert tree(store.folder) == before
+    assert json.loads(records("clean", "--json", "--yes").out) == would
+    assert not any(Path(path).exists() for path in would)
+    assert json.loads(records("clean", "--json", "--yes").out) == []
 
 
 def test_clean_deletes_weights_of_finished_runs_alone_and_on_request(

@@ -5,6 +5,7 @@ import re
 import shutil
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -23,12 +24,14 @@ from dlbench.identity import canonical, configuration_id
 from dlbench.models.cost import count_parameters
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
-from dlbench.report.__main__ import OTHER_METRICS, main, show
+from dlbench.report.__main__ import OTHER_METRICS, STALE_NOTE, main, show
+from dlbench.report.metrics import MAX_SHIFT, METRICS
 from dlbench.report.published import Row, load, load_all
 from dlbench.report.results import Result, by_configuration, collect, configuration_of, mean_and_spread
 from dlbench.run import run
 from dlbench.settings import build, check
 
+TinyIn = Callable[..., list[str]]
 REPORTS = load_all()
 ROWS = [
     pytest.param(name, row, id=f"{name}-{table.title}-{row.label}".replace(" ", "_"))
@@ -41,12 +44,10 @@ OF_ANOTHER_NETWORK = {("a2425", "cnn_bn_gap"), ("c2425", "cnn_vanilla"), ("c2425
 
 
 @pytest.fixture(scope="module")
-def finished(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Record:
+def finished(compose: Callable[..., Any], tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A real run, finished."""
     runs = tmp_path_factory.mktemp("report") / "runs"
-    settings = ["data.source=embedded", "data.embedded_sizes=[24,12,12]", "trainer.epochs=1", "trainer.device=cpu"]
-    quick = ["evaluation.max_shift=1", "trainer.progress=none", f"paths.runs={runs}"]
-    return run(compose("+experiment=cnn_bn_gap", *settings, *quick)).record
+    return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, sizes=(24, 12, 12)))).record
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +84,15 @@ def test_published_parameters_are_those_of_the_network(report: str, row: Row, co
     assert row.published["model/parameters"] == count_parameters(model)
 
 
-@pytest.mark.parametrize(("report", "row"), ROWS)
-def test_published_values_bear_the_names_of_our_metrics(report: str, row: Row, finished: Record) -> None:
+def test_the_known_metrics_are_those_of_a_run(finished: Record, compose: Callable[..., Any]) -> None:
     (evaluation,) = finished.evaluations()
-    assert row.published.keys() <= read_json(evaluation.result)["metrics"].keys()
+    shifts = {f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)}
+    assert read_json(evaluation.result)["metrics"].keys() | shifts == METRICS
+    config: Any = OmegaConf.to_container(compose("+experiment=cnn_vanilla", f"evaluation.max_shift={MAX_SHIFT}"))
+    check(config)
+    config["evaluation"]["max_shift"] += 1
+    with pytest.raises(ConfigError, match="max_shift"):
+        check(config)
 
 
 def test_the_rows_run_by_default_are_one_of_each_network() -> None:
@@ -140,6 +146,8 @@ tables:
         ("overrides: []", "overrides: seed=1", "tables.0.rows.0.overrides: "),
         ("0.5", "half", "tables.0.rows.0.published.test/accuracy: Input should be a valid number"),
         ("{test/accuracy: 0.5}", "0.5", "tables.0.rows.0.published: "),
+        ("test/accuracy", "test/acuracy", "A, l: test/acuracy: no such metric; did you mean test/accuracy"),
+        ("test/accuracy", "test/accuracy_shift_17", "A, l: test/accuracy_shift_17: no such metric; did you mean test/"),
         ("title: T", "title: [", ""),
         (GOOD, "", ""),
     ],
@@ -171,9 +179,16 @@ def store(finished: Record, tmp_path: Path) -> Store:
 def test_finished_runs_are_collected(store: Store, finished: Record, compose: Callable[..., Any]) -> None:
     (result,) = collect([store])
     (evaluation,) = finished.evaluations()
-    assert (result.run, result.seed, result.provenance) == (finished.id, 42, "embedded")
+    assert (result.run, result.seed, result.provenance, result.is_stale) == (finished.id, 42, "embedded", False)
     assert result.metrics == read_json(evaluation.result)["metrics"]
-    assert result.configuration == configuration_of("cnn_bn_gap", ["trainer.epochs=1"])
+    assert result.configuration == configuration_of("cnn_bn_gap", ["trainer.epochs=2"])
+
+
+def test_a_run_made_by_other_source_is_stale(store: Store, finished: Record) -> None:
+    manifest = store.record(finished.id).manifest
+    write_json(manifest, {**read_json(manifest), "source": "0" * 64})
+    (result,) = collect([store])
+    assert result.is_stale
 
 
 def test_a_run_in_two_stores_counts_once_and_the_first_is_taken(store: Store, finished: Record, tmp_path: Path) -> None:
@@ -291,15 +306,38 @@ def test_a_mean_over_seeds_is_shown_with_its_spread(capsys: pytest.CaptureFixtur
     assert spread in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("columns", ["20", None])
-def test_no_value_is_ever_cut_short(
-    columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("provenance", ["verified", "embedded"])
+def test_a_value_of_other_code_is_marked_and_the_mark_explained(
+    provenance: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    if columns:
-        monkeypatch.setenv("COLUMNS", columns)
-    show(REPORTS, [*every_result(False, seeds=10), *every_result(True, seeds=10)])
-    assert "…" not in capsys.readouterr().out
+    results = every_result(provenance, seeds=2)
+    stale = {configuration_of("cnn_bn_gap", ["data.layout=scrambled", "optimizer.lr=0.01"])}
+    show(REPORTS, results)
+    fresh = capsys.readouterr().out
+    assert "*" not in fresh
+    show(REPORTS, [replace(r, is_stale=r.configuration in stale and r.seed == 1) for r in results])
+    marked = capsys.readouterr().out
+    texts = tables(marked)
+    assert 0 < sum("(2)*" in text for text in texts) <= len(texts)
+    assert all(("(2)*" in text) == (STALE_NOTE in text) for text in texts)
+    unmarked = marked.replace("(2)*", "(2)").replace(STALE_NOTE, "")
+    assert unmarked.replace("─", "").split() == fresh.replace("─", "").split()
+
+
+def test_the_tables_are_whole_and_the_same_in_every_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = [*every_result("verified", seeds=10), *every_result("embedded", seeds=10)]
+    shown = []
+    for columns in ("20", "300", None):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        show(REPORTS, results)
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1
+    assert "…" not in shown[0]
+    assert max(map(len, shown[0].splitlines())) < 120
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -315,9 +353,11 @@ def test_without_running_the_tables_are_printed(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_the_default_rows_are_run_and_then_looked_up(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    quick = ["data.source=embedded", "data.embedded_sizes=[16,6,6]", "trainer.epochs=1", "trainer.device=cpu"]
-    command = ["--runs", str(tmp_path / "runs"), *quick, "evaluation.max_shift=0"]
+def test_the_default_rows_are_run_and_then_looked_up(
+    tiny_in: TinyIn, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tiny = tiny_in(tmp_path / "runs", epochs=1, sizes=(16, 6, 6))
+    command = ["--runs", str(tmp_path / "runs"), *tiny, "trainer.progress=lines", "evaluation.max_shift=0"]
     assert main(command) == 0
     records = Store(tmp_path / "runs").all()
     assert {read_json(record.manifest)["experiment"] for record in records} == {"cnn_vanilla", "cnn_bn_gap"}

@@ -19,6 +19,7 @@ from dlbench.messages import say
 from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.records.summary import summarise
+from dlbench.tables import print_whole
 
 PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "confirmations.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -38,15 +39,15 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
     table = Table("run", "experiment", "settings", "data", "state", "val acc.", "test acc.", box=None)
-    table.columns[2].no_wrap = True
     for row in summaries:
         state = f"{row.state}, stale" if row.stale else str(row.state)
         accuracies = (row.metrics.get(f"{split}/accuracy") for split in ("val", "test"))
         shown = ("" if value is None else f"{value:.4f}" for value in accuracies)
         table.add_row(row.run, row.experiment, row.settings, row.data, state, *shown)
-    console = Console(highlight=False)
-    console.width = max(console.width, 140)
-    console.print(table if summaries else f"no records in {options.runs}")
+    if summaries:
+        print_whole(table)
+    else:
+        print(f"no records in {options.runs}")
     for row in summaries:
         if row.problem:
             print(f"{row.run}: {row.problem}")
@@ -88,6 +89,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     """Copy finished records, without weights and event files, to where they can be committed."""
     records = [_find(options, prefix) for prefix in options.ids] if options.ids else Store(options.runs).all()
+    copied: list[str] = []
     for record in records:
         target = options.folder / record.id
         if record.state() not in (State.FINISHED, State.DIVERGED) or not record.evaluations():
@@ -99,21 +101,23 @@ def _export(options: argparse.Namespace) -> int:
             shutil.rmtree(half, ignore_errors=True)
             shutil.copytree(record.folder, half, ignore=_all_but_portable(record))
             half.rename(target)
-            print(target)
+            copied.append(str(target))
+            if not options.json:
+                print(target)
+    if options.json:
+        print(json.dumps(copied, indent=2))
     return 0
 
 
 def _clean(options: argparse.Namespace) -> int:
     """Delete what was set aside, and temporary files of killed writers; on request the weights of finished runs."""
     doomed = list(_doomed(options.runs, options.weights))
-    for path in doomed:
-        print(path)
-    if not doomed:
-        print("nothing to clean")
-    elif not options.yes:
-        print("nothing deleted yet: repeat with --yes")
-        return 0
-    for path in doomed:
+    if options.json:
+        print(json.dumps([str(path) for path in doomed], indent=2))
+    else:
+        closing = [] if options.yes else ["nothing deleted yet: repeat with --yes"]
+        print(*(doomed + closing if doomed else ["nothing to clean"]), sep="\n")
+    for path in doomed if options.yes else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -180,7 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     check = command("verify", _verify, "train a record again from nothing and compare every value")
     check.add_argument("id", help=about_id)
     check.add_argument(
-        "--epochs", type=_positive, metavar="N", help="only the curves of the first N epochs (default: all, and metrics)"
+        "--epochs",
+        type=_positive,
+        metavar="N",
+        help="only the curves of the first N epochs (default: all, and metrics)",
     )
     check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
     export = command("export", _export, "copy finished records, without weights, for committing")
@@ -189,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     clean = command("clean", _clean, "delete what was set aside or left over; shows first, deletes with --yes")
     clean.add_argument("--weights", action="store_true", help="also the checkpoints of finished runs")
     clean.add_argument("--yes", action="store_true", help="really delete")
-    for sub in (listing, show, check):
+    for sub in (listing, show, check, export, clean):
         sub.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

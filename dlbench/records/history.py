@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,10 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: A line that is not the last is damaged.
     """
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise RecordError(f"{path}: line {number} is damaged; run it again with rerun=always") from error
-    return rows
+    rows = list(_rows(path))
+    if None in rows[:-1]:
+        raise RecordError(f"{path}: line {rows.index(None) + 1} is damaged; run it again with rerun=always")
+    return [row for row in rows if row is not None]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -66,15 +62,20 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
 def epochs_without_gap(path: Path) -> int:
     """How many epochs from the first on have their row, undamaged and in order."""
     count = 0
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row["epoch"] != count + 1:
+    for row in _rows(path):
+        if row is None or row["epoch"] != count + 1:
             break
         count += 1
     return count
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
+    """The row of every line, None for a damaged one."""
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            yield None
 
 
 def cut_back(path: Path, epoch: int) -> None:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from dlbench.errors import RecordError
 from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_config, read_json
+from dlbench.records.labels import brief
 from dlbench.records.store import Record, State, read_done
 from dlbench.source import modules_of, source_hash
 
@@ -56,9 +57,7 @@ def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
 
 
 def _settings(scientific: dict[str, Any]) -> str:
-    shown = (f"lr={scientific['optimizer']['lr']}", scientific["data"].get("layout"), f"seed={scientific['seed']}")
-    epochs = f"{scientific['trainer']['epochs']} epochs"
-    return " ".join(part for part in (*shown, epochs) if part)
+    return f"{brief(scientific)} {scientific['trainer']['epochs']} epochs"
 
 
 def _problem(record: Record) -> str | None:

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from dlbench import resources
 from dlbench.cli import one_line_errors
 from dlbench.records.store import Store
 from dlbench.report.published import Report, Row, load_all
 from dlbench.report.results import Result, by_configuration, collect, configuration_of, format_value, mean_and_spread
+from dlbench.tables import print_whole
 
 OTHER_DATA = {
     "user copy": "YOUR OWN COPY of the pictures, content unknown: not set beside published values",
@@ -24,8 +25,8 @@ OTHER_DATA = {
 }
 OTHER_METRICS = ("train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "model/parameters")
 
-MIN_WIDTH = 92
-"""Columns of the widest table; a narrower terminal wraps its lines."""
+STALE = "*"
+STALE_NOTE = f"{STALE} made by an earlier version of the code"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,23 +76,21 @@ def _run(row: Row, runs: Path, overrides: list[str]) -> bool:
 
 def show(reports: dict[str, Report], results: list[Result]) -> None:
     """Print a table a report; results on drawn data stand in a table of their own, beside nothing published."""
-    console = Console(highlight=False)
-    console.width = max(console.width, MIN_WIDTH)
     real = by_configuration(result for result in results if result.provenance == "verified")
     for report in reports.values():
-        console.print(_beside(report, real))
-    console.print('ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n')
+        print_whole(_beside(report, real))
+    print('ours: mean ± standard deviation (seeds), real pictures; "-": not run; correct layout: see README\n')
     for provenance, title in OTHER_DATA.items():
         if groups := by_configuration(result for result in results if result.provenance == provenance):
-            console.print(_other(title, reports, groups))
+            print_whole(_other(title, reports, groups))
 
 
 def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
-    notes = "\n".join(f"{table.title}: {table.note}" for table in report.tables if table.note)
+    notes = [f"{table.title}: {table.note}" for table in report.tables if table.note]
     variants: dict[str, list[str]] = {"ours": [], **report.variants}
-    shown = _table(report.title, "published", *variants, caption=notes or None)
+    shown = _table(report.title, "published", *variants)
     for table in report.tables:
-        shown.add_row(f"[bold]{table.title}")
+        shown.add_row(Text(table.title, style="bold"))
         for row in table.rows:
             found = [
                 groups.get(configuration_of(row.experiment, [*row.overrides, *overrides]), [])
@@ -100,7 +99,7 @@ def _beside(report: Report, groups: dict[str, list[Result]]) -> RichTable:
             for number, (metric, published) in enumerate(row.published.items()):
                 ours = (_ours(results, metric) for results in found)
                 shown.add_row("" if number else row.label, metric, format_value(published), *ours)
-    return shown
+    return _captioned(shown, notes)
 
 
 def _other(title: str, reports: dict[str, Report], groups: dict[str, list[Result]]) -> RichTable:
@@ -112,19 +111,28 @@ def _other(title: str, reports: dict[str, Report], groups: dict[str, list[Result
         for number, metric in enumerate(OTHER_METRICS):
             name = "" if number else f"{row.experiment}, {row.label}"
             shown.add_row(name, metric, _ours(groups[configuration], metric))
-    return shown
+    return _captioned(shown, [])
 
 
-def _table(title: str, *columns: str, caption: str | None = None) -> RichTable:
-    table = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+def _table(title: str, *columns: str) -> RichTable:
+    table = RichTable(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     for column in ("", "metric", *columns):
         table.add_column(column, justify="right" if column in columns else "left", no_wrap=True)
     return table
 
 
+def _captioned(table: RichTable, notes: list[str]) -> RichTable:
+    has_stale = any(str(cell).endswith(STALE) for column in table.columns[2:] for cell in column.cells)
+    table.caption = "\n".join([*notes, STALE_NOTE] if has_stale else notes) or None
+    return table
+
+
 def _ours(results: list[Result], metric: str) -> str:
-    values = [result.metrics[metric] for result in results if metric in result.metrics]
-    return mean_and_spread(values) if values else "-"
+    found = [result for result in results if metric in result.metrics]
+    if not found:
+        return "-"
+    mark = STALE if any(result.is_stale for result in found) else ""
+    return mean_and_spread([result.metrics[metric] for result in found]) + mark
 
 
 if __name__ == "__main__":

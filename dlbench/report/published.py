@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dlbench import resources
 from dlbench.errors import ConfigError
+from dlbench.messages import nearest
+from dlbench.report.metrics import METRICS
 
 
 class _Strict(BaseModel):
@@ -49,16 +51,23 @@ def load(path: Path) -> Report:
     """Read one report file.
 
     Raises:
-        ConfigError: It is no YAML, or a key is unknown, missing, or of the wrong type.
+        ConfigError: It is no YAML, a key is unknown, missing, or of the wrong type, or a metric is unknown.
     """
     try:
-        return Report.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        report = Report.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: {place}: {first['msg']}") from error
+    for table in report.tables:
+        for row in table.rows:
+            for metric in row.published.keys() - METRICS:
+                raise ConfigError(
+                    f"{path}: {table.title}, {row.label}: {metric}: no such metric; {nearest(metric, METRICS)}"
+                )
+    return report
 
 
 def load_all() -> dict[str, Report]:

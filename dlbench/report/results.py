@@ -4,6 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -14,11 +15,12 @@ from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.files import read_json
 from dlbench.records.store import Record, State, Store, read_done
+from dlbench.records.summary import is_stale
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its metrics, its seed, and what its data was (see `PictureSet.provenance`)."""
+    """A finished run; ``provenance`` is what its data was (see `PictureSet.provenance`)."""
 
     run: str
     configuration: str
@@ -26,6 +28,7 @@ class Result:
     fingerprint: str
     provenance: str
     metrics: dict[str, float]
+    is_stale: bool = False
 
 
 def collect(stores: Iterable[Store]) -> list[Result]:
@@ -55,6 +58,7 @@ def _read(record: Record) -> Result:
         manifest["data"]["fingerprint"],
         manifest["data"]["provenance"],
         metrics,
+        is_stale(record, manifest),
     )
 
 
@@ -77,6 +81,11 @@ def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
     """The configuration that an experiment with overrides composes to."""
+    return _composed(experiment, tuple(overrides))
+
+
+@cache
+def _composed(experiment: str, overrides: tuple[str, ...]) -> str:
     with initialize_config_dir(str(resources.conf()), version_base="1.3"):
         config = compose("config", [f"+experiment={experiment}", *overrides])
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

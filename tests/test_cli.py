@@ -198,6 +198,18 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["(verbose=true shows where)"]),
         (["experiment=cnn_vanilla"], ["+experiment=NAME", "cnn_vanilla"]),
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
+        (["+experiment=cnn_vanilla", "model=null"], ["dlbench: model=null: no such model; known: cnn, cnn_bn_gap"]),
+        (["data=null", "+experiment=cnn_vanilla"], ["dlbench: data=null: no such data; known: intel"]),
+        (["+experiment=cnn_vanilla", "trainer=5"], ["dlbench: trainer=5: no such trainer; known: default"]),
+        (["+experiment=null"], ["dlbench: experiment=null: no such experiment; known: cnn_average_pooling, "]),
+        (["+experiment=cnn_vanilla", "model="], ["dlbench: model=: no such model; known: cnn, cnn_bn_gap"]),
+        (["+experiment=cnn_vanilla", "hydra=null"], ["Config group override must be a string", "(verbose=true"]),
+        (["+experiment=cnn_vanilla", "seed.x=1"], ["dlbench: seed.x: no such key; did you mean seed?"]),
+        (
+            ["+experiment=cnn_vanilla", "optimizer=adam", "optimizer.momentum=0.9"],
+            ["optimizer.momentum: no such key; ", "optimizer.beta1"],
+        ),
+        (["+experiment=cnn_vanilla", "paths=null", "paths.runs=x"], ["'paths.runs'", "(verbose=true shows where)"]),
     ],
 )
 def test_what_does_not_compose_is_named_with_the_remedy(

@@ -16,33 +16,44 @@ from dlbench.records.store import Record, State, Store, read_done
 from dlbench.run import Outcome, run
 
 Compose = Callable[..., DictConfig]
-EXPERIMENT = "+experiment=cnn_bn_gap"
+Quick = Callable[[Path], list[str]]
+Killed = Callable[..., Record]
 EPOCHS = 4
 
 
-def quick(folder: Path) -> list[str]:
-    return [
-        "data.source=embedded",
-        "data.embedded_sizes=[48,24,24]",
-        f"trainer.epochs={EPOCHS}",
-        "trainer.device=cpu",
+@pytest.fixture(scope="module")
+def quick(tiny_in: Callable[..., list[str]]) -> Quick:
+    """The command line of the run that is killed, for a folder of records."""
+    return lambda runs: [
+        "+experiment=cnn_bn_gap",
+        *tiny_in(runs, epochs=EPOCHS),
         "trainer.progress=lines",
         "evaluation.max_shift=0",
-        f"paths.runs={folder}",
     ]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose(EXPERIMENT, *quick(tmp_path_factory.mktemp("uninterrupted"))))
+def uninterrupted(quick: Quick, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose(*quick(tmp_path_factory.mktemp("uninterrupted"))))
 
 
-def killed(folder: Path, *moment: str) -> Record:
+@pytest.fixture
+def overrides(quick: Quick, tmp_path: Path) -> list[str]:
+    """The same, in the test's own folder of records, which is ``tmp_path``."""
+    return quick(tmp_path)
+
+
+@pytest.fixture
+def killed(overrides: list[str], tmp_path: Path) -> Killed:
     """A record whose maker was killed at a moment, as die_at.py takes it."""
-    arguments = [str(Path(__file__).with_name("die_at.py")), *moment, EXPERIMENT, *quick(folder)]
-    process = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    assert process.returncode == -signal.SIGKILL, process.stderr
-    (record,) = Store(folder).all()
+
+    def record(*moment: str) -> Record:
+        arguments = [str(Path(__file__).with_name("die_at.py")), *moment, *overrides]
+        process = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        assert process.returncode == -signal.SIGKILL, process.stderr
+        (made,) = Store(tmp_path).all()
+        return made
+
     return record
 
 
@@ -78,12 +89,12 @@ def steps(record: Record, name: str) -> list[int]:
     ],
 )
 def test_a_killed_run_ends_in_the_same_bits(
-    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, tmp_path: Path
+    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
 ) -> None:
-    record = killed(tmp_path, *moment)
+    record = killed(*moment)
     assert not record.training.exists() or record.state() == State.FINISHED
     assert record.evaluations() == []
-    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    outcome = run(compose(*overrides))
     assert outcome.record == record
     assert same_bits(outcome, uninterrupted)
     assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
@@ -92,14 +103,18 @@ def test_a_killed_run_ends_in_the_same_bits(
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
-    uninterrupted: Outcome, compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uninterrupted: Outcome,
+    compose: Compose,
+    overrides: list[str],
+    killed: Killed,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    record = killed(tmp_path, "dlbench.tasks.base:Task.training_step", "20", "before")
+    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
     *_, earlier, newest = record.checkpoints.all()
     content = bytearray(newest.path.read_bytes())
     content[len(content) // 2] ^= 1
     newest.path.write_bytes(content)
-    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    outcome = run(compose(*overrides))
     assert f"going on after epoch {earlier.epoch}" in capsys.readouterr().err
     assert same_bits(outcome, uninterrupted)
     aside = newest.path.with_name(newest.path.name + ".aside-1")
@@ -108,33 +123,36 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
 
 
 @pytest.mark.slow
-def test_a_gap_in_the_curves_is_trained_again(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
-    record = killed(tmp_path, "dlbench.tasks.base:Task.training_step", "20", "before")
+def test_a_gap_in_the_curves_is_trained_again(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
+) -> None:
+    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
     first, _, *rest = record.metrics.read_text().splitlines(keepends=True)
     record.metrics.write_text("".join([first, *rest]))
-    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    outcome = run(compose(*overrides))
     assert same_bits(outcome, uninterrupted)
     assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
 
 
 @pytest.mark.slow
 def test_checkpoints_damaged_after_the_end_are_trained_again(
-    uninterrupted: Outcome, compose: Compose, tmp_path: Path
+    uninterrupted: Outcome, compose: Compose, overrides: list[str]
 ) -> None:
-    outcome = run(compose(EXPERIMENT, *quick(tmp_path)))
+    outcome = run(compose(*overrides))
     for checkpoint in outcome.record.checkpoints.all():
         checkpoint.path.write_bytes(b"damaged")
-    overrides = [*quick(tmp_path), "evaluation.max_shift=1"]
-    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *overrides]
+    command = [sys.executable, "-m", "dlbench", *overrides, "evaluation.max_shift=1"]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 1
     assert "a checkpoint is damaged or missing; start again" in first.stderr
-    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+    assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_named_and_loses_nothing(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+def test_a_full_disk_is_named_and_loses_nothing(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dlbench", *overrides]
 
     def no_file_beyond_two_megabytes() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
@@ -149,12 +167,14 @@ def test_a_full_disk_is_named_and_loses_nothing(uninterrupted: Outcome, compose:
     assert record.state() == State.INTERRUPTED
     assert record.checkpoints.all() == []
     assert not list(record.folder.rglob("*.tmp"))
-    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+    assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(uninterrupted: Outcome, compose: Compose, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str]
+) -> None:
+    command = [sys.executable, "-m", "dlbench", *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -163,12 +183,12 @@ def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(uninterrupted: Outcome, compo
         errors = process.stderr.read()
     assert process.returncode == 130
     assert errors == "dlbench: interrupted; the same command goes on where it was\n"
-    assert same_bits(run(compose(EXPERIMENT, *quick(tmp_path))), uninterrupted)
+    assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
 @pytest.mark.slow
-def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlbench", EXPERIMENT, *quick(tmp_path)]
+def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, overrides: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", *overrides]
     starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate() for process in starts]
     assert [process.returncode for process in starts] == [0, 0], outputs

@@ -19,24 +19,13 @@ from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 
 Compose = Callable[..., DictConfig]
+TinyIn = Callable[..., list[str]]
 EXPERIMENTS = sorted(path.stem for path in (resources.conf() / "experiment").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
-def finished(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose("+experiment=cnn_bn_gap", *quick(tmp_path_factory.mktemp("finished"))))
-
-
-def quick(folder: Path) -> list[str]:
-    return [
-        "data.source=embedded",
-        "data.embedded_sizes=[48,24,24]",
-        "trainer.epochs=3",
-        "trainer.device=cpu",
-        "trainer.progress=none",
-        "evaluation.max_shift=1",
-        f"paths.runs={folder}",
-    ]
+def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("finished"))))
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -107,16 +96,16 @@ def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
         assert curve == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in rows]
 
 
-def test_a_finished_run_is_looked_up(finished: Outcome, compose: Compose) -> None:
+def test_a_finished_run_is_looked_up(finished: Outcome, compose: Compose, tiny_in: TinyIn) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
-    again = run(compose("+experiment=cnn_bn_gap", *quick(finished.record.folder.parent)))
+    again = run(compose("+experiment=cnn_bn_gap", *tiny_in(finished.record.folder.parent)))
     assert not again.trained
     assert again.result == finished.result
     assert before == {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
 
 
-def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Compose) -> None:
-    overrides = [*quick(finished.record.folder.parent), "evaluation.max_shift=0"]
+def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Compose, tiny_in: TinyIn) -> None:
+    overrides = [*tiny_in(finished.record.folder.parent), "evaluation.max_shift=0"]
     other = run(compose("+experiment=cnn_bn_gap", *overrides))
     assert not other.trained
     assert other.evaluation.id != finished.evaluation.id
@@ -124,15 +113,15 @@ def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Com
 
 
 def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
-    finished: Outcome, compose: Compose, tmp_path: Path
+    finished: Outcome, compose: Compose, tiny: list[str]
 ) -> None:
-    again = run(compose("+experiment=cnn_bn_gap", *quick(tmp_path)))
+    again = run(compose("+experiment=cnn_bn_gap", *tiny))
     assert again.trained
     assert read_done(again.record.training)["weights"] == read_done(finished.record.training)["weights"]
     rows = without_times(history.read(again.record.metrics))
     assert rows == without_times(history.read(finished.record.metrics))
     assert again.result["metrics"] == finished.result["metrics"]
-    other = run(compose("+experiment=cnn_bn_gap", *quick(tmp_path), "seed=43"))
+    other = run(compose("+experiment=cnn_bn_gap", *tiny, "seed=43"))
     assert other.record.id != finished.record.id
     assert without_times(history.read(other.record.metrics)) != rows
 
@@ -176,6 +165,13 @@ def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[
     assert outcome.result["state"] == "diverged"
     assert 0 < outcome.result["step"] < 12
     assert not run(config).trained
+
+
+def test_double_precision_ends_near_single_precision(compose: Compose, tiny: list[str]) -> None:
+    runs = [run(compose("+experiment=cnn_bn_gap", *tiny, f"trainer.precision={name}")) for name in ("32-true", "64-true")]
+    single, double = (history.read(made.record.metrics)[0]["train/loss"] for made in runs)
+    assert single != double
+    assert single == pytest.approx(double, rel=1e-3)
 
 
 def test_the_learning_rate_recorded_is_the_one_the_epoch_was_run_with(compose: Compose, tiny: list[str]) -> None:

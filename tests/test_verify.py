@@ -23,12 +23,12 @@ PATHS = {"data": None, "cache": None}
 
 
 @pytest.fixture(scope="module")
-def original(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Record:
+def original(
+    compose: Callable[..., Any], tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Record:
     """A real run, finished."""
     runs = tmp_path_factory.mktemp("verify") / "runs"
-    settings = ["data.source=embedded", "data.embedded_sizes=[24,12,12]", "trainer.epochs=2", "trainer.device=cpu"]
-    quick = ["evaluation.max_shift=1", "trainer.progress=none", f"paths.runs={runs}"]
-    return run(compose("+experiment=cnn_bn_gap", *settings, *quick)).record
+    return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, sizes=(24, 12, 12)))).record
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ lint: $(INSTALLED)  ## Check style and types
 bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (10 minutes on an idle machine; ARGS='--quick' tries it)
 	$(BIN)/python -m dlbench.bench $(ARGS)
 
-tensorboard: $(INSTALLED)  ## Open the curves of all runs
-	$(BIN)/tensorboard --logdir $(RUNS) $(ARGS)
+tensorboard: $(INSTALLED)  ## Open all runs in TensorBoard, under readable names (ARGS='--port N' for another port)
+	DLBENCH_RUNS=$(RUNS) $(BIN)/python -m dlbench.tensorboard $(ARGS)
 
 wheel: $(INSTALLED)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

@@ -74,8 +74,11 @@ def clear_the_way(plan: Plan) -> None:
 
 
 def start_record(plan: Plan) -> None:
-    """Write what is known before the first step: ``config.yaml`` without this machine's folders, ``manifest.json``."""
-    config = {name: value for name, value in plan.config.items() if name != "paths"}
+    """Write what is known before the first step: ``config.yaml``, ``manifest.json``.
+
+    This machine's folders and what was shown beside the training are no part of the record.
+    """
+    config = {name: value for name, value in plan.config.items() if name not in ("paths", "callbacks")}
     write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
     manifest = {
         "run": plan.record.id,
@@ -97,7 +100,7 @@ def _unusable(plan: Plan, state: State) -> str | None:
         return None
     manifest = _manifest(plan.record)
     done = state in (State.FINISHED, State.DIVERGED)
-    same_source = (is_made_by(plan.record, manifest, plan.source) if done else manifest.get("source") == plan.source)
+    same_source = is_made_by(plan.record, manifest, plan.source) if done else manifest.get("source") == plan.source
     same_numerics = manifest.get("numerics") == plan.settings.numerics()
     if done and manifest and not same_source and plan.config["rerun"] == "never":
         say(f"record {plan.record.id} is stale (made by other source); rerun=stale trains it again")

@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -16,12 +17,13 @@ from dlbench.messages import say
 from dlbench.plan import Plan, clear_the_way, prepare, start_record
 from dlbench.randomness import reseed_global
 from dlbench.records import history
-from dlbench.records.files import set_aside, write_json, write_text
+from dlbench.records.files import read_json, set_aside, write_json, write_text
 from dlbench.records.manifest import describe_code, now, peak_memory_bytes
 from dlbench.records.resume import load, resume_point
 from dlbench.records.store import Evaluation, Record, State, read_done, write_done
-from dlbench.settings import build
+from dlbench.settings import build, callbacks
 from dlbench.tasks.base import DivergedError, Task
+from dlbench.tensorboard import events
 from dlbench.training import check_task, weights_hash
 
 
@@ -33,6 +35,10 @@ class Outcome:
     evaluation: Evaluation
     result: dict[str, Any]
     trained: bool
+
+
+class LostCheckpointError(RecordError):
+    """A finished training's weights are not all there; its record is open again."""
 
 
 def run(config: DictConfig) -> Outcome:
@@ -50,7 +56,12 @@ def execute(plan: Plan) -> Outcome:
     try:
         with plan.record.lock():
             trained = ensure_trained(plan)
-            result = ensure_evaluated(plan)
+            try:
+                result = ensure_evaluated(plan)
+            except LostCheckpointError as error:
+                say(str(error))
+                trained = ensure_trained(plan)
+                result = ensure_evaluated(plan)
     except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
         raise KeyboardInterrupt from None
     return Outcome(plan.record, plan.evaluation, result, trained)
@@ -69,12 +80,15 @@ def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
     record = plan.record
     task = build_task(plan)
+    shown = [*progress(plan.settings.progress), *build_callbacks(plan)]
+    events.discard_final(record)
     checkpoint = resume_point(record)
+    logger = tensorboard_logger(plan)
     if checkpoint is None:
         start_record(plan)
+        logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest)), 0)
     recorder = EpochRecorder(record, monitor="val/accuracy")
-    shown = progress(plan.settings.progress)
-    trainer = plan.settings.trainer(record.folder, tensorboard_logger(plan), [*shown, recorder])
+    trainer = plan.settings.trainer(record.folder, logger, [*shown, recorder])
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
         trainer.fit(task, plan.data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
@@ -121,6 +135,11 @@ def build_task(plan: Plan) -> Task:
     return task
 
 
+def build_callbacks(plan: Plan) -> list[pl.Callback]:
+    """What is shown of a training beside its record, as chosen in ``callbacks``."""
+    return [build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()]
+
+
 def tensorboard_logger(plan: Plan) -> TensorBoardLogger:
     """A logger into the record, without Lightning's placeholder metric."""
     return TensorBoardLogger(plan.record.folder, name="", version="tensorboard", default_hp_metric=False)
@@ -153,6 +172,7 @@ def ensure_evaluated(plan: Plan) -> dict[str, Any]:
         "finished": now(),
     }
     write_text(plan.evaluation.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
+    events.write_final(plan.record, result)
     write_done(plan.evaluation.result, result)
     return read_done(plan.evaluation.result)
 
@@ -161,7 +181,8 @@ def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:
     """Measure the weights of the last and of the best epoch; write predictions and artifacts.
 
     Raises:
-        RecordError: A checkpoint is damaged or gone; the record is reopened, so that the next start mends it.
+        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
+        RecordError: All checkpoints were cleaned away.
     """
     if not plan.record.checkpoints.folder.exists():
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
@@ -169,17 +190,12 @@ def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:
     last_epoch = read_done(plan.record.training)["epochs"]
     if not {last_epoch, best_epoch} <= checkpoints.keys():
         set_aside(plan.record.training)
-        raise RecordError(
-            f"{plan.record.folder}: a checkpoint is damaged or missing; start again to train what is lost"
-        )
+        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
     last, best = (load(checkpoints[epoch])["state_dict"] for epoch in (last_epoch, best_epoch))
     task = build_task(plan)
-    logger = tensorboard_logger(plan)
-    trainer = plan.settings.trainer(plan.record.folder, logger, [])
+    trainer = plan.settings.trainer(plan.record.folder, False, [])
     evaluation = build("evaluation", plan.config["evaluation"])
     metrics, outputs = evaluation(trainer, task, plan.data, last, best)
     plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
     evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
-    logger.log_metrics(metrics, step=last_epoch)
-    logger.finalize("success")
     return dict(metrics)

@@ -35,7 +35,7 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The first key that is unknown, of the wrong type or out of range.
     """
-    known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "paths"}
+    known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "callbacks", "paths"}
     for key in config.keys() - known:
         raise ConfigError(f"{key}: no such key; {nearest(key, known)}")
     for key, kind in TOP_LEVEL.items():
@@ -48,6 +48,13 @@ def check(config: Mapping[str, Any]) -> None:
         if section not in config:
             raise ConfigError(f"{section}: missing; a run needs one")
         _check_section(section, config[section])
+    for name, node in callbacks(config).items():
+        _check_section(f"callbacks.{name}", node)
+
+
+def callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown beside a training, by name; one that is null is turned off."""
+    return {name: node for name, node in (config.get("callbacks") or {}).items() if node is not None}
 
 
 def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
@@ -68,7 +75,7 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
 
 
 def _check_section(section: str, node: Mapping[str, Any]) -> None:
-    if "_target_" not in node:
+    if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{section}._target_: missing; it names the class or function to fill")
     name = node["_target_"]
     target: Any = pydoc.locate(name)

@@ -42,9 +42,7 @@ class Verdict:
         return bool(self.differences) and not self.numerics
 
 
-def verify(
-    record: Record, paths: Mapping[str, Any], progress: str | None = None, epochs: int | None = None
-) -> Verdict:
+def verify(record: Record, paths: Mapping[str, Any], progress: str | None = None, epochs: int | None = None) -> Verdict:
     """Train and evaluate again in a temporary folder, then compare curves, weights and metrics.
 
     Where every bit is equal and today's source is other than the record's, that is noted in the record's

@@ -168,7 +168,9 @@ def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[
 
 
 def test_double_precision_ends_near_single_precision(compose: Compose, tiny: list[str]) -> None:
-    runs = [run(compose("+experiment=cnn_bn_gap", *tiny, f"trainer.precision={name}")) for name in ("32-true", "64-true")]
+    runs = [
+        run(compose("+experiment=cnn_bn_gap", *tiny, f"trainer.precision={name}")) for name in ("32-true", "64-true")
+    ]
     single, double = (history.read(made.record.metrics)[0]["train/loss"] for made in runs)
     assert single != double
     assert single == pytest.approx(double, rel=1e-3)

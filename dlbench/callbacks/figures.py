@@ -1,0 +1,119 @@
+"""Pictures of what a classifier does, drawn with matplotlib, each an array (height, width, 3) of uint8."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+Image = npt.NDArray[np.uint8]
+NO_CLASS = "no class"
+INCHES = 1.3
+
+
+def confusion_matrix(probabilities: Tensor, labels: Tensor, names: Sequence[str], about: str) -> Image:
+    """Counts, a row a true class and a column a predicted one, shaded by the share of the row.
+
+    Args:
+        probabilities: (examples, outputs); outputs that stand for no class share a last column, if any was predicted.
+        labels: (examples,).
+        names: The classes.
+        about: What the picture is of.
+    """
+    predicted = probabilities.argmax(dim=1).clamp(max=len(names))
+    counts = multiclass_confusion_matrix(predicted, labels, num_classes=len(names) + 1)[: len(names)].numpy()
+    columns = [*names, NO_CLASS][: len(names) + bool(counts[:, -1].any())]
+    counts = counts[:, : len(columns)]
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    accuracy = (predicted == labels).double().mean().item()
+
+    figure, axes = _figure(5.0, 4.9)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, count, ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{about}\naccuracy {accuracy:.4f}, rows shaded by share", fontsize=11)
+    return _pixels(figure)
+
+
+def mistakes(
+    probabilities: Tensor, labels: Tensor, pictures: Image, names: Sequence[str], about: str, *, count: int
+) -> Image:
+    """The wrong predictions that the network gave the highest probability, the most confident first.
+
+    Args:
+        probabilities: (examples, outputs).
+        labels: (examples,).
+        pictures: (examples, height, width, 3), as a person sees them.
+        names: The classes.
+        about: What the picture is of.
+        count: How many to show at most.
+    """
+    confidence, predicted = probabilities.max(dim=1)
+    wrong = (predicted != labels).nonzero()[:, 0]
+    chosen = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count].tolist()
+    shown_names = [*names, *[NO_CLASS] * (probabilities.shape[1] - len(names))]
+    tiles = [
+        (
+            f"{names[int(labels[index])]} ->\n{shown_names[int(predicted[index])]} {confidence[index]:.2f}",
+            pictures[index],
+        )
+        for index in chosen
+    ]
+    return _grid(tiles, f"{about}\n{len(wrong)} mistakes of {len(labels)}, the most confident first", label_lines=2)
+
+
+def activation_maps(picture: Image, example: Tensor, maps: Tensor, about: str) -> Image:
+    """The first picture, the network's input made from it, channel by channel, then the first convolution's outputs.
+
+    Args:
+        picture: (height, width, 3), as a person sees it.
+        example: (channels, height, width), as the network gets it.
+        maps: (maps, height, width), before the nonlinearity; each has a grey scale of its own.
+        about: What the picture is of.
+    """
+    inputs = [(f"input {number}", channel) for number, channel in enumerate(example.numpy())]
+    outputs = [(f"map {number}", channel) for number, channel in enumerate(maps.numpy())]
+    tiles = [("picture", picture), *inputs, *outputs]
+    return _grid(tiles, f"{about}\nfirst layer, before its nonlinearity", columns=len(inputs) + 1)
+
+
+def _grid(
+    tiles: Sequence[tuple[str, npt.NDArray[Any]]], title: str, *, columns: int = 4, label_lines: int = 1
+) -> Image:
+    """Pictures in rows, each under its label, all in one set of axes: a set each would take five times as long."""
+    height = 1 + 0.2 * label_lines
+    rows = max(1, math.ceil(len(tiles) / columns))
+    header = 0.55
+    body = INCHES * height * rows
+    figure, axes = _figure(INCHES * columns, body + header, (0.0, 0.0, 1.0, body / (body + header)))
+    figure.suptitle(title, fontsize=11)
+    for number, (label, tile) in enumerate(tiles):
+        left, bottom = number % columns, height * (number // columns + 1)
+        axes.imshow(tile, cmap="gray", extent=(left + 0.03, left + 0.97, bottom, bottom - 0.94))
+        axes.text(left + 0.5, bottom - 0.97, label, ha="center", va="bottom", fontsize=10)
+    axes.set(xlim=(0, columns), ylim=(height * rows, 0))
+    axes.set_axis_off()
+    return _pixels(figure)
+
+
+def _figure(width: float, height: float, place: tuple[float, float, float, float] | None = None) -> tuple[Figure, Any]:
+    """A figure in inches of 100 pixels, without pyplot's global state, and its axes, at ``place`` or laid out."""
+    figure = Figure(figsize=(width, height), dpi=100, layout=None if place else "constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_axes(place) if place else figure.add_subplot()
+
+
+def _pixels(figure: Figure) -> Image:
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

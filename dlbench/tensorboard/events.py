@@ -1,0 +1,164 @@
+"""TensorBoard events made from a record: what the run was and came to, and curves where their event files are gone."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dlbench.errors import RecordError
+from dlbench.records import history
+from dlbench.records.files import atomic_path, read_json
+from dlbench.records.labels import EMBEDDED, plain
+from dlbench.records.store import Record, State, read_done
+
+FINAL = "events.out.tfevents.final"
+"""Readers take a folder's event files by name; this one sorts after those that were named by time."""
+
+SECTIONS = ("model", "optimizer", "scheduler", "data", "trainer")
+NOT_COMPARED = {"eval_batch_size", "device", "limit_train_batches"}
+
+Events = Iterator[tuple[int, float, Any]]
+"""Step, time in seconds since 1970, and TensorBoard's Summary."""
+
+
+def write_final(record: Record, result: Mapping[str, Any]) -> None:
+    """Write hyperparameters and final metrics into the record's events: once, however often it is evaluated.
+
+    Args:
+        record: A record whose training is closed.
+        result: What its newest evaluation gave; metrics that only earlier ones measured are kept.
+    """
+    _write(record.tensorboard / FINAL, _final(record, history.read(record.metrics), [*_results(record), result]))
+
+
+def discard_final(record: Record) -> None:
+    """Forget what `write_final` wrote, before the training goes on; it is made anew at the end."""
+    (record.tensorboard / FINAL).unlink(missing_ok=True)
+
+
+def rebuild(record: Record, folder: Path) -> None:
+    """Write all that a record without event files still tells into ``folder``: description, curves, final metrics.
+
+    Raises:
+        RecordError: A file of the record is damaged.
+    """
+    rows = history.read(record.metrics)
+    results = _results(record)
+    manifest = read_json(record.manifest)
+    _write(folder / FINAL, [*_curves(manifest, rows), *(_final(record, rows, results) if results else ())])
+
+
+def description(manifest: Mapping[str, Any]) -> Any:
+    """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.plugins.text import metadata
+
+    data, sizes = manifest["data"], manifest["data"]["sizes"]
+    source = f"**{EMBEDDED}**" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
+    rows = {
+        "run": manifest["run"],
+        "experiment": manifest["experiment"],
+        "data": f"{source}: " + ", ".join(f"{count} {split}" for split, count in sizes.items()),
+        **_settings(manifest["scientific"]),
+    }
+    head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())
+    table = "\n".join([head, "|---|---|", *body])
+    about = metadata.create_summary_metadata(display_name="run", description="")
+    return _value(tag="run", metadata=about, tensor=TensorProto(dtype="DT_STRING", string_val=[table.encode()]))
+
+
+def hyperparameters(manifest: Mapping[str, Any], state: str) -> dict[str, bool | float | str]:
+    """What runs are compared by, flat: experiment, data, every scientific setting that is set, seed, state."""
+    data = manifest["data"]
+    return {
+        "experiment": manifest["experiment"],
+        "data": EMBEDDED if data["source"] == "embedded" else f"{data['name']}, {data['provenance']}",
+        "state": state,
+        **_settings(manifest["scientific"]),
+    }
+
+
+def _settings(scientific: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    found: dict[str, bool | float | str] = {"seed": scientific["seed"]}
+    for section in SECTIONS:
+        if section not in ("data", "trainer"):
+            found[section] = str(scientific[section]["_target_"]).rpartition(".")[2]
+        for key, value in scientific[section].items():
+            if not key.startswith("_") and key not in NOT_COMPARED and value is not None:
+                found[f"{section}.{key}"] = value if isinstance(value, bool | int | float) else plain(value)
+    return found
+
+
+def _results(record: Record) -> list[Mapping[str, Any]]:
+    """What the evaluations gave; damaged ones are passed over: they are made again when they are asked for."""
+    found: list[Mapping[str, Any]] = []
+    for evaluation in record.evaluations():
+        with contextlib.suppress(RecordError):
+            found.append(read_done(evaluation.result))
+    return found
+
+
+def _curves(manifest: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
+    time = _seconds(manifest["started"])
+    yield 0, time, description(manifest)
+    for row in rows:
+        time += row.get("time/epoch_seconds", 0.0)
+        for name, value in row.items():
+            if "/" in name:
+                yield row["epoch"], time, _value(tag=name, simple_value=value)
+
+
+def _final(record: Record, rows: list[dict[str, Any]], results: list[Mapping[str, Any]]) -> Events:
+    """Hyperparameters, among them what is known of the model before training, and the metrics that no curve ends in."""
+    from tensorboard.plugins.hparams.api_pb2 import Status
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+    last = results[-1]
+    manifest = read_json(record.manifest)
+    began, ended, step = _seconds(manifest["started"]), _seconds(last["finished"]), rows[-1]["epoch"] if rows else 0
+    start = SessionStartInfo(start_time_secs=began)
+    metrics = {name: value for result in results for name, value in result["metrics"].items()}
+    of_model = {name.replace("/", "."): metrics.pop(name) for name in list(metrics) if name.startswith("model/")}
+    for name, value in {**hyperparameters(manifest, last["state"]), **of_model}.items():
+        kind = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
+        setattr(start.hparams[name], kind, value)
+    status = Status.STATUS_SUCCESS if last["state"] == State.FINISHED else Status.STATUS_FAILURE
+    end = SessionEndInfo(status=status, end_time_secs=ended)
+    yield step, ended, _hparams("session_start_info", HParamsPluginData(session_start_info=start))
+    yield step, ended, _hparams("session_end_info", HParamsPluginData(session_end_info=end))
+    in_curves = rows[-1].keys() if rows else set()
+    for name, value in metrics.items():
+        if name not in in_curves:
+            yield step, ended, _value(tag=name, simple_value=value)
+
+
+def _hparams(name: str, content: Any) -> Any:
+    from tensorboard.plugins.hparams import metadata
+
+    about = metadata.create_summary_metadata(content)
+    return _value(tag=f"_hparams_/{name}", metadata=about, tensor=metadata.NULL_TENSOR)
+
+
+def _value(**fields: Any) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(**fields)])
+
+
+def _write(path: Path, events: Iterable[tuple[int, float, Any]]) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    # Readers take any file with "tfevents" in its name: the temporary one has another.
+    with atomic_path(path.with_name("final"), name=lambda _: path.name) as temporary, temporary.open("wb") as file:
+        writer = RecordWriter(file)
+        for number, (step, time, summary) in enumerate(events):
+            if number == 0:
+                writer.write(Event(wall_time=time, file_version="brain.Event:2").SerializeToString())
+            writer.write(Event(step=step, wall_time=time, summary=summary).SerializeToString())
+        writer.flush()
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,103 @@
+"""Two of TensorBoard's own tabs, taught what a run is here.
+
+TensorBoard asks for one more run, or for one more tag in each run, to be told how to lay out its tabs. Both would be
+there as clutter in every other tab; so the tabs are told by the server instead, and event files hold nothing but data.
+"""
+
+import re
+from typing import Any
+
+from tensorboard import default
+from tensorboard.plugin_util import proto_to_json
+from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+
+FIRST_SETTINGS = ("experiment", "optimizer.lr", "data.layout", "seed", "data", "state")
+FIRST_METRICS = (
+    "test/accuracy",
+    "val/accuracy",
+    "val/accuracy_best",
+    "val/accuracy_last10_mean",
+    "train/loss",
+    "test/loss",
+    "val/loss",
+)
+"""The first five of each are shown unasked."""
+
+NO_METRICS = ("optimizer/", "time/epoch_seconds")
+CHARTS = {
+    "validation accuracy": "val/accuracy",
+    "validation loss": "val/loss",
+    "training loss": "train/loss",
+}
+IN = " in "
+
+
+class InOrder(Context):
+    """The columns of the HParams tab: the most telling first, and no metric that is a setting."""
+
+    def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
+        """TensorBoard's own Experiment, put in order; settings in which runs differ come before all others."""
+        experiment = super().experiment_from_metadata(*arguments, **options)
+        settings = sorted(
+            experiment.hparam_infos, key=lambda info: (not info.differs, *_rank(info.name, FIRST_SETTINGS))
+        )
+        metrics = sorted(experiment.metric_infos, key=lambda info: _rank(info.name.tag, FIRST_METRICS))
+        del experiment.hparam_infos[:], experiment.metric_infos[:]
+        experiment.hparam_infos.extend(settings)
+        experiment.metric_infos.extend(info for info in metrics if not info.name.tag.startswith(NO_METRICS))
+        return experiment
+
+
+class HParams(HParamsPlugin):
+    """The HParams tab."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self._context = InOrder(context)
+
+
+class CustomScalars(CustomScalarsPlugin):
+    """The Custom Scalars tab: a category an experiment, in whose charts all its runs are curves.
+
+    TensorBoard's charts choose curves by tag, whatever their run; here a chart asks for ``TAG in EXPERIMENT``.
+    """
+
+    def is_active(self) -> bool:
+        """There is always a layout."""
+        return True
+
+    def layout_impl(self, ctx: Any, experiment: str) -> Any:
+        """The layout, from the runs there are."""
+        runs = self._data_provider.list_runs(ctx, experiment_id=experiment)
+        groups = sorted({_group(run.run_name) for run in runs})
+        return proto_to_json(Layout(category=[_category(group) for group in groups])) if groups else {}
+
+    def scalars_impl(self, ctx: Any, run: str, tag_regex_string: str, experiment: str) -> Any:
+        """One run's points for a chart; none where the run is of another experiment."""
+        tag, _, group = tag_regex_string.partition(IN)
+        wanted = f"{re.escape(tag)}$" if group == _group(run) else "(?!)"  # the latter matches nothing
+        return super().scalars_impl(ctx, run, wanted, experiment)
+
+
+def plugins() -> list[Any]:
+    """TensorBoard's plugins with ours instead of theirs; the first of them is the tab that is opened."""
+    others = [plugin for plugin in default.get_plugins() if plugin not in (CustomScalarsPlugin, HParamsPlugin)]
+    return [CustomScalars, HParams, *others]
+
+
+def _category(group: str) -> Any:
+    charts = [
+        Chart(title=title, multiline=MultilineChartContent(tag=[f"{tag}{IN}{group}"])) for title, tag in CHARTS.items()
+    ]
+    return Category(title=group, chart=charts)
+
+
+def _group(run: str) -> str:
+    return run.partition("/")[0]
+
+
+def _rank(name: str, first: tuple[str, ...]) -> tuple[int, str]:
+    return (first.index(name) if name in first else len(first)), name

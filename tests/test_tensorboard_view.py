@@ -1,0 +1,223 @@
+"""All runs in one TensorBoard: their names, what is shown and when, the charts, and the command."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board import Board, accumulated
+
+from dlbench import resources
+from dlbench.records import history
+from dlbench.records.files import read_json, set_aside, write_json
+from dlbench.records.labels import run_name
+from dlbench.records.store import Record, Store, read_done
+from dlbench.tensorboard import events
+from dlbench.tensorboard.__main__ import main
+from dlbench.tensorboard.view import View
+
+COMMITTED = Store(resources.experiments() / "results")
+OWN_IDS = ("00000000bb00", "00000000bb01")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of two runs of the user's own, with event files; the second one's data is embedded."""
+    folder = tmp_path / "runs"
+    for name, source in zip(OWN_IDS, ("npz", "embedded"), strict=True):
+        record = Record(Path(shutil.copytree(COMMITTED.find("2a8afb38").folder, folder / name)))
+        manifest = read_json(record.manifest)
+        manifest["data"]["source"] = source
+        manifest["scientific"]["seed"] = 43
+        write_json(record.manifest, manifest | {"run": name})
+        events.rebuild(record, record.tensorboard)
+    return folder
+
+
+def names(*stores: Store) -> set[str]:
+    return {run_name(read_json(record.manifest)) for store in stores for record in store.all()}
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("3d7c5cad", "cnn_bn_gap/lr=0.01 scrambled seed=42 (3d7c5cad)"),
+        ("529c0c64", "cnn_vanilla/lr=0.01 chw seed=42 (529c0c64)"),
+    ],
+)
+def test_a_run_of_the_experiments_own_settings_has_a_short_name(run: str, name: str) -> None:
+    assert run_name(read_json(COMMITTED.find(run).manifest)) == name
+
+
+def test_a_name_tells_what_differs_from_the_experiment() -> None:
+    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
+    scientific = manifest["scientific"]
+    scientific["model"] |= {"hidden_bn": [True, True], "pooling": "no/thing", "classes": None}
+    scientific["optimizer"] |= {"_target_": "dlbench.tasks.optimizers.adam", "beta1": 0.9}
+    scientific["trainer"] |= {"epochs": 4, "device": "cuda"}
+    (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 chw seed=42 (.*) \(2a8afb38\)$", run_name(manifest))
+    different = {"pooling=no_thing", "hidden_bn=[true,true]", "classes=null", "optimizer=adam", "epochs=4"}
+    assert set(settings.split()) == different
+
+
+def test_a_name_tells_embedded_data() -> None:
+    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
+    manifest["data"]["source"] = "embedded"
+    assert run_name(manifest) == "cnn_bn_gap (embedded data)/lr=0.01 chw seed=42 (2a8afb38)"
+
+
+def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
+    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
+    assert run_name(manifest | {"experiment": "gone"}) == "gone/lr=0.01 chw seed=42 (2a8afb38)"
+
+
+# --- the view --------------------------------------------------------------------------------------------------------
+
+
+def test_own_and_committed_runs_are_shown_by_name(runs: Path, tmp_path: Path) -> None:
+    view = View(tmp_path / "view", [Store(runs), COMMITTED])
+    assert view.refresh() == len(COMMITTED.all()) + 2
+    board = Board(view.folder)
+    assert board.runs() == board.hparams().keys() == names(Store(runs), COMMITTED)
+    settings, metrics = board.columns()
+    assert settings[:5] == ["experiment", "optimizer.lr", "data.layout", "seed", "data"]
+    assert metrics[:2] == ["test/accuracy", "val/accuracy"]
+    assert not [name for name in metrics if name.startswith("optimizer/")]
+
+
+def test_committed_records_are_shown_as_they_were_measured(tmp_path: Path) -> None:
+    View(tmp_path, [COMMITTED]).refresh()
+    record = COMMITTED.find("2a8afb38")
+    name, rows = run_name(read_json(record.manifest)), history.read(record.metrics)
+    found = accumulated(tmp_path / name)
+    for tag in ("train/loss", "val/accuracy", "val/loss", "time/epoch_seconds"):
+        curve = [(event.step, event.value) for event in found.Scalars(tag)]
+        assert curve == [(row["epoch"], pytest.approx(row[tag], rel=1e-6)) for row in rows]
+    times = [event.wall_time for event in found.Scalars("val/loss")]
+    assert times[-1] - times[0] == pytest.approx(sum(row["time/epoch_seconds"] for row in rows[1:]))
+    (evaluation,) = record.evaluations()
+    recorded = {
+        tag: value
+        for tag, value in read_done(evaluation.result)["metrics"].items()
+        if not tag.startswith(("model/", "optimizer/"))
+    }
+    _, metrics, _ = Board(tmp_path).hparams()[name]
+    assert {tag: metrics[tag] for tag in recorded} == pytest.approx(recorded, rel=1e-6)
+
+
+def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.rename(tmp_path / "elsewhere")
+    view = View(tmp_path / "view", [Store(runs)])
+    assert view.refresh() == 0  # the folder itself may come later
+    (tmp_path / "elsewhere").rename(runs)
+    assert view.refresh() == 2
+    set_aside(runs / OWN_IDS[0])
+    assert view.refresh() == 1
+    assert Board(view.folder).runs() == names(Store(runs))
+    (runs / "begun").mkdir()
+    (runs / "begun" / "config.yaml").write_text("{}")
+    assert view.refresh() == 1
+    (runs / "begun" / "manifest.json").write_text("{}")
+    for _ in range(2):
+        assert view.refresh() == 1
+    assert capsys.readouterr().err.count("record begun left out: ") == 1
+
+
+def test_a_run_appears_with_its_first_event(runs: Path, tmp_path: Path) -> None:
+    record = Record(runs / OWN_IDS[0])
+    for path in (record.training, record.folder / "evaluations", record.tensorboard):
+        path.rename(tmp_path / path.name)
+    view = View(tmp_path / "view", [Store(runs)])
+    assert view.refresh() == 1
+    (tmp_path / "tensorboard").rename(record.tensorboard)
+    assert view.refresh() == 2
+
+
+def test_a_run_whose_events_lack_the_final_metrics_is_shown_with_them(runs: Path, tmp_path: Path) -> None:
+    record = Record(runs / OWN_IDS[0])
+    (record.tensorboard / events.FINAL).rename(record.tensorboard / "events.out.tfevents.1")
+    view = View(tmp_path / "view", [Store(runs)])
+    view.refresh()
+    place = view.folder / run_name(read_json(record.manifest))
+    assert not place.is_symlink()
+    assert Board(view.folder).hparams().keys() == names(Store(runs))
+
+
+def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, tmp_path: Path) -> None:
+    View(tmp_path / "view", [Store(runs), COMMITTED]).refresh()
+    board = Board(tmp_path / "view")
+    tab = board.charts()
+    categories = json.loads(tab.layout_impl(board.request, ""))["category"]
+    assert [category["title"] for category in categories] == ["cnn_bn_gap", "cnn_bn_gap (embedded data)", "cnn_vanilla"]
+    for category in categories:
+        charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
+        assert list(charts) == ["validation accuracy", "validation loss", "training loss"]
+        for (tag,) in charts.values():
+            curves = {run: tab.scalars_impl(board.request, run, tag, "")["tag_to_events"] for run in board.runs()}
+            expected = {run for run in curves if run.startswith(category["title"] + "/")}
+            assert {run for run, found in curves.items() if found} == expected
+            assert {len(curves[run]) for run in expected} == {1}
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["--runs", str(tmp_path / "nowhere")])
+    line = f"dlbench: {tmp_path}/nowhere: no such folder of runs; name one with --runs FOLDER\n"
+    assert capsys.readouterr().err == line
+
+
+def test_no_runs_at_all_are_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resources, "experiments", lambda: tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        main(["--runs", str(tmp_path)])
+    assert re.fullmatch(r"dlbench: no runs in .*; make one: .*\n", capsys.readouterr().err)
+
+
+@pytest.fixture
+def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of TensorBoard over the runs and the committed ones."""
+    options = [f"--runs={runs}", "--port=0", f"--load_fast={request.param}"]
+    command = [sys.executable, "-m", "dlbench.tensorboard", *options]
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        addresses = (re.search(r"http://localhost:\d+/", line) for line in process.stderr)
+        yield next(match[0] for match in addresses if match)
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not list(tmp_path.glob("dlbench-tensorboard-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", ["true", "false"], indirect=True)
+def test_every_run_is_served_by_either_reader(served: str, runs: Path) -> None:
+    wanted = names(Store(runs), COMMITTED)
+    deadline = time.monotonic() + 60
+    while not wanted <= set(fetch(f"{served}data/runs")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert set(fetch(f"{served}data/runs")) == wanted
+    tabs = [name for name, tab in fetch(f"{served}data/plugins_listing").items() if tab["enabled"]]
+    assert tabs[:2] == ["custom_scalars", "hparams"]
+    assert {"scalars", "text", "timeseries"} <= set(tabs)
+    assert fetch(f"{served}data/plugin/custom_scalars/layout")["category"]
+
+
+def fetch(address: str) -> Any:
+    with urllib.request.urlopen(address) as answer:
+        return json.load(answer)

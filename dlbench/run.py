@@ -18,7 +18,7 @@ from dlbench.plan import Plan, clear_the_way, prepare, start_record
 from dlbench.randomness import reseed_global
 from dlbench.records import history
 from dlbench.records.files import read_json, set_aside, write_json, write_text
-from dlbench.records.manifest import describe_code, now, peak_memory_bytes
+from dlbench.records.manifest import describe_code, forget_peak_memory, now, peak_memory_bytes
 from dlbench.records.resume import load, resume_point
 from dlbench.records.store import Evaluation, Record, State, read_done, write_done
 from dlbench.settings import build, callbacks
@@ -79,6 +79,7 @@ def ensure_trained(plan: Plan) -> bool:
 def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
     record = plan.record
+    forget_peak_memory()
     task = build_task(plan)
     shown = [*progress(plan.settings.progress), *build_callbacks(plan)]
     events.discard_final(record)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from dlbench import resources
 from dlbench.errors import ConfigError
 from dlbench.records import history
+from dlbench.records.manifest import forget_peak_memory, peak_memory_bytes
 from dlbench.records.store import State, Store, read_done
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
@@ -252,3 +254,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         run(config)
     assert Store(Path(config.paths.runs)).all() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
+def test_peak_memory_is_that_of_one_run_also_in_a_process_that_made_others() -> None:
+    before = peak_memory_bytes()
+    torch.ones(200_000_000, dtype=torch.uint8)
+    assert peak_memory_bytes() > before + 100_000_000
+    forget_peak_memory()
+    assert peak_memory_bytes() < before + 100_000_000

@@ -1,9 +1,11 @@
 """Where a record comes from: code, packages, machine, data; nothing that names a person's machine or folders."""
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -42,8 +44,17 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def forget_peak_memory() -> None:
+    """Count `peak_memory_bytes` from here on, where the system allows it (Linux): a process may make many runs."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far."""
+    """The largest resident size of this process so far, or since `forget_peak_memory`."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -52,7 +52,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("trainer.epochs=true", "trainer.epochs=True: Input should be a valid integer"),
         ("trainer.epochs=0", "trainer.epochs=0: Input should be greater than 0"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: Input should be greater than 0"),
-        ("trainer.precision=16", "trainer.precision=16: Input should be '32-true' or 'bf16-mixed'"),
+        ("trainer.precision=16", "trainer.precision=16: Input should be '32-true', '64-true' or 'bf16-mixed'"),
         ("trainer.device=gpu", "trainer.device='gpu': Input should be 'auto', 'cpu', 'cuda' or 'mps'"),
         ("model.gap=1", "model.gap=1: Input should be a valid boolean"),
         ("model.pooling=min", "model.pooling='min': Input should be 'max', 'average' or 'none'"),
@@ -94,7 +94,7 @@ def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
         ("model", "model.hidden=[8]", "model: hidden, hidden_bn and hidden_dropout must be of equal length"),
         ("model", "model.image_size=4", "model: image_size=4 is too small"),
         ("model", "model.dropout=1.5", "model: dropout probability has to be between 0 and 1, but got 1.5"),
-        ("model", "model.channels=[]", "model: cannot be built with these values"),
+        ("model", "model.channels=[]", "model: channels must be one or more positive widths"),
     ],
 )
 def test_what_a_constructor_refuses_is_named_in_one_line(

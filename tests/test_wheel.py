@@ -50,13 +50,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_configurations_and_reports_and_no_tests_or_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"dlbench"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"dlbench", "hydra_plugins"}
     for folder in ("conf", "experiments"):
         expected = {f"dlbench/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.yaml")}
         assert expected
         assert expected <= names
     assert "dlbench/constraints.txt" in names
-    modules = {f"{path.relative_to(ROOT)}" for path in (ROOT / "dlbench").rglob("*.py")}
+    modules = {
+        f"{path.relative_to(ROOT)}" for top in ("dlbench", "hydra_plugins") for path in (ROOT / top).rglob("*.py")
+    }
     assert modules == {name for name in names if name.endswith(".py")}
     unwanted = (".npz", ".pyc", ".ckpt", ".jpg")
     assert not [name for name in names if name.endswith(unwanted) or "/tests/" in name or "tfevents" in name]

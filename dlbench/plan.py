@@ -8,15 +8,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import identity
-from dlbench.data.intel import EmbeddedDataNotice
-from dlbench.errors import RecordError
+from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.errors import ConfigError, RecordError
 from dlbench.messages import say
 from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_json, set_aside, write_json, write_text
 from dlbench.records.manifest import describe_code, describe_environment, now
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.settings import build, check
-from dlbench.source import modules_of, source_hash
+from dlbench.source import evaluation_modules_of, modules_of, source_hash
 from dlbench.training import TrainerSettings
 
 
@@ -25,7 +25,8 @@ class Plan:
     """Everything a run needs.
 
     ``config`` is the resolved configuration, ``scientific`` the part of it that is the run's identity, ``data`` the
-    DataModule, ``facts`` what it says of itself, ``source`` the hash of the code the result depends on.
+    DataModule, ``facts`` what it says of itself, ``source`` and ``evaluation_source`` the hashes of the code that
+    training and evaluation depend on, ``members`` the runs of other seeds that the evaluation averages with this one.
     """
 
     config: dict[str, Any]
@@ -34,8 +35,10 @@ class Plan:
     facts: dict[str, Any]
     settings: TrainerSettings
     source: str
+    evaluation_source: str
     record: Record
     evaluation: Evaluation
+    members: tuple["Plan", ...] = ()
 
     @property
     def seed(self) -> int:
@@ -63,7 +66,40 @@ def prepare(config: DictConfig) -> Plan:
     scientific = identity.canonical(plain, facts["fingerprint"], settings.device_kind())
     record = Store(Path(paths["runs"])).record(identity.training_id(scientific))
     evaluation = record.evaluation(identity.evaluation_id(record.id, plain["evaluation"]))
-    return Plan(plain, scientific, data, facts, settings, source_hash(modules_of(plain)), record, evaluation)
+    return Plan(
+        plain,
+        scientific,
+        data,
+        facts,
+        settings,
+        source_hash(modules_of(plain)),
+        source_hash(evaluation_modules_of(plain)),
+        record,
+        evaluation,
+        _members(config, plain, facts),
+    )
+
+
+def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
+    """The same run of each seed in ``evaluation.members``.
+
+    Raises:
+        ConfigError: A seed stands there twice or is the run's own, or its data gives another vocabulary.
+    """
+    seeds = plain["evaluation"].get("members") or []
+    if len({plain["seed"], *seeds}) <= len(seeds):
+        raise ConfigError(f"evaluation.members={seeds}: name each other seed once (the run's own is {plain['seed']})")
+    members = tuple(
+        prepare(OmegaConf.merge(config, {"seed": seed, "evaluation": {"members": []}}))  # type: ignore[arg-type]
+        for seed in seeds
+    )
+    for member in members:
+        if member.facts.get("vocabularies") != facts.get("vocabularies"):
+            raise ConfigError(
+                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}; members "
+                "must be trained on the same pairs (data.fraction=1)"
+            )
+    return members
 
 
 def clear_the_way(plan: Plan) -> None:

@@ -1,14 +1,17 @@
 """One run, read top to bottom: plan -> train or resume -> evaluate -> record."""
 
 import contextlib
+import pydoc
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder
@@ -24,7 +27,7 @@ from dlbench.records.store import Evaluation, Record, State, read_done, write_do
 from dlbench.settings import build, callbacks
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.training import check_task, weights_hash
+from dlbench.training import weights_hash
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Outcome:
     evaluation: Evaluation
     result: dict[str, Any]
     trained: bool
+
+
+class Weights(NamedTuple):
+    """A training's weights by name, after its last and its best epoch."""
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
 
 
 class LostCheckpointError(RecordError):
@@ -54,17 +64,39 @@ def run(config: DictConfig) -> Outcome:
 def execute(plan: Plan) -> Outcome:
     """See `run`."""
     try:
+        # One after the other, each under its own lock alone: two ensembles of the same runs never wait for each other.
+        members = [] if plan.evaluation.result.exists() else [ensure_weights(member) for member in plan.members]
         with plan.record.lock():
             trained = ensure_trained(plan)
             try:
-                result = ensure_evaluated(plan)
+                result = ensure_evaluated(plan, members)
             except LostCheckpointError as error:
                 say(str(error))
                 trained = ensure_trained(plan)
-                result = ensure_evaluated(plan)
+                result = ensure_evaluated(plan, members)
     except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
         raise KeyboardInterrupt from None
     return Outcome(plan.record, plan.evaluation, result, trained)
+
+
+def ensure_weights(plan: Plan) -> Weights:
+    """The weights of another run that this one's evaluation needs, trained if need be.
+
+    Raises:
+        RecordError: It diverged.
+    """
+    with plan.record.lock():
+        ensure_trained(plan)
+        if plan.record.state_on_disk() == State.DIVERGED:
+            raise RecordError(
+                f"record {plan.record.id} (seed {plan.seed}) diverged; leave it out of evaluation.members"
+            )
+        try:
+            return read_weights(plan)
+        except LostCheckpointError as error:
+            say(str(error))
+            ensure_trained(plan)
+            return read_weights(plan)
 
 
 def ensure_trained(plan: Plan) -> bool:
@@ -88,7 +120,7 @@ def train(plan: Plan) -> None:
     if checkpoint is None:
         start_record(plan)
         logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest)), 0)
-    recorder = EpochRecorder(record, monitor="val/accuracy")
+    recorder = EpochRecorder(record, task.monitor)
     trainer = plan.settings.trainer(record.folder, logger, [*shown, recorder])
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
@@ -128,11 +160,12 @@ def build_task(plan: Plan) -> Task:
     plan.settings.pin()
     reseed_global(plan.seed, "init")
     parts: dict[str, Any] = {
-        section: build(section, plan.config[section]) for section in ("model", "optimizer", "scheduler")
+        "model": build("model", plan.config["model"], **plan.data.model_arguments()),
+        "optimizer": build("optimizer", plan.config["optimizer"]),
+        "scheduler": build("scheduler", plan.config["scheduler"]),
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
-    train, classes = plan.data.tensors("train"), len(plan.data.class_names)
-    check_task(task, train.images.shape[1:], classes, len(train), plan.data.batch_size)
+    task.check_data(plan.data)
     return task
 
 
@@ -146,27 +179,38 @@ def tensorboard_logger(plan: Plan) -> TensorBoardLogger:
     return TensorBoardLogger(plan.record.folder, name="", version="tensorboard", default_hp_metric=False)
 
 
-def ensure_evaluated(plan: Plan) -> dict[str, Any]:
-    """The evaluation's result: read, or made from the record's checkpoints."""
+def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
+    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights."""
     if plan.evaluation.result.exists():
         try:
-            return read_done(plan.evaluation.result)
+            result = read_done(plan.evaluation.result)
         except RecordError as error:
-            aside = set_aside(plan.evaluation.folder)
-            say(f"{error}; set aside as {aside.name}, evaluating again")
+            reason = str(error)
+        else:
+            if result.get("evaluation_source", plan.evaluation_source) == plan.evaluation_source:
+                return result
+            reason = f"evaluation {plan.evaluation.id} is stale (made by other source)"
+            if plan.config["rerun"] == "never":
+                say(f"{reason}; rerun=stale makes it again")
+                return result
+        aside = set_aside(plan.evaluation.folder)
+        say(f"{reason}; set aside as {aside.name}, evaluating again")
     training = read_done(plan.record.training)
     began = time.perf_counter()
-    metrics = history.summarise(history.read(plan.record.metrics))
+    task_class: Any = pydoc.locate(plan.config["task"]["_target_"])
+    metrics = history.summarise(history.read(plan.record.metrics), task_class.monitor)
     if training["state"] == State.FINISHED:
-        metrics |= evaluate(plan, training["best_epoch"])
-    result: dict[str, Any] = {
+        metrics |= evaluate(plan, members)
+    result = {
         "run": plan.record.id,
         "evaluation": plan.evaluation.id,
         "experiment": plan.config["name"],
         "data": plan.facts,
         **{key: training[key] for key in ("state", "step") if key in training},
         "metrics": metrics,
+        **({"members": [member.record.id for member in plan.members]} if plan.members else {}),
         "source": plan.source,
+        "evaluation_source": plan.evaluation_source,
         "code": describe_code(),
         "numerics": plan.settings.numerics(),
         "seconds": round(time.perf_counter() - began, 3),
@@ -178,8 +222,26 @@ def ensure_evaluated(plan: Plan) -> dict[str, Any]:
     return read_done(plan.evaluation.result)
 
 
-def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:
+def evaluate(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, float]:
     """Measure the weights of the last and of the best epoch; write predictions and artifacts.
+
+    Raises:
+        LostCheckpointError: See `read_weights`.
+        RecordError: See `read_weights`.
+    """
+    weights = read_weights(plan)
+    task = build_task(plan)
+    trainer = plan.settings.trainer(plan.record.folder, False, [])
+    evaluation = build("evaluation", plan.config["evaluation"])
+    others = {"members": members} if members else {}
+    metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
+    plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
+    evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
+    return dict(metrics)
+
+
+def read_weights(plan: Plan) -> Weights:
+    """The weights of a finished training.
 
     Raises:
         LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
@@ -188,15 +250,9 @@ def evaluate(plan: Plan, best_epoch: int) -> dict[str, float]:
     if not plan.record.checkpoints.folder.exists():
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
-    last_epoch = read_done(plan.record.training)["epochs"]
-    if not {last_epoch, best_epoch} <= checkpoints.keys():
+    training = read_done(plan.record.training)
+    epochs = training["epochs"], training["best_epoch"]
+    if not {*epochs} <= checkpoints.keys():
         set_aside(plan.record.training)
         raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
-    last, best = (load(checkpoints[epoch])["state_dict"] for epoch in (last_epoch, best_epoch))
-    task = build_task(plan)
-    trainer = plan.settings.trainer(plan.record.folder, False, [])
-    evaluation = build("evaluation", plan.config["evaluation"])
-    metrics, outputs = evaluation(trainer, task, plan.data, last, best)
-    plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
-    evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
-    return dict(metrics)
+    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))

@@ -20,9 +20,11 @@ TOP_LEVEL: dict[str, Any] = {
 }
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),
+    "model": ("source_symbols", "target_symbols"),
     "data": ("folder", "cache", "seed"),
     "optimizer": ("parameters",),
     "scheduler": ("optimizer",),
+    "model.attention": ("size",),
 }
 """Arguments that the run itself fills in: no keys of the configuration."""
 
@@ -89,7 +91,9 @@ def _check_section(section: str, node: Mapping[str, Any]) -> None:
             continue
         if key not in known:
             raise ConfigError(f"{section}.{key}: no such key of {name}; {nearest(key, known)}")
-        if key in hints:
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_section(f"{section}.{key}", value)
+        elif key in hints:
             _check_value(f"{section}.{key}", value, hints[key])
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in node:

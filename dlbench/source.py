@@ -12,15 +12,43 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dlbench.identity import TRAINING_SECTIONS
+
 PACKAGE = "dlbench"
 ROOT = Path(__file__).resolve().parent
-SCIENCE = ("data.batches", "models", "tasks", "decoding", "metrics", "randomness")
+SCIENCE = (
+    "data.batches",
+    "data.pair_batches",
+    "data.vocabulary",
+    "models",
+    "tasks",
+    "decoding",
+    "metrics",
+    "randomness",
+)
 
 
 def modules_of(config: Mapping[str, Any]) -> list[str]:
-    """The modules of the classes that a resolved configuration instantiates."""
-    nodes = (node for node in config.values() if isinstance(node, Mapping))
-    return [node["_target_"].rpartition(".")[0] for node in nodes if "_target_" in node]
+    """The modules of all classes of a resolved configuration's training, and of its evaluation's own class.
+
+    What an evaluation is made of (its decoding, say) is no matter of the training: see `evaluation_modules_of`.
+    """
+    training = [name for section in TRAINING_SECTIONS for name in _targets(config[section])]
+    return [*training, _module(config["evaluation"]["_target_"])]
+
+
+def evaluation_modules_of(config: Mapping[str, Any]) -> list[str]:
+    """The modules of all classes of a resolved configuration's evaluation."""
+    return _targets(config["evaluation"])
+
+
+def _targets(node: Mapping[str, Any]) -> list[str]:
+    own = [_module(node["_target_"])] if "_target_" in node else []
+    return own + [name for value in node.values() if isinstance(value, Mapping) for name in _targets(value)]
+
+
+def _module(target: str) -> str:
+    return target.rpartition(".")[0]
 
 
 def source_hash(modules: Iterable[str]) -> str:

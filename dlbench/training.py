@@ -14,9 +14,8 @@ import torch
 from annotated_types import Gt
 from torch import nn
 
+from dlbench.allocator import keep_freed_memory
 from dlbench.errors import ConfigError
-from dlbench.models.cost import count_flops
-from dlbench.tasks.base import Task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
@@ -57,10 +56,13 @@ class TrainerSettings:
         return self.device
 
     def pin(self) -> None:
-        """Pin threads and ask torch for deterministic algorithms."""
+        """Pin threads, ask torch for deterministic algorithms, and the allocator not to give memory back."""
+        keep_freed_memory()
         torch.set_num_threads(self.threads)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here reads memory before writing it, so that filling every new tensor would only cost time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         # "32-true" means it: by default cuDNN rounds to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -93,39 +95,6 @@ class TrainerSettings:
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "threads": self.threads,
         }
-
-
-def check_task(task: Task, shape: Sequence[int], classes: int, examples: int, batch_size: int) -> None:
-    """See that a network can be trained on the data at all, before the first step.
-
-    Args:
-        task: The task with its network.
-        shape: One input's shape, without the batch.
-        classes: How many classes the data has.
-        examples: Size of the training split.
-        batch_size: Examples a step.
-
-    Raises:
-        ConfigError: It does not take inputs of that shape, has too few outputs, batch normalisation would meet a batch
-            of one, or the optimiser or schedule refuses its settings.
-    """
-    model = task.model
-    try:
-        count_flops(model, shape)
-    except RuntimeError as error:
-        raise ConfigError(f"model: does not take inputs of shape {tuple(shape)}: {error}") from error
-    if int(model.outputs) < classes:  # type: ignore[arg-type]
-        raise ConfigError(f"model.classes={model.outputs}: the data has {classes} classes")
-    try:
-        task.configure_optimizers()
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"optimizer or scheduler: {error}") from error
-    has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
-    if has_batch_norm and (batch_size == 1 or examples % batch_size == 1):
-        raise ConfigError(
-            f"data.batch_size={batch_size}: {examples} training examples leave a batch of one, which batch "
-            "normalisation cannot train on; choose another batch size"
-        )
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dlbench.errors import RecordError
 from dlbench.records import history
+from dlbench.tasks.image_classification import ImageClassification
 
 ROWS: list[dict[str, Any]] = [{"epoch": epoch, "val/accuracy": 1 / (epoch + 1)} for epoch in (1, 2, 3, 4)]
 
@@ -95,11 +96,11 @@ def test_the_summary_gives_last_best_and_spread_over_the_last_ten(accuracies: li
     }
     if len(accuracies) > 1:
         expected["val/accuracy_last10_std"] = np.std(accuracies[-10:], ddof=1)
-    assert history.summarise(rows) == pytest.approx(expected)
+    assert history.summarise(rows, ImageClassification.monitor) == pytest.approx(expected)
 
 
 def test_nothing_is_summarised_of_no_epoch() -> None:
-    assert history.summarise([]) == {}
+    assert history.summarise([], ImageClassification.monitor) == {}
 
 
 # --- TensorBoard -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from board import accumulated
+from diverging import loss_is_nan_from
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -24,7 +25,6 @@ from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.store import read_done
 from dlbench.run import Outcome, run
 from dlbench.settings import callbacks, check
-from dlbench.tasks.image_classification import ImageClassification
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -79,13 +79,7 @@ def undrawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run whose loss is NaN in its second epoch, when it also had pictures to draw."""
-    loss = ImageClassification.loss
-
-    def loss_until_step_8(self: ImageClassification, batch: Any) -> torch.Tensor:
-        return loss(self, batch) * (1.0 if self.global_step < 8 else float("nan"))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImageClassification, "loss", loss_until_step_8)
+    with loss_is_nan_from(step=8):
         overrides = [*tiny_in(tmp_path_factory.mktemp("diverged")), "callbacks.pictures.epochs=[1,2]"]
         return run(compose(EXPERIMENT, *overrides, "data.layout=scrambled", "model.classes=null"))
 

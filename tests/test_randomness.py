@@ -48,6 +48,13 @@ def test_a_stream_can_be_had_again_and_leaves_the_global_one_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_reseeding_is_torch_manual_seed_to_the_bit() -> None:
+    reseed_global(7, "init")
+    ours = torch.rand(5)
+    torch.manual_seed(derive_seed(7, "init"))
+    assert torch.equal(torch.rand(5), ours)
+
+
 def test_reseeding_makes_dropout_a_function_of_the_step() -> None:
     def dropped(step: int) -> torch.Tensor:
         reseed_global(1, "step", step)

@@ -3,17 +3,15 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from board import Board, accumulated
+from diverging import loss_is_nan_from
 from omegaconf import DictConfig
 from tensorboard.plugins.hparams import api_pb2
 
 from dlbench.records.store import Record
 from dlbench.run import Outcome, run
-from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tensorboard import events
 
 Compose = Callable[..., DictConfig]
@@ -36,13 +34,7 @@ def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run whose loss is NaN in its second epoch."""
-    loss = ImageClassification.loss
-
-    def loss_until_step_8(self: ImageClassification, batch: Any) -> torch.Tensor:
-        return loss(self, batch) * (1.0 if self.global_step < 8 else float("nan"))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImageClassification, "loss", loss_until_step_8)
+    with loss_is_nan_from(step=8):
         return run(compose(EXPERIMENT, *tiny_in(tmp_path_factory.mktemp("diverged")), "model.classes=null"))
 
 

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from dlbench.records import history
 from dlbench.records.store import Record
-from dlbench.tasks.base import DivergedError, read_metrics
+from dlbench.tasks.base import DivergedError, Monitor, read_metrics
 
 
 class EpochRecorder(Checkpoint):
@@ -20,12 +20,12 @@ class EpochRecorder(Checkpoint):
 
     Args:
         record: The run's record.
-        monitor: The validation metric whose highest value marks the best epoch; the first one counts on a tie.
+        monitor: The validation metric that marks the best epoch.
     """
 
-    def __init__(self, record: Record, monitor: str) -> None:
+    def __init__(self, record: Record, monitor: Monitor) -> None:
         self.record, self.monitor = record, monitor
-        self.best_epoch, self.best_value = 0, -math.inf
+        self.best_epoch, self.best_value = 0, monitor.worst
         self.seconds = 0.0
         self._epoch_began = 0.0
 
@@ -48,8 +48,9 @@ class EpochRecorder(Checkpoint):
         if unfit := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise DivergedError(trainer.global_step, unfit[0])
         best_before = self.best_epoch
-        if metrics[self.monitor] > self.best_value:
-            self.best_epoch, self.best_value = epoch, metrics[self.monitor]
+        value = metrics[self.monitor.name]
+        if self.monitor.is_better(value, self.best_value):
+            self.best_epoch, self.best_value = epoch, value
         examples = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         metrics["time/examples_per_second"] = examples / self._training_seconds
         metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began

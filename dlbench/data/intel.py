@@ -17,16 +17,13 @@ from dlbench.data.batches import Layout, PictureTensors, loader, shift, to_netwo
 from dlbench.data.embedded import scenes
 from dlbench.data.fingerprint import fingerprint
 from dlbench.data.folders import cache_folder, data_folder
+from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 Source = Literal["auto", "npz", "folder", "embedded"]
 FETCH = "get the real ones with: python -m dlbench.data fetch intel"
-
-
-class EmbeddedDataNotice(UserWarning):
-    """Real data is not there; drawn stand-ins are used."""
 
 
 class IntelDataModule(pl.LightningDataModule):
@@ -101,6 +98,10 @@ class IntelDataModule(pl.LightningDataModule):
             "sizes": {name: len(split) for name, split in self.pictures.splits().items()},
             "files": self.pictures.files,
         }
+
+    def model_arguments(self) -> dict[str, Any]:
+        """What the data decides of a network: nothing; its configuration says how many classes it has."""
+        return {}
 
     def tensors(self, split: str, down: int = 0, right: int = 0) -> PictureTensors:
         """A split, moved by whole pixels if asked for, in the network's layout."""

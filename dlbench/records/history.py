@@ -1,14 +1,19 @@
 """The curves of a run: one JSON line an epoch, and the same in TensorBoard; both can be cut back to an epoch."""
 
+from __future__ import annotations
+
 import json
 import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlbench.errors import RecordError
 from dlbench.records.files import atomic_path, write_text
+
+if TYPE_CHECKING:  # reading records does without torch
+    from dlbench.tasks.base import Monitor
 
 LAST_EPOCHS = 10
 """A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
@@ -41,21 +46,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row is not None]
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The last epoch's metrics, the best validation accuracy and its epoch, and the spread over the last epochs.
+def summarise(rows: list[dict[str, Any]], monitor: Monitor) -> dict[str, float]:
+    """The last epoch's metrics, the monitored one's best value and its epoch, and its spread over the last epochs.
 
     What tells of speed (``time/``) is left out.
     """
     if not rows:
         return {}
     metrics = {name: value for name, value in rows[-1].items() if "/" in name and not name.startswith("time/")}
-    accuracies = [row["val/accuracy"] for row in rows]
-    last = accuracies[-LAST_EPOCHS:]
-    metrics["val/accuracy_best"] = max(accuracies)
-    metrics["val/best_epoch"] = rows[accuracies.index(max(accuracies))]["epoch"]
-    metrics[f"val/accuracy_last{LAST_EPOCHS}_mean"] = statistics.fmean(last)
+    values = [row[monitor.name] for row in rows]
+    best = max(values) if monitor.mode == "max" else min(values)
+    last = values[-LAST_EPOCHS:]
+    metrics[f"{monitor.name}_best"] = best
+    metrics["val/best_epoch"] = rows[values.index(best)]["epoch"]
+    metrics[f"{monitor.name}_last{LAST_EPOCHS}_mean"] = statistics.fmean(last)
     if len(last) > 1:
-        metrics[f"val/accuracy_last{LAST_EPOCHS}_std"] = statistics.stdev(last)
+        metrics[f"{monitor.name}_last{LAST_EPOCHS}_std"] = statistics.stdev(last)
     return metrics
 
 

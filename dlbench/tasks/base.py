@@ -3,13 +3,14 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from dlbench.errors import ConfigError
 from dlbench.randomness import reseed_global
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -22,6 +23,22 @@ class DivergedError(Exception):
     def __init__(self, step: int, metric: str = "the training loss") -> None:
         super().__init__(f"{metric} is not finite at step {step}")
         self.step = step
+
+
+class Monitor(NamedTuple):
+    """The validation metric that decides which epoch is the best, the first of its best value."""
+
+    name: str
+    mode: Literal["max", "min"]
+
+    @property
+    def worst(self) -> float:
+        """What every value is better than."""
+        return -math.inf if self.mode == "max" else math.inf
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether a value beats another; equal ones do not."""
+        return value > than if self.mode == "max" else value < than
 
 
 def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
@@ -42,6 +59,8 @@ class Task(pl.LightningModule):
         seed: The run's seed.
     """
 
+    monitor: ClassVar[Monitor]
+
     def __init__(
         self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int = 0
     ) -> None:
@@ -52,6 +71,25 @@ class Task(pl.LightningModule):
         self.seed = seed
         self.epoch_losses: list[float] = []
         self.loss_sum, self.loss_count = 0.0, 0
+
+    @abstractmethod
+    def check_data(self, data: Any) -> None:
+        """See that the network can be trained on a DataModule's data at all, before the first step.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+
+    def check_optimizers(self) -> None:
+        """See that the optimiser and the schedule take their settings.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        try:
+            self.configure_optimizers()
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"optimizer or scheduler: {error}") from error
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

@@ -8,7 +8,9 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
+from dlbench.errors import ConfigError
+from dlbench.models.cost import count_flops
+from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
 
 Batch = tuple[Tensor, Tensor]
 
@@ -27,6 +29,8 @@ class ImageClassification(Task):
             cores; it changes the order of additions, so it belongs to a run's identity.
     """
 
+    monitor = Monitor("val/accuracy", "max")
+
     def __init__(
         self,
         model: nn.Module,
@@ -42,6 +46,29 @@ class ImageClassification(Task):
         outputs = int(model.outputs)  # type: ignore[arg-type]
         self.val_accuracy = MulticlassAccuracy(outputs, average="micro")
         self.test_accuracy = MulticlassAccuracy(outputs, average="micro")
+
+    def check_data(self, data: Any) -> None:
+        """See that the network takes the pictures, has an output for every class, and never normalises a batch of one.
+
+        Raises:
+            ConfigError: One of these does not hold, or the optimiser or schedule refuses its settings.
+        """
+        train = data.tensors("train")
+        shape, examples, classes = tuple(train.images.shape[1:]), len(train), len(data.class_names)
+        try:
+            count_flops(self.model, shape)
+        except RuntimeError as error:
+            raise ConfigError(f"model: does not take inputs of shape {shape}: {error}") from error
+        outputs = int(self.model.outputs)  # type: ignore[arg-type]
+        if outputs < classes:
+            raise ConfigError(f"model.classes={outputs}: the data has {classes} classes")
+        self.check_optimizers()
+        has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in self.model.modules())
+        if has_batch_norm and (data.batch_size == 1 or examples % data.batch_size == 1):
+            raise ConfigError(
+                f"data.batch_size={data.batch_size}: {examples} training examples leave a batch of one, which batch "
+                "normalisation cannot train on; choose another batch size"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (batch, outputs)."""

@@ -1,0 +1,1 @@
+"""Decoding: from a model of the next symbol to whole sequences, batched and for every model alike."""

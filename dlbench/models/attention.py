@@ -1,0 +1,148 @@
+"""Attention of a decoder over an encoder's outputs: additive, bilinear and dot-product, for all steps at once."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Weigh the encoder's outputs by a score, and join their mean with the query.
+
+    The output replaces the query for predicting the next symbol; it is not fed back into the decoder's LSTM, so with
+    teacher forcing all steps are computed at once (REPORTS section 2).
+
+    Args:
+        size: Width H of queries and of the encoder's outputs.
+        output_bias: A bias in W_out.
+        layer_norm: Normalise the output (c2425's variant).
+    """
+
+    def __init__(self, size: int, *, output_bias: bool, layer_norm: bool) -> None:
+        super().__init__()
+        self.output = nn.Linear(2 * size, size, bias=output_bias)
+        self.norm = nn.LayerNorm(size) if layer_norm else nn.Identity()
+
+    @abstractmethod
+    def keys(self, memory: Tensor) -> Tensor:
+        """What can be computed of the encoder's outputs (B, S, H) once for all steps, (B, S, H)."""
+
+    @abstractmethod
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Scores (B, T, S) of queries (B, T, H) against keys (B, S, H)."""
+
+    @abstractmethod
+    def join(self, query: Tensor, context: Tensor) -> Tensor:
+        """What W_out is applied to, (B, T, 2H)."""
+
+    def forward(self, query: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            query: The decoder's outputs, (B, T, H).
+            memory: The encoder's outputs, (B, S, H).
+            keys: `keys` of the memory.
+            mask: (B, S), true where there is a symbol and no padding.
+
+        Returns:
+            Outputs (B, T, H) and weights (B, T, S), 0 at padding.
+        """
+        scores = self.scores(query, keys).masked_fill(~mask[:, None], -torch.inf)
+        weights = scores.softmax(dim=-1)
+        joined: Tensor = self.norm(self.output(self.join(query, weights @ memory)).tanh())
+        return joined, weights
+
+
+class AdditiveAttention(Attention):
+    """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; REPORTS section 2).
+
+    Args:
+        size: See `Attention`.
+        bias: Biases in W_s and W_h (v never has one: softmax would not feel it).
+        output_bias: See `Attention`.
+        layer_norm: See `Attention`.
+        v_std: Draw v from N(0, v_std^2); None: as `torch.nn.Linear` does. c2425's variant is 0.01.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        bias: bool = False,
+        output_bias: bool = False,
+        layer_norm: bool = False,
+        v_std: float | None = None,
+    ) -> None:
+        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
+        self.query = nn.Linear(size, size, bias=bias)
+        self.key = nn.Linear(size, size, bias=bias)
+        self.v = nn.Linear(size, 1, bias=False)
+        if v_std is not None:
+            nn.init.normal_(self.v.weight, std=v_std)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """W_h h."""
+        keys: Tensor = self.key(memory)
+        return keys
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """v' tanh(W_s s + W_h h)."""
+        scores: Tensor = self.v((self.query(query)[:, :, None] + keys[:, None]).tanh())
+        return scores[..., 0]
+
+    def join(self, query: Tensor, context: Tensor) -> Tensor:
+        """[c; s]."""
+        return torch.cat([context, query], dim=-1)
+
+
+class BilinearAttention(Attention):
+    """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
+
+    Args:
+        size: See `Attention`.
+        bias: A bias in W.
+        output_bias: See `Attention`.
+        layer_norm: See `Attention`.
+    """
+
+    def __init__(self, size: int, *, bias: bool = False, output_bias: bool = True, layer_norm: bool = False) -> None:
+        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
+        self.key = nn.Linear(size, size, bias=bias)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """W h."""
+        keys: Tensor = self.key(memory)
+        return keys
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """q' W h."""
+        return query @ keys.transpose(1, 2)
+
+    def join(self, query: Tensor, context: Tensor) -> Tensor:
+        """[q; c]."""
+        return torch.cat([query, context], dim=-1)
+
+
+class DotAttention(Attention):
+    """s = q' h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "dot").
+
+    Args:
+        size: See `Attention`.
+        output_bias: See `Attention`.
+        layer_norm: See `Attention`.
+    """
+
+    def __init__(self, size: int, *, output_bias: bool = True, layer_norm: bool = False) -> None:
+        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """The encoder's outputs themselves."""
+        return memory
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """q' h."""
+        return query @ keys.transpose(1, 2)
+
+    def join(self, query: Tensor, context: Tensor) -> Tensor:
+        """[q; c]."""
+        return torch.cat([query, context], dim=-1)

@@ -1,0 +1,140 @@
+"""The recurrent encoder-decoder of the reports (REPORTS sections 2 and 4), with or without attention."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt, MultipleOf
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from dlbench.models.attention import Attention
+
+PAD = 0
+"""The number of padding in every vocabulary."""
+
+State = dict[str, Tensor]
+Probability = Annotated[float, Ge(0), Lt(1)]
+
+
+def source_mask(lengths: Tensor, longest: int) -> Tensor:
+    """(B, longest), true before each row's length."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+class Encoder(nn.Module):
+    """Embedding -> dropout -> bidirectional LSTM -> dropout on its outputs.
+
+    Args:
+        symbols: Size of the source vocabulary.
+        size: Width H of the embedding and of the outputs, half of it a direction.
+        layers: Layers of the LSTM.
+        dropout: Dropout of the embedding, of the outputs, and between layers.
+    """
+
+    def __init__(self, symbols: int, size: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(size, size // 2, layers, batch_first=True, bidirectional=True, dropout=between)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs (B, S, H), 0 at padding, and the final hidden and cell states (layers, B, H), directions joined."""
+        embedded = self.dropout(self.embedding(source))
+        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, (hidden, cell) = self.lstm(packed)
+        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])
+        return self.dropout(memory), _join_directions(hidden), _join_directions(cell)
+
+
+def _join_directions(state: Tensor) -> Tensor:
+    """(layers * 2, B, H / 2) -> (layers, B, H)."""
+    both, batch, half = state.shape
+    return state.view(both // 2, 2, batch, half).transpose(1, 2).reshape(both // 2, batch, 2 * half)
+
+
+class Seq2Seq(nn.Module):
+    """A bidirectional LSTM encoder, an LSTM decoder that starts from its final states, and attention if there is any.
+
+    The output layer shares its weights with the decoder's embedding and has a bias of its own. For the vocabularies of
+    the course this gives, without attention, 257,117 parameters (107 and 93 symbols) and 240,162 (34 and 34); with
+    additive attention 322,781, with bilinear 289,442.
+
+    Args:
+        source_symbols: Size of the source vocabulary.
+        target_symbols: Size of the target vocabulary.
+        size: Width H of embeddings and states.
+        layers: Layers of encoder and decoder.
+        attention: Makes the attention from H; None: the decoder sees the source only through its initial state.
+        encoder_dropout: Dropout of the encoder's embedding and outputs, and between its layers.
+        decoder_dropout: Dropout of the decoder's embedding, and between its layers.
+        output_dropout: Dropout before the output layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_symbols: int,
+        target_symbols: int,
+        size: Annotated[int, Gt(0), MultipleOf(2)] = 128,
+        layers: Annotated[int, Gt(0)] = 1,
+        attention: Callable[[int], Attention] | None = None,
+        encoder_dropout: Probability = 0.3,
+        decoder_dropout: Probability = 0.3,
+        output_dropout: Probability = 0.3,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(source_symbols, size, layers, encoder_dropout)
+        self.embedding = nn.Embedding(target_symbols, size)
+        between = decoder_dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(size, size, layers, batch_first=True, dropout=between)
+        self.attention = attention(size) if attention is not None else None
+        self.decoder_dropout, self.output_dropout = nn.Dropout(decoder_dropout), nn.Dropout(output_dropout)
+        self.output = nn.Linear(size, target_symbols)
+        self.output.weight = self.embedding.weight
+        self.outputs = target_symbols
+
+    def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+        """Logits of every next symbol, by teacher forcing.
+
+        Args:
+            source: (B, S), padded.
+            lengths: (B,), the sources' lengths.
+            target: (B, T), beginning with SOS.
+
+        Returns:
+            (B, T, target_symbols); place t predicts what follows ``target[:, : t + 1]``.
+        """
+        state = self.encode(source, lengths)
+        logits, _ = self._decode(target, state)
+        return logits
+
+    def encode(self, source: Tensor, lengths: Tensor) -> State:
+        """The state before the first step; every tensor's first dimension is the batch."""
+        memory, hidden, cell = self.encoder(source, lengths)
+        state = {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
+        if self.attention is None:
+            return state
+        return state | {
+            "memory": memory,
+            "keys": self.attention.keys(memory),
+            "mask": source_mask(lengths, source.shape[1]),
+        }
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits (B, target_symbols) of what follows ``tokens`` (B,), and the new state, attention (B, S) included."""
+        logits, state = self._decode(tokens[:, None], state)
+        if "attention" in state:
+            state["attention"] = state["attention"][:, 0]
+        return logits[:, 0], state
+
+    def _decode(self, target: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits (B, T, target_symbols) for given symbols (B, T), the state after them, and attention (B, T, S)."""
+        embedded = self.decoder_dropout(self.embedding(target))
+        start = (state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous())
+        outputs, (hidden, cell) = self.lstm(embedded, start)
+        state = state | {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
+        if self.attention is not None:
+            outputs, state["attention"] = self.attention(outputs, state["memory"], state["keys"], state["mask"])
+        return self.output(self.output_dropout(outputs)), state

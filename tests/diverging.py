@@ -1,0 +1,23 @@
+"""A training whose loss stops being a number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from dlbench.tasks.image_classification import ImageClassification
+
+
+@contextmanager
+def loss_is_nan_from(step: int) -> Iterator[None]:
+    """Within, an image classifier's loss is NaN from an optimiser step (counted from 0) on."""
+    loss = ImageClassification.loss
+
+    def until_step(self: ImageClassification, batch: Any) -> torch.Tensor:
+        return loss(self, batch) * (1.0 if self.global_step < step else float("nan"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageClassification, "loss", until_step)
+        yield

@@ -1,0 +1,263 @@
+"""Sequence pairs from files: the formats, the split by word, and what is wrong with a file, named by line."""
+
+# ruff: noqa: RUF001  (phonetic letters look like others)
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbench.data.pair_files import PairFiles, normalise
+from dlbench.data.pairs import Pair, PairSet
+from dlbench.errors import DataError
+
+P2G = PairFiles("phonemes_word", "p2g/train.tsv", "p2g/valid.tsv", "p2g/test.tsv")
+WIKIPRON = PairFiles("word_phonemes", "train.tsv", "val.tsv", "test.tsv")
+CMUDICT = PairFiles("cmudict", "cmudict/cmudict.dict", holdout=(2000, 12_000), max_train_words=106_837)
+SPA_ENG = PairFiles(
+    "target_source_characters", *(f"translit_spa_eng/{split}-eng-spa.txt" for split in ("train", "val", "test"))
+)
+PATH = Path("folder/file.tsv")
+
+
+def parsed(files: PairFiles, text: str) -> list[Pair]:
+    return files.parse(text.encode(), PATH)
+
+
+def pair(phonemes: str, word: str) -> Pair:
+    return Pair(tuple(phonemes.split()), tuple(word))
+
+
+def write(folder: Path, texts: dict[str, str]) -> Path:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+def test_phonemes_then_word_and_word_then_phonemes_give_the_same_pairs() -> None:
+    expected = [pair("t͡ʃ æ p", "Chap"), pair("iː n", "één")]
+    assert parsed(P2G, "t͡ʃ æ p\tChap\niː n\téén\n") == expected
+    assert parsed(WIKIPRON, "Chap\tt͡ʃ æ p\néén\tiː n\n") == expected
+
+
+def test_line_ends_a_byte_order_mark_and_double_spaces_are_no_content() -> None:
+    assert parsed(P2G, "\ufeffk æ t\tcat\r\nd  ɔ ɡ \tdog\r\n\n") == [pair("k æ t", "cat"), pair("d ɔ ɡ", "dog")]
+    assert parsed(P2G, "k æ t\tcat") == [pair("k æ t", "cat")]
+
+
+def test_a_line_ends_at_a_newline_only() -> None:
+    assert parsed(P2G, "k æ t\tc\x85a\u2028t\n") == [pair("k æ t", "c\x85a\u2028t")]
+
+
+def test_cmudict_comments_alternatives_and_stress() -> None:
+    text = (
+        ";;; a comment\nrecord R EH1 K ER0 D\nrecord(2) R IH0 K AO1 R D # verb\nno.(2) N OW1\n'em AH0 M\n'em(2) AH1 M\n"
+    )
+    bare = [pair("R EH K ER D", "record"), pair("R IH K AO R D", "record"), pair("N OW", "no."), pair("AH M", "'em")]
+    assert parsed(CMUDICT, text) == bare  # the last word's two pronunciations differ in their stress alone
+    stressed = parsed(replace(CMUDICT, stress=True), text)
+    assert stressed[1] == pair("R IH0 K AO1 R D", "record")
+    assert len(stressed) == 5
+
+
+def test_translation_reads_the_second_column_as_the_source_and_ignores_the_third() -> None:
+    assert parsed(SPA_ENG, "Who?\t¿Quién?\t42\tx\nno .\tno .\n") == [
+        Pair(tuple(" quien ?"), tuple("who ?")),
+        Pair(tuple("no ."), tuple("no .")),
+    ]
+
+
+def test_a_pair_that_comes_twice_stays_twice() -> None:
+    assert len(parsed(P2G, "k æ t\tcat\nk æ t\tcat\n")) == 2
+
+
+def test_normalisation_on_examples() -> None:
+    assert normalise("¿Quién lo pintó?") == " quien lo pinto ?"
+    assert normalise("I'm 3 años old!!") == "i m anos old ! !"
+
+
+@given(st.text())
+def test_normalised_text_is_plain_and_stays_as_it_is(text: str) -> None:
+    plain = normalise(text)
+    assert re.fullmatch(r"[a-z.!? ]*", plain)
+    assert "  " not in plain
+    assert normalise(plain) == plain
+    assert normalise(unicodedata.normalize("NFD", text)) == plain
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"], exclude_characters="\ufeff"), min_size=1)
+
+
+@given(st.lists(st.tuples(st.lists(WORDS, min_size=1), WORDS), min_size=1))
+def test_what_is_written_is_read(rows: list[tuple[list[str], str]]) -> None:
+    expected = [Pair(tuple(phonemes), tuple(word)) for phonemes, word in rows]
+    assert parsed(P2G, "".join(f"{' '.join(phonemes)}\t{word}\n" for phonemes, word in rows)) == expected
+    assert parsed(WIKIPRON, "".join(f"{word}\t{' '.join(phonemes)}\n" for phonemes, word in rows)) == expected
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "content", "message"),
+    [
+        (P2G, b"k\tc\nk c\n", "folder/file.tsv:2: no tab; expected segments, TAB, spelling"),
+        (P2G, b"k\tc\n\nk\tc\n", "folder/file.tsv:2: no tab"),
+        (P2G, b"k\tc\t42\n", "folder/file.tsv:1: 3 columns; expected segments, TAB, spelling"),
+        (P2G, b" \tc\n", "folder/file.tsv:1: the source side is empty"),
+        (P2G, b"k\t\n", "folder/file.tsv:1: the target side is empty"),
+        (WIKIPRON, b"c\t \r\n", "folder/file.tsv:1: the source side is empty"),
+        (CMUDICT, b"cat K AE1 T\ndog\n", "folder/file.tsv:2: the source side is empty"),
+        (SPA_ENG, "yes\t¿¡,\n".encode(), "folder/file.tsv:1: the source side is empty"),
+        (SPA_ENG, b"yes si\n", "folder/file.tsv:1: no tab; expected target, TAB, source"),
+        (P2G, "k\tc\nk\té\n".encode("latin-1"), "folder/file.tsv:2: not UTF-8; save the file in that encoding"),
+        (P2G, b"k" + b" k" * 100 + b"\tc\n", "folder/file.tsv:1: the source has 101 symbols, more than max_source_"),
+        (P2G, b"", "folder/file.tsv: no pairs in it"),
+        (CMUDICT, b";;; nothing else\n", "folder/file.tsv: no pairs in it"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file_and_number(files: PairFiles, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(message)}") as error:
+        files.parse(content, PATH)
+    assert "\n" not in str(error.value)
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused_in_a_line(content: bytes) -> None:
+    for files in (P2G, WIKIPRON, CMUDICT, SPA_ENG):
+        try:
+            assert all(pair.source and pair.target for pair in files.parse(content, PATH))
+        except DataError as error:
+            assert str(error).startswith(f"{PATH}:")
+
+
+def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
+    write(tmp_path, {"p2g/train.tsv": "k\tc\n"})
+    assert P2G.are_in(tmp_path)
+    with pytest.raises(DataError, match=r"p2g/valid\.tsv: no such file; .*python -m dlbench\.data fetch p2g"):
+        P2G.read(tmp_path)
+    (tmp_path / "p2g/valid.tsv").mkdir()
+    with pytest.raises(DataError, match=r"p2g/valid\.tsv: cannot be read \(Is a directory\)"):
+        P2G.read(tmp_path)
+    with pytest.raises(DataError, match="no such data folder"):
+        P2G.are_in(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"val": "v"}, "name both files"),
+        ({}, "give either the files val and test or holdout"),
+        ({"val": "v", "test": "t", "holdout": (1, 1)}, "give either"),
+        ({"holdout": (1,)}, r"holdout=\[1\]: must be two positive numbers"),
+        ({"holdout": (0, 1)}, "must be two positive numbers"),
+        ({"val": "v", "test": "t", "max_train_words": 3}, "max_train_words goes with holdout"),
+        ({"val": "/v", "test": "t"}, "'/v': must be a path below the data folder"),
+        ({"val": "../v", "test": "t"}, "must be a path below the data folder"),
+        ({"val": "", "test": "t"}, "must be a path below the data folder"),
+        ({"val": "v", "test": "t", "stress": True}, "stress goes with format=cmudict"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PairFiles("phonemes_word", "train.tsv", **arguments)
+
+
+# --- the split by word -----------------------------------------------------------------------------------------------
+
+
+def split(folder: Path, lines: list[str], **arguments: Any) -> PairSet:
+    write(folder, {"train.dict": "".join(lines)})
+    return PairFiles("cmudict", "train.dict", **{"holdout": (5, 7), **arguments}).read(folder)
+
+
+LINES = [f"word{chr(97 + n // 26)}{chr(97 + n % 26)}{suffix} W {n}\n" for n in range(50) for suffix in ("", "(2)")]
+
+
+def words(pairs: tuple[Pair, ...]) -> set[str]:
+    return {"".join(pair.target) for pair in pairs}
+
+
+def test_no_word_stands_in_two_splits_and_none_is_lost(tmp_path: Path) -> None:
+    lines = [line.replace("\n", f" {number}x\n") for number, line in enumerate(LINES)]
+    data = split(tmp_path, lines)
+    parts = [words(part) for part in data.splits().values()]
+    assert [len(part) for part in parts] == [38, 5, 7]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 50
+    assert [len(part) for part in data.splits().values()] == [76, 10, 14]  # both pronunciations of each
+    assert data.files.keys() == {"train.dict"}
+    assert data.provenance == "user copy"
+
+
+def test_the_split_depends_on_the_words_alone(tmp_path: Path) -> None:
+    there, back = split(tmp_path, LINES), split(tmp_path, LINES[::-1])
+    for name, part in there.splits().items():
+        assert part == back.splits()[name][::-1]
+
+
+def test_fewer_training_words_leave_the_other_splits_alone(tmp_path: Path) -> None:
+    whole, part = split(tmp_path, LINES), split(tmp_path, LINES, max_train_words=10)
+    assert (part.val, part.test) == (whole.val, whole.test)
+    assert len(words(part.train)) == 10
+    assert words(part.train) < words(whole.train)
+
+
+@pytest.mark.parametrize("arguments", [{"holdout": (20, 30)}, {"max_train_words": 39}])
+def test_too_few_words_to_split_are_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"train\.dict: 50 words are too few for holdout="):
+        split(tmp_path, LINES, **arguments)
+
+
+def test_the_fingerprint_is_of_the_pairs_and_not_of_the_files(tmp_path: Path) -> None:
+    texts = {name: f"k æ t\tcat\nd ɔ\t{name[0]}\n" for name in ("train.tsv", "val.tsv", "test.tsv")}
+    files = replace(WIKIPRON, format="phonemes_word")
+    unix = files.read(write(tmp_path / "unix", texts))
+    dos = files.read(write(tmp_path / "dos", {name: text.replace("\n", "\r\n") for name, text in texts.items()}))
+    assert unix.fingerprint() == dos.fingerprint()
+    assert unix.files != dos.files
+    others = {name: text.replace("cat", "ca\tt"[:2]) for name, text in texts.items()}
+    assert files.read(write(tmp_path / "others", others)).fingerprint() != unix.fingerprint()
+    assert replace(unix, val=unix.test, test=unix.val).fingerprint() != unix.fingerprint()
+
+
+# --- the real files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_data
+class TestRealFiles:
+    def test_p2g(self, real_data_folder: Path) -> None:
+        data = P2G.read(real_data_folder)
+        assert [len(part) for part in data.splits().values()] == [10_000, 1000, 1000]
+        assert data.provenance == "verified"
+        assert data.test[0] == pair("ɹ ə m e ɪ n d ɚ", "remainder")
+        assert (data.source_joiner, data.target_joiner) == (" ", "")
+
+    def test_normalisation_changes_nothing_in_the_course_files(self, real_data_folder: Path) -> None:
+        for name in SPA_ENG.paths():
+            lines = (real_data_folder / name).read_text(encoding="utf-8").splitlines()
+            assert all(normalise(side) == side for line in lines for side in line.split("\t")[:2])
+
+    def test_translation(self, real_data_folder: Path) -> None:
+        data = SPA_ENG.read(real_data_folder)
+        assert [len(part) for part in data.splits().values()] == [10_483, 1000, 1000]
+        assert data.provenance == "verified"
+        assert data.train[0] == Pair(tuple("tom fue despedido ."), tuple("tom was dismissed ."))
+        assert data.source_joiner == ""
+
+    def test_cmudict_in_the_sizes_of_the_literature(self, real_data_folder: Path) -> None:
+        data = CMUDICT.read(real_data_folder)
+        parts = [words(part) for part in data.splits().values()]
+        assert [len(part) for part in parts] == [106_837, 2000, 12_000]
+        assert len(set().union(*parts)) == 120_837
+        assert len({symbol for pair in data.train for symbol in pair.source}) == 39  # ARPABET without stress
+        assert max(Counter(data.test).values()) == 1

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 TRAINING_SECTIONS = ("task", "data", "model", "optimizer", "scheduler", "trainer")
-DELIVERY_KEYS = {"data": ("source", "embedded_sizes", "folder", "cache"), "trainer": ("progress",)}
+DELIVERY_KEYS = {
+    "data": ("source", "embedded_sizes", "folder", "cache", "train", "val", "test", "max_source_length"),
+    "trainer": ("progress",),
+}
 """How data gets here and what people see is not science: the data's fingerprint stands for what was delivered."""
 
 EXECUTION_KEYS = ("device", "threads")

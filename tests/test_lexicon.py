@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF001  (phonetic letters look like others)
 
-import hashlib
 from collections import Counter
 from typing import Any
 
@@ -43,7 +42,7 @@ def spellings(sounds: str, origin: int) -> dict[str, float]:
 
 
 def test_the_words_are_the_same_on_every_machine(words: PairSet) -> None:
-    assert words.fingerprint() == "FINGERPRINT"
+    assert words.fingerprint() == "32e34ba5c04af90d8762c20470a819ac9b5d8d86621738233bd22e728b25498b"
     assert ("".join(words.train[0].target), words.source, words.provenance) == ("chetly", "embedded", "embedded")
 
 
@@ -75,7 +74,7 @@ def test_words_look_like_words(words: PairSet) -> None:
         assert pair.source[-1] not in SHORT
         assert not any({a, b} <= VOWELS for a, b in zip(pair.source, pair.source[1:], strict=False))
     lengths = [len(pair.source) for pair in words.train]
-    assert (min(lengths), max(lengths)) == (2, 17)
+    assert (min(lengths), max(lengths)) == (1, 17)
     assert 6 < np.mean(lengths) < 9
 
 
@@ -154,11 +153,5 @@ def test_seeds_that_are_none_are_refused(seed: Any) -> None:
 def test_the_weights_of_every_table_are_complete() -> None:
     for table in (lexicon.ONSETS, lexicon.NUCLEI, lexicon.CODAS, lexicon.ENDINGS):
         assert all(len(item.split(":")[1]) == len(ORIGINS) for item in table.split())
-    said = {
-        sound
-        for table in (lexicon.ONSETS, lexicon.CODAS)
-        for item in table.split()
-        for sound in lexicon._sounds(item.split(":")[0])
-    }
-    assert {(sound,) for sound in said | VOWELS} <= lexicon._RULES.keys()
-    assert len(hashlib.sha256(lexicon.SPELLINGS.encode()).hexdigest()) == 64
+        sounds = {sound for item in table.split() for sound in lexicon._sounds(item.split(":")[0])}
+        assert {(sound,) for sound in sounds} <= lexicon._RULES.keys()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from step_models import Markov, Recurrent, sources, trimmed
@@ -75,6 +75,7 @@ def test_every_sampled_symbol_was_kept(decoder: Any) -> None:
 
 
 @given(distribution=DISTRIBUTIONS, part=st.integers(0, 255), p=st.integers(1, 256))
+@example(distribution=[Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)], part=128, p=256)
 def test_inverse_of_the_cumulative_distribution(distribution: list[Fraction], part: int, p: int) -> None:
     mass, symbols = Nucleus(p=p / 256).truncate(torch.tensor([list(map(float, distribution))]))
     uniform = Fraction(part, 256)

@@ -1,16 +1,14 @@
 """The DataModule of sequence pairs: what it delivers, says of itself, and does without files."""
 
-# ruff: noqa: RUF001  (phonetic letters look like others)
-
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from conftest import Compose
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.data.pairs import Pair
 from dlbench.data.registry import REGISTRY
@@ -19,6 +17,7 @@ from dlbench.data.vocabulary import EOS, SOS, UNK, Vocabulary
 from dlbench.errors import ConfigError, DataError
 from dlbench.settings import _check_section, build
 
+Compose = Callable[..., DictConfig]
 SECTIONS = ("p2g", "spa_eng", "cmudict", "sigmorphon", "wikipron")
 FILES = {"train": "toy/train.tsv", "val": "toy/val.tsv", "test": "toy/test.tsv"}
 SIZES = (200, 20, 30)

@@ -49,7 +49,7 @@ class Nucleus:
         mass, symbols = probabilities.double().sort(dim=-1, descending=True, stable=True)
         before = functional.pad(mass.cumsum(dim=-1)[:, :-1], (1, 0))
         # Rounding may let a part of the distribution sum to 1: p = 1 drops nothing all the same.
-        return mass.masked_fill(before >= (self.p if self.p < 2 else math.inf), 0), symbols
+        return mass.masked_fill(before >= (self.p if self.p < 1 else math.inf), 0), symbols
 
 
 class TopK:

@@ -49,8 +49,8 @@ def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
 class Task(pl.LightningModule):
     """A LightningModule whose training depends on (seed, step) alone.
 
-    It logs ``train/loss``, the mean over this epoch's batches, and ``train/loss_running_mean``, the mean over all
-    batches since the first epoch (what the reports plot as "training loss").
+    It logs ``train/loss``, the mean over this epoch's batches, ``train/loss_running_mean``, the mean over all batches
+    since the first epoch (what the reports on pictures plot as "training loss").
 
     Args:
         model: The network.

@@ -1,7 +1,8 @@
 """Transduction: sequences in, sequences out; trained by teacher forcing, judged by what greedy decoding writes."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
@@ -24,8 +25,9 @@ class Decoded(NamedTuple):
 class Transduction(Task):
     """Train with cross-entropy under full teacher forcing; validate with it and with greedy decoding.
 
-    After each epoch it logs ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
-    ``val/error_rate`` (macro). The best epoch is the first of the lowest validation CER (REPORTS section 2).
+    Beside the means of the training loss it logs ``train/loss_last_batch`` (what d2223 states as "loss"), and after each
+    epoch ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
+    ``val/error_rate_macro``. The best epoch is the first of the lowest validation CER (REPORTS section 2).
 
     Args:
         model: A network as `dlbench.decoding.hypotheses.StepModel` describes, that is called with (source, lengths,
@@ -34,6 +36,8 @@ class Transduction(Task):
         scheduler: See `Task`.
         seed: See `Task`.
         val_max_length: The most symbols that validation decodes, EOS included.
+        drop_last_symbol: Drop the last symbol written before ``val/error_rate_macro`` is measured, even when it is not
+            EOS (d2223's published rows).
     """
 
     monitor = Monitor("val/cer", "min")
@@ -44,16 +48,17 @@ class Transduction(Task):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         seed: int = 0,
-        val_max_length: int = 50,
+        val_max_length: Annotated[int, Ge(1)] = 50,
+        drop_last_symbol: bool = False,
     ) -> None:
         super().__init__(model, optimizer, scheduler, seed)
         self.decoder: Decoder = Greedy(val_max_length)
         self.ensemble: StepModel | None = None
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_rates = MetricCollection(
-            {"val/cer": CharacterErrorRate(), "val/wer": WordErrorRate(), "val/error_rate": MacroErrorRate()},
-            compute_groups=False,
+            {"val/cer": CharacterErrorRate(), "val/wer": WordErrorRate()}, compute_groups=False
         )
+        self.val_macro = MacroErrorRate(drop_last_symbol)
 
     def check_data(self, data: Any) -> None:
         """See that the optimiser and the schedule take their settings."""
@@ -70,12 +75,19 @@ class Transduction(Task):
             self.logits(batch).flatten(0, 1), batch.target[:, 1:].flatten(), ignore_index=PAD
         )
 
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the training loss, and its last value."""
+        super().on_train_epoch_end()
+        self.log("train/loss_last_batch", self.epoch_losses[-1], logger=False)
+
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Accumulate the loss and, decoding greedily, the error rates."""
         self._measure_loss(batch, "val", self.val_loss)
         tokens = self.decode(batch).tokens[:, 0]
-        self.val_rates.update(symbols(tokens), symbols(batch.target))
-        self.log_dict(dict(self.val_rates.items()), logger=False)
+        written, truth = symbols(tokens), symbols(batch.target)
+        self.val_rates.update(written, truth)
+        self.val_macro.update(symbols(tokens, keep_end=True) if self.val_macro.drop_last_symbol else written, truth)
+        self.log_dict({**dict(self.val_rates.items()), "val/error_rate_macro": self.val_macro}, logger=False)
 
     def test_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Accumulate the loss; what is decoded is the evaluation's matter."""
@@ -97,10 +109,10 @@ class Transduction(Task):
         self.log(f"{split}/loss", loss, logger=False)
 
 
-def symbols(tokens: Tensor) -> list[list[int]]:
-    """The symbols of each row (B, L): up to the first EOS, without SOS and padding."""
+def symbols(tokens: Tensor, keep_end: bool = False) -> list[list[int]]:
+    """The symbols of each row (B, L): up to the first EOS, with it if asked for, without SOS and padding."""
     rows = []
     for row in tokens.tolist():
-        end = row.index(EOS) if EOS in row else len(row)
+        end = row.index(EOS) + keep_end if EOS in row else len(row)
         rows.append([token for token in row[:end] if token not in (PAD, SOS)])
     return rows

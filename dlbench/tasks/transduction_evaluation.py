@@ -66,7 +66,7 @@ class Prediction:
 class TransductionEvaluation:
     """Decode the test split with the weights of the best or the last epoch.
 
-    From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate`` (macro); where a decoding
+    From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate_macro``; where a decoding
     gives ``k`` or more, ``test/wer_at_k`` from the first k. With ``separate_pass`` the first three come from a further
     sample of their own, as in the published nucleus rows (REPORTS section 2): one more than k must then be drawn.
 
@@ -76,7 +76,7 @@ class TransductionEvaluation:
         members: Seeds of further runs of the same configuration, averaged with this one step by step.
         k: Hypotheses that count for ``test/wer_at_k``.
         separate_pass: Take CER and WER from the last hypothesis, which does not count for ``test/wer_at_k``.
-        drop_last_symbol: Drop the last symbol written before ``test/error_rate`` is measured, even when it is not EOS
+        drop_last_symbol: Drop the last symbol written before ``test/error_rate_macro`` is measured, even when it is not EOS
             (d2223's published row).
         attention_examples: How many test pairs' attention to keep.
     """
@@ -145,7 +145,7 @@ class TransductionEvaluation:
         cer.update(_without_end(first), truth)
         wer.update(_without_end(first), truth)
         macro.update(first if self.drop_last_symbol else _without_end(first), truth)
-        rates = {"test/cer": cer, "test/wer": wer, "test/error_rate": macro}
+        rates = {"test/cer": cer, "test/wer": wer, "test/error_rate_macro": macro}
         candidates = [_without_end(prediction.hypotheses)[: self.k] for prediction in predictions]
         if self.k > 1 and min(map(len, candidates), default=0) == self.k:
             rates[f"test/wer_at_{self.k}"] = at_k = WordErrorRateAtK(self.k)

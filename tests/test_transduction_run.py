@@ -1,0 +1,254 @@
+"""Whole transduction runs: train once and decode many, ensembles, toy tasks learned to the end, resuming, bad input."""
+
+import csv
+import itertools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from dlbench.errors import ConfigError, DlbenchError
+from dlbench.plan import prepare
+from dlbench.records import history
+from dlbench.records.checkpoints import CheckpointFolder
+from dlbench.records.store import Store, read_done
+from dlbench.run import Outcome, run
+
+Compose = Callable[..., DictConfig]
+TinyIn = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def small(tiny_in: TinyIn) -> Callable[[Path], list[str]]:
+    """A small network on a few invented words."""
+    return lambda runs: [
+        "+experiment=p2g_attention",
+        *tiny_in(runs, sizes=(200, 30, 40)),
+        "model.size=16",
+        "data.batch_size=16",
+    ]
+
+
+@pytest.fixture(scope="module")
+def greedy(compose: Compose, small: Callable[[Path], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose(*small(tmp_path_factory.mktemp("transduction"))))
+
+
+@pytest.fixture
+def again(compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome) -> Callable[..., Outcome]:
+    """The same training with further overrides."""
+    return lambda *overrides: run(compose(*small(greedy.record.folder.parent), *overrides))
+
+
+def rows(outcome: Outcome) -> list[dict[str, str]]:
+    with (outcome.evaluation.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again: Callable[..., Outcome]) -> None:
+    decodings = ("nucleus", "top_k", "beam", "greedy")
+    others = {name: again(f"decoding={name}") for name in decodings}
+    assert not any(other.trained for other in others.values())
+    assert {other.record for other in others.values()} == {greedy.record}
+    assert len({other.evaluation.id for other in others.values()}) == len(decodings)
+    assert others["greedy"].result == greedy.result
+    assert len(rows(greedy)) == 40
+    for name in ("nucleus", "top_k"):
+        assert len(rows(others[name])) == 3 * 40
+        assert "test/wer_at_3" in others[name].result["metrics"]
+    assert "test/wer_at_3" not in greedy.result["metrics"]
+    for _, ranked in itertools.groupby(rows(others["beam"]), key=lambda row: row["index"]):
+        probabilities = [float(row["probability"]) for row in ranked]
+        assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_a_beam_of_one_is_greedy(greedy: Outcome, again: Callable[..., Outcome]) -> None:
+    beam = again("decoding=beam", "evaluation.decoding.width=1", "evaluation.decoding.nbest=1")
+    assert [row["hypothesis"] for row in rows(beam)] == [row["hypothesis"] for row in rows(greedy)]
+
+
+def test_error_rates_are_those_of_the_predictions(greedy: Outcome) -> None:
+    written = [(row["reference"], row["hypothesis"]) for row in rows(greedy)]
+    truth, guesses = map(list, zip(*written, strict=True))
+    metrics = greedy.result["metrics"]
+    assert metrics["test/cer"] == pytest.approx(jiwer.cer(truth, guesses))
+    assert metrics["test/wer"] == pytest.approx(sum(a != b for a, b in written) / len(written))
+    each = [jiwer.cer(reference, hypothesis) for reference, hypothesis in written]
+    assert metrics["test/error_rate_macro"] == pytest.approx(sum(each) / len(each))
+
+
+def test_the_published_nucleus_row_takes_its_rates_from_a_pass_of_their_own(again: Callable[..., Outcome]) -> None:
+    overrides = ("decoding=nucleus", "evaluation.decoding.samples=4", "evaluation.separate_pass=true")
+    outcome = again(*overrides)
+    guesses = [row for row in rows(outcome) if row["rank"] == "4"]
+    wrong = sum(row["hypothesis"] != row["reference"] for row in guesses)
+    assert outcome.result["metrics"]["test/wer"] == pytest.approx(wrong / len(guesses))
+    three = again("decoding=nucleus")
+    assert outcome.result["metrics"]["test/wer_at_3"] == three.result["metrics"]["test/wer_at_3"]
+
+
+def test_predictions_do_not_depend_on_the_batches_they_are_made_in(
+    greedy: Outcome, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    other = run(compose(*small(tmp_path), "data.eval_batch_size=7", "decoding=nucleus"))
+    same = run(compose(*small(greedy.record.folder.parent), "decoding=nucleus"))
+    assert [row["hypothesis"] for row in rows(other)] == [row["hypothesis"] for row in rows(same)]
+
+
+def test_attention_is_kept_with_its_symbols(greedy: Outcome, again: Callable[..., Outcome]) -> None:
+    examples = json.loads((greedy.evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
+    assert len(examples) == 10
+    for example, row in zip(examples, rows(greedy), strict=False):
+        assert " ".join(example["source"]) == row["source"]
+        weights = torch.tensor(example["weights"])
+        assert weights.shape == (len(example["hypothesis"]), len(example["source"]))
+        torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(weights)), atol=2e-3, rtol=0)
+    beam = again("decoding=beam")
+    assert not (beam.evaluation.artifacts / "attention.json").exists()
+
+
+def test_an_ensemble_trains_its_members_once(
+    greedy: Outcome, again: Callable[..., Outcome], compose: Compose, small: Callable[[Path], list[str]]
+) -> None:
+    ensemble = again("evaluation.members=[43,44]")
+    assert not ensemble.trained  # its own training was there
+    members = ensemble.result["members"]
+    assert len({greedy.record.id, *members}) == 3
+    assert ensemble.result["metrics"]["model/parameters"] == 3 * greedy.result["metrics"]["model/parameters"]
+    alone = run(compose(*small(greedy.record.folder.parent), "seed=43"))
+    assert not alone.trained
+    assert alone.record.id in members
+    # Of itself and itself it would be itself; of others it is another.
+    assert [row["probability"] for row in rows(ensemble)] != [row["probability"] for row in rows(greedy)]
+
+
+def test_a_seed_stands_in_an_ensemble_once(
+    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"evaluation.members=\[42\]: name each other seed once"):
+        prepare(compose(*small(tmp_path), "evaluation.members=[42]"))
+    with pytest.raises(ConfigError, match="seed 43 has another vocabulary than seed 42"):
+        prepare(compose(*small(tmp_path), "evaluation.members=[43]", "data.fraction=0.1"))
+
+
+def toy_files(folder: Path, task: str) -> None:
+    """Sequences of up to five of six symbols, to be copied or reversed; no test sequence is one of training's."""
+    stream = random.Random(0)
+    every = [word for length in range(1, 6) for word in itertools.product("abcdef", repeat=length)]
+    chosen = stream.sample(every, 1000)
+    (folder / "toy").mkdir(parents=True)
+    for split, words in (("train", chosen[:900]), ("val", chosen[900:950]), ("test", chosen[950:])):
+        lines = (f"{' '.join(word)}\t{''.join(word[::-1] if task == 'reverse' else word)}\n" for word in words)
+        (folder / "toy" / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("copy", ["model/attention=bilinear", "model.size=32"]),
+        ("reverse", ["model/attention=bahdanau", "model.size=32"]),
+        ("reverse", ["model=transformer", "model.size=32", "model.feedforward=64", "optimizer.lr=0.002"]),
+    ],
+)
+def test_a_toy_task_is_learned_to_the_end(task: str, model: list[str], compose: Compose, tmp_path: Path) -> None:
+    toy_files(tmp_path / "data", task)
+    files = [f"data.{split}=toy/{split}.tsv" for split in ("train", "val", "test")]
+    dropouts = (
+        ["model.dropout=0"]
+        if "transformer" in model[0]
+        else [f"model.{p}_dropout=0" for p in ("encoder", "decoder", "output")]
+    )
+    shape = [*model, *dropouts, "optimizer.lr=0.01"] if "transformer" not in model[0] else [*model, *dropouts]
+    outcome = run(
+        compose(
+            "+experiment=p2g_attention",
+            *files,
+            *shape,
+            f"paths.data={tmp_path / 'data'}",
+            f"paths.runs={tmp_path / 'runs'}",
+            "data.source=files",
+            "data.batch_size=32",
+            "trainer.epochs=25",
+            "trainer.device=cpu",
+            "trainer.progress=none",
+            "callbacks=none",
+        )
+    )
+    assert outcome.result["metrics"]["test/cer"] <= 0.01
+    assert outcome.result["metrics"]["test/wer"] <= 0.04
+
+
+def test_a_run_interrupted_in_training_ends_in_the_same_bits(
+    greedy: Outcome, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    save = CheckpointFolder.save
+
+    def stopped_after_one(self: CheckpointFolder, epoch: int, write: Callable[[Path], None]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        save(self, epoch, write)
+
+    config = compose(*small(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFolder, "save", stopped_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    outcome = run(config)
+    (record,) = Store(tmp_path).all()
+    assert outcome.record == record
+    assert outcome.trained
+    assert read_done(record.training)["weights"] == read_done(greedy.record.training)["weights"]
+    assert outcome.result["metrics"] == greedy.result["metrics"]
+    assert [row["epoch"] for row in history.read(record.metrics)] == [1, 2]
+
+
+def test_noise_and_fraction_are_resumable_parts_of_a_run(
+    compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome, tmp_path: Path
+) -> None:
+    outcome = run(compose(*small(tmp_path), "data.noise=0.1", "data.fraction=0.5", "data.reverse_source=true"))
+    assert outcome.record.id != greedy.record.id
+    assert outcome.result["data"]["sizes"]["train"] == 100
+    examples = json.loads((outcome.evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
+    assert " ".join(examples[0]["source"]) == rows(outcome)[0]["source"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["decoding=nucleus", "evaluation.decoding.p=0"], "evaluation.decoding.p=0: "),
+        (["decoding=nucleus", "evaluation.decoding.p=1.5"], "evaluation.decoding.p=1.5: "),
+        (["decoding=nucleus", "evaluation.decoding.temperature=0"], "evaluation.decoding.temperature=0: "),
+        (["decoding=beam", "evaluation.decoding.width=0"], "evaluation.decoding.width=0: "),
+        (["decoding=beam", "evaluation.decoding.nbest=9"], "evaluation: .*nbest=9 is more than a beam of width=5"),
+        (["decoding=nucleus", "evaluation.separate_pass=true"], "evaluation: .*samples of at least k \\+ 1 = 4"),
+        (["model.size=15"], "model.size=15: "),
+        (["model.attention.v_std=wide"], "model.attention.v_std='wide': "),
+        (["+model.attention.width=3"], "model.attention.width: no such key"),
+        (["evaluation.checkpoint=first"], "evaluation.checkpoint='first': "),
+        (["data.fraction=0"], "data.fraction=0: "),
+    ],
+)
+def test_bad_values_are_named_before_anything_is_trained(
+    overrides: list[str], line: str, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    with pytest.raises(DlbenchError, match=f"^{line}"):
+        run(compose(*small(tmp_path), *overrides))
+    assert Store(tmp_path).all() == []
+
+
+def test_a_decoding_asked_of_weights_that_were_cleaned_away_says_so(
+    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    first = run(compose(*small(tmp_path)))
+    for checkpoint in first.record.checkpoints.all():
+        checkpoint.path.unlink()
+    first.record.checkpoints.folder.rmdir()
+    with pytest.raises(DlbenchError, match="its weights were cleaned away; rerun=always trains it again"):
+        run(compose(*small(tmp_path), "decoding=beam"))
+    assert run(compose(*small(tmp_path))).result == first.result

@@ -1,5 +1,6 @@
 """Transduction: sequences in, sequences out; trained by teacher forcing, judged by what greedy decoding writes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge
@@ -25,8 +26,8 @@ class Decoded(NamedTuple):
 class Transduction(Task):
     """Train with cross-entropy under full teacher forcing; validate with it and with greedy decoding.
 
-    Beside the means of the training loss it logs ``train/loss_last_batch`` (what d2223 states as "loss"), and after each
-    epoch ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
+    Beside the means of the training loss it logs ``train/loss_last_batch`` (what d2223 states as "loss"), and after
+    each epoch ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
     ``val/error_rate_macro``. The best epoch is the first of the lowest validation CER (REPORTS section 2).
 
     Args:
@@ -48,6 +49,7 @@ class Transduction(Task):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         seed: int = 0,
+        *,
         val_max_length: Annotated[int, Ge(1)] = 50,
         drop_last_symbol: bool = False,
     ) -> None:
@@ -109,9 +111,9 @@ class Transduction(Task):
         self.log(f"{split}/loss", loss, logger=False)
 
 
-def symbols(tokens: Tensor, keep_end: bool = False) -> list[list[int]]:
+def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:
     """The symbols of each row (B, L): up to the first EOS, with it if asked for, without SOS and padding."""
-    rows = []
+    rows: list[Sequence[Any]] = []
     for row in tokens.tolist():
         end = row.index(EOS) + keep_end if EOS in row else len(row)
         rows.append([token for token in row[:end] if token not in (PAD, SOS)])

@@ -76,8 +76,8 @@ class TransductionEvaluation:
         members: Seeds of further runs of the same configuration, averaged with this one step by step.
         k: Hypotheses that count for ``test/wer_at_k``.
         separate_pass: Take CER and WER from the last hypothesis, which does not count for ``test/wer_at_k``.
-        drop_last_symbol: Drop the last symbol written before ``test/error_rate_macro`` is measured, even when it is not EOS
-            (d2223's published row).
+        drop_last_symbol: Drop the last symbol written before ``test/error_rate_macro`` is measured, even when it is not
+            EOS (d2223's published rows).
         attention_examples: How many test pairs' attention to keep.
     """
 

@@ -43,6 +43,14 @@ def normalise(text: str) -> str:
     return re.sub(r"[^a-z.!?]+", " ", re.sub(r"([.!?])", r" \1", letters))
 
 
+def read_source(text: str, format: Format, stress: bool = False) -> tuple[str, ...]:
+    """The source side of a line, or what a person wrote in its place, as symbols; ``stress`` as in `PairFiles`."""
+    if format == "target_source_characters":
+        return tuple(normalise(text))
+    keep_all = format != "cmudict" or stress
+    return tuple(segment if keep_all else segment.rstrip("012") for segment in text.split())
+
+
 @dataclass(frozen=True)
 class PairFiles:
     """Which files make up a data set, and how they are read.
@@ -206,25 +214,24 @@ def _columns(line: str, expected: str, *, exactly: bool = True) -> tuple[str, st
 
 def _phonemes_word(line: str, _: bool) -> Pair:
     phonemes, word = _columns(line, "segments, TAB, spelling")
-    return Pair(tuple(phonemes.split()), tuple(word))
+    return Pair(read_source(phonemes, "phonemes_word"), tuple(word))
 
 
 def _word_phonemes(line: str, _: bool) -> Pair:
     word, phonemes = _columns(line, "spelling, TAB, segments")
-    return Pair(tuple(phonemes.split()), tuple(word))
+    return Pair(read_source(phonemes, "word_phonemes"), tuple(word))
 
 
 def _cmudict(line: str, stress: bool) -> Pair | None:
     if line.startswith(";;;"):
         return None
-    word, *phonemes = _COMMENT.sub("", line).split() or [""]
-    kept = phonemes if stress else [phoneme.rstrip("012") for phoneme in phonemes]
-    return Pair(tuple(kept), tuple(_ALTERNATIVE.sub("", word)))
+    word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
+    return Pair(read_source(phonemes, "cmudict", stress), tuple(_ALTERNATIVE.sub("", word)))
 
 
 def _target_source(line: str, _: bool) -> Pair:
     target, source = _columns(line, "target, TAB, source", exactly=False)
-    return Pair(tuple(normalise(source)), tuple(normalise(target)))
+    return Pair(read_source(source, "target_source_characters"), tuple(normalise(target)))
 
 
 _PARSERS: dict[Format, Callable[[str, bool], Pair | None]] = {

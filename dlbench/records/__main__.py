@@ -17,8 +17,9 @@ from dlbench import resources
 from dlbench.cli import one_line_errors
 from dlbench.messages import say
 from dlbench.records.files import is_set_aside, read_json
-from dlbench.records.store import Record, State, Store, read_done
-from dlbench.records.summary import summarise
+from dlbench.records.store import Record, State, Store, find, read_done
+from dlbench.records.summary import decoding_of, summarise
+from dlbench.report.metrics import HEADINGS
 from dlbench.tables import print_whole
 
 PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "confirmations.json", "evaluations")
@@ -34,23 +35,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    summaries = [summarise(record) for record in Store(options.runs).all()]
+    summaries = [line for record in Store(options.runs).all() for line in summarise(record)]
     if options.json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
-    table = Table("run", "experiment", "settings", "data", "state", "val acc.", "test acc.", box=None)
+    metrics = [name for name in HEADINGS if any(name in row.metrics for row in summaries)]
+    decoding = ["decoding"] if any(row.decoding for row in summaries) else []
+    headings = (HEADINGS[name] for name in metrics)
+    table = Table("run", "experiment", "settings", *decoding, "data", "state", *headings, box=None)
     for row in summaries:
         state = f"{row.state}, stale" if row.stale else str(row.state)
-        accuracies = (row.metrics.get(f"{split}/accuracy") for split in ("val", "test"))
-        shown = ("" if value is None else f"{value:.4f}" for value in accuracies)
-        table.add_row(row.run, row.experiment, row.settings, row.data, state, *shown)
+        shown = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics)
+        how = [row.decoding] if decoding else []
+        table.add_row(row.run, row.experiment, row.settings, *how, row.data, state, *shown)
     if summaries:
         print_whole(table)
     else:
         print(f"no records in {options.runs}")
-    for row in summaries:
-        if row.problem:
-            print(f"{row.run}: {row.problem}")
+    for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):
+        print(problem)
     return 0
 
 
@@ -61,7 +64,10 @@ def _show(options: argparse.Namespace) -> int:
         content["training"] = read_done(record.training)
     if record.failure.exists():
         content["failure"] = read_json(record.failure)
-    content["evaluations"] = [read_done(evaluation.result) for evaluation in record.evaluations()]
+    content["evaluations"] = [
+        {**({"decoding": how} if (how := decoding_of(evaluation)) else {}), **read_done(evaluation.result)}
+        for evaluation in record.evaluations()
+    ]
     if options.json:
         print(json.dumps(content, indent=2))
     else:
@@ -145,18 +151,14 @@ def _all_but_portable(record: Record) -> Any:
             return [name for name in names if name not in PORTABLE]
         if Path(folder).name == "evaluations":
             return sorted(set(names) - {evaluation.id for evaluation in record.evaluations()})
-        return [name for name in names if is_set_aside(Path(name)) or _is_leftover(Path(name))]
+        return [name for name in names if is_set_aside(Path(name)) or _is_leftover(Path(name)) or "tfevents" in name]
 
     return ignored
 
 
 def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
     """A record of the user's own, or else a committed one."""
-    wanted = prefix or options.id
-    own, committed = Store(options.runs), Store(resources.experiments() / "results")
-    if any(record.id.startswith(wanted) for record in own.all()):
-        return own.find(wanted)
-    return committed.find(wanted) if any(r.id.startswith(wanted) for r in committed.all()) else own.find(wanted)
+    return find(prefix or options.id, options.runs, resources.experiments() / "results")
 
 
 def _positive(text: str) -> int:

@@ -165,6 +165,11 @@ class Evaluation:
         return self.folder / "result.json"
 
     @property
+    def config(self) -> Path:
+        """The evaluation's settings."""
+        return self.folder / "config.yaml"
+
+    @property
     def artifacts(self) -> Path:
         """Pictures and tables."""
         return self.folder / "artifacts"
@@ -197,6 +202,17 @@ class Store:
             problem = "several records begin with" if matches else "no record begins with"
             raise RecordError(f"{problem} {prefix!r} in {self.folder}; there are: {known}")
         return matches[0]
+
+
+def find(prefix: str, *folders: Path) -> Record:
+    """The one record whose identity begins so, in the first folder that has such a one.
+
+    Raises:
+        RecordError: See `Store.find`; where no folder has one, it is the first that is spoken of.
+    """
+    stores = [Store(folder) for folder in folders]
+    having = (store for store in stores if any(record.id.startswith(prefix) for record in store.all()))
+    return next(having, stores[0]).find(prefix)
 
 
 def write_done(path: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,400 @@
+"""``python -m dlbench.predict``: what a recorded model writes, and what is said where it cannot."""
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from dlbench.data.pair_files import normalise
+from dlbench.predict import main
+from dlbench.records.files import read_json, write_json, write_text
+from dlbench.records.store import Record, Store
+from dlbench.run import Outcome, run
+from dlbench.speller import InputError, Speller
+
+TINY = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "model.size=16", "optimizer.lr=0.01")
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> list[dict[str, Any]]:
+        content: list[dict[str, Any]] = json.loads(self.out)
+        return content
+
+
+Predict = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def evaluated(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
+    """A real run on invented words, its source reversed, under a decoding; trained once, with its last weights."""
+    runs = tmp_path_factory.mktemp("predict") / "runs"
+    data = ("data.source=embedded", "data.embedded_sizes=[300,20,40]", "data.reverse_source=true")
+    settings = ("evaluation.checkpoint=last", "evaluation.decoding.max_length=12", *TINY, f"paths.runs={runs}")
+    return lambda decoding: run(compose("+experiment=p2g_attention", f"decoding={decoding}", *data, *settings))
+
+
+@pytest.fixture(scope="module")
+def trained(evaluated: Callable[[str], Outcome]) -> Outcome:
+    """The run under beam search."""
+    return evaluated("beam")
+
+
+@pytest.fixture(scope="module")
+def translator(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """A run on files of plain text in another folder, which is gone when the record is used; without attention."""
+    folder = tmp_path_factory.mktemp("translator")
+    (folder / "data").mkdir()
+    for split in ("train", "val", "test"):
+        lines = ["who is it ?\t quien es ?", "hello .\thola .", "i paint\tpinto"]
+        (folder / "data" / f"{split}.txt").write_text("\n".join(lines * 4), encoding="utf-8")
+    files = [f"data.{split}={split}.txt" for split in ("train", "val", "test")]
+    paths = (f"paths.runs={folder / 'runs'}", f"paths.data={folder / 'data'}")
+    record = run(compose("+experiment=translit_lstm", "data.source=files", *files, *TINY, *paths)).record
+    shutil.rmtree(folder / "data")
+    return record
+
+
+@pytest.fixture
+def predict(trained: Outcome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """The command; ``lines`` go to standard input."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # set by the command; put back by the end of the test
+    monkeypatch.delenv("DLBENCH_DATA", raising=False)
+
+    def answer(*arguments: object, record: Record = trained.record, lines: bytes = b"", asked: str = "") -> Answer:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+        capsys.readouterr()
+        words = ["--runs", record.folder.parent, asked or record.id[:8], *arguments]
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        return Answer(code, *capsys.readouterr())
+
+    return answer
+
+
+@pytest.fixture
+def copy(trained: Outcome, tmp_path: Path) -> Record:
+    """The trained record, free to be spoilt."""
+    shutil.copytree(trained.record.folder, tmp_path / "runs" / trained.record.id)
+    return Store(tmp_path / "runs").record(trained.record.id)
+
+
+def table(outcome: Outcome) -> list[dict[str, str]]:
+    with (outcome.evaluation.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def sources(outcome: Outcome) -> list[str]:
+    return [row["source"] for row in table(outcome) if row["rank"] == "1"]
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1 and text.startswith("dlbench: "), text
+    return text
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_those_of_the_evaluation(predict: Predict, trained: Outcome) -> None:
+    before = files(trained.record.folder)
+    answer = predict("--json", lines="\n".join(sources(trained)).encode())
+    assert (answer.code, answer.err) == (0, "")
+    rows = [
+        (str(index), given["input"], row["output"], row["probability"])
+        for index, given in enumerate(answer.json())
+        for row in given["hypotheses"]
+    ]
+    assert [row[:3] for row in rows] == [(row["index"], row["source"], row["hypothesis"]) for row in table(trained)]
+    assert [row[3] for row in rows] == pytest.approx([float(row["probability"]) for row in table(trained)], rel=1e-3)
+    assert files(trained.record.folder) == before
+
+
+def test_arguments_and_lines_are_read_alike(predict: Predict, trained: Outcome) -> None:
+    first, second = sources(trained)[:2]
+    by_arguments = predict(first, "--nbest", 2, second)
+    assert by_arguments == predict("--nbest", 2, lines=f"\ufeff{first}\r\n{second}\n".encode())
+    shown = by_arguments.out.splitlines()
+    assert (shown[0], shown[3], len(shown)) == (first, second, 6)
+    probability, output = shown[1].split()
+    expected = next(row for row in table(trained) if row["source"] == first)
+    assert output.removesuffix("...") == expected["hypothesis"]
+    assert float(probability) == pytest.approx(float(expected["probability"]), rel=1e-3)
+
+
+def test_probabilities_fall_and_are_those_of_the_logarithms(predict: Predict, trained: Outcome) -> None:
+    (given,) = predict("--json", "--nbest", 8, sources(trained)[0]).json()
+    probabilities = [row["probability"] for row in given["hypotheses"]]
+    assert len(probabilities) == 8 and probabilities == sorted(probabilities, reverse=True)
+    assert 0 < sum(probabilities) <= 1
+    assert probabilities == [math.exp(row["log_probability"]) for row in given["hypotheses"]]
+
+
+def test_a_beam_of_one_writes_what_greedy_decoding_does(predict: Predict, trained: Outcome) -> None:
+    given = sources(trained)[:5]
+    narrow, greedy = predict("--nbest", 1, "--width", 1, *given), predict("--decoding", "greedy", *given)
+    assert narrow == greedy and narrow.code == 0
+
+
+def test_samples_depend_on_the_seed_which_is_the_runs_by_default(predict: Predict, trained: Outcome) -> None:
+    options = ("--decoding", "nucleus", "--p", 1, "--samples", 7, sources(trained)[0])
+    default = predict(*options)
+    assert len(default.out.splitlines()) == 8
+    assert default == predict(*options, "--seed", 42) != predict(*options, "--seed", 43)
+    cold = predict(*options, "--temperature", 0.001).out.splitlines()
+    assert {*cold[1:]} == {*predict("--decoding", "greedy", sources(trained)[0]).out.splitlines()[1:]}
+
+
+def test_the_best_epochs_weights_can_be_asked_for(predict: Predict, copy: Record) -> None:
+    closing = read_json(copy.training)
+    write_json(copy.training, {**closing, "best_epoch": 1})
+    last = copy.checkpoints.all()[-1].path
+    copy.checkpoints.save(1, lambda path: path.write_bytes(last.read_bytes()))
+    assert predict("--checkpoint", "best", "k æ t", record=copy) == predict("k æ t", record=copy)
+    last.unlink()
+    assert predict("--checkpoint", "best", "k æ t", record=copy).code == 0
+    problem = one_line(predict("k æ t", record=copy).err)
+    assert "the checkpoint of its last epoch, 2, is missing" in problem
+
+
+def test_what_was_cut_off_is_marked(predict: Predict, copy: Record) -> None:
+    text = copy.config.read_text(encoding="utf-8")
+    write_text(copy.config, text.replace("max_length: 12", "max_length: 1"))
+    rows = predict("--json", "k æ t", record=copy).json()[0]["hypotheses"]
+    assert all(len(row["output"]) == 1 - row["complete"] for row in rows)
+    assert not all(row["complete"] for row in rows)
+    assert "..." in predict("k æ t", record=copy).out
+
+
+def test_attention_is_that_of_the_evaluation(predict: Predict, evaluated: Callable[[str], Outcome]) -> None:
+    kept = json.loads((evaluated("greedy").evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
+    texts = [" ".join(example["source"]) for example in kept]
+    found = [given["attention"] for given in predict("--decoding", "greedy", "--attention", "--json", *texts).json()]
+    assert len(found) == 10
+    for example, attention in zip(kept, found, strict=True):
+        assert (attention["source"], attention["hypothesis"]) == (example["source"], example["hypothesis"])
+        assert np.array(attention["weights"]) == pytest.approx(np.array(example["weights"]), abs=2e-4)
+
+
+def test_attention_is_printed_with_a_line_for_each_symbol_written(predict: Predict, trained: Outcome) -> None:
+    source = sources(trained)[0]
+    (given,) = predict("--attention", "--json", source).json()
+    _, _, head, *shown = predict("--attention", "--nbest", 1, source).out.splitlines()
+    assert head.split() == given["attention"]["source"] == source.split()
+    matrix = zip(shown, given["attention"]["hypothesis"], given["attention"]["weights"], strict=True)
+    for line, symbol, weights in matrix:
+        first, *cells = line.split()
+        assert first == symbol
+        assert [float(cell) for cell in cells] == pytest.approx(weights, abs=0.006)
+        assert sum(weights) == pytest.approx(1, abs=2e-3)
+    assert len(predict(source, "--decoding", "greedy").out.splitlines()) == 2  # not unasked
+
+
+def test_a_translator_reads_plain_text_normalised_as_its_data(predict: Predict, translator: Record) -> None:
+    def hypotheses(*texts: str) -> list[Any]:
+        return [given["hypotheses"] for given in predict("--json", *texts, record=translator).json()]
+
+    one, same, other = hypotheses("¿Quién es?", normalise("¿Quién es?"), "hola .")
+    assert one == same != other
+    answer = predict("--attention", "hola", record=translator)
+    assert answer.code == 1 and answer.out.startswith("hola\n")
+    assert "gives no attention" in one_line(answer.err)
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------------
+
+
+def test_unknown_symbols_are_named_and_the_others_answered(predict: Predict) -> None:
+    lines = ["k æ t", "k ɬ t q ɬ", "", "kæt", "t æ k"]
+    answer = predict("--json", "--nbest", 1, lines="\n".join(lines).encode() + b"\n\xff\n")
+    assert answer.code == 1
+    assert [given["input"] for given in answer.json()] == [*lines, "\\xff"]
+    assert ["error" in given for given in answer.json()] == [False, True, True, True, False, True]
+    assert ["hypotheses" in given for given in answer.json()] == [True, False, False, False, True, False]
+    said = {line.split(": ")[1]: line for line in answer.err.splitlines()}
+    assert said.keys() == {"line 2", "line 3", "line 4", "line 6"}
+    assert "'ɬ' (nearest: l " in said["line 2"] and "'q' (nearest: " in said["line 2"]
+    assert said["line 2"].count("ɬ") == 1
+    assert "empty" in said["line 3"] and "meant 'k æ t'?" in said["line 4"] and "UTF-8" in said["line 6"]
+    alone = predict("--json", "--nbest", 1, "k æ t", "t æ k").json()
+    assert [row["output"] for given in alone for row in given["hypotheses"]] == [
+        row["output"] for given in answer.json() for row in given.get("hypotheses", [])
+    ]
+
+
+def test_an_argument_that_cannot_be_read_is_named_by_its_number(predict: Predict) -> None:
+    answer = predict("k æ t", " ", os.fsdecode(b"\xff"))
+    assert answer.code == 1
+    assert [line.split(": ")[1] for line in answer.err.splitlines()] == ["argument 3", "argument 2"]
+
+
+def test_special_symbols_are_no_input(predict: Predict) -> None:
+    answer = predict("k <eos> t")
+    assert (answer.code, answer.out) == (1, "")
+    assert "'<eos>'" in one_line(answer.err)
+
+
+def test_what_a_translator_cannot_read_is_named(predict: Predict, translator: Record) -> None:
+    answer = predict("hola", "zorro", "¿¡", "a" * 101, record=translator)
+    assert answer.code == 1 and answer.out.startswith("hola\n")
+    unknown, empty, long = answer.err.splitlines()
+    assert unknown.startswith("dlbench: argument 2: the model does not know 'z'")
+    assert "argument 3: empty" in empty
+    assert "argument 4: 101 symbols, more than max_source_length=100" in long
+
+
+def test_equivalent_spellings_in_unicode_are_the_same_symbol(copy: Record) -> None:
+    manifest = read_json(copy.manifest)
+    symbols = manifest["data"]["vocabularies"]["source"]
+    manifest["data"]["vocabularies"]["source"] = [*symbols[:4], *sorted([*symbols[5:], "c\u0327"])]
+    write_json(copy.manifest, manifest)
+    speller = Speller(copy)
+    assert speller.read("\u00e7") == speller.read("c\u0327") == ("c\u0327",)
+    with pytest.raises(InputError, match="does not know"):
+        speller.read("\u00e8")
+
+
+def test_no_input_at_all_is_said(predict: Predict) -> None:
+    answer = predict(lines=b"")
+    assert (answer.code, answer.out) == (1, "")
+    assert "no input" in one_line(answer.err)
+
+
+# --- records that cannot be used -------------------------------------------------------------------------------------
+
+
+def spoil_manifest(record: Record) -> None:
+    record.manifest.write_text("{}", encoding="utf-8")
+
+
+def spoil_vocabulary(record: Record) -> None:
+    manifest = read_json(record.manifest)
+    manifest["data"]["vocabularies"]["target"].append("\U0001f600")
+    write_json(record.manifest, manifest)
+
+
+def spoil_config(record: Record) -> None:
+    write_text(record.config, record.config.read_text(encoding="utf-8").replace("decoder_dropout", "dekoder_dropout"))
+
+
+def spoil_checkpoint(record: Record) -> None:
+    path = record.checkpoints.all()[-1].path
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda record: record.training.unlink(), "is interrupted; choose a finished one"),
+        (lambda record: shutil.rmtree(record.checkpoints.folder), "has no checkpoints"),
+        (spoil_checkpoint, "is damaged"),
+        (spoil_manifest, "manifest.json is damaged"),
+        (spoil_vocabulary, "another network or vocabulary"),
+        (spoil_config, "config.yaml does not fit this version"),
+    ],
+)
+def test_a_record_that_cannot_be_used_says_why_and_stays(
+    predict: Predict, copy: Record, spoil: Callable[[Record], object], said: str
+) -> None:
+    spoil(copy)
+    before = files(copy.folder)
+    answer = predict("k æ t", record=copy)
+    assert (answer.code, answer.out) == (1, "")
+    assert said in [line for line in answer.err.splitlines() if "stale" not in line][-1]
+    assert files(copy.folder) == before
+
+
+def test_an_image_classifiers_record_is_refused(predict: Predict, copy: Record) -> None:
+    manifest = read_json(copy.manifest)
+    del manifest["data"]["vocabularies"]
+    write_json(copy.manifest, manifest)
+    assert "is an image classifier's" in one_line(predict("k æ t", record=copy).err)
+
+
+def test_an_unknown_record_is_named_beside_those_there_are(predict: Predict, trained: Outcome) -> None:
+    answer = predict("k æ t", asked="xyz")
+    assert answer.code == 1
+    assert "'xyz'" in one_line(answer.err) and trained.record.id in answer.err
+
+
+def test_a_record_of_other_source_is_used_with_a_warning(predict: Predict, copy: Record) -> None:
+    write_json(copy.manifest, {**read_json(copy.manifest), "source": "0" * 64})
+    answer = predict("k æ t", record=copy)
+    assert answer.code == 0 and answer.out
+    assert "stale" in one_line(answer.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--width", "0"], "--width: 0: must be at least 1"),
+        (["--nbest", "many"], "--nbest: "),
+        (["--nbest", "6", "--width", "3"], "raise --width or lower --nbest"),
+        (["--decoding", "nucleus", "--p", "1.5"], "--p: 1.5: must be above 0, at most 1"),
+        (["--decoding", "nucleus", "--temperature", "nan"], "--temperature: nan: must be above 0"),
+        (["--decoding", "greedy", "--nbest", "2"], "--nbest goes with --decoding beam, not greedy"),
+        (["--seed", "1"], "--seed goes with --decoding nucleus, not beam"),
+    ],
+)
+def test_options_out_of_range_or_place_are_named(predict: Predict, arguments: Iterable[str], said: str) -> None:
+    answer = predict("k æ t", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err.splitlines()[-1]
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
+    script = (
+        "import runpy, sys; sys.argv = ['x', '--help']\n"
+        "try: runpy.run_module('dlbench.predict', run_name='__main__', alter_sys=True)\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def started(record: Record) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "dlbench.predict", record.id, "--runs", str(record.folder.parent)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def test_a_reader_that_leaves_is_no_error(trained: Outcome) -> None:
+    with started(trained.record) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write("k æ t\n".encode() * 50)
+        process.stdin.close()
+        assert (process.wait(), process.stderr.read()) == (141, b"")
+
+
+def test_ctrl_c_ends_in_a_line(trained: Outcome) -> None:
+    with started(trained.record) as process:
+        assert process.stdin and process.stderr
+        # More than a pipe holds: once it is written, the process has begun to read, and waits for more.
+        process.stdin.write("k æ t\n".encode() * 200_000)
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(), process.stderr.read()) == (130, b"dlbench: interrupted\n")

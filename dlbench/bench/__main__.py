@@ -1,4 +1,4 @@
-"""``python -m dlbench.bench``: measure speed against a plain PyTorch loop. A missed target is a finding, no failure."""
+"""``python -m dlbench.bench``: measure speed against plain PyTorch loops. A missed target is a finding, no failure."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from dlbench.bench.limits import limits
 from dlbench.bench.memory import memory
 from dlbench.bench.overhead import overhead
 from dlbench.bench.part import FULL, QUICK, Effort, Measure, Part
+from dlbench.bench.sequences import sequences
 from dlbench.bench.startup import startup
 from dlbench.bench.throughput import sweep, threads2
 from dlbench.cli import one_line_errors
@@ -26,6 +27,7 @@ PARTS: dict[str, Measure] = {
     "startup": startup,
     "memory": memory,
     "limits": limits,
+    "sequences": sequences,
 }
 
 
@@ -34,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dlbench.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see in a minute that it works; the figures mean nothing")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"some of: {', '.join(PARTS)}")
-    parser.add_argument("--pairs", type=_positive, metavar="N", help="pairs of windows, and of process starts")
+    parser.add_argument("--pairs", type=_positive, metavar="N", help="pairs of windows, decodings, process starts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, each pair's ratio included")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page docs/benchmarks.md there")
     options = parser.parse_args(arguments)
     effort = QUICK if options.quick else FULL
     if options.pairs:
-        effort = replace(effort, pairs=options.pairs, starts=options.pairs)
+        effort = replace(effort, pairs=options.pairs, starts=options.pairs, decodings=options.pairs)
     with one_line_errors():
         try:
             return bench(options.only or list(PARTS), effort, options.quick, options.json, options.markdown)

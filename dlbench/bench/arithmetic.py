@@ -1,7 +1,8 @@
 """What a step must compute, and how fast this core computes at best."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -16,6 +17,17 @@ def step_flops(loss: Callable[[], Tensor]) -> int:
     with FlopCounterMode(display=False) as counter:
         loss().backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+@contextlib.contextmanager
+def countable_lstm() -> Iterator[None]:
+    """Have LSTMs computed by matrix products that torch's counter knows; oneDNN's one operation for all it does not."""
+    was_enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = was_enabled
 
 
 def matmul_rate(sizes: list[int], dtype: torch.dtype) -> float:

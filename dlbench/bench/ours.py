@@ -13,8 +13,10 @@ from torch.optim import Optimizer
 
 from dlbench import resources, run
 from dlbench.bench.arithmetic import matmul_rate, step_flops
+from dlbench.bench.sequence_orders import describe_sequences, obey, symbols_in
 from dlbench.plan import Plan, prepare
 from dlbench.tasks.base import Task
+from dlbench.tasks.transduction import Transduction
 
 Order = Mapping[str, Any]
 Answer = Callable[[dict[str, Any]], None]
@@ -40,7 +42,13 @@ def plan_of(overrides: Sequence[str]) -> Plan:
 def describe(plan: Plan) -> str:
     """The data in words."""
     facts = plan.facts
-    return f"{facts['name']}: {facts['source']}, {facts['provenance']}, {facts['sizes']['train']} training pictures"
+    things = "pairs" if "vocabularies" in facts else "pictures"
+    return f"{facts['name']}: {facts['source']}, {facts['provenance']}, {facts['sizes']['train']} training {things}"
+
+
+def facts_of(plan: Plan) -> dict[str, Any]:
+    """A worker's first answer."""
+    return {"data": describe(plan), "threads": torch.get_num_threads(), **describe_sequences(plan.data)}
 
 
 def serve(overrides: Sequence[str], orders: Iterator[Order], answer: Answer) -> None:
@@ -94,7 +102,8 @@ def bare_steps(
 class Gate(pl.Callback):
     """Holds a training between steps, obeys the orders that come in, and answers with seconds.
 
-    Orders are ``{"do": NAME, ...}``:
+    With sequences it also answers how many ``symbols`` the steps read and wrote, and obeys
+    `dlbench.bench.sequence_orders`. Orders are ``{"do": NAME, ...}``:
 
     - ``step``: ``steps`` real steps; what stands between two epochs is not counted.
     - ``unlogged``: the same with the logger taken off.
@@ -107,7 +116,7 @@ class Gate(pl.Callback):
     def __init__(self, plan: Plan, orders: Iterator[Order], answer: Answer) -> None:
         self.plan, self.orders, self.answer = plan, orders, answer
         self.order: Order = {}
-        self.left = 0
+        self.left, self.symbols = 0, 0
         self.seconds, self.running_since = 0.0, 0.0
         self.marks: dict[str, float] = {}
         self.batches = _endless(plan.data)
@@ -115,7 +124,7 @@ class Gate(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say that the run is ready, and wait."""
         self.loggers = trainer.loggers
-        self.answer({"data": describe(self.plan), "threads": torch.get_num_threads()})
+        self.answer(facts_of(self.plan))
         self._wait(trainer, pl_module)
 
     def on_train_batch_start(
@@ -137,8 +146,10 @@ class Gate(pl.Callback):
         if self.order["do"] == "epoch_end":
             return
         self.left -= 1
+        self.symbols += symbols_in(batch)
         if self.left == 0:
-            self.answer({"seconds": self.seconds + time.perf_counter() - self.running_since})
+            seconds = self.seconds + time.perf_counter() - self.running_since
+            self.answer({"seconds": seconds, "symbols": self.symbols})
             trainer.loggers = self.loggers
             self._wait(trainer, pl_module)
 
@@ -173,7 +184,7 @@ class Gate(pl.Callback):
                 bar.start()
             if order["do"] == "unlogged":
                 trainer.loggers = []
-            self.order, self.left, self.seconds = order, order.get("steps", 0), 0.0
+            self.order, self.left, self.symbols, self.seconds = order, order.get("steps", 0), 0, 0.0
             self.running_since = time.perf_counter()
             self.marks = {"last_step": self.running_since}
             return
@@ -185,6 +196,8 @@ class Gate(pl.Callback):
         if what in BARE:
             optimizer = trainer.optimizers[0]
             return {"seconds": bare_steps(task, optimizer, self.batches, order["steps"], **BARE[what])}
+        if isinstance(task, Transduction) and (result := obey(order, task, self.plan.data, self.batches)):
+            return result
         if what == "flops":
             batch = next(self.batches)
             return {"flops": step_flops(lambda: task.loss(batch))}

@@ -16,6 +16,8 @@ class Effort:
         warmup: Steps each worker makes before anything is timed.
         starts: Pairs of process starts.
         epoch_ends: Ends of epochs that are timed.
+        decodings: Rounds in which the test words are decoded.
+        words: Test words of which the plain loop draws samples.
         matrix_sizes: Sides of the square matrices whose product gives the core's peak.
         whole: Every network and precision, or only each part's first.
         overrides: Configuration of every run measured; by default real pictures where they are, else embedded ones.
@@ -26,18 +28,31 @@ class Effort:
     warmup: int
     starts: int
     epoch_ends: int
+    decodings: int
+    words: int
     matrix_sizes: tuple[int, ...]
     whole: bool = True
     overrides: tuple[str, ...] = ()
 
 
-FULL = Effort(pairs=16, steps=40, warmup=20, starts=8, epoch_ends=8, matrix_sizes=(1024, 1536, 2048))
+FULL = Effort(
+    pairs=16,
+    steps=40,
+    warmup=20,
+    starts=8,
+    epoch_ends=8,
+    decodings=8,
+    words=150,
+    matrix_sizes=(1024, 1536, 2048),
+)
 QUICK = Effort(
     pairs=2,
     steps=2,
     warmup=1,
     starts=1,
     epoch_ends=1,
+    decodings=2,
+    words=8,
     matrix_sizes=(128,),
     whole=False,
     overrides=("data.source=embedded", "data.embedded_sizes=[64,24,24]"),
@@ -57,12 +72,13 @@ class Case:
         return self.experiment + ("" if self.precision == "32-true" else f", {self.precision}")
 
     def overrides(self, effort: Effort, *more: str) -> tuple[str, ...]:
-        """Its configuration as on a command line; on the CPU, silent."""
+        """Its configuration as on a command line; on the CPU, silent, without pictures."""
         return (
             f"+experiment={self.experiment}",
             f"trainer.precision={self.precision}",
             "trainer.device=cpu",
             "trainer.progress=none",
+            "callbacks=none",
             *effort.overrides,
             *more,
         )

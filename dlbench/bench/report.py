@@ -32,9 +32,11 @@ over pairs, its interval a seeded 95% bootstrap; *not surely* means that the int
 The *plain loop* is what a course group wrote (`dlbench/bench/plain.py`): `DataLoader` over a `TensorDataset`, NCHW,
 fp32, batches of 8, SGD, `loss.item()` each step, all cores. Ours is `dlbench.run.train` itself, with records and
 TensorBoard, held between steps by a callback. What stands between two epochs is not in a step's time on either side;
-the part on overhead says what it costs.
+the part on overhead says what it costs. Sequences have a plain loop of their own
+(`dlbench/bench/plain_sequences.py`): lists of tensors and a collate function, random batches, one decoder step at a
+time in training, one word at a time in decoding.
 
-Measure again on a machine that does nothing else: `make bench` (about ten minutes on two cores);
+Measure again on a machine that does nothing else: `make bench` (about a quarter of an hour on two cores);
 `ARGS='--only sweep --pairs 30'` for one part in more detail, `ARGS='--quick'` to see that it works.
 """
 

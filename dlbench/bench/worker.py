@@ -23,6 +23,8 @@ def main() -> None:
     serve: Callable[[Sequence[str], Iterator[Any], Callable[[dict[str, Any]], None]], None]
     if specification["kind"] == "plain":
         serve = serve_plain
+    elif specification["kind"] == "plain_sequences":
+        serve = serve_plain_sequences
     else:
         from dlbench.bench.ours import serve
     serve(specification["overrides"], orders, answer)
@@ -30,9 +32,7 @@ def main() -> None:
 
 def serve_plain(overrides: Sequence[str], orders: Iterator[Any], answer: Callable[[dict[str, Any]], None]) -> None:
     """Train the plain loop on the run's data, from the run's initial weights, so many steps an order."""
-    import torch
-
-    from dlbench.bench.ours import describe, plan_of
+    from dlbench.bench.ours import facts_of, plan_of
     from dlbench.bench.plain import as_floats, train
     from dlbench.randomness import reseed_global
     from dlbench.settings import build
@@ -40,12 +40,26 @@ def serve_plain(overrides: Sequence[str], orders: Iterator[Any], answer: Callabl
     plan = plan_of(overrides)
     reseed_global(plan.seed, "init")
     losses = train(build("model", plan.config["model"]), as_floats(plan.data.tensors("train")))
-    answer({"data": describe(plan), "threads": torch.get_num_threads()})
+    answer(facts_of(plan))
     for order in orders:
         began = time.perf_counter()
         for _ in itertools.islice(losses, order["steps"]):
             pass
         answer({"seconds": time.perf_counter() - began})
+
+
+def serve_plain_sequences(
+    overrides: Sequence[str], orders: Iterator[Any], answer: Callable[[dict[str, Any]], None]
+) -> None:
+    """The same with sequences; it also decodes, with our run's weights. See `.sequence_orders.PlainSequences`."""
+    from dlbench.bench.ours import facts_of, plan_of
+    from dlbench.bench.sequence_orders import PlainSequences
+
+    plan = plan_of(overrides)
+    plain = PlainSequences(plan)
+    answer(facts_of(plan))
+    for order in orders:
+        answer(plain.obey(order))
 
 
 def _take_over_stdout() -> Callable[[dict[str, Any]], None]:

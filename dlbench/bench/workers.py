@@ -38,14 +38,14 @@ class Specification:
     """What a worker trains, and where.
 
     Args:
-        kind: Our run, or the plain loop.
+        kind: Our run, the plain loop on pictures, or the one on sequences.
         overrides: The run's configuration, as on a command line.
         warmup: Steps made before anything is timed.
         cores: The cores it may use.
         terminal: Have it believe that its output is a terminal.
     """
 
-    kind: Literal["ours", "plain"]
+    kind: Literal["ours", "plain", "plain_sequences"]
     overrides: Sequence[str]
     warmup: int
     cores: Sequence[int] = field(default_factory=all_cores)

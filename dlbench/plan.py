@@ -55,6 +55,7 @@ def prepare(config: DictConfig) -> Plan:
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     check(plain)
+    build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
     paths = plain["paths"]
     settings: TrainerSettings = build("trainer", plain["trainer"])
     data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])

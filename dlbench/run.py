@@ -216,7 +216,7 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
         "seconds": round(time.perf_counter() - began, 3),
         "finished": now(),
     }
-    write_text(plan.evaluation.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
+    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
     events.write_final(plan.record, result)
     write_done(plan.evaluation.result, result)
     return read_done(plan.evaluation.result)

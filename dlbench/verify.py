@@ -105,7 +105,7 @@ def _curve_pairs(old: Record, new: Record, epochs: int) -> Iterator[tuple[str, A
 
 def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
     for evaluation in record.evaluations():
-        config = {**again.config, "evaluation": OmegaConf.to_container(read_config(evaluation.folder / "config.yaml"))}
+        config = {**again.config, "evaluation": OmegaConf.to_container(read_config(evaluation.config))}
         repeated = replace(again, config=config, evaluation=again.record.evaluation(evaluation.id))
         metrics, new_metrics = read_done(evaluation.result)["metrics"], ensure_evaluated(repeated)["metrics"]
         for name in sorted({*metrics, *new_metrics}):

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
 from dlbench import resources
+from dlbench.records.store import Record
+from dlbench.run import run
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -51,7 +53,6 @@ def tiny_in() -> TinyIn:
             "trainer.device=cpu",
             "trainer.progress=none",
             "callbacks.pictures.epochs=[]",
-            "evaluation.max_shift=1",
             f"paths.runs={runs}",
         ]
 
@@ -62,6 +63,16 @@ def tiny_in() -> TinyIn:
 def tiny(tiny_in: TinyIn, tmp_path: Path) -> list[str]:
     """The same, recorded in a folder of the test's own."""
     return tiny_in(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def decoded(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """A small transducer, trained once and decoded in three ways; to be copied by who changes it."""
+    overrides = ["+experiment=p2g_attention", *tiny_in(tmp_path_factory.mktemp("decoded") / "runs"), "model.size=16"]
+    record = run(compose(*overrides)).record
+    for decoding in ("nucleus", "beam"):
+        assert not run(compose(*overrides, f"decoding={decoding}")).trained
+    return record
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 import torch
 
+from dlbench.tasks.base import Task
 from dlbench.tasks.image_classification import ImageClassification
 
 
 @contextmanager
-def loss_is_nan_from(step: int) -> Iterator[None]:
-    """Within, an image classifier's loss is NaN from an optimiser step (counted from 0) on."""
-    loss = ImageClassification.loss
+def loss_is_nan_from(step: int, task: type[Task] = ImageClassification) -> Iterator[None]:
+    """Within, the loss of a kind of task is NaN from an optimiser step (counted from 0) on."""
+    loss = task.loss
 
-    def until_step(self: ImageClassification, batch: Any) -> torch.Tensor:
+    def until_step(self: Task, batch: Any) -> torch.Tensor:
         return loss(self, batch) * (1.0 if self.global_step < step else float("nan"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImageClassification, "loss", until_step)
+        patch.setattr(task, "loss", until_step)
         yield

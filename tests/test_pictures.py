@@ -174,7 +174,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def test_the_confusion_matrix_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Figure] = []
-    monkeypatch.setattr(figures, "_pixels", kept.append)
+    monkeypatch.setattr(figures, "pixels", kept.append)
     probabilities = torch.rand(50, 5, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(50) % 3
     figures.confusion_matrix(probabilities, labels, ["ant", "bee", "cat"], "validation")

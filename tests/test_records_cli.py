@@ -1,6 +1,7 @@
 """``python -m dlbench.records``: what it shows of a store, what it exports, and what it dares to delete."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,30 @@ def test_an_empty_store_says_so(store: Store, records: Records) -> None:
     assert json.loads(records("list", "--json").out) == []
 
 
+def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: Records, finished: Record) -> None:
+    shutil.copytree(decoded.folder, store.folder / decoded.id)
+    rows = [row for row in json.loads(records("list", "--json").out) if row["run"] == decoded.id]
+    assert [row["decoding"] for row in rows] == ["beam width=5", "greedy", "nucleus p=0.8"]
+    recorded = [read_json(evaluation.result)["metrics"] for evaluation in decoded.evaluations()]
+    assert all(row["metrics"] in recorded for row in rows)
+    assert len({row["metrics"]["test/cer"] for row in rows}) == 3
+    assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs"}
+    head, *lines = records("list").out.splitlines()
+    titles = ["decoding", "data", "state", "val acc.", "test acc.", "val CER", "test CER", "test WER", "WER@3"]
+    assert re.split(r"\s{2,}", head.strip())[3:] == [*titles, "macro error"]
+    (beam,) = [line for line in lines if "beam width=5" in line]
+    metrics = rows[0]["metrics"]
+    names = ("val/cer", "test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro")
+    assert beam.split()[-5:] == [f"{metrics[name]:.4f}" for name in names]
+
+
+def test_the_precision_is_listed_where_it_is_not_the_usual_one(store: Store, records: Records) -> None:
+    manifest = read_json(store.record(STALE).manifest)
+    manifest["scientific"]["trainer"]["precision"] = "bf16-mixed"
+    write_json(store.record(STALE).manifest, manifest)
+    assert "lr=0.01 chw bf16-mixed seed=42 1 epochs" in records("list").out
+
+
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +202,12 @@ def test_a_record_that_cannot_be_told_or_read_is_one_line(
     assert answer.err.startswith("dlbench: " + message.format(folder=store.folder))
 
 
+def test_show_names_decodings(decoded: Record, store: Store, records: Records) -> None:
+    shutil.copytree(decoded.folder, store.folder / decoded.id)
+    shown = json.loads(records("show", decoded.id, "--json").out)["evaluations"]
+    assert {evaluation["decoding"] for evaluation in shown} == {"beam width=5", "greedy", "nucleus p=0.8"}
+
+
 # --- export ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +226,14 @@ def test_an_exported_record_is_whole_but_for_weights_and_events(
         if (finished.folder / path).is_file()
     )
     assert exported.state() == State.FINISHED
+
+
+def test_events_of_decodings_are_not_exported(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
+    shutil.copytree(decoded.folder, store.folder / decoded.id)
+    assert records("export", tmp_path / "results", decoded.id).code == 0
+    (exported,) = Store(tmp_path / "results").all()
+    assert len(exported.evaluations()) == 3
+    assert not list(exported.folder.rglob("*tfevents*"))
 
 
 def test_export_leaves_out_what_is_not_finished_and_says_so(

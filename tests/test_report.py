@@ -20,12 +20,12 @@ from omegaconf import OmegaConf
 
 from dlbench import resources
 from dlbench.errors import ConfigError
-from dlbench.identity import canonical, configuration_id
+from dlbench.identity import canonical, configuration_id, evaluation_id
 from dlbench.models.cost import count_parameters
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
 from dlbench.report.__main__ import OTHER_METRICS, STALE_NOTE, main, show
-from dlbench.report.metrics import MAX_SHIFT, METRICS
+from dlbench.report.metrics import MAX_K, MAX_SHIFT, METRICS
 from dlbench.report.published import Row, load, load_all
 from dlbench.report.results import Result, by_configuration, collect, configuration_of, mean_and_spread
 from dlbench.run import run
@@ -84,10 +84,15 @@ def test_published_parameters_are_those_of_the_network(report: str, row: Row, co
     assert row.published["model/parameters"] == count_parameters(model)
 
 
-def test_the_known_metrics_are_those_of_a_run(finished: Record, compose: Callable[..., Any]) -> None:
+def test_the_known_metrics_are_those_of_runs(
+    finished: Record, compose: Callable[..., Any], tiny_in: Callable[..., list[str]], tmp_path: Path
+) -> None:
     (evaluation,) = finished.evaluations()
     shifts = {f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)}
-    assert read_json(evaluation.result)["metrics"].keys() | shifts == METRICS
+    samples = {f"test/wer_at_{k}" for k in range(2, MAX_K + 1)}
+    transducer = run(compose("+experiment=p2g_nucleus", *tiny_in(tmp_path), "model.size=16")).result["metrics"].keys()
+    assert "test/wer_at_3" in transducer
+    assert read_json(evaluation.result)["metrics"].keys() | transducer | shifts | samples == METRICS
     config: Any = OmegaConf.to_container(compose("+experiment=cnn_vanilla", f"evaluation.max_shift={MAX_SHIFT}"))
     check(config)
     config["evaluation"]["max_shift"] += 1
@@ -217,9 +222,8 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone(compos
     def result(*overrides: str, fingerprint: str = "f", device: str = "cpu") -> Result:
         config = OmegaConf.to_container(compose("+experiment=cnn_vanilla", *overrides), resolve=True)
         scientific = canonical(config, fingerprint, device)  # type: ignore[arg-type]
-        return Result(
-            " ".join(overrides), configuration_id(scientific), scientific["seed"], fingerprint, "verified", {}
-        )
+        configuration = evaluation_id(configuration_id(scientific), config["evaluation"])  # type: ignore[call-overload,index]
+        return Result(" ".join(overrides), configuration, scientific["seed"], fingerprint, "verified", {})
 
     results = [result(), result("seed=1"), result("optimizer.lr=0.1"), result("seed=1", "optimizer.lr=0.1")]
     results.append(result("seed=2", "data.source=npz", "data.embedded_sizes=[6,6,6]", device="cuda"))

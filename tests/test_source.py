@@ -5,14 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from dlbench import resources
+from dlbench.source import evaluation_modules_of, modules_of
 
 CONFIG_TARGETS = ("dlbench.models.cnn", "dlbench.tasks.image_classification", "dlbench.data.intel", "torch.optim")
 MODULES = (*CONFIG_TARGETS, "dlbench.tasks.image_evaluation")
+TRANSDUCTION = ("dlbench.models.seq2seq", "dlbench.tasks.transduction", "dlbench.data.transduction")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,8 @@ def package(original: tuple[Path, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(original[0] / "dlbench", tmp_path / "dlbench"))
 
 
-def source_hash(root: Path) -> str:
-    code = f"import dlbench.source as s; print(s.__file__, s.source_hash({MODULES!r}))"
+def source_hash(root: Path, modules: tuple[str, ...] = MODULES) -> str:
+    code = f"import dlbench.source as s; print(s.__file__, s.source_hash({modules!r}))"
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True
@@ -71,6 +76,38 @@ def test_comments_docstrings_and_formatting_do_not_count(original: tuple[Path, s
 def test_code_within_reach_counts(original: tuple[Path, str], package: Path, module: str, old: str, new: str) -> None:
     edit(package / module, old, new)
     assert source_hash(package.parent) != original[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "counts"),
+    [
+        ("models/attention.py", "tanh()", "sigmoid()", True),
+        ("data/pair_batches.py", '"noise", epoch', '"noises", epoch', True),
+        ("data/vocabulary.py", "number == EOS", "number == PAD", True),
+        ("decoding/greedy.py", "logits.argmax", "logits.argmin", True),  # validation decodes greedily
+        ("metrics/error_rates.py", "Levenshtein.distance, pairs", "Levenshtein.similarity, pairs", True),
+        ("decoding/beam.py", "longest: float = self.max_length", "longest: float = self.width", False),
+        ("data/pair_files.py", "_SPLIT_SEED = 42", "_SPLIT_SEED = 43", False),  # the fingerprint stands for it
+        ("models/cnn.py", "padding=kernel_size // 2", "padding=kernel_size // 3", False),
+    ],
+)
+def test_what_counts_for_a_transducer(
+    original: tuple[Path, str], package: Path, module: str, old: str, new: str, *, counts: bool
+) -> None:
+    edit(package / module, old, new)
+    assert (source_hash(package.parent, TRANSDUCTION) != source_hash(original[0], TRANSDUCTION)) == counts
+
+
+def test_a_decoding_is_a_matter_of_the_evaluation_and_not_of_the_training(compose: Callable[..., DictConfig]) -> None:
+    def modules(decoding: str) -> tuple[list[str], list[str]]:
+        config: Any = OmegaConf.to_container(compose("+experiment=p2g_attention", f"decoding={decoding}"), resolve=True)
+        return modules_of(config), evaluation_modules_of(config)
+
+    greedy, beam = modules("greedy"), modules("beam")
+    assert greedy[0] == beam[0]
+    assert "dlbench.models.attention" in beam[0]
+    assert "dlbench.decoding.beam" in beam[1]
+    assert "dlbench.decoding.beam" not in greedy[1]
 
 
 def test_code_out_of_reach_does_not_count(original: tuple[Path, str], package: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlbench import resources
+from dlbench.cli import experiments
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.sweep.job import Job, JobOutcome, labels
 from dlbench.sweep.progress import Progress
@@ -196,7 +197,7 @@ def test_named_sweeps_compose(name: str) -> None:
         config = hydra_compose("config", [f"+sweep={name}"], return_hydra_config=True)
         assert config.hydra.mode.name == "MULTIRUN"
         swept = [f"{key}={str(value).split(',')[0]}" for key, value in config.hydra.sweeper.params.items()]
-        assert hydra_compose("config", [f"+sweep={name}", *swept]).name.startswith("cnn")
+        assert hydra_compose("config", [f"+sweep={name}", *swept]).name in experiments()
 
 
 @pytest.mark.slow
@@ -280,6 +281,21 @@ def test_the_table_has_a_row_a_configuration() -> None:
         ["optimizer.lr=0.1", "optimizer.lr=0.2"],
         ["2 finished", "1 finished, 1 failed"],
         ["0.0500 ± 0.0707 (2)", "0.2000 (1)"],
+    ]
+
+
+def test_the_table_of_transducers_has_their_error_rates() -> None:
+    jobs = [job(number, seed=number) for number in range(2)]
+    rates = {"val/cer": 0.2, "test/cer": 0.1, "test/wer": 0.5, "val/wer": 0.6, "test/loss": 1.0}
+    metrics = [rates, rates | {"test/wer_at_3": 0.4}]
+    ended = {number: JobOutcome("finished", result={"metrics": found}) for number, found in enumerate(metrics)}
+    table = table_of(jobs, ended)
+    assert [column.header for column in table.columns][2:] == ["val/cer", "test/cer", "test/wer", "test/wer_at_3"]
+    assert [list(column.cells) for column in table.columns][2:] == [
+        ["0.2000 (2)"],
+        ["0.1000 (2)"],
+        ["0.5000 (2)"],
+        ["0.4000 (1)"],
     ]
 
 

@@ -10,7 +10,7 @@ from diverging import loss_is_nan_from
 from omegaconf import DictConfig
 from tensorboard.plugins.hparams import api_pb2
 
-from dlbench.records.store import Record
+from dlbench.records.store import Record, read_done
 from dlbench.run import Outcome, run
 from dlbench.tensorboard import events
 
@@ -97,3 +97,46 @@ def test_a_training_that_goes_on_forgets_its_final_metrics(finished: Outcome, tm
         events.discard_final(record)
         assert "test/accuracy" not in accumulated(record.tensorboard).Tags()["scalars"]
         assert Board(record.folder).hparams() == {}
+
+
+# --- decodings -------------------------------------------------------------------------------------------------------
+
+
+def test_every_decoding_of_a_training_is_a_row_with_its_own_metrics(decoded: Record) -> None:
+    rows = Board(decoded.folder).hparams()
+    assert rows.keys() == {f"evaluations/{evaluation.id}" for evaluation in decoded.evaluations()}
+    by_decoding = {settings["decoding"]: (settings, status) for settings, _, status in rows.values()}
+    assert by_decoding.keys() == {"greedy", "nucleus", "beam"}
+    for settings, status in by_decoding.values():
+        assert status == api_pb2.STATUS_SUCCESS
+        assert (settings["model.attention"], settings["model.attention.layer_norm"]) == ("bahdanau", False)
+        assert settings["evaluation.checkpoint"] == "best"
+        assert (settings["trainer.precision"], settings["experiment"]) == ("32-true", "p2g_attention")
+    assert by_decoding["beam"][0]["decoding.width"] == 5
+    assert by_decoding["nucleus"][0]["decoding.p"] == 0.8
+    for evaluation in decoded.evaluations():
+        _, metrics, _ = rows[f"evaluations/{evaluation.id}"]
+        recorded = {
+            name: value
+            for name, value in read_done(evaluation.result)["metrics"].items()
+            if not name.startswith(("model/", "optimizer/"))
+        }
+        assert {"test/cer", "test/wer", "test/error_rate_macro", "val/cer", "val/cer_best"} <= recorded.keys()
+        assert metrics == pytest.approx(recorded, rel=1e-6)
+
+
+def test_a_decoding_made_again_replaces_its_own_row_alone(decoded: Record, tmp_path: Path) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / decoded.id)))
+    before = Board(record.folder).hparams()
+    events.discard_final(record)
+    assert Board(record.folder).hparams() == {}
+    newest = read_done(record.evaluations()[1].result)
+    for _ in range(2):
+        events.write_final(record, newest)
+        assert Board(record.folder).hparams() == before
+    changed = newest | {"metrics": newest["metrics"] | {"test/cer": 7.0}}
+    events.write_final(record, changed)
+    after = Board(record.folder).hparams()
+    (name,) = [name for name in before if before[name] != after[name]]
+    assert name == f"evaluations/{newest['evaluation']}"
+    assert after[name][1] == before[name][1] | {"test/cer": 7.0}

@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board import Board, accumulated
+from omegaconf import DictConfig, OmegaConf
 
 from dlbench import resources
 from dlbench.records import history
 from dlbench.records.files import read_json, set_aside, write_json
-from dlbench.records.labels import run_name
+from dlbench.records.labels import decoding, run_name
 from dlbench.records.store import Record, Store, read_done
+from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
 from dlbench.tensorboard.__main__ import main
 from dlbench.tensorboard.view import View
@@ -74,6 +76,45 @@ def test_a_name_tells_embedded_data() -> None:
     manifest = read_json(COMMITTED.find("2a8afb38").manifest)
     manifest["data"]["source"] = "embedded"
     assert run_name(manifest) == "cnn_bn_gap (embedded data)/lr=0.01 chw seed=42 (2a8afb38)"
+
+
+def test_a_name_tells_attention_and_precision(decoded: Record) -> None:
+    manifest = read_json(decoded.manifest)
+    scientific = manifest["scientific"]
+    group, settings = "p2g_attention (embedded data)", "seed=42 size=16 epochs=2"
+    assert run_name(manifest) == f"{group}/lr=0.003 attention=bahdanau {settings} ({decoded.id[:8]})"
+    scientific["model"]["attention"]["layer_norm"] = True
+    scientific["trainer"]["precision"] = "bf16-mixed"
+    expected = f"lr=0.003 attention=bahdanau,layer_norm=true bf16-mixed {settings}"
+    assert run_name(manifest) == f"{group}/{expected} ({decoded.id[:8]})"
+    scientific["model"]["attention"] = None
+    assert run_name(manifest).startswith(f"{group}/lr=0.003 attention=none bf16-mixed seed=42")
+    del scientific["model"]["attention"]
+    assert run_name(manifest).startswith(f"{group}/lr=0.003 bf16-mixed seed=42")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["+experiment=cnn_vanilla"], ""),
+        (["+experiment=p2g_lstm"], "greedy"),
+        (["+experiment=p2g_lstm", "evaluation.decoding.max_length=9"], "greedy"),
+        (["+experiment=p2g_nucleus"], "nucleus p=0.8 samples=4, separate_pass=true"),
+        (["+experiment=p2g_lstm", "decoding=top_k", "evaluation.k=2"], "top_k k=5, k=2"),
+        (
+            ["+experiment=p2g_lstm", "decoding=beam", "evaluation.decoding.length_normalisation=0.5"],
+            "beam width=5 length_normalisation=0.5",
+        ),
+        (["+experiment=p2g_lstm", "evaluation.members=[43,44]"], "greedy, ensemble of 3"),
+        (
+            ["+experiment=translit_lstm", "decoding=beam", "evaluation.members=[1]"],
+            "beam width=5, checkpoint=last drop_last_symbol=true, ensemble of 2",
+        ),
+    ],
+)
+def test_a_decoding_has_a_name(overrides: list[str], name: str, compose: Callable[..., DictConfig]) -> None:
+    evaluation: Any = OmegaConf.to_container(compose(*overrides).evaluation, resolve=True)
+    assert decoding(evaluation) == name
 
 
 def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
@@ -169,6 +210,74 @@ def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, tmp_path: Path) ->
             expected = {run for run in curves if run.startswith(category["title"] + "/")}
             assert {run for run, found in curves.items() if found} == expected
             assert {len(curves[run]) for run in expected} == {1}
+
+
+def test_decodings_are_shown_beside_their_training(decoded: Record, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    record = Record(Path(shutil.copytree(decoded.folder, runs / decoded.id)))
+    training = run_name(read_json(record.manifest))
+    hows = {decoding_of(evaluation): evaluation for evaluation in record.evaluations()}
+    expected = {f"{training} decoded by {how} ({evaluation.id[:8]})": how for how, evaluation in hows.items()}
+    assert set(hows) == {"greedy", "nucleus p=0.8", "beam width=5"}
+
+    hidden = hows["beam width=5"].folder.rename(tmp_path / "beam")
+    view = View(tmp_path / "view", [Store(runs)])
+    assert view.refresh() == 1
+    assert Board(view.folder).hparams().keys() == {name for name, how in expected.items() if "beam" not in how}
+    hidden.rename(hows["beam width=5"].folder)  # a later decoding appears by itself
+    assert view.refresh() == 1
+    board = Board(view.folder)
+    assert board.runs() == {training, *expected}
+    shown = board.hparams()
+    assert {name: settings["decoding"] for name, (settings, _, _) in shown.items()} == {
+        name: how.partition(" ")[0] for name, how in expected.items()
+    }
+    assert board.columns()[0][0] == "decoding"  # the one that they differ in and that tells most
+    assert board.columns()[1][:5] == ["test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro", "val/cer_best"]
+    set_aside(hows["greedy"].folder)
+    assert view.refresh() == 1
+    assert board.runs() - Board(view.folder).runs() == {name for name, how in expected.items() if how == "greedy"}
+
+
+def test_decodings_of_a_record_without_events_are_shown_as_well(decoded: Record, tmp_path: Path) -> None:
+    View(tmp_path / "with", [Store(decoded.folder.parent)]).refresh()
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    shutil.rmtree(record.tensorboard)
+    events.discard_final(record)
+    view = View(tmp_path / "without", [Store(tmp_path / "runs")])
+    assert view.refresh() == 1
+    boards = Board(tmp_path / "with"), Board(view.folder)
+    assert boards[0].runs() == boards[1].runs()
+    assert boards[0].hparams() == boards[1].hparams()
+
+
+def test_a_damaged_decoding_is_named_once_and_hides_no_other(
+    decoded: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record.evaluations()[0].result.write_text("{")
+    view = View(tmp_path / "view", [Store(tmp_path / "runs")])
+    for _ in range(2):
+        assert view.refresh() == 1
+    assert len(Board(view.folder).hparams()) == 2
+    assert capsys.readouterr().err.count("left out: ") == 1
+
+
+def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: Record, tmp_path: Path) -> None:
+    View(tmp_path, [Store(decoded.folder.parent), COMMITTED]).refresh()
+    board = Board(tmp_path)
+    tab = board.charts()
+    categories = json.loads(tab.layout_impl(board.request, ""))["category"]
+    group, training = "p2g_attention (embedded data)", run_name(read_json(decoded.manifest))
+    (charts,) = [category["chart"] for category in categories if category["title"] == group]
+    assert [chart["title"] for chart in charts] == [
+        "validation character error rate",
+        "validation loss",
+        "training loss",
+    ]
+    (tag,) = charts[0]["multiline"]["tag"]
+    curves = {run: tab.scalars_impl(board.request, run, tag, "")["tag_to_events"] for run in board.runs()}
+    assert [run for run, found in curves.items() if found] == [training]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dlbench.errors import ConfigError, DlbenchError
 from dlbench.plan import prepare
 from dlbench.records import history
 from dlbench.records.checkpoints import CheckpointFolder
+from dlbench.records.files import write_json
 from dlbench.records.store import Store, read_done
 from dlbench.run import Outcome, run
 
@@ -65,6 +66,20 @@ def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again
     for _, ranked in itertools.groupby(rows(others["beam"]), key=lambda row: row["index"]):
         probabilities = [float(row["probability"]) for row in ranked]
         assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_an_evaluation_made_by_other_source_is_stale_and_made_again_when_asked(
+    again: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = again("decoding=top_k")
+    write_json(first.evaluation.result, {**read_done(first.evaluation.result), "evaluation_source": "other"})
+    capsys.readouterr()
+    assert again("decoding=top_k").result["evaluation_source"] == "other"
+    assert "is stale (made by other source); rerun=stale makes it again" in capsys.readouterr().err
+    remade = again("decoding=top_k", "rerun=stale")
+    assert not remade.trained
+    assert remade.result["evaluation_source"] == first.result["evaluation_source"]
+    assert remade.result["metrics"] == first.result["metrics"]
 
 
 def test_a_beam_of_one_is_greedy(greedy: Outcome, again: Callable[..., Outcome]) -> None:
@@ -147,29 +162,29 @@ def toy_files(folder: Path, task: str) -> None:
         (folder / "toy" / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
+LSTM = [
+    "model.size=32",
+    "optimizer.lr=0.01",
+    *(f"model.{place}_dropout=0" for place in ("encoder", "decoder", "output")),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("task", "model"),
+    ("task", "settings"),
     [
-        ("copy", ["model/attention=bilinear", "model.size=32"]),
-        ("reverse", ["model/attention=bahdanau", "model.size=32"]),
-        ("reverse", ["model=transformer", "model.size=32", "model.feedforward=64", "optimizer.lr=0.002"]),
+        ("copy", ["+experiment=p2g_attention", "model/attention=bilinear", *LSTM]),
+        ("reverse", ["+experiment=p2g_attention", *LSTM]),
+        ("reverse", ["+experiment=p2g_transformer", "model.size=32", "model.dropout=0", "optimizer.lr=0.003"]),
     ],
 )
-def test_a_toy_task_is_learned_to_the_end(task: str, model: list[str], compose: Compose, tmp_path: Path) -> None:
+def test_a_toy_task_is_learned_to_the_end(task: str, settings: list[str], compose: Compose, tmp_path: Path) -> None:
     toy_files(tmp_path / "data", task)
     files = [f"data.{split}=toy/{split}.tsv" for split in ("train", "val", "test")]
-    dropouts = (
-        ["model.dropout=0"]
-        if "transformer" in model[0]
-        else [f"model.{p}_dropout=0" for p in ("encoder", "decoder", "output")]
-    )
-    shape = [*model, *dropouts, "optimizer.lr=0.01"] if "transformer" not in model[0] else [*model, *dropouts]
     outcome = run(
         compose(
-            "+experiment=p2g_attention",
+            *settings,
             *files,
-            *shape,
             f"paths.data={tmp_path / 'data'}",
             f"paths.runs={tmp_path / 'runs'}",
             "data.source=files",

@@ -48,12 +48,12 @@ def test_the_first_epochs_confirm_a_record_made_by_other_source(
 ) -> None:
     manifest = read_json(record.manifest)
     write_json(record.manifest, {**manifest, "source": "f" * 64})
-    assert summarise(record).stale
+    assert summarise(record)[0].stale
     assert verified(record, "--epochs", "1") == 0
     assert "equal to the bit (epochs 1-1)" in capsys.readouterr().out
     (confirmation,) = confirmations(record)
     assert (confirmation["source"], confirmation["epochs"]) == (manifest["source"], 1)
-    assert not summarise(record).stale
+    assert not summarise(record)[0].stale
     assert verified(record) == 0
     assert confirmations(record) == [confirmation]
 
@@ -63,7 +63,7 @@ def test_other_bits_confirm_nothing(record: Record) -> None:
     alter_curve(record)
     assert verified(record, "--epochs", "1") == 1
     assert confirmations(record) == []
-    assert summarise(record).stale
+    assert summarise(record)[0].stale
 
 
 def test_a_fresh_record_needs_no_confirmation(record: Record) -> None:
@@ -74,7 +74,7 @@ def test_a_fresh_record_needs_no_confirmation(record: Record) -> None:
 def test_damaged_confirmations_are_named(record: Record) -> None:
     write_json(record.manifest, {**read_json(record.manifest), "source": "f" * 64})
     write_json(record.confirmations, {"confirmations": [3]})
-    problem = summarise(record).problem
+    problem = summarise(record)[0].problem
     assert problem
     assert "confirmations.json: damaged" in problem
 

@@ -42,7 +42,7 @@ def confusion_matrix(probabilities: Tensor, labels: Tensor, names: Sequence[str]
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"{about}\naccuracy {accuracy:.4f}, rows shaded by share", fontsize=11)
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def mistakes(
@@ -103,17 +103,24 @@ def _grid(
         axes.text(left + 0.5, bottom - 0.97, label, ha="center", va="bottom", fontsize=10)
     axes.set(xlim=(0, columns), ylim=(height * rows, 0))
     axes.set_axis_off()
-    return _pixels(figure)
+    return pixels(figure)
 
 
-def _figure(width: float, height: float, place: tuple[float, float, float, float] | None = None) -> tuple[Figure, Any]:
-    """A figure in inches of 100 pixels, without pyplot's global state, and its axes, at ``place`` or laid out."""
-    figure = Figure(figsize=(width, height), dpi=100, layout=None if place else "constrained")
+def blank(width: float, height: float, *, constrained: bool = True) -> Figure:
+    """A figure in inches of 100 pixels, without pyplot's global state."""
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained" if constrained else None)
     FigureCanvasAgg(figure)
-    return figure, figure.add_axes(place) if place else figure.add_subplot()
+    return figure
 
 
-def _pixels(figure: Figure) -> Image:
+def pixels(figure: Figure) -> Image:
+    """A figure drawn."""
     canvas: Any = figure.canvas
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _figure(width: float, height: float, place: tuple[float, float, float, float] | None = None) -> tuple[Figure, Any]:
+    """A blank figure and its axes, at ``place`` or laid out."""
+    figure = blank(width, height, constrained=place is None)
+    return figure, figure.add_axes(place) if place else figure.add_subplot()

@@ -12,17 +12,70 @@ from omegaconf import OmegaConf
 from dlbench import resources
 from dlbench.identity import TRAINING_SECTIONS, canonical
 
-ALWAYS_NAMED = {("optimizer", "lr"), ("data", "layout")}
+ALWAYS_NAMED = {("optimizer", "lr"), ("data", "layout"), ("model", "attention"), ("trainer", "precision")}
 NEVER_NAMED = {("trainer", "device"), ("trainer", "threads"), ("data", "eval_batch_size")}
 """They change a result's last bits at most."""
 
+USUAL_PRECISION = "32-true"
+
+TELLING = {("decoding", "p"), ("decoding", "k"), ("decoding", "width")}
+"""They are named even where they are the usual ones."""
+
+NOT_TELLING = {"max_length", "attention_examples", "members", "decoding"}
+
 EMBEDDED = "embedded (drawn) data"
+NONE = "none"
+DECODED_BY = " decoded by "
 
 
 def brief(scientific: Mapping[str, Any]) -> str:
-    """The settings that are compared most: ``lr=0.01 chw seed=42``."""
-    shown = (f"lr={scientific['optimizer']['lr']}", scientific["data"].get("layout"), f"seed={scientific['seed']}")
+    """The settings that are compared most: ``lr=0.01 chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
+
+    The precision is named where it is not the usual one.
+    """
+    model = scientific["model"]
+    precision = scientific["trainer"].get("precision", USUAL_PRECISION)
+    shown = (
+        f"lr={scientific['optimizer']['lr']}",
+        scientific["data"].get("layout"),
+        f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
+        precision if precision != USUAL_PRECISION else None,
+        f"seed={scientific['seed']}",
+    )
     return " ".join(part for part in shown if part)
+
+
+def choice(group: str, node: Mapping[str, Any] | None, separator: str = " ") -> str:
+    """What was chosen of a configuration group, by its file's name, and its telling settings: ``nucleus p=0.8``.
+
+    Settings are telling that are not as in that file, and those in `TELLING`. Nothing chosen is ``none``.
+    """
+    if node is None:
+        return NONE
+    usual = _files(group).get(node["_target_"], ("", {}))[1]
+    settings = [
+        f"{key}={plain(value)}"
+        for key, value in node.items()
+        if not key.startswith("_") and key not in NOT_TELLING
+        if (group, key) in TELLING or usual.get(key) != value
+    ]
+    return separator.join([chosen(group, node), *settings])
+
+
+def chosen(group: str, node: Mapping[str, Any]) -> str:
+    """The name of a configuration group's file that fills the same, or else what it fills."""
+    target = str(node["_target_"])
+    return _files(group).get(target, (target.rpartition(".")[2], {}))[0]
+
+
+def decoding(evaluation: Mapping[str, Any]) -> str:
+    """How an evaluation decodes: ``greedy``, ``beam width=5, ensemble of 3``; empty where nothing is decoded."""
+    if not evaluation.get("decoding"):
+        return ""
+    own = choice("evaluation", evaluation).partition(" ")[2]
+    members = evaluation.get("members")
+    parts = (choice("decoding", evaluation["decoding"]), own, f"ensemble of {1 + len(members)}" if members else "")
+    return ", ".join(part for part in parts if part)
 
 
 def group(manifest: Mapping[str, Any]) -> str:
@@ -36,9 +89,24 @@ def run_name(manifest: Mapping[str, Any]) -> str:
 
     Besides the brief settings it names what differs from the experiment's own.
     """
+    return _name(manifest, 200)
+
+
+def evaluation_name(manifest: Mapping[str, Any], result: Mapping[str, Any], how: str) -> str:
+    """A readable name of one of a run's decodings: ``... seed=42 (529c0c64) decoded by beam width=5 (0a1b2c3d)``.
+
+    Args:
+        manifest: The run's.
+        result: The evaluation's.
+        how: How it decodes; see `decoding`.
+    """
+    return f"{_name(manifest, 120)}{DECODED_BY}{how.replace('/', '_')[:80]} ({result['evaluation'][:8]})"
+
+
+def _name(manifest: Mapping[str, Any], limit: int) -> str:
     scientific = manifest["scientific"]
     words = [brief(scientific), *differences(str(manifest["experiment"]), scientific)]
-    settings = " ".join(words).replace("/", "_")[:200]  # a file name's length is limited
+    settings = " ".join(words).replace("/", "_")[:limit]  # a file name's length is limited
     return f"{group(manifest)}/{settings} ({manifest['run'][:8]})"
 
 
@@ -63,6 +131,17 @@ def differences(experiment: str, scientific: Mapping[str, Any]) -> list[str]:
 def plain(value: Any) -> str:
     """A setting as it stands in a configuration."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+@cache
+def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By what they are filled into: the names and settings of a configuration group's files."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in sorted((resources.conf() / group).glob("*.yaml")):
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        if "_target_" in content:
+            found.setdefault(content["_target_"], (path.stem, content))
+    return found
 
 
 @cache

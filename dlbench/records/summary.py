@@ -1,6 +1,7 @@
 """A record at a glance, for listings."""
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -8,14 +9,14 @@ from omegaconf import OmegaConf
 from dlbench.errors import RecordError
 from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_config, read_json
-from dlbench.records.labels import brief
-from dlbench.records.store import Record, State, read_done
+from dlbench.records.labels import brief, decoding
+from dlbench.records.store import Evaluation, Record, State, read_done
 from dlbench.source import modules_of, source_hash
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of a listing. ``stale`` is None where it cannot be told."""
+    """One line of a listing. ``stale`` is None where it cannot be told; ``decoding`` is empty where nothing is."""
 
     run: str
     state: State
@@ -25,29 +26,43 @@ class Summary:
     settings: str
     metrics: dict[str, float]
     problem: str | None = None
+    decoding: str = ""
 
 
-def summarise(record: Record) -> Summary:
-    """Read what there is; damage becomes a ``problem``, not an error."""
+def summarise(record: Record) -> list[Summary]:
+    """Read what there is: a line a decoding, or else one; damage becomes a ``problem``, not an error."""
     try:
         manifest = read_json(record.manifest)
-        metrics = {
-            name: value
-            for evaluation in record.evaluations()
-            for name, value in read_done(evaluation.result)["metrics"].items()
-        }
-        return Summary(
+        whole = Summary(
             record.id,
             record.state(),
             is_stale(record, manifest),
             manifest["experiment"],
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
             _settings(manifest["scientific"]),
-            metrics,
+            {},
             _problem(record),
         )
+        found = []
+        for evaluation in record.evaluations():
+            result = read_done(evaluation.result)
+            if how := decoding_of(evaluation):
+                # A training may be shared: the experiment is the one that it was decoded for.
+                about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
+                found.append(replace(whole, **about))
+            else:
+                whole.metrics.update(result["metrics"])
+        return sorted(found, key=lambda line: line.decoding) or [whole]
     except (RecordError, KeyError, TypeError, AttributeError) as error:
-        return Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))
+        return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))]
+
+
+def decoding_of(evaluation: Evaluation) -> str:
+    """See `dlbench.records.labels.decoding`; empty too where the evaluation's settings are gone or damaged."""
+    with contextlib.suppress(RecordError):
+        settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+        return decoding(settings)
+    return ""
 
 
 def is_stale(record: Record, manifest: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from dlbench import identity, resources
 from dlbench.errors import RecordError
 from dlbench.messages import say
-from dlbench.records.files import read_json
+from dlbench.records.files import read_config, read_json
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.records.summary import is_stale
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run; ``provenance`` is what its data was (see `PictureSet.provenance`)."""
+    """An evaluation of a finished run; ``provenance`` is what its data was (see `PictureSet.provenance`)."""
 
     run: str
     configuration: str
@@ -32,34 +32,40 @@ class Result:
 
 
 def collect(stores: Iterable[Store]) -> list[Result]:
-    """Finished runs of all stores, each identity once, earlier stores first; unreadable records are named, left out."""
+    """Evaluations of the finished runs of all stores; what is unreadable is named and left out.
+
+    The same evaluation counts once, from the first store that has it.
+    """
     results: dict[str, Result] = {}
     for store in stores:
         for record in store.all():
             try:
-                is_new = record.training.exists() and record.id not in results
-                if is_new and read_done(record.training)["state"] == State.FINISHED:
-                    results[record.id] = _read(record)
+                if record.training.exists() and read_done(record.training)["state"] == State.FINISHED:
+                    results = dict(_read(record)) | results
             except (RecordError, KeyError, TypeError, AttributeError) as error:
                 say(f"record {record.id} left out: {error}")
     return list(results.values())
 
 
-def _read(record: Record) -> Result:
+def _read(record: Record) -> Iterator[tuple[str, Result]]:
+    """A record's evaluations by their identity."""
     manifest = read_json(record.manifest)
     scientific = manifest["scientific"]
-    metrics: dict[str, float] = {}
+    stale = is_stale(record, manifest)
     for evaluation in record.evaluations():
-        metrics |= read_done(evaluation.result)["metrics"]
-    return Result(
-        record.id,
-        identity.configuration_id(scientific),
-        scientific["seed"],
-        manifest["data"]["fingerprint"],
-        manifest["data"]["provenance"],
-        metrics,
-        is_stale(record, manifest),
-    )
+        settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+        yield (
+            evaluation.id,
+            Result(
+                record.id,
+                identity.evaluation_id(identity.configuration_id(scientific), settings),
+                scientific["seed"],
+                manifest["data"]["fingerprint"],
+                manifest["data"]["provenance"],
+                read_done(evaluation.result)["metrics"],
+                stale,
+            ),
+        )
 
 
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
@@ -80,7 +86,7 @@ def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
-    """The configuration that an experiment with overrides composes to."""
+    """The configuration, evaluation included, that an experiment with overrides composes to."""
     return _composed(experiment, tuple(overrides))
 
 
@@ -89,7 +95,8 @@ def _composed(experiment: str, overrides: tuple[str, ...]) -> str:
     with initialize_config_dir(str(resources.conf()), version_base="1.3"):
         config = compose("config", [f"+experiment={experiment}", *overrides])
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return identity.configuration_id(identity.canonical(plain, fingerprint="", device=""))
+    training = identity.configuration_id(identity.canonical(plain, fingerprint="", device=""))
+    return identity.evaluation_id(training, plain["evaluation"])
 
 
 def mean_and_spread(values: list[float]) -> str:

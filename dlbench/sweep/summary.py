@@ -7,11 +7,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dlbench.report.metrics import HEADINGS
 from dlbench.report.results import mean_and_spread
 from dlbench.sweep.job import FAILED, Job, JobOutcome, labels
 from dlbench.tables import print_whole
 
-METRICS = ("val/accuracy", "test/accuracy", "train/loss")
+METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
 
 

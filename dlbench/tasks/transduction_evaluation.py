@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from dlbench.data.pair_batches import PairBatch
 from dlbench.data.pairs import Pair, PairSet
-from dlbench.data.vocabulary import EOS, PAD, SPECIALS, Vocabulary
+from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.decoding.ensemble import Ensemble
 from dlbench.decoding.hypotheses import Decoder
 from dlbench.metrics.error_rates import (
@@ -32,6 +32,7 @@ from dlbench.tasks.transduction import Decoded, Transduction
 
 Weights = Mapping[str, Tensor]
 
+NO_TEXT = (PAD, SOS)
 END = SPECIALS[EOS]
 """Ends every hypothesis that was not cut off."""
 
@@ -165,20 +166,25 @@ class TransductionEvaluation:
 def collect(
     decoded: Sequence[Decoded], pairs: Sequence[Pair], vocabulary: Vocabulary, reverse_source: bool = False
 ) -> list[Prediction]:
-    """Predictions in the order of ``pairs``, from batches in any order; attention in the order of the pair's source."""
+    """Predictions in the order of ``pairs``, from batches in any order; attention in the order of the pair's source.
+
+    Starts and padding, which a network may write before it has learned better, stand for no text and are left out, as
+    in validation.
+    """
     found: dict[int, Prediction] = {}
     for index, (tokens, log_probs, attention) in decoded:
         for row, position in enumerate(index.tolist()):
             pair = pairs[position]
             ranked = [
-                (tuple(vocabulary.symbols[token] for token in hypothesis if token != PAD), value)
+                (tuple(vocabulary.symbols[token] for token in hypothesis if token not in NO_TEXT), value)
                 for hypothesis, value in zip(tokens[row].tolist(), log_probs[row].tolist(), strict=True)
                 if value > -torch.inf
             ]
             hypotheses, values = zip(*ranked, strict=True)
             weights = None
             if attention is not None:
-                weights = attention[row, : len(hypotheses[0]), : len(pair.source)].cpu()
+                is_text = (tokens[row, 0] != PAD) & (tokens[row, 0] != SOS)
+                weights = attention[row, is_text, : len(pair.source)].cpu()
                 weights = weights.flip(-1) if reverse_source else weights
             found[position] = Prediction(pair, hypotheses, values, weights)
     return [found[position] for position in range(len(pairs))]

@@ -73,8 +73,9 @@ def _tensorboard(folder: str, options: list[str]) -> int:
     from dlbench.tensorboard.plugins import plugins
 
     board = program.TensorBoard(plugins=plugins())
-    # More pictures than the ten that TensorBoard would keep of a tag.
-    board.configure(["tensorboard", "--samples_per_plugin=images=100", *options], logdir=folder, window_title="dlbench")
+    # More pictures and tables than the ten that TensorBoard would keep of a tag.
+    samples = "--samples_per_plugin=images=100,text=100"
+    board.configure(["tensorboard", samples, *options], logdir=folder, window_title="dlbench")
     return int(board.main() != 0)
 
 

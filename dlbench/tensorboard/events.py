@@ -6,11 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from dlbench.errors import RecordError
 from dlbench.records import history
-from dlbench.records.files import atomic_path, read_json
-from dlbench.records.labels import EMBEDDED, plain
-from dlbench.records.store import Record, State, read_done
+from dlbench.records.files import atomic_path, read_config, read_json
+from dlbench.records.labels import EMBEDDED, NONE, chosen, plain
+from dlbench.records.store import Evaluation, Record, State, read_done
+from dlbench.records.summary import decoding_of
 
 FINAL = "events.out.tfevents.final"
 """Readers take a folder's event files by name; this one sorts after those that were named by time."""
@@ -25,35 +28,57 @@ Events = Iterator[tuple[int, float, Any]]
 def write_final(record: Record, result: Mapping[str, Any]) -> None:
     """Write hyperparameters and final metrics into the record's events: once, however often it is evaluated.
 
+    What was decoded is a row of its own in the HParams tab, and its events lie with the evaluation; evaluations that
+    decode nothing share the training's row.
+
     Args:
         record: A record whose training is closed.
         result: What its newest evaluation gave; metrics that only earlier ones measured are kept.
     """
-    _write(record.tensorboard / FINAL, _final(record, history.read(record.metrics), [*_results(record), result]))
+    newest = record.evaluation(result["evaluation"])
+    others = [(evaluation, found) for evaluation, found in _results(record) if evaluation != newest]
+    for evaluation, found in [*others, (newest, result)]:
+        is_wanted = evaluation == newest or not (evaluation.folder / FINAL).exists()
+        if is_wanted and decoding_of(evaluation):
+            write_decoding(record, evaluation, found, evaluation.folder)
+    if undecoded := [found for evaluation, found in [*others, (newest, result)] if not decoding_of(evaluation)]:
+        _write(record.tensorboard / FINAL, _undecoded(record, history.read(record.metrics), undecoded))
 
 
 def discard_final(record: Record) -> None:
     """Forget what `write_final` wrote, before the training goes on; it is made anew at the end."""
-    (record.tensorboard / FINAL).unlink(missing_ok=True)
+    for folder in (record.tensorboard, *(evaluation.folder for evaluation in record.evaluations())):
+        (folder / FINAL).unlink(missing_ok=True)
 
 
 def rebuild(record: Record, folder: Path) -> None:
     """Write all that a record without event files still tells into ``folder``: description, curves, final metrics.
 
+    Of what was decoded there is nothing: see `write_decoding`.
+
     Raises:
         RecordError: A file of the record is damaged.
     """
     rows = history.read(record.metrics)
-    results = _results(record)
+    results = [result for evaluation, result in _results(record) if not decoding_of(evaluation)]
     manifest = read_json(record.manifest)
-    _write(folder / FINAL, [*_curves(manifest, rows), *(_final(record, rows, results) if results else ())])
+    _write(folder / FINAL, [*_curves(manifest, rows), *(_undecoded(record, rows, results) if results else ())])
+
+
+def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
+    """Write the hyperparameters of a run and of one of its decodings into ``folder``, and all metrics of the latter.
+
+    Raises:
+        RecordError: A file of the record is damaged.
+    """
+    settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+    rows = history.read(record.metrics)
+    hyperparameters = {"experiment": result["experiment"], **_decoding_settings(settings)}
+    _write(folder / FINAL, _final(record, rows, result, result["metrics"], hyperparameters))
 
 
 def description(manifest: Mapping[str, Any]) -> Any:
     """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.plugins.text import metadata
-
     data, sizes = manifest["data"], manifest["data"]["sizes"]
     source = f"**{EMBEDDED}**" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
     rows = {
@@ -63,9 +88,16 @@ def description(manifest: Mapping[str, Any]) -> Any:
         **_settings(manifest["scientific"]),
     }
     head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())
-    table = "\n".join([head, "|---|---|", *body])
-    about = metadata.create_summary_metadata(display_name="run", description="")
-    return _value(tag="run", metadata=about, tensor=TensorProto(dtype="DT_STRING", string_val=[table.encode()]))
+    return text("run", "\n".join([head, "|---|---|", *body]))
+
+
+def text(tag: str, markdown: str) -> Any:
+    """Something for the Text tab, as TensorBoard's Summary."""
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.plugins.text import metadata
+
+    about = metadata.create_summary_metadata(display_name=tag, description="")
+    return _value(tag=tag, metadata=about, tensor=TensorProto(dtype="DT_STRING", string_val=[markdown.encode()]))
 
 
 def hyperparameters(manifest: Mapping[str, Any], state: str) -> dict[str, bool | float | str]:
@@ -84,18 +116,35 @@ def _settings(scientific: Mapping[str, Any]) -> dict[str, bool | float | str]:
     for section in SECTIONS:
         if section not in ("data", "trainer"):
             found[section] = str(scientific[section]["_target_"]).rpartition(".")[2]
-        for key, value in scientific[section].items():
-            if not key.startswith("_") and key not in NOT_COMPARED and value is not None:
-                found[f"{section}.{key}"] = value if isinstance(value, bool | int | float) else plain(value)
+        found |= _flat(section, scientific[section])
+    return {"model.attention": NONE, **found} if "attention" in scientific["model"] else found
+
+
+def _decoding_settings(settings: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    """An evaluation's settings, those of its decoding under a name without prefix."""
+    others = {key: value for key, value in settings.items() if key != "decoding"}
+    return _flat("", {"decoding": settings["decoding"]}) | _flat("evaluation", others)
+
+
+def _flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    """Settings by dotted name; a group within is named by its file, what is null is left out."""
+    found: dict[str, bool | float | str] = {}
+    for key, value in settings.items():
+        name = f"{prefix}.{key}" if prefix else key
+        if isinstance(value, Mapping) and "_target_" in value:
+            found[name] = chosen(name.replace(".", "/"), value)
+            found |= _flat(name, value)
+        elif not key.startswith("_") and key not in NOT_COMPARED and value is not None:
+            found[name] = value if isinstance(value, bool | int | float) else plain(value)
     return found
 
 
-def _results(record: Record) -> list[Mapping[str, Any]]:
+def _results(record: Record) -> list[tuple[Evaluation, Mapping[str, Any]]]:
     """What the evaluations gave; damaged ones are passed over: they are made again when they are asked for."""
-    found: list[Mapping[str, Any]] = []
+    found: list[tuple[Evaluation, Mapping[str, Any]]] = []
     for evaluation in record.evaluations():
         with contextlib.suppress(RecordError):
-            found.append(read_done(evaluation.result))
+            found.append((evaluation, read_done(evaluation.result)))
     return found
 
 
@@ -109,27 +158,38 @@ def _curves(manifest: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
                 yield row["epoch"], time, _value(tag=name, simple_value=value)
 
 
-def _final(record: Record, rows: list[dict[str, Any]], results: list[Mapping[str, Any]]) -> Events:
-    """Hyperparameters, among them what is known of the model before training, and the metrics that no curve ends in."""
+def _undecoded(record: Record, rows: list[dict[str, Any]], results: list[Mapping[str, Any]]) -> Events:
+    """The final events of a training's own run: the metrics that no curve ends in."""
+    metrics = {name: value for result in results for name, value in result["metrics"].items()}
+    in_curves = rows[-1].keys() if rows else set()
+    others = {name: value for name, value in metrics.items() if name not in in_curves}
+    return _final(record, rows, results[-1], others, {})
+
+
+def _final(
+    record: Record,
+    rows: list[dict[str, Any]],
+    result: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    settings: Mapping[str, bool | float | str],
+) -> Events:
+    """Hyperparameters, among them what is known of the model before training and ``settings``; then the metrics."""
     from tensorboard.plugins.hparams.api_pb2 import Status
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-    last = results[-1]
     manifest = read_json(record.manifest)
-    began, ended, step = _seconds(manifest["started"]), _seconds(last["finished"]), rows[-1]["epoch"] if rows else 0
+    began, ended, step = _seconds(manifest["started"]), _seconds(result["finished"]), rows[-1]["epoch"] if rows else 0
     start = SessionStartInfo(start_time_secs=began)
-    metrics = {name: value for result in results for name, value in result["metrics"].items()}
-    of_model = {name.replace("/", "."): metrics.pop(name) for name in list(metrics) if name.startswith("model/")}
-    for name, value in {**hyperparameters(manifest, last["state"]), **of_model}.items():
+    of_model = {name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")}
+    for name, value in {**hyperparameters(manifest, result["state"]), **of_model, **settings}.items():
         kind = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
         setattr(start.hparams[name], kind, value)
-    status = Status.STATUS_SUCCESS if last["state"] == State.FINISHED else Status.STATUS_FAILURE
+    status = Status.STATUS_SUCCESS if result["state"] == State.FINISHED else Status.STATUS_FAILURE
     end = SessionEndInfo(status=status, end_time_secs=ended)
     yield step, ended, _hparams("session_start_info", HParamsPluginData(session_start_info=start))
     yield step, ended, _hparams("session_end_info", HParamsPluginData(session_end_info=end))
-    in_curves = rows[-1].keys() if rows else set()
     for name, value in metrics.items():
-        if name not in in_curves:
+        if not name.startswith("model/"):
             yield step, ended, _value(tag=name, simple_value=value)
 
 

@@ -13,11 +13,30 @@ from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalar
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+from tensorboard.plugins.scalar import metadata as scalars
 
-FIRST_SETTINGS = ("experiment", "optimizer.lr", "data.layout", "seed", "data", "state")
+from dlbench.records.labels import DECODED_BY
+
+FIRST_SETTINGS = (
+    "experiment",
+    "decoding",
+    "model.attention",
+    "optimizer.lr",
+    "data.layout",
+    "seed",
+    "data",
+    "trainer.precision",
+    "state",
+)
 FIRST_METRICS = (
     "test/accuracy",
     "val/accuracy",
+    "test/cer",
+    "test/wer",
+    "test/wer_at_3",
+    "test/error_rate_macro",
+    "val/cer_best",
+    "val/cer",
     "val/accuracy_best",
     "val/accuracy_last10_mean",
     "train/loss",
@@ -29,6 +48,7 @@ FIRST_METRICS = (
 NO_METRICS = ("optimizer/", "time/epoch_seconds")
 CHARTS = {
     "validation accuracy": "val/accuracy",
+    "validation character error rate": "val/cer",
     "validation loss": "val/loss",
     "training loss": "train/loss",
 }
@@ -70,15 +90,20 @@ class CustomScalars(CustomScalarsPlugin):
         return True
 
     def layout_impl(self, ctx: Any, experiment: str) -> Any:
-        """The layout, from the runs there are."""
+        """The layout, from the runs there are and the curves they have."""
         runs = self._data_provider.list_runs(ctx, experiment_id=experiment)
-        groups = sorted({_group(run.run_name) for run in runs})
-        return proto_to_json(Layout(category=[_category(group) for group in groups])) if groups else {}
+        tags: dict[str, set[str]] = {_group(run.run_name): set() for run in runs}
+        curves = self._data_provider.list_scalars(ctx, experiment_id=experiment, plugin_name=scalars.PLUGIN_NAME)
+        for run, found in curves.items():
+            tags[_group(run)].update(found)
+        categories = [_category(group, found) for group, found in sorted(tags.items())]
+        return proto_to_json(Layout(category=categories)) if categories else {}
 
     def scalars_impl(self, ctx: Any, run: str, tag_regex_string: str, experiment: str) -> Any:
-        """One run's points for a chart; none where the run is of another experiment."""
+        """One run's points for a chart; none where the run is of another experiment, or a decoding: it has no curve."""
         tag, _, group = tag_regex_string.partition(IN)
-        wanted = f"{re.escape(tag)}$" if group == _group(run) else "(?!)"  # the latter matches nothing
+        is_wanted = group == _group(run) and DECODED_BY not in run
+        wanted = f"{re.escape(tag)}$" if is_wanted else "(?!)"  # the latter matches nothing
         return super().scalars_impl(ctx, run, wanted, experiment)
 
 
@@ -88,9 +113,11 @@ def plugins() -> list[Any]:
     return [CustomScalars, HParams, *others]
 
 
-def _category(group: str) -> Any:
+def _category(group: str, tags: set[str]) -> Any:
     charts = [
-        Chart(title=title, multiline=MultilineChartContent(tag=[f"{tag}{IN}{group}"])) for title, tag in CHARTS.items()
+        Chart(title=title, multiline=MultilineChartContent(tag=[f"{tag}{IN}{group}"]))
+        for title, tag in CHARTS.items()
+        if tag in tags or not tags  # before the first epoch nothing is known
     ]
     return Category(title=group, chart=charts)
 

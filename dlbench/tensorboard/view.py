@@ -1,14 +1,16 @@
 """Every run under a readable name, in a folder for TensorBoard that follows the records."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.files import read_json
-from dlbench.records.labels import run_name
-from dlbench.records.store import Record, State, Store
+from dlbench.records.labels import evaluation_name, run_name
+from dlbench.records.store import Evaluation, Record, State, Store, read_done
+from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
 
 EVENT_FILES = "*tfevents*"
@@ -24,45 +26,72 @@ class View:
 
     def __init__(self, folder: Path, stores: Iterable[Store]) -> None:
         self.folder, self.stores = folder, list(stores)
-        self._shown: dict[Path, Path] = {}
+        self._shown: dict[Path, Path | None] = {}
         self._damaged: set[Path] = set()
 
     def refresh(self) -> int:
-        """Show new records, take away those that are gone or set aside; the number of runs shown."""
+        """Show new records and decodings, take away those that are gone or set aside; the number of records shown."""
         records: dict[str, Record] = {}
         for store in self.stores:
             for record in store.all():
                 records.setdefault(record.id, record)
-        folders = {record.folder for record in records.values()}
+        evaluations = {record: record.evaluations() for record in records.values()}
+        folders = {record.folder for record in evaluations}
+        folders |= {evaluation.folder for found in evaluations.values() for evaluation in found}
         for folder in self._shown.keys() - folders:
             _remove(self._shown.pop(folder))
-        for record in records.values():
-            if record.folder not in self._shown | dict.fromkeys(self._damaged):
-                self._show(record)
-        return len(self._shown)
+        for record, found in evaluations.items():
+            self._show(record, record.folder, self._record)
+            for evaluation in found if record.folder in self._shown else ():
+                self._show(record, evaluation.folder, partial(self._decoding, evaluation))
+        return sum(record.folder in self._shown for record in evaluations)
 
-    def _show(self, record: Record) -> None:
+    def _show(self, record: Record, folder: Path, show: Callable[[Record], None]) -> None:
+        """Show what is in a folder, if it is not shown already."""
+        if folder in self._shown or folder in self._damaged:
+            return
         try:
-            if not record.manifest.exists():  # it is just being begun
-                return
-            place = self.folder / run_name(read_json(record.manifest))
-            has_events = any(record.tensorboard.glob(EVENT_FILES))
-            is_evaluated = bool(record.evaluations())
-            if has_events and ((record.tensorboard / events.FINAL).exists() or not is_evaluated):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(record.tensorboard.resolve(), target_is_directory=True)
-            elif is_evaluated or record.state_on_disk() in (State.FINISHED, State.DIVERGED):
-                events.rebuild(record, place)
-            else:
-                return
+            show(record)
         except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
-            self._damaged.add(record.folder)
+            self._damaged.add(folder)
             say(f"record {record.id} left out: {error}")
+
+    def _record(self, record: Record) -> None:
+        if not record.manifest.exists():  # it is just being begun
+            return
+        place = self.folder / run_name(read_json(record.manifest))
+        evaluations = record.evaluations()
+        has_events = any(record.tensorboard.glob(EVENT_FILES))
+        has_final = (record.tensorboard / events.FINAL).exists()
+        needs_final = any(not decoding_of(evaluation) for evaluation in evaluations)
+        if has_events and (has_final == needs_final or not evaluations):
+            _link(place, record.tensorboard)
+        elif evaluations or record.state_on_disk() in (State.FINISHED, State.DIVERGED):
+            events.rebuild(record, place)
         else:
-            self._shown[record.folder] = place
+            return
+        self._shown[record.folder] = place
+
+    def _decoding(self, evaluation: Evaluation, record: Record) -> None:
+        place = None
+        if how := decoding_of(evaluation):
+            result = read_done(evaluation.result)
+            place = self.folder / evaluation_name(read_json(record.manifest), result, how)
+            if (evaluation.folder / events.FINAL).exists():
+                _link(place, evaluation.folder)
+            else:
+                events.write_decoding(record, evaluation, result, place)
+        self._shown[evaluation.folder] = place
 
 
-def _remove(place: Path) -> None:
+def _link(place: Path, folder: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(folder.resolve(), target_is_directory=True)
+
+
+def _remove(place: Path | None) -> None:
+    if place is None:
+        return
     if place.is_symlink():
         place.unlink()
     else:

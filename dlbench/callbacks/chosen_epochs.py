@@ -1,0 +1,74 @@
+"""What callbacks share that show a validation after chosen epochs."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+
+from dlbench.records.labels import EMBEDDED
+
+
+class ChosenEpochs(pl.Callback):
+    """Listens to the validation that Lightning makes anyway, and shows what it heard.
+
+    So it costs no pass over the data and no random number: a training is the same to the bit with it and without.
+
+    Args:
+        epochs: After which epochs, counted from 1. The last epoch is always one of them, unless there are none.
+    """
+
+    def __init__(self, epochs: Sequence[int]) -> None:
+        self.epochs = frozenset(epochs)
+        self._is_listening = False
+
+    @abstractmethod
+    def listen(self, task: Any) -> None:
+        """Begin to keep what the validation gives."""
+
+    @abstractmethod
+    def stop(self, task: Any) -> None:
+        """Leave the task as it was."""
+
+    @abstractmethod
+    def draw(self, trainer: pl.Trainer, task: Any) -> None:
+        """Log what was heard, with the epoch as step, and forget it."""
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to listen, if this epoch is one to show."""
+        epoch = trainer.current_epoch + 1
+        if self.epochs and trainer.loggers and (epoch in self.epochs or epoch == trainer.max_epochs):
+            self._is_listening = True
+            self.listen(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show."""
+        if self._is_listening:
+            self._stop(pl_module)
+            self.draw(trainer, pl_module)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stop listening."""
+        if self._is_listening:
+            self._stop(pl_module)
+
+    def _stop(self, task: pl.LightningModule) -> None:
+        self._is_listening = False
+        self.stop(task)
+
+
+def about(trainer: pl.Trainer, is_embedded: bool) -> str:
+    """What a picture is of."""
+    return f"validation, epoch {trainer.current_epoch + 1}" + (f", {EMBEDDED}" if is_embedded else "")
+
+
+def folder(is_embedded: bool) -> str:
+    """Under which name TensorBoard keeps the pictures together."""
+    return "pictures (embedded data)" if is_embedded else "pictures"
+
+
+def writers(trainer: pl.Trainer) -> Iterator[Any]:
+    """The SummaryWriter of each TensorBoard logger."""
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.TensorBoardLogger):
+            yield logger.experiment

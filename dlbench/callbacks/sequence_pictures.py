@@ -1,0 +1,91 @@
+"""What a transducer writes on the validation split, as pictures and a table in TensorBoard at chosen epochs."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import pytorch_lightning as pl
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
+from dlbench.data.pairs import PairSet
+from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
+from dlbench.tasks.transduction import Decoded
+from dlbench.tasks.transduction_evaluation import END, Prediction, collect
+from dlbench.tensorboard.events import text
+
+
+class TransductionPictures(ChosenEpochs):
+    """Attention of the first validation pairs, a table of predictions, and the error rate by length.
+
+    A model without attention gets no attention maps.
+
+    Args:
+        epochs: See `ChosenEpochs`.
+        attention: How many pairs' attention to show.
+        samples: How many pairs to show in the table.
+    """
+
+    def __init__(
+        self,
+        epochs: Sequence[Annotated[int, Gt(0)]] = (1, 5, 10, 20, 40),
+        attention: Annotated[int, Ge(0)] = 6,
+        samples: Annotated[int, Gt(0)] = 20,
+    ) -> None:
+        super().__init__(epochs)
+        self.attention, self.samples = attention, samples
+        self._decoder: Any = None
+        self._heard: list[Decoded] = []
+
+    def listen(self, task: Any) -> None:
+        """Keep what validation decodes."""
+        self._heard = []
+        self._decoder, task.decoder = task.decoder, _overheard(task.decoder, self._heard)
+
+    def stop(self, task: Any) -> None:
+        """Give the task its own decoder back."""
+        task.decoder = self._decoder
+
+    def draw(self, trainer: pl.Trainer, task: Any) -> None:
+        """Log the pictures and the table."""
+        heard, self._heard = self._heard, []
+        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in heard):  # else the run ends as diverged
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            predictions = collect(heard, data.pairs("val"), data.target_vocabulary, data.reverse_source)
+            self._draw(trainer, data.pair_set, predictions)
+
+    def _draw(self, trainer: pl.Trainer, pairs: PairSet, predictions: Sequence[Prediction]) -> None:
+        from dlbench.callbacks import sequence_figures as figures  # matplotlib takes a while to import
+
+        is_embedded, epoch = pairs.source == "embedded", trainer.current_epoch + 1
+        place, title = folder(is_embedded), about(trainer, is_embedded)
+        joiners = pairs.source_joiner, pairs.target_joiner
+        written = [figures.Written(*_written(prediction)) for prediction in predictions]
+        shown = {"error_by_length": figures.error_by_length(written, title)}
+        attended = [example for example in written[: self.attention] if example.attention is not None]
+        if attended:
+            shown["attention"] = figures.attention_maps(attended, title, joiner=joiners[1], end=END)
+        table = figures.sample_table(written[: self.samples], title, joiners)
+        for writer in writers(trainer):
+            for name, image in shown.items():
+                writer.add_image(f"{place}/{name}", image, epoch, dataformats="HWC")
+            writer.file_writer.add_summary(text(f"{place}/sample_predictions", table), epoch)
+
+
+def _overheard(decoder: Decoder, heard: list[Decoded]) -> Decoder:
+    """The same decoder, whose results also go into ``heard``."""
+
+    def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
+        hypotheses = decoder(model, source, lengths, index, seed)
+        on_cpu = Hypotheses(*(None if part is None else part.cpu() for part in hypotheses))  # type: ignore[arg-type]
+        heard.append(Decoded(index.cpu(), on_cpu))
+        return hypotheses
+
+    return decode
+
+
+def _written(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Tensor | None]:
+    """Source, reference, hypothesis without its end, and attention."""
+    symbols = prediction.hypotheses[0]
+    hypothesis = symbols[:-1] if symbols[-1:] == (END,) else symbols
+    return prediction.pair.source, prediction.pair.target, hypothesis, prediction.attention

@@ -1,0 +1,240 @@
+"""Pictures and tables of a transducer's training: there at the chosen epochs, right, and without a trace in it."""
+
+import random
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from board import accumulated
+from diverging import loss_is_nan_from
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from PIL import Image
+
+from dlbench.callbacks import sequence_figures as figures
+from dlbench.callbacks.sequence_figures import Written
+from dlbench.callbacks.sequence_pictures import TransductionPictures
+from dlbench.metrics.error_rates import CharacterErrorRate
+from dlbench.records import history
+from dlbench.records.checkpoints import CheckpointFolder
+from dlbench.records.store import read_done
+from dlbench.run import Outcome, run
+from dlbench.tasks.transduction import Transduction
+
+Compose = Callable[..., DictConfig]
+TinyIn = Callable[..., list[str]]
+Factory = pytest.TempPathFactory
+FOLDER = "pictures (embedded data)"
+SMALL = ["model.size=16", "data.batch_size=16"]
+SIZES = (200, 30, 40)
+EPOCHS = 4
+WORDS = st.text("abc", max_size=5)
+PAIRS = st.lists(st.builds(Written, st.just(()), WORDS, WORDS), min_size=1, max_size=30)
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[tuple[Any, Any]]:
+    """What a training depends on, before and after each validation's end."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def drawn(compose: Compose, tiny_in: TinyIn, watched: list[tuple[Any, Any]], tmp_path_factory: Factory) -> Outcome:
+    """A run with pictures after epochs 2 and 4, killed after the pictures of epoch 2 and before its checkpoint."""
+    overrides = tiny_in(tmp_path_factory.mktemp("drawn"), epochs=EPOCHS, sizes=SIZES)
+    config = compose("+experiment=p2g_attention", *overrides, *SMALL, "callbacks.pictures.epochs=[2]")
+    draw, save = TransductionPictures.on_validation_end, CheckpointFolder.save
+
+    def draw_watched(self: TransductionPictures, trainer: Any, task: Any) -> None:
+        before = state_of(task)
+        draw(self, trainer, task)
+        watched.append((before, state_of(task)))
+        assert type(task.decoder).__name__ == "Greedy"
+
+    def killed_at_two(self: CheckpointFolder, epoch: int, write: Any) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        save(self, epoch, write)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransductionPictures, "on_validation_end", draw_watched)
+        with pytest.MonkeyPatch.context() as death:
+            death.setattr(CheckpointFolder, "save", killed_at_two)
+            with pytest.raises(KeyboardInterrupt):
+                run(config)
+        return run(config)
+
+
+@pytest.fixture(scope="module")
+def undrawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: Factory) -> Outcome:
+    """The same run without pictures, never stopped."""
+    overrides = tiny_in(tmp_path_factory.mktemp("undrawn"), epochs=EPOCHS, sizes=SIZES)
+    return run(compose("+experiment=p2g_attention", *overrides, *SMALL))
+
+
+def state_of(task: Any) -> Any:
+    modes = [(name, module.training) for name, module in task.named_modules()]
+    generators = torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+    return modes, generators, torch.is_grad_enabled(), torch.get_num_threads()
+
+
+# --- in a training ---------------------------------------------------------------------------------------------------
+
+
+def test_pictures_and_table_are_there_once_after_the_chosen_epochs_and_the_last(drawn: Outcome) -> None:
+    found = accumulated(drawn.record.tensorboard)
+    assert set(found.Tags()["images"]) == {f"{FOLDER}/attention", f"{FOLDER}/error_by_length"}
+    for tag in found.Tags()["images"]:
+        images = found.Images(tag)
+        assert [image.step for image in images] == [2, 4]
+        for image in images:
+            picture = Image.open(BytesIO(image.encoded_image_string))
+            assert min(picture.size) >= 480
+            assert len(picture.getcolors(maxcolors=1 << 20) or ()) > 100
+    tables = found.Tensors(f"{FOLDER}/sample_predictions")
+    assert [table.step for table in tables] == [2, 4]
+    title, _, head, rule, *rows = tables[-1].tensor_proto.string_val[0].decode().splitlines()
+    assert title == "validation, epoch 4, embedded (drawn) data"
+    assert head.count("|") == rule.count("|") == 6
+    assert len(rows) == 20
+    assert all(row.count("|") == 6 for row in rows)
+
+
+def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[tuple[Any, Any]]) -> None:
+    assert drawn.record.id == undrawn.record.id
+    trainings = read_done(drawn.record.training), read_done(undrawn.record.training)
+    assert trainings[0]["weights"] == trainings[1]["weights"]
+    rows = [
+        [{name: value for name, value in row.items() if not name.startswith("time/")} for row in history.read(metrics)]
+        for metrics in (drawn.record.metrics, undrawn.record.metrics)
+    ]
+    assert rows[0] == rows[1]
+    assert drawn.result["metrics"] == undrawn.result["metrics"]
+    assert len(watched) > EPOCHS
+    for before, after in watched:
+        assert before == after
+
+
+def test_without_epochs_nothing_is_drawn(undrawn: Outcome) -> None:
+    found = accumulated(undrawn.record.tensorboard).Tags()
+    assert not found["images"]
+    assert found["tensors"] == ["run"]
+
+
+def test_without_attention_there_are_no_attention_maps_and_a_diverging_epoch_is_not_drawn(
+    compose: Compose, tiny: list[str]
+) -> None:
+    overrides = [*tiny, *SMALL, "data.embedded_sizes=[64,30,40]", "callbacks.pictures.epochs=[1,2]"]
+    with loss_is_nan_from(step=4, task=Transduction):
+        outcome = run(compose("+experiment=p2g_lstm", *overrides))
+    assert outcome.result["state"] == "diverged"
+    found = accumulated(outcome.record.tensorboard)
+    assert found.Tags()["images"] == [f"{FOLDER}/error_by_length"]
+    assert [image.step for image in found.Images(f"{FOLDER}/error_by_length")] == [1]
+
+
+def test_what_is_drawn_is_what_was_validated(
+    compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[Written]] = []
+    monkeypatch.setattr(figures, "error_by_length", lambda written, _: kept.append(written) or np.zeros((9, 9, 3)))
+    overrides = [*tiny, *SMALL, "data.reverse_source=true", "data.eval_batch_size=7", "callbacks.pictures.epochs=[1]"]
+    outcome = run(compose("+experiment=p2g_attention", *overrides))
+    rows = history.read(outcome.record.metrics)
+    assert len(kept) == len(rows) == 2
+    for written, row in zip(kept, rows, strict=True):
+        rate = CharacterErrorRate()
+        rate.update([pair.hypothesis for pair in written], [pair.reference for pair in written])
+        assert float(rate.compute()) == pytest.approx(row["val/cer"], abs=1e-6)
+        for pair in written:
+            assert pair.attention is not None
+            assert pair.attention.shape[1] == len(pair.source)
+            assert len(pair.attention) - len(pair.hypothesis) in {0, 1}
+
+
+# --- the figures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures, instead of their pixels."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(figures, "pixels", kept.append)
+    return kept
+
+
+def test_attention_stands_between_what_was_read_and_what_was_written(kept: list[Figure]) -> None:
+    sources = [("t͡ʃ", "æ", "p"), ("a", " "), ("$", "b"), ("c",)]
+    examples = [Written(source, "ch", "c$", torch.rand(3, len(source))) for source in sources]
+    examples[3] = Written(("c",), "ch", "ch", torch.rand(2, 1))  # cut off before an end
+    figures.attention_maps(examples, "validation, epoch 1")
+    axes = [axes for axes in kept[0].axes if axes.images and axes.axison]
+    for example, ax in zip(examples, axes, strict=False):
+        assert example.attention is not None
+        assert np.array_equal(ax.images[0].get_array(), example.attention.numpy())
+        assert ax.images[0].get_clim() == (0, 1)
+    read = [[tick.get_text() for tick in ax.get_xticklabels()] for ax in axes[:4]]
+    assert read == [["t͡ʃ", "æ", "p"], ["a", "␣"], [r"\$", "b"], ["c"]]
+    written = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in axes[:4]]
+    assert written == [["c", r"\$", "<eos>"]] * 3 + [["c", "h"]]
+    assert [ax.get_xlabel() for ax in axes[2:4]] == [r"c\$: wrong, should be ch", "ch: right"]
+
+
+def test_every_symbol_of_the_phonetic_alphabet_is_drawn() -> None:
+    symbols = ["t͡ʃ", "æ", "ɹ̩", "ɝ", "ə", "ɔː", "kʰ", "ŋ", "ɫ", "ð", "θ", "ɬ", "ʉ"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of a glyph that its font does not have
+        image = figures.attention_maps([Written(symbols, "ab", "ab", torch.rand(3, len(symbols)))], "validation")
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+
+
+@given(PAIRS)
+def test_error_rates_by_length_are_those_of_the_metric(examples: list[Written]) -> None:
+    kept: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "pixels", kept.append)
+        figures.error_by_length(examples, "validation")
+    upper, lower = kept[0].axes
+    by_length: dict[int, list[Written]] = defaultdict(list)
+    for example in examples:
+        by_length[len(example.reference)].append(example)
+    expected = []
+    for _, group in sorted(by_length.items()):
+        rate = CharacterErrorRate()
+        rate.update([pair.hypothesis for pair in group], [pair.reference for pair in group])
+        expected.append(float(rate.compute()))
+    assert [bar.get_height() for bar in upper.patches] == pytest.approx(expected)
+    labels = [int(tick.get_text()) for tick in lower.get_xticklabels()]
+    counts = {length: int(bar.get_height()) for length, bar in zip(labels, lower.patches, strict=True)}
+    assert {length: count for length, count in counts.items() if count} == {
+        length: len(group) for length, group in by_length.items()
+    }
+
+
+def test_many_lengths_are_drawn_in_classes(kept: list[Figure]) -> None:
+    examples = [Written((), "a" * length, "a" * length) for length in range(3, 63)]
+    figures.error_by_length(examples, "validation")
+    _, lower = kept[0].axes
+    labels = [tick.get_text() for tick in lower.get_xticklabels()]
+    assert len(labels) == 20
+    assert labels[:2] == ["3-5", "6-8"]
+    assert {bar.get_height() for bar in lower.patches} == {3}
+
+
+def test_the_table_says_what_is_wrong_and_by_how_much() -> None:
+    examples = [Written(("a", "b"), "xy", "xy"), Written(("<", "|"), "*xy*", ""), Written(("ʃ",), "é b", "e b")]
+    title, _, _, _, *rows = figures.sample_table(examples, "validation, epoch 1", (" ", "")).splitlines()
+    assert title == "validation, epoch 1"
+    assert rows == [
+        "| a b | xy | xy | right | 0 |",
+        "| &#60; &#124; | &#42;xy&#42; | (nothing) | **wrong** | 4 |",
+        "| ʃ | é b | e b | **wrong** | 1 |",
+    ]

@@ -51,6 +51,15 @@ def configuration_id(config: Mapping[str, Any]) -> str:
     return digest({**{name: config[name] for name in TRAINING_SECTIONS}, "trainer": trainer})
 
 
+def compared_id(config: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
+    """`configuration_id` and the evaluation's settings: what a row of a table averages over seeds.
+
+    Of an ensemble only the number of members counts, since they are seeds too.
+    """
+    members = {"members": len(evaluation["members"] or ())} if "members" in evaluation else {}
+    return evaluation_id(configuration_id(config), {**evaluation, **members})
+
+
 def digest(value: Any) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of canonical JSON; 1 and 1.0 are the same number."""
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)

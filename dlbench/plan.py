@@ -1,7 +1,7 @@
 """A run made ready: its configuration checked, its data read, its identity known; nothing computed yet."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ from dlbench import identity
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.errors import ConfigError, RecordError
 from dlbench.messages import say
+from dlbench.randomness import reseed_global
 from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_json, set_aside, write_json, write_text
 from dlbench.records.manifest import describe_code, describe_environment, now
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.settings import build, check
 from dlbench.source import evaluation_modules_of, modules_of, source_hash
+from dlbench.tasks.base import Task
 from dlbench.training import TrainerSettings
 
 
@@ -81,6 +83,36 @@ def prepare(config: DictConfig) -> Plan:
     )
 
 
+def build_task(plan: Plan) -> Task:
+    """The network, initialised from (seed, "init"), and the task around it.
+
+    Raises:
+        ConfigError: The parts do not fit each other or the data.
+    """
+    plan.settings.pin()
+    reseed_global(plan.seed, "init")
+    parts: dict[str, Any] = {
+        "model": build("model", plan.config["model"], **plan.data.model_arguments()),
+        "optimizer": build("optimizer", plan.config["optimizer"]),
+        "scheduler": build("scheduler", plan.config["scheduler"]),
+    }
+    task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
+    task.check_data(plan.data)
+    return task
+
+
+def with_evaluation(plan: Plan, settings: dict[str, Any]) -> Plan:
+    """The same training, evaluated by other settings."""
+    config = {**plan.config, "evaluation": settings}
+    return replace(
+        plan,
+        config=config,
+        evaluation_source=source_hash(evaluation_modules_of(config)),
+        evaluation=plan.record.evaluation(identity.evaluation_id(plan.record.id, settings)),
+        members=_members(OmegaConf.create(config), config, plan.facts),
+    )
+
+
 def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
     """The same run of each seed in ``evaluation.members``.
 
@@ -97,8 +129,8 @@ def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -
     for member in members:
         if member.facts.get("vocabularies") != facts.get("vocabularies"):
             raise ConfigError(
-                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}; members "
-                "must be trained on the same pairs (data.fraction=1)"
+                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}, so "
+                "they cannot be averaged; leave it out or use data.fraction=1"
             )
     return members
 

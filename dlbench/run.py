@@ -1,29 +1,24 @@
 """One run, read top to bottom: plan -> train or resume -> evaluate -> record."""
 
 import contextlib
-import pydoc
-import time
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
 
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder
-from dlbench.errors import DlbenchError, RecordError
+from dlbench.errors import ConfigError, DlbenchError, RecordError
+from dlbench.evaluating import LostCheckpointError, Weights, ensure_evaluated, read_weights, usable_result
 from dlbench.messages import say
-from dlbench.plan import Plan, clear_the_way, prepare, start_record
-from dlbench.randomness import reseed_global
-from dlbench.records import history
-from dlbench.records.files import read_json, set_aside, write_json, write_text
-from dlbench.records.manifest import describe_code, forget_peak_memory, now, peak_memory_bytes
-from dlbench.records.resume import load, resume_point
-from dlbench.records.store import Evaluation, Record, State, read_done, write_done
+from dlbench.plan import Plan, build_task, clear_the_way, prepare, start_record
+from dlbench.records.files import read_json, write_json
+from dlbench.records.manifest import forget_peak_memory, now, peak_memory_bytes
+from dlbench.records.resume import resume_point
+from dlbench.records.store import Evaluation, Record, State, write_done
 from dlbench.settings import build, callbacks
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
@@ -40,17 +35,6 @@ class Outcome:
     trained: bool
 
 
-class Weights(NamedTuple):
-    """A training's weights by name, after its last and its best epoch."""
-
-    last: dict[str, Tensor]
-    best: dict[str, Tensor]
-
-
-class LostCheckpointError(RecordError):
-    """A finished training's weights are not all there; its record is open again."""
-
-
 def run(config: DictConfig) -> Outcome:
     """Make, resume, or look up the run a composed configuration describes.
 
@@ -64,10 +48,11 @@ def run(config: DictConfig) -> Outcome:
 def execute(plan: Plan) -> Outcome:
     """See `run`."""
     try:
-        # One after the other, each under its own lock alone: two ensembles of the same runs never wait for each other.
-        members = [] if plan.evaluation.result.exists() else [ensure_weights(member) for member in plan.members]
         with plan.record.lock():
             trained = ensure_trained(plan)
+        # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
+        members = [] if usable_result(plan) else [ensure_weights(member) for member in plan.members]
+        with plan.record.lock():
             try:
                 result = ensure_evaluated(plan, members)
             except LostCheckpointError as error:
@@ -80,7 +65,7 @@ def execute(plan: Plan) -> Outcome:
 
 
 def ensure_weights(plan: Plan) -> Weights:
-    """The weights of another run that this one's evaluation needs, trained if need be.
+    """The weights of a run that another one's evaluation needs, trained if need be.
 
     Raises:
         RecordError: It diverged.
@@ -88,9 +73,7 @@ def ensure_weights(plan: Plan) -> Weights:
     with plan.record.lock():
         ensure_trained(plan)
         if plan.record.state_on_disk() == State.DIVERGED:
-            raise RecordError(
-                f"record {plan.record.id} (seed {plan.seed}) diverged; leave it out of evaluation.members"
-            )
+            raise RecordError(f"record {plan.record.id} (seed {plan.seed}) diverged; remove it from evaluation.members")
         try:
             return read_weights(plan)
         except LostCheckpointError as error:
@@ -113,7 +96,7 @@ def train(plan: Plan) -> None:
     record = plan.record
     forget_peak_memory()
     task = build_task(plan)
-    shown = [*progress(plan.settings.progress), *build_callbacks(plan)]
+    shown = [*progress(plan.settings.progress), *build_callbacks(plan, task)]
     events.discard_final(record)
     checkpoint = resume_point(record)
     logger = tensorboard_logger(plan)
@@ -151,108 +134,22 @@ def train(plan: Plan) -> None:
     )
 
 
-def build_task(plan: Plan) -> Task:
-    """The network, initialised from (seed, "init"), and the task around it.
+def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
+    """What is shown of a training beside its record, as chosen in ``callbacks``.
 
     Raises:
-        ConfigError: The parts do not fit each other or the data.
+        ConfigError: One of them is not for this kind of task.
     """
-    plan.settings.pin()
-    reseed_global(plan.seed, "init")
-    parts: dict[str, Any] = {
-        "model": build("model", plan.config["model"], **plan.data.model_arguments()),
-        "optimizer": build("optimizer", plan.config["optimizer"]),
-        "scheduler": build("scheduler", plan.config["scheduler"]),
-    }
-    task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
-    task.check_data(plan.data)
-    return task
-
-
-def build_callbacks(plan: Plan) -> list[pl.Callback]:
-    """What is shown of a training beside its record, as chosen in ``callbacks``."""
-    return [build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()]
+    built = {name: build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()}
+    for name, callback in built.items():
+        if not isinstance(task, getattr(callback, "shows", Task)):
+            raise ConfigError(
+                f"callbacks.{name}: {type(callback).__name__} is not for {type(task).__name__}; choose "
+                "callbacks=images, sequences or none"
+            )
+    return list(built.values())
 
 
 def tensorboard_logger(plan: Plan) -> TensorBoardLogger:
     """A logger into the record, without Lightning's placeholder metric."""
     return TensorBoardLogger(plan.record.folder, name="", version="tensorboard", default_hp_metric=False)
-
-
-def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
-    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights."""
-    if plan.evaluation.result.exists():
-        try:
-            result = read_done(plan.evaluation.result)
-        except RecordError as error:
-            reason = str(error)
-        else:
-            if result.get("evaluation_source", plan.evaluation_source) == plan.evaluation_source:
-                return result
-            reason = f"evaluation {plan.evaluation.id} is stale (made by other source)"
-            if plan.config["rerun"] == "never":
-                say(f"{reason}; rerun=stale makes it again")
-                return result
-        aside = set_aside(plan.evaluation.folder)
-        say(f"{reason}; set aside as {aside.name}, evaluating again")
-    training = read_done(plan.record.training)
-    began = time.perf_counter()
-    task_class: Any = pydoc.locate(plan.config["task"]["_target_"])
-    metrics = history.summarise(history.read(plan.record.metrics), task_class.monitor)
-    if training["state"] == State.FINISHED:
-        metrics |= evaluate(plan, members)
-    result = {
-        "run": plan.record.id,
-        "evaluation": plan.evaluation.id,
-        "experiment": plan.config["name"],
-        "data": plan.facts,
-        **{key: training[key] for key in ("state", "step") if key in training},
-        "metrics": metrics,
-        **({"members": [member.record.id for member in plan.members]} if plan.members else {}),
-        "source": plan.source,
-        "evaluation_source": plan.evaluation_source,
-        "code": describe_code(),
-        "numerics": plan.settings.numerics(),
-        "seconds": round(time.perf_counter() - began, 3),
-        "finished": now(),
-    }
-    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
-    events.write_final(plan.record, result)
-    write_done(plan.evaluation.result, result)
-    return read_done(plan.evaluation.result)
-
-
-def evaluate(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, float]:
-    """Measure the weights of the last and of the best epoch; write predictions and artifacts.
-
-    Raises:
-        LostCheckpointError: See `read_weights`.
-        RecordError: See `read_weights`.
-    """
-    weights = read_weights(plan)
-    task = build_task(plan)
-    trainer = plan.settings.trainer(plan.record.folder, False, [])
-    evaluation = build("evaluation", plan.config["evaluation"])
-    others = {"members": members} if members else {}
-    metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
-    plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
-    evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
-    return dict(metrics)
-
-
-def read_weights(plan: Plan) -> Weights:
-    """The weights of a finished training.
-
-    Raises:
-        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
-        RecordError: All checkpoints were cleaned away.
-    """
-    if not plan.record.checkpoints.folder.exists():
-        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
-    checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
-    training = read_done(plan.record.training)
-    epochs = training["epochs"], training["best_epoch"]
-    if not {*epochs} <= checkpoints.keys():
-        set_aside(plan.record.training)
-        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
-    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))

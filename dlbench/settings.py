@@ -93,6 +93,8 @@ def _check_section(section: str, node: Mapping[str, Any]) -> None:
             raise ConfigError(f"{section}.{key}: no such key of {name}; {nearest(key, known)}")
         if isinstance(value, Mapping) and "_target_" in value:
             _check_section(f"{section}.{key}", value)
+        elif getattr(hints.get(key), "_is_protocol", False):
+            raise ConfigError(f"{section}.{key}={value}: a group of settings belongs there; choose one with {key}=NAME")
         elif key in hints:
             _check_value(f"{section}.{key}", value, hints[key])
     for key, parameter in known.items():

@@ -1,8 +1,9 @@
 """A hash of the code a result depends on: every scientific module that the run's classes import, normalised.
 
 Comments, docstrings and formatting do not count, nor does code the run cannot reach: a new data set or model elsewhere
-leaves old records as good as they were. DataModules are left out, since the data's fingerprint stands for what they
-delivered; so are the run's own modules, which put the parts together and keep the records.
+leaves old records as good as they were. What only reads files or draws stand-ins is left out, since the data's
+fingerprint stands for what it delivered; so are the run's own modules, which put the parts together and keep the
+records.
 """
 
 import ast
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent
 SCIENCE = (
     "data.batches",
     "data.pair_batches",
+    "data.transduction",
     "data.vocabulary",
     "models",
     "tasks",

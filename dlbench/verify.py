@@ -8,13 +8,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlbench.errors import RecordError
-from dlbench.plan import Plan, prepare
+from dlbench.plan import Plan, prepare, with_evaluation
 from dlbench.records import history
 from dlbench.records.confirmations import confirm, is_made_by
 from dlbench.records.files import read_config, read_json
 from dlbench.records.manifest import describe_code, now
 from dlbench.records.store import Record, State, read_done
-from dlbench.run import ensure_evaluated, ensure_trained
+from dlbench.run import ensure_trained, execute
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def _curve_pairs(old: Record, new: Record, epochs: int) -> Iterator[tuple[str, A
 
 def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
     for evaluation in record.evaluations():
-        config = {**again.config, "evaluation": OmegaConf.to_container(read_config(evaluation.config))}
-        repeated = replace(again, config=config, evaluation=again.record.evaluation(evaluation.id))
-        metrics, new_metrics = read_done(evaluation.result)["metrics"], ensure_evaluated(repeated)["metrics"]
+        settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+        metrics = read_done(evaluation.result)["metrics"]
+        new_metrics = execute(with_evaluation(again, settings)).result["metrics"]
         for name in sorted({*metrics, *new_metrics}):
             yield f"evaluation {evaluation.id} {name}", metrics.get(name), new_metrics.get(name)
 

@@ -128,12 +128,23 @@ def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
     assert without_times(history.read(other.record.metrics)) != rows
 
 
+@pytest.fixture(scope="module")
+def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all experiments, some of which only decode another one's training."""
+    return tmp_path_factory.mktemp("experiments")
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_one_short_epoch(experiment: str, compose: Compose, tiny: list[str]) -> None:
-    outcome = run(compose(f"+experiment={experiment}", *tiny, "trainer.epochs=1", "trainer.limit_train_batches=2"))
+def test_every_experiment_runs_one_short_epoch(
+    experiment: str, compose: Compose, tiny_in: TinyIn, shared_runs: Path
+) -> None:
+    overrides = [f"+experiment={experiment}", *tiny_in(shared_runs, epochs=1), "trainer.limit_train_batches=2"]
+    if "size" in compose(*overrides).model:
+        overrides.append("model.size=16")
+    outcome = run(compose(*overrides))
     assert outcome.result["state"] == "finished"
     assert outcome.result["experiment"] == experiment
-    assert outcome.result["metrics"]["model/parameters"] > 100_000
+    assert outcome.result["metrics"]["model/parameters"] > 1000
 
 
 @pytest.mark.real_data

@@ -12,13 +12,18 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from dlbench.data.pair_batches import PairBatch
+from dlbench.decoding.ensemble import Ensemble
+from dlbench.decoding.greedy import Greedy
 from dlbench.errors import ConfigError, DlbenchError
-from dlbench.plan import prepare
+from dlbench.evaluating import read_weights
+from dlbench.plan import build_task, prepare
 from dlbench.records import history
-from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import write_json
 from dlbench.records.store import Store, read_done
 from dlbench.run import Outcome, run
+from dlbench.tasks.transduction import Transduction, symbols
+from dlbench.verify import verify
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -127,19 +132,57 @@ def test_attention_is_kept_with_its_symbols(greedy: Outcome, again: Callable[...
     assert not (beam.evaluation.artifacts / "attention.json").exists()
 
 
-def test_an_ensemble_trains_its_members_once(
-    greedy: Outcome, again: Callable[..., Outcome], compose: Compose, small: Callable[[Path], list[str]]
+@pytest.fixture(scope="module")
+def ensemble(compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome) -> Outcome:
+    return run(compose(*small(greedy.record.folder.parent), "evaluation.members=[43,44]"))
+
+
+def test_an_ensemble_averages_the_networks_of_its_members(
+    greedy: Outcome, ensemble: Outcome, compose: Compose, small: Callable[[Path], list[str]]
 ) -> None:
-    ensemble = again("evaluation.members=[43,44]")
+    plans = [prepare(compose(*small(greedy.record.folder.parent), f"seed={seed}")) for seed in (42, 43, 44)]
+    networks = []
+    for plan in plans:
+        task = build_task(plan).eval()
+        task.load_state_dict(read_weights(plan).best)
+        networks.append(task.model)
+    expected = {}
+    for batch in plans[0].data.test_dataloader():
+        tokens, log_probs, _ = Greedy()(Ensemble(networks), batch.source, batch.source_lengths, batch.index, seed=0)
+        for place, written, log_prob in zip(batch.index.tolist(), symbols(tokens[:, 0]), log_probs[:, 0], strict=True):
+            text = "".join(plans[0].data.target_vocabulary.symbols[number] for number in written)
+            expected[str(place)] = (text, f"{log_prob.exp().item():.4g}")
+    assert {row["index"]: (row["hypothesis"], row["probability"]) for row in rows(ensemble)} == expected
+
+
+def test_an_ensemble_trains_its_members_once(
+    greedy: Outcome, ensemble: Outcome, compose: Compose, small: Callable[[Path], list[str]]
+) -> None:
     assert not ensemble.trained  # its own training was there
-    members = ensemble.result["members"]
-    assert len({greedy.record.id, *members}) == 3
-    assert ensemble.result["metrics"]["model/parameters"] == 3 * greedy.result["metrics"]["model/parameters"]
+    assert len({greedy.record.id, *ensemble.result["members"]}) == 3
+    metrics = ensemble.result["metrics"]
+    assert metrics["model/parameters"] == 3 * greedy.result["metrics"]["model/parameters"]
+    assert not [name for name in metrics if name.startswith(("val/", "train/")) or name == "test/loss"]
     alone = run(compose(*small(greedy.record.folder.parent), "seed=43"))
     assert not alone.trained
-    assert alone.record.id in members
-    # Of itself and itself it would be itself; of others it is another.
-    assert [row["probability"] for row in rows(ensemble)] != [row["probability"] for row in rows(greedy)]
+    assert alone.record.id in ensemble.result["members"]
+
+
+@pytest.mark.parametrize("loss", ["damaged", "made by other source", "a member trained anew"])
+def test_an_ensemble_made_again_is_an_ensemble_again(
+    loss: str, ensemble: Outcome, again: Callable[..., Outcome]
+) -> None:
+    path, content = ensemble.evaluation.result, read_done(ensemble.evaluation.result)
+    if loss == "damaged":
+        path.write_text("{")
+    elif loss == "made by other source":
+        write_json(path, {**content, "evaluation_source": "other"})
+    else:
+        write_json(path, {**content, "members": dict.fromkeys(content["members"], "other weights")})
+    remade = again("evaluation.members=[43,44]", "rerun=stale")
+    assert not remade.trained
+    assert remade.result["metrics"] == ensemble.result["metrics"]
+    assert rows(remade) == rows(ensemble)
 
 
 def test_a_seed_stands_in_an_ensemble_once(
@@ -200,37 +243,38 @@ def test_a_toy_task_is_learned_to_the_end(task: str, settings: list[str], compos
 
 
 def test_a_run_interrupted_in_training_ends_in_the_same_bits(
-    greedy: Outcome, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
 ) -> None:
-    save = CheckpointFolder.save
+    changed = ["data.noise=0.1", "data.fraction=0.5", "data.bucket_batches=3", "data.reverse_source=true"]
+    expected = run(compose(*small(tmp_path / "whole"), *changed))
+    assert expected.result["data"]["sizes"]["train"] == 100
+    examples = json.loads((expected.evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
+    assert " ".join(examples[0]["source"]) == rows(expected)[0]["source"]  # not reversed
 
-    def stopped_after_one(self: CheckpointFolder, epoch: int, write: Callable[[Path], None]) -> None:
-        if epoch == 2:
+    step, config = Transduction.training_step, compose(*small(tmp_path / "stopped"), *changed)
+
+    def stopped_at_ten(self: Transduction, batch: PairBatch, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 10:
             raise KeyboardInterrupt
-        save(self, epoch, write)
+        return step(self, batch, batch_idx)
 
-    config = compose(*small(tmp_path))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CheckpointFolder, "save", stopped_after_one)
+        patch.setattr(Transduction, "training_step", stopped_at_ten)
         with pytest.raises(KeyboardInterrupt):
             run(config)
     outcome = run(config)
-    (record,) = Store(tmp_path).all()
-    assert outcome.record == record
-    assert outcome.trained
-    assert read_done(record.training)["weights"] == read_done(greedy.record.training)["weights"]
-    assert outcome.result["metrics"] == greedy.result["metrics"]
-    assert [row["epoch"] for row in history.read(record.metrics)] == [1, 2]
+    assert outcome.record.id == expected.record.id
+    trainings = [read_done(made.record.training) for made in (outcome, expected)]
+    assert trainings[0]["weights"] == trainings[1]["weights"]
+    assert outcome.result["metrics"] == expected.result["metrics"]
+    assert [row["epoch"] for row in history.read(outcome.record.metrics)] == [1, 2]
 
 
-def test_noise_and_fraction_are_resumable_parts_of_a_run(
-    compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome, tmp_path: Path
-) -> None:
-    outcome = run(compose(*small(tmp_path), "data.noise=0.1", "data.fraction=0.5", "data.reverse_source=true"))
-    assert outcome.record.id != greedy.record.id
-    assert outcome.result["data"]["sizes"]["train"] == 100
-    examples = json.loads((outcome.evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
-    assert " ".join(examples[0]["source"]) == rows(outcome)[0]["source"]
+@pytest.mark.slow
+def test_a_record_with_several_evaluations_is_verified(greedy: Outcome, ensemble: Outcome) -> None:
+    verdict = verify(greedy.record, {"data": None, "cache": None}, progress="none")
+    assert verdict.differences == []
+    assert verdict.compared > len(greedy.result["metrics"]) + len(ensemble.result["metrics"])
 
 
 @pytest.mark.parametrize(
@@ -245,6 +289,8 @@ def test_noise_and_fraction_are_resumable_parts_of_a_run(
         (["model.size=15"], "model.size=15: "),
         (["model.attention.v_std=wide"], "model.attention.v_std='wide': "),
         (["+model.attention.width=3"], "model.attention.width: no such key"),
+        (["evaluation.decoding=beam"], "evaluation.decoding=beam: .*choose one with decoding=NAME"),
+        (["callbacks=images"], "callbacks.pictures: ClassifierPictures is not for Transduction"),
         (["evaluation.checkpoint=first"], "evaluation.checkpoint='first': "),
         (["data.fraction=0"], "data.fraction=0: "),
     ],

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
@@ -17,6 +17,9 @@ class ChosenEpochs(pl.Callback):
     Args:
         epochs: After which epochs, counted from 1. The last epoch is always one of them, unless there are none.
     """
+
+    shows: ClassVar[type[pl.LightningModule]]
+    """The kind of task it is for."""
 
     def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = frozenset(epochs)

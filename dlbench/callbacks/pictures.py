@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
 from dlbench.data.pictures import Pictures
+from dlbench.tasks.image_classification import ImageClassification
 
 
 class ClassifierPictures(ChosenEpochs):
@@ -22,6 +23,8 @@ class ClassifierPictures(ChosenEpochs):
         mistakes: How many mistakes to show.
         maps: How many of the first layer's maps to show.
     """
+
+    shows = ImageClassification
 
     def __init__(
         self,

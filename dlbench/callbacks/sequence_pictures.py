@@ -10,7 +10,7 @@ from torch import Tensor
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
 from dlbench.data.pairs import PairSet
 from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
-from dlbench.tasks.transduction import Decoded
+from dlbench.tasks.transduction import Decoded, Transduction
 from dlbench.tasks.transduction_evaluation import END, Prediction, collect
 from dlbench.tensorboard.events import text
 
@@ -25,6 +25,8 @@ class TransductionPictures(ChosenEpochs):
         attention: How many pairs' attention to show.
         samples: How many pairs to show in the table.
     """
+
+    shows = Transduction
 
     def __init__(
         self,

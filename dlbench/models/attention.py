@@ -95,34 +95,6 @@ class AdditiveAttention(Attention):
         return torch.cat([context, query], dim=-1)
 
 
-class BilinearAttention(Attention):
-    """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
-
-    Args:
-        size: See `Attention`.
-        bias: A bias in W.
-        output_bias: See `Attention`.
-        layer_norm: See `Attention`.
-    """
-
-    def __init__(self, size: int, *, bias: bool = False, output_bias: bool = True, layer_norm: bool = False) -> None:
-        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
-        self.key = nn.Linear(size, size, bias=bias)
-
-    def keys(self, memory: Tensor) -> Tensor:
-        """W h."""
-        keys: Tensor = self.key(memory)
-        return keys
-
-    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """q' W h."""
-        return query @ keys.transpose(1, 2)
-
-    def join(self, query: Tensor, context: Tensor) -> Tensor:
-        """[q; c]."""
-        return torch.cat([query, context], dim=-1)
-
-
 class DotAttention(Attention):
     """s = q' h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "dot").
 
@@ -140,9 +112,29 @@ class DotAttention(Attention):
         return memory
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """q' h."""
+        """The product of query and key."""
         return query @ keys.transpose(1, 2)
 
     def join(self, query: Tensor, context: Tensor) -> Tensor:
         """[q; c]."""
         return torch.cat([query, context], dim=-1)
+
+
+class BilinearAttention(DotAttention):
+    """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
+
+    Args:
+        size: See `Attention`.
+        bias: A bias in W.
+        output_bias: See `Attention`.
+        layer_norm: See `Attention`.
+    """
+
+    def __init__(self, size: int, *, bias: bool = False, output_bias: bool = True, layer_norm: bool = False) -> None:
+        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
+        self.key = nn.Linear(size, size, bias=bias)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """W h."""
+        keys: Tensor = self.key(memory)
+        return keys

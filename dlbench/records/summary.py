@@ -11,7 +11,7 @@ from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_config, read_json
 from dlbench.records.labels import brief, decoding
 from dlbench.records.store import Evaluation, Record, State, read_done
-from dlbench.source import modules_of, source_hash
+from dlbench.source import evaluation_modules_of, modules_of, source_hash
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def summarise(record: Record) -> list[Summary]:
             if how := decoding_of(evaluation):
                 # A training may be shared: the experiment is the one that it was decoded for.
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
-                found.append(replace(whole, **about))
+                found.append(replace(whole, **about, stale=whole.stale or is_evaluation_stale(record, evaluation)))
             else:
                 whole.metrics.update(result["metrics"])
         return sorted(found, key=lambda line: line.decoding) or [whole]
@@ -69,6 +69,15 @@ def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
     """Whether today's code neither made the record nor was confirmed to, as far as its result depends on it."""
     config: dict[str, Any] = OmegaConf.to_container(read_config(record.config))  # type: ignore[assignment]
     return not is_made_by(record, manifest, source_hash(modules_of(config)))
+
+
+def is_evaluation_stale(record: Record, evaluation: Evaluation) -> bool:
+    """Whether an evaluation was made by other source than today's, as far as its own source was recorded."""
+    recorded = read_done(evaluation.result).get("evaluation_source")
+    if recorded is None:
+        return False
+    settings = OmegaConf.to_container(read_config(evaluation.config))
+    return bool(recorded != source_hash(evaluation_modules_of({"evaluation": settings})))
 
 
 def _settings(scientific: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ METRICS = frozenset(
 HEADINGS = {
     "val/accuracy": "val acc.",
     "test/accuracy": "test acc.",
-    "val/cer": "val CER",
+    "val/cer_best": "best val CER",
     "test/cer": "test CER",
     "test/wer": "test WER",
     **{f"test/wer_at_{k}": f"WER@{k}" for k in range(2, MAX_K + 1)},

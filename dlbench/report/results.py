@@ -15,7 +15,7 @@ from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.files import read_config, read_json
 from dlbench.records.store import Record, State, Store, read_done
-from dlbench.records.summary import is_stale
+from dlbench.records.summary import is_evaluation_stale, is_stale
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def _read(record: Record) -> Iterator[tuple[str, Result]]:
             evaluation.id,
             Result(
                 record.id,
-                identity.evaluation_id(identity.configuration_id(scientific), settings),
+                identity.compared_id(scientific, settings),
                 scientific["seed"],
                 manifest["data"]["fingerprint"],
                 manifest["data"]["provenance"],
                 read_done(evaluation.result)["metrics"],
-                stale,
+                stale or is_evaluation_stale(record, evaluation),
             ),
         )
 
@@ -95,8 +95,7 @@ def _composed(experiment: str, overrides: tuple[str, ...]) -> str:
     with initialize_config_dir(str(resources.conf()), version_base="1.3"):
         config = compose("config", [f"+experiment={experiment}", *overrides])
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    training = identity.configuration_id(identity.canonical(plain, fingerprint="", device=""))
-    return identity.evaluation_id(training, plain["evaluation"])
+    return identity.compared_id(identity.canonical(plain, fingerprint="", device=""), plain["evaluation"])
 
 
 def mean_and_spread(values: list[float]) -> str:

@@ -32,13 +32,17 @@ class Job:
     @property
     def training(self) -> str:
         """The identity of its training, as far as the configuration tells; jobs may share it."""
-        return identity.training_id(identity.canonical(self.config, fingerprint="", device=""))
+        return identity.training_id({**self._scientific, "delivery": self.config["data"]})
 
     @property
     def configuration(self) -> str:
-        """The same for jobs that are averaged over: see `dlbench.identity.configuration_id`."""
-        training = identity.configuration_id(identity.canonical(self.config, fingerprint="", device=""))
-        return identity.evaluation_id(training, self.config["evaluation"])
+        """The same for jobs that are averaged over: see `dlbench.identity.compared_id`. Other data is another row."""
+        compared = identity.compared_id(self._scientific, self.config["evaluation"])
+        return identity.digest({"compared": compared, "delivery": self.config["data"]})
+
+    @property
+    def _scientific(self) -> dict[str, Any]:
+        return identity.canonical(self.config, fingerprint="", device="")
 
 
 def labels(jobs: Sequence[Job]) -> dict[int, tuple[str, ...]]:

@@ -121,7 +121,12 @@ def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int,
 
 def _make(group: list[Job], *arguments: Any) -> Made:
     """Runs in a worker process."""
-    return [(job.number, execute_job(job.number, job.overrides, *arguments).return_value) for job in group]
+    made = []
+    for place, job in enumerate(group):
+        # The first trains again if asked to; the others evaluate what it made, and must not throw it away.
+        overrides = (*job.overrides, "rerun=never") if place and job.config["rerun"] == "always" else job.overrides
+        made.append((job.number, execute_job(job.number, overrides, *arguments).return_value))
+    return made
 
 
 def _returned(job: Job, outcome: JobOutcome) -> JobReturn:

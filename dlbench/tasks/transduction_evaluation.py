@@ -122,7 +122,7 @@ class TransductionEvaluation:
         choose = {"last": 0, "best": 1}[self.checkpoint]
         task.load_state_dict((last, best)[choose])
         trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
-        metrics = read_metrics(trainer)
+        metrics = {} if members else read_metrics(trainer)  # the loss is that of one network
         if members:
             # Registered with the task, so that they share its device and mode.
             task.others = _networks(task, [weights[choose] for weights in members])

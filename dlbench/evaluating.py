@@ -1,0 +1,142 @@
+"""The evaluations of a training: made from its checkpoints, and looked up."""
+
+import pydoc
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from dlbench.errors import RecordError
+from dlbench.messages import say
+from dlbench.plan import Plan, build_task
+from dlbench.records import history
+from dlbench.records.files import set_aside, write_text
+from dlbench.records.manifest import describe_code, now
+from dlbench.records.resume import load
+from dlbench.records.store import State, read_done, write_done
+from dlbench.settings import build
+from dlbench.tensorboard import events
+
+
+class Weights(NamedTuple):
+    """A training's weights by name, after its last and its best epoch."""
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+class LostCheckpointError(RecordError):
+    """A finished training's weights are not all there; its record is open again."""
+
+
+def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
+    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights.
+
+    What cannot be used is set aside only once the weights to make it again are known to be there.
+
+    Raises:
+        LostCheckpointError: See `read_weights`.
+        RecordError: See `read_weights`; or members are missing.
+    """
+    result, problem = _look_up(plan)
+    if result is not None:
+        if problem:
+            say(f"{problem}; rerun=stale makes it again")
+        return result
+    training = read_done(plan.record.training)
+    weights = read_weights(plan) if training["state"] == State.FINISHED else None
+    if weights and len(members) != len(plan.members):
+        raise RecordError(f"evaluation {plan.evaluation.id}: changed by another process; run the same command again")
+    if problem:
+        aside = set_aside(plan.evaluation.folder)
+        say(f"{problem}; set aside as {aside.name}, evaluating again")
+    began = time.perf_counter()
+    metrics = {} if plan.members else _curves(plan)
+    if weights:
+        metrics |= _evaluate(plan, weights, members)
+    result = {
+        "run": plan.record.id,
+        "evaluation": plan.evaluation.id,
+        "experiment": plan.config["name"],
+        "data": plan.facts,
+        **{key: training[key] for key in ("state", "step") if key in training},
+        "metrics": metrics,
+        **({"members": _members_weights(plan)} if plan.members else {}),
+        "source": plan.source,
+        "evaluation_source": plan.evaluation_source,
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "seconds": round(time.perf_counter() - began, 3),
+        "finished": now(),
+    }
+    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
+    events.write_final(plan.record, result)
+    write_done(plan.evaluation.result, result)
+    return read_done(plan.evaluation.result)
+
+
+def usable_result(plan: Plan) -> dict[str, Any] | None:
+    """The evaluation's result, if there is one that need not be made again."""
+    return _look_up(plan)[0]
+
+
+def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
+    """The result, if it can be used, and what is wrong with it or with one that cannot."""
+    if not plan.evaluation.result.exists():
+        return None, None
+    try:
+        result = read_done(plan.evaluation.result)
+    except RecordError as error:
+        return None, str(error)
+    if plan.members and result.get("members") != _members_weights(plan):
+        return None, f"evaluation {plan.evaluation.id}: a member was trained again"
+    if result.get("evaluation_source", plan.evaluation_source) == plan.evaluation_source:
+        return result, None
+    stale = f"evaluation {plan.evaluation.id} is stale (made by other source)"
+    return (result if plan.config["rerun"] == "never" else None), stale
+
+
+def _members_weights(plan: Plan) -> dict[str, str | None]:
+    """Each member's record, with the hash of its weights; None where it is not trained."""
+    return {
+        member.record.id: read_done(member.record.training)["weights"] if member.record.training.exists() else None
+        for member in plan.members
+    }
+
+
+def _curves(plan: Plan) -> dict[str, float]:
+    """What is told of the training's own curves; an ensemble has none."""
+    task_class: Any = pydoc.locate(plan.config["task"]["_target_"])
+    return history.summarise(history.read(plan.record.metrics), task_class.monitor)
+
+
+def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[str, float]:
+    """Measure the weights of the last and of the best epoch; write predictions and artifacts."""
+    task = build_task(plan)
+    trainer = plan.settings.trainer(plan.record.folder, False, [])
+    evaluation = build("evaluation", plan.config["evaluation"])
+    others = {"members": members} if members else {}
+    metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
+    plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
+    evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
+    return dict(metrics)
+
+
+def read_weights(plan: Plan) -> Weights:
+    """The weights of a finished training.
+
+    Raises:
+        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
+        RecordError: All checkpoints were cleaned away.
+    """
+    if not plan.record.checkpoints.folder.exists():
+        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
+    checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
+    training = read_done(plan.record.training)
+    epochs = training["epochs"], training["best_epoch"]
+    if not {*epochs} <= checkpoints.keys():
+        set_aside(plan.record.training)
+        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
+    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))

@@ -30,7 +30,7 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (10 minutes on an idle machine; ARGS='--quick' tries it)
+bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (20 minutes on an idle machine; ARGS='--quick' tries it)
 	$(BIN)/python -m dlbench.bench $(ARGS)
 
 tensorboard: $(INSTALLED)  ## Open all runs in TensorBoard, under readable names (ARGS='--port N' for another port)

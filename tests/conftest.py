@@ -1,6 +1,7 @@
 """What the tests share: composed configurations, a run small enough for a test, the real data where it is."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,13 @@ settings.load_profile("dlbench")
 def one_thread() -> None:
     """Tests run beside each other and beside trainings."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Tests interrupt processes that they start; a shell that runs the tests in the background has Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

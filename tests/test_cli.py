@@ -199,7 +199,7 @@ def test_a_wrong_flag_is_exit_code_2(
         (["experiment=cnn_vanilla"], ["+experiment=NAME", "cnn_vanilla"]),
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
         (["+experiment=cnn_vanilla", "model=null"], ["dlbench: model=null: no such model; known: cnn, cnn_bn_gap"]),
-        (["data=null", "+experiment=cnn_vanilla"], ["dlbench: data=null: no such data; known: intel"]),
+        (["data=null", "+experiment=cnn_vanilla"], ["dlbench: data=null: no such data; known: cmudict, intel, p2g"]),
         (["+experiment=cnn_vanilla", "trainer=5"], ["dlbench: trainer=5: no such trainer; known: default"]),
         (["+experiment=null"], ["dlbench: experiment=null: no such experiment; known: cnn_average_pooling, "]),
         (["+experiment=cnn_vanilla", "model="], ["dlbench: model=: no such model; known: cnn, cnn_bn_gap"]),

@@ -397,4 +397,4 @@ def test_ctrl_c_ends_in_a_line(trained: Outcome) -> None:
         process.stdin.write("k æ t\n".encode() * 200_000)
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        assert (process.wait(), process.stderr.read()) == (130, b"dlbench: interrupted\n")
+        assert (process.wait(timeout=60), process.stderr.read()) == (130, b"dlbench: interrupted\n")

@@ -148,11 +148,11 @@ def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: 
     assert len({row["metrics"]["test/cer"] for row in rows}) == 3
     assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs"}
     head, *lines = records("list").out.splitlines()
-    titles = ["decoding", "data", "state", "val acc.", "test acc.", "val CER", "test CER", "test WER", "WER@3"]
+    titles = ["decoding", "data", "state", "val acc.", "test acc.", "best val CER", "test CER", "test WER", "WER@3"]
     assert re.split(r"\s{2,}", head.strip())[3:] == [*titles, "macro error"]
     (beam,) = [line for line in lines if "beam width=5" in line]
     metrics = rows[0]["metrics"]
-    names = ("val/cer", "test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro")
+    names = ("val/cer_best", "test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro")
     assert beam.split()[-5:] == [f"{metrics[name]:.4f}" for name in names]
 
 

@@ -286,11 +286,11 @@ def test_the_table_has_a_row_a_configuration() -> None:
 
 def test_the_table_of_transducers_has_their_error_rates() -> None:
     jobs = [job(number, seed=number) for number in range(2)]
-    rates = {"val/cer": 0.2, "test/cer": 0.1, "test/wer": 0.5, "val/wer": 0.6, "test/loss": 1.0}
+    rates = {"val/cer_best": 0.2, "test/cer": 0.1, "test/wer": 0.5, "val/wer": 0.6, "test/loss": 1.0}
     metrics = [rates, rates | {"test/wer_at_3": 0.4}]
     ended = {number: JobOutcome("finished", result={"metrics": found}) for number, found in enumerate(metrics)}
     table = table_of(jobs, ended)
-    assert [column.header for column in table.columns][2:] == ["val/cer", "test/cer", "test/wer", "test/wer_at_3"]
+    assert [column.header for column in table.columns][2:] == ["val/cer_best", "test/cer", "test/wer", "test/wer_at_3"]
     assert [list(column.cells) for column in table.columns][2:] == [
         ["0.2000 (2)"],
         ["0.1000 (2)"],

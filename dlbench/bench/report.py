@@ -36,7 +36,7 @@ the part on overhead says what it costs. Sequences have a plain loop of their ow
 (`dlbench/bench/plain_sequences.py`): lists of tensors and a collate function, random batches, one decoder step at a
 time in training, one word at a time in decoding.
 
-Measure again on a machine that does nothing else: `make bench` (about a quarter of an hour on two cores);
+Measure again on a machine that does nothing else: `make bench` (about 20 minutes on two cores);
 `ARGS='--only sweep --pairs 30'` for one part in more detail, `ARGS='--quick'` to see that it works.
 """
 

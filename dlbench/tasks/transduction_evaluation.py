@@ -183,8 +183,8 @@ def collect(
             hypotheses, values = zip(*ranked, strict=True)
             weights = None
             if attention is not None:
-                is_text = (tokens[row, 0] != PAD) & (tokens[row, 0] != SOS)
-                weights = attention[row, is_text, : len(pair.source)].cpu()
+                first = tokens[row, 0, : attention.shape[1]]  # others may be longer
+                weights = attention[row, (first != PAD) & (first != SOS), : len(pair.source)].cpu()
                 weights = weights.flip(-1) if reverse_source else weights
             found[position] = Prediction(pair, hypotheses, values, weights)
     return [found[position] for position in range(len(pairs))]

@@ -1,5 +1,6 @@
 """``python -m dlbench.records``: what it shows of a store, what it exports, and what it dares to delete."""
 
+import csv
 import json
 import re
 import shutil
@@ -234,6 +235,20 @@ def test_events_of_decodings_are_not_exported(decoded: Record, store: Store, rec
     (exported,) = Store(tmp_path / "results").all()
     assert len(exported.evaluations()) == 3
     assert not list(exported.folder.rglob("*tfevents*"))
+
+
+def test_exported_predictions_quote_no_data(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
+    shutil.copytree(decoded.folder, store.folder / decoded.id)
+    records("export", str(tmp_path / "out"), decoded.id)
+    for evaluation in decoded.evaluations():
+        own = evaluation.folder / "predictions.csv"
+        exported = tmp_path / "out" / own.relative_to(decoded.folder.parent)
+        with own.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        kept = [{name: row[name] for name in row if name not in ("source", "reference")} for row in rows]
+        assert "source" in rows[0]
+        with exported.open(encoding="utf-8", newline="") as file:
+            assert list(csv.DictReader(file)) == kept
 
 
 def test_export_leaves_out_what_is_not_finished_and_says_so(

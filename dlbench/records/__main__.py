@@ -1,6 +1,7 @@
 """``python -m dlbench.records list|show|verify|export|clean``: look after the records of runs."""
 
 import argparse
+import csv
 import dataclasses
 import json
 import os
@@ -24,6 +25,9 @@ from dlbench.tables import print_whole
 
 PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "confirmations.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
+
+DATA_COLUMNS = ("source", "reference")
+"""What predictions quote of a data set, which has a licence of its own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,7 +97,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    """Copy finished records, without weights and event files, to where they can be committed."""
+    """Copy finished records, without weights, event files and quoted data, to where they can be committed."""
     records = [_find(options, prefix) for prefix in options.ids] if options.ids else Store(options.runs).all()
     copied: list[str] = []
     for record in records:
@@ -106,6 +110,8 @@ def _export(options: argparse.Namespace) -> int:
             half = target.with_name(f".{record.id}.tmp")
             shutil.rmtree(half, ignore_errors=True)
             shutil.copytree(record.folder, half, ignore=_all_but_portable(record))
+            for predictions in half.glob("evaluations/*/predictions.csv"):
+                _leave_data_out(predictions)
             half.rename(target)
             copied.append(str(target))
             if not options.json:
@@ -113,6 +119,18 @@ def _export(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(copied, indent=2))
     return 0
+
+
+def _leave_data_out(path: Path) -> None:
+    """Rewrite predictions without what they quote; an example's index says where it stands in its split."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        kept = [name for name in reader.fieldnames or () if name not in DATA_COLUMNS]
+        rows = list(reader)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, kept, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _clean(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlbench import resources
 from dlbench.records import history
 from dlbench.records.files import read_json, set_aside, write_json
-from dlbench.records.labels import decoding, run_name
+from dlbench.records.labels import decoding, evaluation_name, run_name
 from dlbench.records.store import Record, Store, read_done
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
@@ -45,6 +45,28 @@ def runs(tmp_path: Path) -> Path:
 
 def names(*stores: Store) -> set[str]:
     return {run_name(read_json(record.manifest)) for store in stores for record in store.all()}
+
+
+def decodings(*stores: Store) -> set[str]:
+    """The names of what was decoded."""
+    return {
+        evaluation_name(read_json(record.manifest), read_done(evaluation.result), decoding_of(evaluation))
+        for store in stores
+        for record in store.all()
+        for evaluation in record.evaluations()
+        if decoding_of(evaluation)
+    }
+
+
+@pytest.fixture
+def classifiers(tmp_path: Path) -> Store:
+    """The committed records of classifiers, which decode nothing."""
+    folder = tmp_path / "classifiers"
+    folder.mkdir()
+    for record in COMMITTED.all():
+        if not any(map(decoding_of, record.evaluations())):
+            (folder / record.id).symlink_to(record.folder)
+    return Store(folder)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -125,11 +147,18 @@ def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
 # --- the view --------------------------------------------------------------------------------------------------------
 
 
-def test_own_and_committed_runs_are_shown_by_name(runs: Path, tmp_path: Path) -> None:
-    view = View(tmp_path / "view", [Store(runs), COMMITTED])
-    assert view.refresh() == len(COMMITTED.all()) + 2
+def test_all_committed_runs_and_decodings_are_shown_by_name(tmp_path: Path) -> None:
+    view = View(tmp_path, [COMMITTED])
+    assert view.refresh() == len(COMMITTED.all())
+    assert decodings(COMMITTED)
+    assert Board(view.folder).runs() == names(COMMITTED) | decodings(COMMITTED)
+
+
+def test_own_and_committed_runs_are_shown_by_name(runs: Path, classifiers: Store, tmp_path: Path) -> None:
+    view = View(tmp_path / "view", [Store(runs), classifiers])
+    assert view.refresh() == len(classifiers.all()) + 2
     board = Board(view.folder)
-    assert board.runs() == board.hparams().keys() == names(Store(runs), COMMITTED)
+    assert board.runs() == board.hparams().keys() == names(Store(runs), classifiers)
     settings, metrics = board.columns()
     assert settings[:5] == ["experiment", "optimizer.lr", "data.layout", "seed", "data"]
     assert metrics[:2] == ["test/accuracy", "val/accuracy"]
@@ -194,8 +223,8 @@ def test_a_run_whose_events_lack_the_final_metrics_is_shown_with_them(runs: Path
     assert Board(view.folder).hparams().keys() == names(Store(runs))
 
 
-def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, tmp_path: Path) -> None:
-    View(tmp_path / "view", [Store(runs), COMMITTED]).refresh()
+def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, classifiers: Store, tmp_path: Path) -> None:
+    View(tmp_path / "view", [Store(runs), classifiers]).refresh()
     board = Board(tmp_path / "view")
     tab = board.charts()
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]
@@ -318,7 +347,7 @@ def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 @pytest.mark.slow
 @pytest.mark.parametrize("served", ["true", "false"], indirect=True)
 def test_every_run_is_served_by_either_reader(served: str, runs: Path) -> None:
-    wanted = names(Store(runs), COMMITTED)
+    wanted = names(Store(runs), COMMITTED) | decodings(COMMITTED)
     deadline = time.monotonic() + 60
     while not wanted <= set(fetch(f"{served}data/runs")) and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bits import same_bits
 from board import accumulated
 from diverging import loss_is_nan_from
 from matplotlib.figure import Figure
@@ -20,9 +21,7 @@ from dlbench.callbacks.pictures import ClassifierPictures
 from dlbench.data.embedded import scenes
 from dlbench.errors import ConfigError
 from dlbench.identity import canonical
-from dlbench.records import history
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.store import read_done
 from dlbench.run import Outcome, run
 from dlbench.settings import callbacks, check
 
@@ -115,14 +114,7 @@ def test_nothing_is_there_twice_after_a_kill(drawn: Outcome) -> None:
 
 def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[tuple[Any, Any]]) -> None:
     assert drawn.record.id == undrawn.record.id
-    trainings = read_done(drawn.record.training), read_done(undrawn.record.training)
-    assert trainings[0]["weights"] == trainings[1]["weights"]
-    rows = [
-        [{name: value for name, value in row.items() if not name.startswith("time/")} for row in history.read(metrics)]
-        for metrics in (drawn.record.metrics, undrawn.record.metrics)
-    ]
-    assert rows[0] == rows[1]
-    assert drawn.result["metrics"] == undrawn.result["metrics"]
+    assert same_bits(drawn, undrawn)
     # Dropout is reseeded every step, so a draw from a global generator would not show in the bits of this network.
     assert len(watched) > EPOCHS
     for before, after in watched:

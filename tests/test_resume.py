@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bits import same_bits
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dlbench.records import history
 from dlbench.records.store import Record, State, Store, read_done
 from dlbench.run import Outcome, run
 
@@ -55,16 +55,6 @@ def killed(overrides: list[str], tmp_path: Path) -> Killed:
         return made
 
     return record
-
-
-def same_bits(outcome: Outcome, expected: Outcome) -> bool:
-    def curves(made: Outcome) -> list[dict[str, float]]:
-        rows = history.read(made.record.metrics)
-        return [{name: row[name] for name in row if not name.startswith("time/")} for row in rows]
-
-    weights = [read_done(made.record.training)["weights"] for made in (outcome, expected)]
-    same_metrics = outcome.result["metrics"] == expected.result["metrics"]
-    return weights[0] == weights[1] and curves(outcome) == curves(expected) and same_metrics
 
 
 def steps(record: Record, name: str) -> list[int]:

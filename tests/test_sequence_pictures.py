@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bits import same_bits
 from board import accumulated
 from diverging import loss_is_nan_from
 from hypothesis import given
@@ -24,7 +25,6 @@ from dlbench.callbacks.sequence_pictures import TransductionPictures
 from dlbench.metrics.error_rates import CharacterErrorRate
 from dlbench.records import history
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.store import read_done
 from dlbench.run import Outcome, run
 from dlbench.tasks.transduction import Transduction
 
@@ -109,14 +109,7 @@ def test_pictures_and_table_are_there_once_after_the_chosen_epochs_and_the_last(
 
 def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[tuple[Any, Any]]) -> None:
     assert drawn.record.id == undrawn.record.id
-    trainings = read_done(drawn.record.training), read_done(undrawn.record.training)
-    assert trainings[0]["weights"] == trainings[1]["weights"]
-    rows = [
-        [{name: value for name, value in row.items() if not name.startswith("time/")} for row in history.read(metrics)]
-        for metrics in (drawn.record.metrics, undrawn.record.metrics)
-    ]
-    assert rows[0] == rows[1]
-    assert drawn.result["metrics"] == undrawn.result["metrics"]
+    assert same_bits(drawn, undrawn)
     assert len(watched) > EPOCHS
     for before, after in watched:
         assert before == after

@@ -94,21 +94,27 @@ def perform(config: DictConfig, folder: Path) -> JobOutcome:
     )
 
 
-def started(folder: Path, job: Job, forget: bool = False) -> dict[str, Any] | None:
+def started(folder: Path, job: Job) -> dict[str, Any] | None:
     """What a begun job left word of: ``curves`` and ``epochs_before``, once known; None if it has not begun."""
-    path = folder / f"{job.number}.json"
-    if forget:
-        path.unlink(missing_ok=True)
     try:
-        word: dict[str, Any] = json.loads(path.read_text())
+        word: dict[str, Any] = json.loads(_word_of(folder, job.number).read_text())
     except FileNotFoundError:
         return None
     return word
 
 
+def forget(folder: Path, job: Job) -> None:
+    """Let a job count as not begun."""
+    _word_of(folder, job.number).unlink(missing_ok=True)
+
+
 def _announce(folder: Path, number: int, **word: Any) -> None:
-    with atomic_path(folder / f"{number}.json") as temporary:
+    with atomic_path(_word_of(folder, number)) as temporary:
         temporary.write_text(json.dumps({"begun": True, **word}))
+
+
+def _word_of(folder: Path, number: int) -> Path:
+    return folder / f"{number}.json"
 
 
 def _notices(said: io.StringIO) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
 from dlbench.errors import SweepError
-from dlbench.sweep.job import FAILED, Job, JobOutcome, perform, started
+from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
 from dlbench.sweep.progress import Progress
 from dlbench.sweep.summary import show
 
@@ -102,7 +102,7 @@ def _make_all(
                         error = "its process was killed, twice; is there enough memory? (hydra.launcher.n_jobs=1)"
                         yield waiting.pop(job.number), JobOutcome(FAILED, error=error)
                 for job in group:
-                    started(folder, job, forget=True)
+                    forget(folder, job)
 
 
 def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int, folder: Path) -> Iterator[Made]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Literal
 
-from omegaconf import OmegaConf
-
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.messages import say
@@ -41,7 +39,7 @@ class Speller:
     def __init__(self, record: Record, choice: Choice | None = None) -> None:
         self.record = record
         manifest = read_json(record.manifest)
-        self.config: dict[str, Any] = OmegaConf.to_container(read_config(record.config))  # type: ignore[assignment]
+        self.config = read_config(record.config)
         try:
             facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             if "vocabularies" not in facts:

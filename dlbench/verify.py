@@ -72,7 +72,7 @@ def verify(record: Record, paths: Mapping[str, Any], progress: str | None = None
             overrides["trainer"]["progress"] = progress
         if manifest["data"]["source"] == "embedded":
             overrides["data"] = {"source": "embedded"}
-        again = prepare(OmegaConf.merge(read_config(record.config), overrides))  # type: ignore[arg-type]
+        again = prepare(OmegaConf.merge(OmegaConf.create(read_config(record.config)), overrides))  # type: ignore[arg-type]
         if again.record.id != record.id:
             raise RecordError(_why_not_comparable(again, manifest))
         recorded_epochs = again.settings.epochs
@@ -105,7 +105,7 @@ def _curve_pairs(old: Record, new: Record, epochs: int) -> Iterator[tuple[str, A
 
 def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
     for evaluation in record.evaluations():
-        settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+        settings = read_config(evaluation.config)
         metrics = read_done(evaluation.result)["metrics"]
         new_metrics = execute(with_evaluation(again, settings)).result["metrics"]
         for name in sorted({*metrics, *new_metrics}):

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dlbench import resources
+from dlbench.composition import composed
 from dlbench.identity import TRAINING_SECTIONS, canonical
 
 ALWAYS_NAMED = {("optimizer", "lr"), ("data", "layout"), ("model", "attention"), ("trainer", "precision")}
@@ -28,10 +28,10 @@ NONE = "none"
 DECODED_BY = " decoded by "
 
 
-def brief(scientific: Mapping[str, Any]) -> str:
+def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
     """The settings that are compared most: ``lr=0.01 chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
 
-    The precision is named where it is not the usual one.
+    The precision is named where it is not the usual one; without the seed it names what is averaged over seeds.
     """
     model = scientific["model"]
     precision = scientific["trainer"].get("precision", USUAL_PRECISION)
@@ -40,7 +40,7 @@ def brief(scientific: Mapping[str, Any]) -> str:
         scientific["data"].get("layout"),
         f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
         precision if precision != USUAL_PRECISION else None,
-        f"seed={scientific['seed']}",
+        f"seed={scientific['seed']}" if with_seed else None,
     )
     return " ".join(part for part in shown if part)
 
@@ -147,9 +147,6 @@ def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
 @cache
 def _defaults(experiment: str) -> dict[str, Any]:
     try:
-        with initialize_config_dir(str(resources.conf()), version_base="1.3"):
-            config = compose("config", [f"+experiment={experiment}"])
+        return canonical(composed(experiment), fingerprint="", device="")
     except HydraException:
         return {}
-    content: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return canonical(content, fingerprint="", device="")

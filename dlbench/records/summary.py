@@ -4,8 +4,6 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from dlbench.errors import RecordError
 from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_config, read_json
@@ -60,15 +58,13 @@ def summarise(record: Record) -> list[Summary]:
 def decoding_of(evaluation: Evaluation) -> str:
     """See `dlbench.records.labels.decoding`; empty too where the evaluation's settings are gone or damaged."""
     with contextlib.suppress(RecordError):
-        settings: Any = OmegaConf.to_container(read_config(evaluation.config))
-        return decoding(settings)
+        return decoding(read_config(evaluation.config))
     return ""
 
 
 def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
     """Whether today's code neither made the record nor was confirmed to, as far as its result depends on it."""
-    config: dict[str, Any] = OmegaConf.to_container(read_config(record.config))  # type: ignore[assignment]
-    return not is_made_by(record, manifest, source_hash(modules_of(config)))
+    return not is_made_by(record, manifest, source_hash(modules_of(read_config(record.config))))
 
 
 def is_evaluation_stale(record: Record, evaluation: Evaluation) -> bool:
@@ -76,7 +72,7 @@ def is_evaluation_stale(record: Record, evaluation: Evaluation) -> bool:
     recorded = read_done(evaluation.result).get("evaluation_source")
     if recorded is None:
         return False
-    settings = OmegaConf.to_container(read_config(evaluation.config))
+    settings = read_config(evaluation.config)
     return bool(recorded != source_hash(evaluation_modules_of({"evaluation": settings})))
 
 

@@ -1,76 +1,216 @@
-"""Published reports as files: ``experiments/ID/report.yaml``, read and checked."""
+"""What a published report is made of; its file is ``experiments/ID/report.yaml`` (see `dlbench.report.reading`)."""
 
-from pathlib import Path
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, InstanceOf, Tag, model_validator
 
-from dlbench import resources
-from dlbench.errors import ConfigError
-from dlbench.messages import nearest
-from dlbench.report.metrics import METRICS
+Overrides = tuple[str, ...]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Row(_Strict):
-    """A published line: the experiment and overrides that recompute it, and its values under our metrics' names.
+class Configuration(_Strict):
+    """A run that the report speaks of, up to the seed: an experiment of ours and overrides.
 
-    ``default`` rows are those that `make reproduce-report` runs.
+    ``planned``: there is no such experiment yet; what depends on it is shown as open.
     """
 
-    label: str
     experiment: str
-    overrides: list[str]
-    published: dict[str, float]
-    default: bool = False
+    overrides: Overrides = ()
+    planned: bool = False
+
+
+class Row(_Strict):
+    """A published line: the configuration that recomputes it, and its values, verbatim, under our metrics' names."""
+
+    of: str
+    label: str
+    published: dict[str, float] = {}
 
 
 class Table(_Strict):
     """A table of a report; ``note`` says what about ours is not as theirs was."""
 
     title: str
-    rows: list[Row]
+    rows: tuple[Row, ...]
     note: str | None = None
+
+
+class Figure(_Strict):
+    """A figure of a report, redrawn from our runs.
+
+    - ``curves``: each of ``metrics`` over the epochs, a line a configuration.
+    - ``bars``: each of ``metrics``, a bar a configuration, beside what the tables state.
+    - ``attention``, ``maps``, ``confusion``: the artifact of one run of each configuration.
+    - ``samples``: the hypotheses for ``words``, by their place in the test split, beside the published ones.
+    """
+
+    title: str
+    kind: Literal["curves", "bars", "attention", "maps", "confusion", "samples"]
+    of: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    words: dict[str, "Word"] = {}
+    note: str | None = None
+
+
+class Word(_Strict):
+    """A test word that a report quotes: its place in the test split, counted from 0, and the published predictions."""
+
+    place: int = Field(ge=0)
+    published: tuple[str, ...]
+
+
+def _fraction(value: object) -> object:
+    """``33%`` is 0.33 of the other value."""
+    if isinstance(value, str) and value.endswith("%"):
+        return Part(float(value[:-1]) / 100)
+    return value
+
+
+class Part(float):
+    """A part of the value compared with, where a plain number is a difference."""
+
+
+class Curve(_Strict):
+    """What of a metric's curve is compared, instead of the evaluation's value; epochs are counted from 1.
+
+    - ``at``: the value after that epoch.
+    - ``slope_after``: the least-squares slope an epoch, over the epochs after that one.
+    - ``roughness``: the standard deviation of the changes from epoch to epoch, after that epoch.
+    - ``epochs_to``: the first epoch whose value is at most this.
+    """
+
+    at: int | None = None
+    slope_after: int | None = None
+    roughness: int | None = None
+    epochs_to: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("name exactly one of at, slope_after, roughness, epochs_to")
+        return self
+
+
+Other = str | float
+"""What is compared with: a configuration's name, or a number."""
+
+
+class Comparison(_Strict):
+    """One configuration's metric against another's, paired by seed, or against a number.
+
+    - ``curve``: something of the metric's curve in place of the evaluation's value.
+    - ``minus``: a metric that is first subtracted, on both sides.
+    - ``than_metric``: another metric of the other, in place of the same.
+    - ``by``: the difference is to be about that large at least, or, where it is denied, at most: a number, or a part
+      of the other value (``33%``).
+    """
+
+    of: str
+    metric: str
+    minus: str | None = None
+    curve: Curve | None = None
+    higher_than: Other | None = None
+    lower_than: Other | None = None
+    not_higher_than: Other | None = None
+    not_lower_than: Other | None = None
+    than_metric: str | None = None
+    by: Annotated[InstanceOf[Part] | float, Field(union_mode="left_to_right"), BeforeValidator(_fraction)] = 0.0
+
+    @property
+    def relation(self) -> str:
+        """Which of ``higher_than``, ``lower_than``, ``not_higher_than``, ``not_lower_than`` it is."""
+        (relation,) = (name for name in RELATIONS if getattr(self, name) is not None)
+        return relation
+
+    @property
+    def other(self) -> Other:
+        """What is compared with."""
+        other: Other = getattr(self, self.relation)
+        return other
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
+            raise ValueError(f"name exactly one of {', '.join(RELATIONS)}")
+        return self
+
+
+RELATIONS = ("higher_than", "lower_than", "not_higher_than", "not_lower_than")
+
+
+class Statement(_Strict):
+    """A statement about numbers that can be computed without a run (see `dlbench.report.expressions`).
+
+    ``over`` gives variables values; it must be true for each of them (the values are taken together, not crossed).
+    """
+
+    statement: str
+    over: dict[str, tuple[float, ...]] = {}
+
+
+def _kind(value: object) -> str:
+    is_statement = "statement" in value if isinstance(value, dict) else isinstance(value, Statement)
+    return "statement" if is_statement else "comparison"
+
+
+Check = Annotated[
+    Annotated[Comparison, Tag("comparison")] | Annotated[Statement, Tag("statement")], Discriminator(_kind)
+]
+
+
+class Claim(_Strict):
+    """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
+
+    ``reports``: which make it, where it is not this one alone.
+    """
+
+    id: str
+    text: str
+    reports: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def configurations(self) -> set[str]:
+        """The names of the configurations that its checks compare."""
+        compared = [check for check in self.checks if isinstance(check, Comparison)]
+        others = {check.other for check in compared if isinstance(check.other, str)}
+        return {check.of for check in compared} | others
+
+
+class Slip(_Strict):
+    """A number or formula of a report, as ``stated``, and the expression that ``computes`` it (see `Statement`)."""
+
+    id: str
+    text: str
+    stated: str
+    computes: str
+    over: dict[str, tuple[float, ...]] = {}
+
+
+class Variant(_Strict):
+    """Another way to run a report's configurations: ``overrides`` take the place of their own of the same keys.
+
+    A configuration that has none of these keys has no variant. ``about`` says what the variant is for.
+    """
+
+    overrides: Overrides
+    about: str
 
 
 class Report(_Strict):
     """One published report.
 
-    ``variants`` are further columns of ours: a heading, and the overrides added to each row's own.
+    ``data`` says in what our data differs from theirs; ``variants`` are further columns of ours, by their heading.
     """
 
     title: str
-    variants: dict[str, list[str]] = {}
-    tables: list[Table]
-
-
-def load(path: Path) -> Report:
-    """Read one report file.
-
-    Raises:
-        ConfigError: It is no YAML, a key is unknown, missing, or of the wrong type, or a metric is unknown.
-    """
-    try:
-        report = Report.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {place}: {first['msg']}") from error
-    for table in report.tables:
-        for row in table.rows:
-            for metric in row.published.keys() - METRICS:
-                raise ConfigError(
-                    f"{path}: {table.title}, {row.label}: {metric}: no such metric; {nearest(metric, METRICS)}"
-                )
-    return report
-
-
-def load_all() -> dict[str, Report]:
-    """Every report under ``experiments/``, by its folder's name."""
-    paths = sorted(resources.experiments().glob("*/report.yaml"))
-    return {path.parent.name: load(path) for path in paths}
+    data: str
+    variants: dict[str, Variant] = {}
+    configurations: dict[str, Configuration]
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    slips: tuple[Slip, ...] = ()

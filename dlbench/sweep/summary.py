@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dlbench.report.metrics import HEADINGS
-from dlbench.report.results import mean_and_spread
+from dlbench.report.numbers import mean_and_spread
 from dlbench.sweep.job import FAILED, Job, JobOutcome, labels
 from dlbench.tables import print_whole
 

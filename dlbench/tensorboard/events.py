@@ -6,8 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import atomic_path, read_config, read_json
@@ -71,7 +69,7 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
     Raises:
         RecordError: A file of the record is damaged.
     """
-    settings: Any = OmegaConf.to_container(read_config(evaluation.config))
+    settings = read_config(evaluation.config)
     rows = history.read(record.metrics)
     hyperparameters = {"experiment": result["experiment"], **_decoding_settings(settings)}
     _write(folder / FINAL, _final(record, rows, result, result["metrics"], hyperparameters))

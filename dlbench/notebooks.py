@@ -1,0 +1,75 @@
+"""``python -m dlbench.notebooks``: execute the notebooks, texts in ``notebooks/``, and write an ``.ipynb`` beside each.
+
+Executed again where nothing has changed, a copy is the same to the byte: it holds no times and no random names. Needs
+the extra ``notebooks``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from dlbench.cli import one_line_errors
+from dlbench.errors import DlbenchError
+from dlbench.records.files import write_text
+
+FOLDER = Path("notebooks")
+CELL_SECONDS = 600
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, execute, write."""
+    parser = argparse.ArgumentParser(prog="python -m dlbench.notebooks", description=__doc__)
+    parser.add_argument("texts", nargs="*", type=Path, metavar="FILE.py", help=f"which; default: all in {FOLDER}")
+    options = parser.parse_args(arguments)
+    with one_line_errors():
+        for text in options.texts or sorted(FOLDER.glob("*.py")):
+            executed, copy = execute(text), text.with_suffix(".ipynb")
+            write_text(copy, jupytext.writes(executed, fmt="ipynb") + "\n")
+            print(copy, flush=True)
+    return 0
+
+
+def read(text: Path) -> Any:
+    """A notebook's cells, without outputs, from its text; each is named by its place."""
+    notebook = jupytext.read(text)
+    for place, cell in enumerate(notebook.cells):
+        cell.id = str(place)
+    return notebook
+
+
+def execute(text: Path) -> Any:
+    """A notebook executed where its text lies, by this Python.
+
+    Raises:
+        DlbenchError: A cell fails; the message names the error.
+    """
+    notebook = read(text)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name=KERNEL["name"],
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(text.parent)}},
+    )
+    try:
+        # Where there is a backend of the user's own, pictures would not come into the notebook.
+        client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
+    except CellExecutionError as error:
+        raise DlbenchError(f"{text}: {error.ename}: {error.evalue}") from error
+    # The kernel notes its versions.
+    notebook.metadata.clear()
+    notebook.metadata.update(kernelspec=KERNEL, language_info={"name": KERNEL["language"]})
+    return notebook
+
+
+if __name__ == "__main__":
+    sys.exit(main())

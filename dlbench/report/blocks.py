@@ -1,0 +1,146 @@
+"""What a report is made of, whatever it is written as: sections of paragraphs, grids, pictures and alerts."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """A verdict: its word, its tone (``good``, ``bad``, ``open``, ``none``) and a sign that needs no colour."""
+
+    REPRODUCED = "reproduced", "good", "✓"
+    DIFFERS = "differs", "bad", "✗"
+    HOLDS = "holds", "good", "✓"
+    FAILS = "fails", "bad", "✗"
+    RIGHT = "right", "good", "✓"
+    WRONG = "wrong", "bad", "✗"
+    UNDECIDED = "undecided", "open", "?"
+    READER = "see the figure", "open", "◉"
+    NOT_RUN = "not run", "none", "-"
+    PLANNED = "planned", "none", "-"
+
+    @property
+    def word(self) -> str:
+        """What it is called."""
+        return self.value[0]
+
+    @property
+    def tone(self) -> str:
+        """``good``, ``bad``, ``open`` or ``none``."""
+        return self.value[1]
+
+    @property
+    def sign(self) -> str:
+        """One character that tells it from other tones without colour."""
+        return self.value[2]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a grid.
+
+    Args:
+        text: What stands there.
+        value: What the column is sorted by; by default the text.
+        verdict: Shown as a badge in place of the text, which becomes its explanation.
+        link: The id of a section, grid or picture that the text leads to.
+        is_code: Whether the text is something to type.
+        hint: An explanation for who asks for it.
+    """
+
+    text: str
+    value: float | str | None = None
+    verdict: Verdict | None = None
+    link: str | None = None
+    is_code: bool = False
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, and whether numbers stand in it."""
+
+    heading: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with an id that can be led to; the first ``labels`` columns name the row."""
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str | None = None
+    labels: int = 1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: an SVG document, and what it shows in words for who cannot see it."""
+
+    id: str
+    title: str
+    svg: str
+    description: str
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text; what stands between backticks is something to type or a name."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What must not be overlooked: a title and a line each."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+Block = Grid | Picture | Paragraph | Alert
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: an id that can be led to, a title, blocks, sections within; perhaps a verdict beside it."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...] = ()
+    sections: tuple["Section", ...] = ()
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    about: str
+    blocks: tuple[Block, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+
+def walk(sections: Iterable[Section], level: int = 2) -> Iterator[tuple[int, Section]]:
+    """Each section in reading order, those within after the one that holds them, with the level of its heading."""
+    for section in sections:
+        yield min(level, 6), section
+        yield from walk(section.sections, level + 1)
+
+
+def spans(text: str) -> Iterator[tuple[str, bool]]:
+    """The pieces of a text, and which of them stood between backticks; a backtick without its partner stays."""
+    for number, piece in enumerate(re.split(r"`([^`]+)`", text)):
+        if piece:
+            yield piece, number % 2 == 1
+
+
+def plain(text: str) -> str:
+    """A text where nothing can be marked as code: without the backticks that would."""
+    return "".join(piece for piece, _ in spans(text))

@@ -1,0 +1,94 @@
+"""The command that makes a recorded run again."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from dlbench.composition import composed
+from dlbench.identity import TRAINING_SECTIONS
+from dlbench.records.labels import NONE, chosen
+from dlbench.report.results import Result
+
+SECTIONS = (*TRAINING_SECTIONS, "evaluation")
+GROUPS = {
+    "task": "task",
+    "data": "data",
+    "model": "model",
+    "model.attention": "model/attention",
+    "optimizer": "optimizer",
+    "scheduler": "scheduler",
+    "evaluation": "evaluation",
+    "evaluation.decoding": "decoding",
+}
+"""Where a configuration group's choice stands, and the group."""
+
+NOT_STRINGS = {"true", "false", "null", "nan", "inf"}
+"""Words that Hydra reads as something else than strings."""
+
+IGNORED = {"trainer.progress"}
+"""It changes nothing that is recorded."""
+
+
+def command(result: Result) -> str:
+    """``python -m dlbench +experiment=NAME ...`` with every setting that is not the experiment's own."""
+    wanted: dict[str, Any] = {name: result.config[name] for name in (*SECTIONS, "seed") if name in result.config}
+    wanted["evaluation"] = dict(result.evaluated)
+    if result.provenance == "embedded":
+        # It was made where there was no real data; where there is, the default would take that.
+        wanted["data"] = {**wanted["data"], "source": "embedded"}
+    choices = tuple(_choices(wanted, composed(result.experiment, ())))
+    usual = composed(result.experiment, choices)
+    settings = [
+        change
+        for section in SECTIONS
+        for change in _changes(section, wanted.get(section), usual[section])
+        if change.lstrip("+~").partition("=")[0] not in IGNORED
+    ]
+    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={wanted['seed']}"]
+    return shlex.join(["python", "-m", "dlbench", *words])
+
+
+def _choices(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
+    """The choices of groups that fill something else than the experiment's."""
+    for path, group in GROUPS.items():
+        here, there = _at(wanted, path), _at(usual, path)
+        if (here or {}).get("_target_") != (there or {}).get("_target_"):
+            yield f"{group}={chosen(group, here) if here else NONE}"
+
+
+def _at(config: Mapping[str, Any] | None, path: str) -> Mapping[str, Any] | None:
+    for key in path.split("."):
+        config = (config or {}).get(key)
+    return config
+
+
+def _changes(path: str, here: Any, there: Any) -> Iterator[str]:
+    """Overrides that lead from ``there`` to ``here``."""
+    if not (isinstance(here, Mapping) and isinstance(there, Mapping)):
+        if here != there:
+            yield f"{path}={_literal(here)}"
+        return
+    for key in [*here, *(key for key in there if key not in here)]:
+        inner = f"{path}.{key}"
+        if key not in here:
+            yield f"~{inner}"
+        elif key not in there:
+            yield f"+{inner}={_literal(here[key])}"
+        else:
+            yield from _changes(inner, here[key], there[key])
+
+
+def _literal(value: Any) -> str:
+    """A value in Hydra's grammar of overrides."""
+    if isinstance(value, str):
+        is_plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.ASCII) and value.lower() not in NOT_STRINGS
+        return value if is_plain else QuotedString(value, Quote.double).with_quotes()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_literal, value)) + "]"
+    return json.dumps(value)

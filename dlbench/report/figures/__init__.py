@@ -1,0 +1,1 @@
+"""The reports' figures, redrawn from our runs as SVG text; without torch, so that a report renders in seconds."""

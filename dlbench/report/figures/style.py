@@ -1,0 +1,204 @@
+"""What all figures share: names, colours that colour-blind readers can tell apart, and SVG fit for a page."""
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+
+from dlbench.report.metrics import RATES, SIMILARITIES
+
+HANDLE, SPACE, LINE = 2.4, 1.4, 0.185
+"""A legend's handles and the space between its columns, in letter heights; inches a line."""
+
+WIDTH = 6.0
+"""Inches: at 390 pixels across a telephone the smallest letters are still 7 pixels high."""
+
+STEPS = (1, 2, 2.5, 5, 10)
+"""Ticks stand at multiples of these."""
+
+INK = "#1b1c1d"
+"""Becomes ``currentColor``: what is drawn in it takes the page's own colour where the page says so."""
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, INK, ORANGE, SKY)
+"""Okabe and Ito's, without the yellow, which is too pale for a line."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1.5, 1.5, 1.5)))
+
+SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "path",  # IPA and signs look the same in every reader
+    "svg.hashsalt": "dlbench",
+    "text.parse_math": False,
+    "path.simplify": False,  # every value is drawn
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.16,
+    "grid.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
+    ),
+    "grid.color": INK,
+}
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
+    name = metric.partition("/")[2]
+    return metric in SIMILARITIES or (name.startswith(("accuracy", *RATES)) and not name.endswith("_std"))
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def sentence(text: str) -> str:
+    """Text that begins as a sentence does; what follows the first letter stays."""
+    return text[:1].upper() + text[1:]
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's settings for all that is drawn within, whatever the user's own."""
+    settings: Any = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+    with mpl.rc_context(settings | SETTINGS):
+        yield
+
+
+def text_width(text: str, size: float = 9.0) -> float:
+    """In inches."""
+    return float(TextToPath().get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]) / 72
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Inches around each set of axes, for what is written there; ``between`` is what stands between two in a row."""
+
+    left: float
+    top: float
+    bottom: float
+    between: float
+    right: float = 0.08
+
+
+def panels(
+    count: int, height: float, margins: Margins, *, below: float = 0.0, columns: int = 2, width: float = WIDTH
+) -> tuple[Figure, list[Any]]:
+    """A figure of so many sets of axes, and these. Without pyplot's global state, and without its slow layouts.
+
+    Args:
+        count: How many.
+        height: Of each, in inches.
+        margins: Around each.
+        below: Inches added below all, for a legend.
+        columns: At most so many in a row.
+        width: Of the figure, in inches.
+    """
+    across = min(columns, count)
+    rows = math.ceil(count / across)
+    each = (width - margins.left - margins.right - (across - 1) * margins.between) / across
+    row = margins.top + height + margins.bottom
+    whole = rows * row + below
+    figure = Figure(figsize=(width, whole))
+    FigureCanvasSVG(figure)
+    axes: list[Any] = []
+    for place in range(count):
+        down, right = divmod(place, across)
+        left, top = margins.left + right * (each + margins.between), whole - down * row - margins.top
+        axes.append(figure.add_axes((left / width, (top - height) / whole, each / width, height / whole)))
+    return figure, axes
+
+
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, columns: int) -> None:
+    """A legend at the figure's lower left."""
+    spacing = {"handlelength": HANDLE, "columnspacing": SPACE}
+    figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 0), ncols=columns, **spacing)
+
+
+def legend_columns(labels: Sequence[str], width: float = WIDTH) -> int:
+    """In how many columns a legend fits; entries run down each column."""
+    handle = (HANDLE + SPACE + 0.8) * 9 / 72
+    widths = [text_width(label) + handle for label in labels]
+    for columns in range(len(widths), 1, -1):
+        rows = math.ceil(len(widths) / columns)
+        if sum(max(widths[start : start + rows]) for start in range(0, len(widths), rows)) < width:
+            return columns
+    return 1
+
+
+def svg(figure: Figure, identity: str) -> str:
+    """A figure as an SVG element that can stand in a page beside others: its ids are its own, its styles stay inside.
+
+    By itself it has a white ground. The same figure gives the same bytes.
+
+    Args:
+        figure: What was drawn.
+        identity: How its ids begin.
+    """
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>|<defs>\s*</defs>", "", text, flags=re.DOTALL)
+    return _compact(_own_ids(_framed(text, figure), identity)).replace(INK, "currentColor")
+
+
+def _framed(text: str, figure: Figure) -> str:
+    width, height = (round(72 * inches, 1) for inches in figure.get_size_inches())
+    # Attributes give way to a page's styles: there ``svg {color: inherit}`` suits light and dark.
+    shared = 'color="#1b1c1e" stroke-linejoin="round" style="background:#fff;max-width:100%;height:auto"'
+    root = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" {shared}>'
+    )
+    return re.sub(r"<svg\b[^>]*>", root, text, count=1)
+
+
+def _own_ids(text: str, identity: str) -> str:
+    """Ids that nothing refers to go, the others get short names that begin with the figure's own."""
+    used = dict.fromkeys(re.findall(r"(?:href=\"|url\()#([^\")]+)", text))
+    numbers = count()
+    names = {name: f"{identity}-{next(numbers)}" for name in used}
+    text = re.sub(r"((?:href=\"|url\()#)([^\")]+)", lambda found: found[1] + names[found[2]], text)
+    return re.sub(r" id=\"([^\"]+)\"", lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
+
+
+def _compact(text: str) -> str:
+    """Coordinates to a hundredth of a point, spaces that mean nothing gone, groups that hold nothing too."""
+
+    def rounded(found: re.Match[str]) -> str:
+        return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), found[0])
+
+    text = re.sub(r"(?<=[ \n])(?:d|x|y|width|height)=\"[^\"]*\"|translate\([^)]*\)", rounded, text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    text = re.sub(r"> +<", "><", text).replace(" />", "/>").replace(' "', '"')
+    text = re.sub(r"(?<= style=\")[^\"]*", lambda found: re.sub(r"([:;]) ", r"\1", found[0]), text)
+    while (fewer := re.sub(r"<g>((?:<(?:path|use|rect)\b[^<>]*/>)*)</g>", r"\1", text)) != text:
+        text = fewer
+    return text.strip() + "\n"

@@ -1,0 +1,16 @@
+"""Numbers as people read them."""
+
+import statistics
+from collections.abc import Sequence
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """``mean ± standard deviation (n)``; a single value, or one that never varies, stands without a spread."""
+    if len(set(values)) == 1:
+        return f"{format_value(values[0])} ({len(values)})"
+    return f"{format_value(statistics.fmean(values))} ± {format_value(statistics.stdev(values))} ({len(values)})"
+
+
+def format_value(value: float) -> str:
+    """Counts whole, everything else with four decimals, as the reports print them."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"

@@ -1,0 +1,206 @@
+"""What is run for the report: the jobs of a profile that are not done yet, and how long they take."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, zip_longest
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from dlbench import resources
+from dlbench.cli import experiments, explain
+from dlbench.composition import composed
+from dlbench.errors import ConfigError
+from dlbench.messages import nearest, say
+from dlbench.report.evidence import in_variant
+from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
+from dlbench.report.pace import Paces
+from dlbench.report.published import Configuration, Report
+from dlbench.report.results import Result
+
+SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
+"""The seeds of every profile."""
+
+PROFILES = tuple(SEEDS)
+
+Runnable = tuple[tuple[str, ...], dict[str, Any]]
+"""A job but for the seed: its overrides, and what they and the further ones compose to."""
+
+
+def jobs(
+    profile: str, reports: Mapping[str, Report], results: Sequence[Result], overrides: Sequence[str] = ()
+) -> list[Job]:
+    """What a profile runs: seed by seed, of every report in turn, a report's shortest first.
+
+    ``quick``: all configurations of the reports and all other experiments, small. ``full``: all configurations of the
+    reports as they are; those without their data are left out, which is said in a line a data set. Neither has what
+    ``results`` have already, as far as ``rerun`` lets it be looked up.
+
+    Args:
+        profile: One of `PROFILES`.
+        reports: By name.
+        results: What is recorded.
+        overrides: Further overrides that every run gets; they are not among the jobs' own.
+
+    Raises:
+        ConfigError: There is no such profile, or an override means nothing.
+        DataError: The data folder that was asked for does not exist.
+    """
+    if profile not in SEEDS:
+        raise ConfigError(f"profile {profile}: no such profile; {nearest(profile, SEEDS)}")
+    if not SEEDS[profile]:
+        return []
+    lists = [[_runnable(each, profile, overrides) for each in wanted] for wanted in _wanted(profile, reports)]
+    is_seed_given = any(word.startswith("seed=") for word in overrides)
+    paces = Paces(results)
+    chosen: dict[tuple[str, int, str], Job] = {}
+    for place, seed in enumerate(SEEDS[profile]):
+        made = [
+            # No run serves in two ensembles: they would not be independent.
+            [_job(each, seed, is_seed_given) for each in runnables if place % (1 + further_members(each[1])) == 0]
+            for runnables in lists
+        ]
+        for job in _in_turn(made, paces):
+            chosen.setdefault((job.configuration, job.seed, job.data), job)
+    return _with_data([job for job in chosen.values() if not any(_is_done(job, result) for result in results)])
+
+
+def settings(profile: str) -> tuple[str, ...]:
+    """The overrides that apply a profile's settings."""
+    return (f"+profile={profile}",) if _settings_file(profile).exists() else ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long jobs take together: ``seconds`` for those of ``runs`` that are not ``unknown``, side by side."""
+
+    seconds: float
+    runs: int
+    unknown: int
+    workers: int
+
+    @property
+    def text(self) -> str:
+        """The estimate in words."""
+        runs = f"{self.runs} run{'s' * (self.runs != 1)}"
+        if self.unknown == self.runs:
+            return f"{runs} on {_cores(self.workers)}; nothing like them was measured yet"
+        known = f"{runs}: about {_duration(self.seconds)} on {_cores(self.workers)}"
+        left_out = f" ({self.unknown} without a measurement left out)" if self.unknown else ""
+        return known + left_out
+
+
+def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:
+    """How long jobs take on so many workers (default: one a core); what several need is trained once."""
+    workers = workers or os.cpu_count() or 1
+    paces = Paces(results)
+    trainings: dict[tuple[str, str, int], float] = {}
+    evaluations, unknown = 0.0, 0
+    for job in lacking:
+        training = paces.training(job)
+        if training is None:
+            unknown += 1
+            continue
+        trainings |= {(job.training, job.data, seed): training for seed in (job.seed, *job.members)}
+        evaluations += paces.evaluation(job) or 0.0
+    longest = max(trainings.values(), default=0.0)
+    together = sum(trainings.values()) + evaluations
+    return Estimate(max(together / workers, longest), len(lacking), unknown, workers)
+
+
+def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
+    """The configurations of every report, and with ``quick`` every experiment."""
+    for report in reports.values():
+        variants = [(), *(variant.overrides for variant in report.variants.values())]
+        found = (in_variant(each, overrides) for each in report.configurations.values() for overrides in variants)
+        yield [each for each in found if each and not each.planned]
+    if profile == "quick":
+        yield [Configuration(experiment=name) for name in experiments()]
+
+
+def _runnable(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Runnable:
+    settled = _settled(profile)
+    words = [word for word in configuration.overrides if word.partition("=")[0].lstrip("+~") not in settled]
+    own = (*words, *settings(profile))
+    try:
+        config = composed(configuration.experiment, (*own, *overrides))
+    except HydraException as error:
+        raise ConfigError(f"{configuration.experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error
+    return (f"+experiment={configuration.experiment}", *own), config
+
+
+def _job(runnable: Runnable, seed: int, is_seed_given: bool) -> Job:
+    words, config = runnable
+    if is_seed_given:
+        seed = config["seed"]
+    job = Job((*words, f"seed={seed}"), seed, config)
+    if not job.members:
+        return job
+    members = ",".join(map(str, job.members))
+    return Job((*job.overrides, f"evaluation.members=[{members}]"), seed, config)
+
+
+def _in_turn(lists: Iterable[list[Job]], paces: Paces) -> Iterator[Job]:
+    """The shortest of every list, then the second shortest, and so on; unmeasured ones last."""
+
+    def seconds(job: Job) -> float:
+        training = paces.training(job)
+        return inf if training is None else training * (1 + len(job.members))
+
+    turns = zip_longest(*(sorted(each, key=seconds) for each in lists))
+    return (job for job in chain.from_iterable(turns) if job)
+
+
+def _is_done(job: Job, result: Result) -> bool:
+    if (job.configuration, job.seed, job.data) != (result.configuration, result.seed, result.data):
+        return False
+    if job.is_embedded != (result.provenance == EMBEDDED):
+        return False
+    if job.is_embedded and job.embedded_sizes != result.manifest["data"]["sizes"]:
+        return False
+    return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "stale" and not result.is_stale))
+
+
+def _with_data(found: Sequence[Job]) -> list[Job]:
+    """Those whose data is at hand; what others lack is said."""
+    remedies = {job: missing_data(job) for job in found}
+    for (data, remedy), count in Counter((job.data, remedy) for job, remedy in remedies.items() if remedy).items():
+        runs = "1 run is" if count == 1 else f"{count} runs are"
+        say(f"no {data} data at hand: {runs} left out; {remedy}")
+    return [job for job, remedy in remedies.items() if not remedy]
+
+
+def _settings_file(profile: str) -> Path:
+    return resources.conf() / "profile" / f"{profile}.yaml"
+
+
+@cache
+def _settled(profile: str) -> frozenset[str]:
+    """The keys that a profile sets: there the reports' own overrides do not count."""
+    file = _settings_file(profile)
+    return frozenset(_keys(OmegaConf.to_container(OmegaConf.load(file)))) if file.exists() else frozenset()
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    if not isinstance(node, dict):
+        yield prefix.rstrip(".")
+        return
+    for key, value in node.items():
+        yield from _keys(value, f"{prefix}{key}.")
+
+
+def _cores(workers: int) -> str:
+    return f"{workers} core{'s' * (workers != 1)}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    return "a minute" if seconds > 30 else "half a minute"

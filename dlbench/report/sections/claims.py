@@ -1,0 +1,56 @@
+"""A report's claims: each with its verdict, and the numbers that it rests on."""
+
+from collections.abc import Sequence
+
+from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section
+from dlbench.report.judgements import Judgement
+from dlbench.report.numbers import format_value
+from dlbench.report.sections.values import interval
+from dlbench.report.verdicts import ClaimVerdict
+
+COLUMNS = (
+    Column("what is checked"),
+    Column("verdict"),
+    Column("mean difference", is_number=True),
+    Column("95% interval", is_number=True),
+    Column("n", is_number=True),
+    Column("p", is_number=True),
+    Column("smallest p", is_number=True),
+)
+
+
+def section(judged: ClaimVerdict) -> Section:
+    """A claim: what it says, who makes it, and a grid of its checks, as published and in each variant."""
+    identity = claim_id(judged.claim.id)
+    made_by = ", ".join(judged.made_by)
+    blocks: list[Block] = [Paragraph(f"Claimed by {made_by} (`{judged.claim.id}`).")]
+    if judged.judgements:
+        blocks.append(_grid(identity, "As published", judged.judgements))
+    for number, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
+        blocks.append(_grid(f"{identity}-{number}", f"{variant.capitalize()}: {verdict.word}", judgements))
+    return Section(identity, judged.claim.text, tuple(blocks), verdict=judged.verdict)
+
+
+def claim_id(claim: str) -> str:
+    """The id of a claim's section."""
+    return "claim-" + claim.replace(".", "-").replace("_", "-")
+
+
+def _grid(identity: str, title: str, judgements: Sequence[Judgement]) -> Grid:
+    rows = tuple(
+        (
+            Cell(judgement.said),
+            Cell(judgement.reason, verdict=judgement.verdict),
+            _number(judgement.difference),
+            interval(judgement.interval),
+            Cell(str(judgement.n), judgement.n) if judgement.n else Cell("-"),
+            _number(judgement.p),
+            _number(judgement.smallest_p),
+        )
+        for judgement in judgements
+    )
+    return Grid(f"{identity}-checks", title, COLUMNS, rows)
+
+
+def _number(value: float | None) -> Cell:
+    return Cell("-") if value is None else Cell(format_value(value), value)

@@ -1,0 +1,56 @@
+"""Did it reproduce? Each report in a line, and every claim."""
+
+from collections.abc import Iterable
+
+from dlbench.report.blocks import Cell, Column, Grid, Paragraph, Section, Verdict
+from dlbench.report.sections.claims import claim_id
+from dlbench.report.verdicts import ClaimVerdict, Verdicts, tally
+
+VALUES = (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.NOT_RUN, Verdict.PLANNED)
+CLAIMS = (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.READER, Verdict.NOT_RUN, Verdict.PLANNED)
+
+
+def section(verdicts: Verdicts) -> Section:
+    """How many values of each report reproduce, and what became of every claim."""
+    reports = verdicts.evidence.reports
+    values = tuple(
+        (
+            Cell(name, link=name),
+            *_counts(value.judged.verdict for value in verdicts.values if value.report == name),
+        )
+        for name in reports
+    )
+    claims = tuple(
+        (
+            Cell(judged.claim.text, link=claim_id(judged.claim.id)),
+            Cell(", ".join(judged.made_by)),
+            Cell(_why(judged), verdict=judged.verdict),
+        )
+        for judged in verdicts.claims
+    )
+    counted = tally(judged.verdict for judged in verdicts.claims)
+    said = ", ".join(f"{counted[verdict]} {verdict.word}" for verdict in CLAIMS if counted[verdict])
+    return Section(
+        "glance",
+        "Did it reproduce?",
+        (
+            Grid("glance-values", "Published values", (Column("report"), *_columns(VALUES)), values),
+            Paragraph(f"Of {len(claims)} claims: {said}."),
+            Grid("glance-claims", "Claims", (Column("claim"), Column("made by"), Column("verdict")), claims),
+        ),
+    )
+
+
+def _columns(kinds: Iterable[Verdict]) -> tuple[Column, ...]:
+    return tuple(Column(kind.word, is_number=True) for kind in kinds)
+
+
+def _counts(found: Iterable[Verdict]) -> tuple[Cell, ...]:
+    counted = tally(found)
+    return tuple(Cell(str(counted[kind]) if counted[kind] else "-", counted[kind]) for kind in VALUES)
+
+
+def _why(judged: ClaimVerdict) -> str:
+    """The reason of the check that decided."""
+    deciding = [judgement for judgement in judged.judgements if judgement.verdict == judged.verdict]
+    return deciding[0].reason if deciding else ""

@@ -1,0 +1,199 @@
+"""Lists of our runs: leaderboards, what they cost, what is not on the real data, and where each comes from."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from dlbench.records.labels import brief, differences
+from dlbench.report.blocks import Alert, Cell, Column, Grid, Paragraph, Section
+from dlbench.report.command import command
+from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
+from dlbench.report.numbers import format_value
+from dlbench.report.results import Collection, Result, by_configuration
+from dlbench.report.sections.values import STALE, interval, ours
+from dlbench.report.statistics import prediction_interval
+from dlbench.report.verdicts import measured
+
+Group = Sequence[Result]
+OTHER_DATA = {
+    "embedded": "Embedded data: drawn or invented, comparable with no report",
+    "user copy": "Your own copies of data, content unknown: comparable with no report",
+}
+
+
+def settings_of(result: Result) -> str:
+    """What tells a configuration from others of its experiment: ``lr=0.01 chw epochs=10 decoded by greedy``."""
+    scientific = result.manifest["scientific"]
+    words = [brief(scientific, with_seed=False), *differences(result.experiment, scientific)]
+    return " ".join([*words, *([f"decoded by {result.decoding}"] if result.decoding else [])])
+
+
+def leaderboards(groups: Iterable[Group]) -> Section:
+    """For each data set every configuration run on it, the best first."""
+    by_data: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        by_data[group[0].data].append(group)
+    return Section(
+        "leaderboards", "Leaderboards", tuple(_board(data, found) for data, found in sorted(by_data.items()))
+    )
+
+
+def _board(data: str, groups: Sequence[Group]) -> Grid:
+    metric = ranked_by(data, groups[0][0].metrics)
+    others = [name for name in HEADINGS if name != metric and any(measured(group, name) for group in groups)]
+    ranked = sorted(
+        (group for group in groups if measured(group, metric)),
+        key=lambda group: statistics.fmean(measured(group, metric)),
+        reverse=is_better_higher(metric),
+    )
+    rows = tuple(
+        (
+            Cell(str(place), place),
+            Cell(group[0].experiment),
+            Cell(settings_of(group[0])),
+            ours(group, metric),
+            interval(_interval(measured(group, metric))),
+            *(ours(group, name) for name in others),
+        )
+        for place, group in enumerate(ranked, start=1)
+    )
+    columns = (
+        Column("place", is_number=True),
+        Column("experiment"),
+        Column("settings"),
+        Column(spoken(metric), is_number=True),
+        Column("95% prediction interval", is_number=True),
+        *(Column(HEADINGS[name], is_number=True) for name in others),
+    )
+    return Grid(f"board-{data.replace('_', '-')}", f"{data}, by {spoken(metric)}", columns, rows, labels=3)
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+    return prediction_interval(values) if len(values) > 1 else None
+
+
+def costs(groups: Iterable[Group]) -> Section:
+    """Time, memory, parameters and operations of every configuration."""
+    columns = (
+        Column("experiment"),
+        Column("settings"),
+        Column("runs", is_number=True),
+        Column("minutes", is_number=True),
+        Column("seconds an epoch", is_number=True),
+        Column("peak memory, GB", is_number=True),
+        Column("parameters", is_number=True),
+        Column("MFLOP forward, an example", is_number=True),
+    )
+    trained: dict[str, list[Result]] = {}
+    for group in groups:
+        # Decodings of one training cost it once.
+        trained.setdefault(" ".join(result.run for result in group), list(group))
+    rows = tuple(_cost(group) for group in sorted(trained.values(), key=lambda group: group[0].experiment))
+    note = (
+        "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
+        "a run takes there, not a benchmark (see docs/benchmarks.md for that)."
+    )
+    grid = Grid("costs-grid", "What a training takes", columns, rows, note, labels=2)
+    return Section("costs", "Cost", (grid,))
+
+
+def _cost(group: Group) -> tuple[Cell, ...]:
+    seconds = [float(result.training["seconds"]) for result in group]
+    epochs = int(group[0].training["epochs"])
+    memory = statistics.median(float(result.training["peak_memory_bytes"]) for result in group) / 1e9
+    return (
+        Cell(group[0].experiment),
+        Cell(settings_of(group[0]).partition(" decoded by ")[0]),
+        Cell(str(len(group)), len(group)),
+        _decimal(statistics.median(seconds) / 60, 1),
+        _decimal(statistics.median(seconds) / epochs, 1),
+        _decimal(memory, 2),
+        _metric(group, "model/parameters"),
+        _metric(group, "model/flops", 1e-6),
+    )
+
+
+def _metric(group: Group, name: str, scale: float = 1.0) -> Cell:
+    found = measured(group, name)
+    return Cell(format_value(found[0] * scale), found[0]) if found else Cell("-")
+
+
+def _decimal(value: float, places: int) -> Cell:
+    return Cell(f"{value:.{places}f}", value)
+
+
+def other_data(results: Iterable[Result]) -> Section | None:
+    """What is not on the real data, apart and labelled."""
+    results = list(results)
+    grids = tuple(
+        _other(provenance, title, list(by_configuration(found).values()))
+        for provenance, title in OTHER_DATA.items()
+        if (found := [result for result in results if result.provenance == provenance])
+    )
+    if not grids:
+        return None
+    about = "These runs show that everything works. They are set beside nothing that was published."
+    return Section("other-data", "Runs on other data", (Paragraph(about), *grids))
+
+
+def _other(provenance: str, title: str, groups: Sequence[Group]) -> Grid:
+    metrics = [name for name in HEADINGS if any(measured(group, name) for group in groups)]
+    columns = (
+        Column("experiment"),
+        Column("settings"),
+        *(Column(HEADINGS[name], is_number=True) for name in metrics),
+    )
+    rows = tuple(
+        (Cell(group[0].experiment), Cell(settings_of(group[0])), *(ours(group, name) for name in metrics))
+        for group in sorted(groups, key=lambda group: group[0].experiment)
+    )
+    return Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=2)
+
+
+def runs(results: Iterable[Result]) -> Section:
+    """Every evaluation: what it is, what made it, and the command that makes it again."""
+    headings = ("name, as in TensorBoard", "run/evaluation", "data", "commit", "machine", "finished", "command")
+    columns = tuple(map(Column, headings))
+    ordered = sorted(results, key=lambda result: (result.experiment, settings_of(result), result.seed))
+    rows = tuple(_run(result) for result in ordered)
+    about = (
+        "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
+        "data by the hash of its content."
+    )
+    grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, f"{STALE} stale: made by an earlier version.")
+    return Section("runs", "Runs", (Paragraph(about), grid))
+
+
+def _run(result: Result) -> tuple[Cell, ...]:
+    manifest = result.manifest
+    code, numerics, environment = manifest["code"], manifest["numerics"], manifest["environment"]
+    commit = f"{(code['commit'] or 'none')[:8]}{', changed' if code['dirty'] else ''}"
+    machine = f"{environment['processor']}, {numerics['device']}, torch {numerics['torch']}"
+    return (
+        Cell(result.name),
+        Cell(f"{result.run}/{result.evaluation.id}{STALE if result.is_stale else ''}"),
+        Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
+        Cell(commit),
+        Cell(machine, hint=f"{numerics['cpu_capability']}, {numerics['threads']} thread(s)"),
+        Cell(str(result.training["finished"])[:10], str(result.training["finished"])),
+        Cell(command(result), is_code=True),
+    )
+
+
+def alerts(collection: Collection) -> tuple[Alert, ...]:
+    """What must be seen first: records that contradict each other."""
+    lines = tuple(
+        f"{found.run}: {', '.join(found.differing)}" + (" (made by different source)" if found.other_source else "")
+        for found in collection.contradictions
+    )
+    title = "Reproducibility failure: records of one run, made under the same numerics, differ"
+    return (Alert(title, lines),) if lines else ()
+
+
+def left_out(collection: Collection) -> Section | None:
+    """Records that could not be used."""
+    if not collection.left_out:
+        return None
+    rows = tuple((Cell(found.run), Cell(found.reason)) for found in collection.left_out)
+    grid = Grid("left-out-grid", "Not among the results", (Column("record"), Column("why")), rows)
+    return Section("left-out", "Records left out", (grid,))

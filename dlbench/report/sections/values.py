@@ -1,0 +1,66 @@
+"""A report's tables: every published value beside ours, with its verdict."""
+
+from collections.abc import Sequence
+
+from dlbench.report.blocks import Cell, Column, Grid
+from dlbench.report.metrics import spoken
+from dlbench.report.numbers import format_value, mean_and_spread
+from dlbench.report.published import Report, Table
+from dlbench.report.results import Result
+from dlbench.report.verdicts import Value, measured
+
+STALE = "*"
+STALE_NOTE = f"{STALE} made by an earlier version of the code."
+
+
+def grids(name: str, report: Report, values: Sequence[Value]) -> tuple[Grid, ...]:
+    """A grid for each table of the report."""
+    return tuple(
+        _grid(f"{name}-table-{number}", report, table, [value for value in values if value.table is table])
+        for number, table in enumerate(report.tables, start=1)
+    )
+
+
+def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) -> Grid:
+    variants = [variant for variant in report.variants if any(variant in value.variants for value in values)]
+    columns = (
+        Column("row"),
+        Column("metric"),
+        Column("published", is_number=True),
+        Column("ours", is_number=True),
+        Column("95% prediction interval", is_number=True),
+        Column("verdict"),
+        *(Column(f"ours, {variant}", is_number=True) for variant in variants),
+    )
+    rows = tuple(
+        (
+            Cell(value.row.label),
+            Cell(spoken(value.metric), hint=value.metric),
+            Cell(format_value(value.published), value.published),
+            ours(value.results, value.metric),
+            interval(value.judged.interval),
+            Cell(value.judged.reason, verdict=value.judged.verdict),
+            *(ours(value.variants.get(variant, []), value.metric) for variant in variants),
+        )
+        for value in values
+    )
+    is_stale = any(result.is_stale for value in values for result in value.results)
+    notes = [table.note and table.note.rstrip(".") + ".", STALE_NOTE if is_stale else None]
+    return Grid(identity, table.title, columns, rows, " ".join(filter(None, notes)) or None, labels=2)
+
+
+def ours(results: Sequence[Result], metric: str) -> Cell:
+    """Mean, standard deviation and number of our runs; marked where one of them is stale."""
+    found = measured(results, metric)
+    if not found:
+        return Cell("-")
+    mark = STALE if any(result.is_stale for result in results) else ""
+    seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
+    return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
+
+
+def interval(bounds: tuple[float, float] | None) -> Cell:
+    """``low to high``."""
+    if bounds is None:
+        return Cell("-")
+    return Cell(f"{format_value(bounds[0])} to {format_value(bounds[1])}", bounds[0])

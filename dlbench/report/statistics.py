@@ -1,0 +1,151 @@
+"""What a few seeds tell: intervals, a permutation test, and published values held against our runs."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from dlbench.report.blocks import Verdict
+from dlbench.report.numbers import format_value
+from dlbench.report.published import Curve
+
+Interval = tuple[float, float]
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+"""Up to 13 pairs have fewer sign flips than this, and the permutation test is exact."""
+
+PRINTED_DECIMALS = 4
+"""The reports print so many; trailing zeros are lost where a value is read as a number."""
+
+
+def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Where one more run is expected, for normal values: mean ± t s sqrt(1 + 1/n).
+
+    Raises:
+        ValueError: There are fewer than two values.
+    """
+    return _t_interval(values, confidence, 1 + 1 / len(values) if values else 1)
+
+
+def difference_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Where the mean difference lies, for normal differences: mean ± t s / sqrt(n).
+
+    Raises:
+        ValueError: There are fewer than two differences.
+    """
+    return _t_interval(differences, confidence, 1 / len(differences) if differences else 1)
+
+
+def _t_interval(values: Sequence[float], confidence: float, share: float) -> Interval:
+    """The mean ± t times the root of this share of the variance."""
+    if len(values) < 2:
+        raise ValueError(f"an interval needs two values or more, not {len(values)}")
+    mean = statistics.fmean(values)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    reach = quantile * statistics.stdev(values) * math.sqrt(share)
+    return mean - reach, mean + reach
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Where the mean lies, by a percentile bootstrap that is the same every time; None below two values."""
+    if len(values) < 2:
+        return None
+    if min(values) == max(values):
+        return values[0], values[0]
+    found = stats.bootstrap(
+        (np.sort(values),),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
+    """The one-sided p of paired differences whose mean is greater than 0, and the smallest p that so many can reach.
+
+    Each difference's sign is flipped, in every combination, or in random ones where there are too many.
+
+    Raises:
+        ValueError: There are fewer than two differences.
+    """
+    if len(differences) < 2:
+        raise ValueError(f"a permutation test needs two differences or more, not {len(differences)}")
+    found = stats.permutation_test(
+        (np.sort(differences),),
+        np.mean,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue), max(2.0 ** -len(differences), 1 / (RESAMPLES + 1))
+
+
+def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> float | None:
+    """What `Curve` asks of a run's metric over its epochs; None where there are too few of them.
+
+    A run that never gets to ``epochs_to`` counts one epoch more than it has.
+    """
+    points = {int(row["epoch"]): float(row[metric]) for row in rows if metric in row}
+    if curve.at is not None:
+        return points.get(curve.at)
+    if curve.epochs_to is not None:
+        reached = (epoch for epoch, value in points.items() if value <= curve.epochs_to)
+        return next(reached, len(rows) + 1) if points else None
+    first = curve.slope_after if curve.slope_after is not None else curve.roughness
+    epochs = [epoch for epoch in points if epoch > (first or 0)]
+    values = [points[epoch] for epoch in epochs]
+    if curve.slope_after is not None:
+        return statistics.linear_regression(epochs, values).slope if len(values) > 1 else None
+    changes = [later - earlier for earlier, later in itertools.pairwise(values)]
+    return statistics.stdev(changes) if len(changes) > 1 else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A published value held against ours: the verdict, the interval where there is one, and the reason in words."""
+
+    verdict: Verdict
+    interval: Interval | None
+    reason: str
+
+
+def judge_published(published: float, ours: Sequence[float], exact: bool) -> Judged:
+    """Whether a published value is what one more run of ours could give, as far as its printed digits tell.
+
+    An ``exact`` metric is the same in every run: there one run tells.
+    """
+    if not ours:
+        return Judged(Verdict.NOT_RUN, None, "not run")
+    if not all(map(math.isfinite, (published, *ours))):
+        return Judged(Verdict.UNDECIDED, None, "a value is not finite")
+    if len(ours) == 1 and not exact:
+        return Judged(Verdict.UNDECIDED, None, "one run decides nothing")
+    low, high = (min(ours), max(ours)) if exact else prediction_interval(ours)
+    beyond = max(low - published, published - high)
+    is_inside = beyond <= _rounding(published)
+    verdict = Verdict.REPRODUCED if is_inside else Verdict.DIFFERS
+    side = "above" if published > high else "below"
+    if exact:
+        reason = "equal" if is_inside else f"{side} ours by {format_value(beyond)}"
+        return Judged(verdict, None, reason)
+    bounds = f"[{format_value(low)}, {format_value(high)}]"
+    reason = f"inside {bounds}" if is_inside else f"{side} {bounds} by {format_value(beyond)}"
+    return Judged(verdict, (low, high), reason)
+
+
+def _rounding(published: float) -> float:
+    """Half a unit of the last printed place, and a little for binary fractions."""
+    exponent = Decimal(str(published)).as_tuple().exponent
+    decimals = max(PRINTED_DECIMALS, -int(exponent))
+    return 0.5 * 10.0**-decimals * (1 + 1e-9)

@@ -1,0 +1,131 @@
+"""Every published value, claim and slip with its verdict: what the report's sections and files are written from."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dlbench.report.blocks import Verdict
+from dlbench.report.checks import judge_claim
+from dlbench.report.evidence import Evidence
+from dlbench.report.judgements import Judgement, SlipJudgement
+from dlbench.report.metrics import is_exact
+from dlbench.report.published import Claim, Row, Slip, Table
+from dlbench.report.results import Result
+from dlbench.report.statements import judge_slip
+from dlbench.report.statistics import Judged, judge_published
+
+
+@dataclass(frozen=True)
+class Value:
+    """A published value, and what ours came to.
+
+    ``variants`` holds the results of each variant that concerns it: shown beside, never judged against it.
+    """
+
+    report: str
+    table: Table
+    row: Row
+    metric: str
+    published: float
+    results: Sequence[Result]
+    judged: Judged
+    variants: Mapping[str, Sequence[Result]]
+
+    @property
+    def ours(self) -> list[float]:
+        """The metric in each of our runs that has it, by seed."""
+        return measured(self.results, self.metric)
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim as judged, and in each variant that concerns all that it speaks of."""
+
+    report: str
+    claim: Claim
+    verdict: Verdict
+    judgements: list[Judgement]
+    variants: Mapping[str, tuple[Verdict, list[Judgement]]] = field(default_factory=dict)
+
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        """The reports that make it."""
+        return self.claim.reports or (self.report,)
+
+
+@dataclass(frozen=True)
+class SlipVerdict:
+    """A slip as judged."""
+
+    report: str
+    slip: Slip
+    judged: SlipJudgement
+
+
+def measured(results: Iterable[Result], metric: str) -> list[float]:
+    """A metric in each result that has it."""
+    return [result.metrics[metric] for result in results if metric in result.metrics]
+
+
+def tally(verdicts: Iterable[Verdict]) -> Counter[Verdict]:
+    """How many there are of each."""
+    return Counter(verdicts)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """All verdicts on the reports, from the evidence."""
+
+    evidence: Evidence
+
+    @cached_property
+    def values(self) -> list[Value]:
+        """Every published value, report by report."""
+        return list(self._values())
+
+    @cached_property
+    def claims(self) -> list[ClaimVerdict]:
+        """Every claim, report by report."""
+        return list(self._claims())
+
+    @cached_property
+    def slips(self) -> list[SlipVerdict]:
+        """Every slip, report by report."""
+        return [
+            SlipVerdict(name, slip, judge_slip(slip))
+            for name, report in self.evidence.reports.items()
+            for slip in report.slips
+        ]
+
+    def _values(self) -> Iterator[Value]:
+        for name, report in self.evidence.reports.items():
+            ours = self.evidence.results_of(name)
+            others = {variant: self.evidence.results_of(name, variant) for variant in report.variants}
+            for table in report.tables:
+                for row in table.rows:
+                    results = ours(row.of)
+                    variants = {
+                        variant: results_of(row.of)
+                        for variant, results_of in others.items()
+                        if self.evidence.concerned(name, variant, row.of)
+                    }
+                    is_planned = report.configurations[row.of].planned
+                    for metric, published in row.published.items():
+                        judged = judge_published(published, measured(results, metric), is_exact(metric))
+                        if is_planned:
+                            judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
+                        yield Value(name, table, row, metric, published, results, judged, variants)
+
+    def _claims(self) -> Iterator[ClaimVerdict]:
+        for name, report in self.evidence.reports.items():
+            planned = {key for key, configuration in report.configurations.items() if configuration.planned}
+            for claim in report.claims:
+                verdict, judgements = judge_claim(claim, self.evidence.results_of(name), planned)
+                spoken_of = claim.configurations
+                variants = {
+                    variant: judge_claim(claim, self.evidence.results_of(name, variant), planned)
+                    for variant in report.variants
+                    if spoken_of and all(self.evidence.concerned(name, variant, key) for key in spoken_of)
+                }
+                yield ClaimVerdict(name, claim, verdict, judgements, variants)

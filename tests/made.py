@@ -1,0 +1,45 @@
+"""Results without a training, for what is made of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlbench.composition import composed
+from dlbench.identity import canonical, compared_id, evaluation_id, training_id
+from dlbench.records.store import Record
+from dlbench.report.results import Result
+
+
+def made(
+    experiment: str,
+    *overrides: str,
+    metrics: Mapping[str, float],
+    seed: int = 42,
+    provenance: str = "verified",
+    fingerprint: str = "f" * 64,
+    is_stale: bool = False,
+    curves: Path | None = None,
+) -> Result:
+    """An evaluation as `dlbench.report.results.collect` would read it from a record of that experiment."""
+    config = {**composed(experiment, overrides), "seed": seed}
+    scientific = canonical(config, fingerprint, "cpu")
+    run = training_id(scientific)
+    record = Record((curves or Path("nowhere")) / run)
+    evaluation = record.evaluation(evaluation_id(run, config["evaluation"]))
+    data: dict[str, Any] = {"name": "intel" if "layout" in config["data"] else "p2g", "provenance": provenance}
+    data |= {"source": "embedded" if provenance == "embedded" else "files", "fingerprint": fingerprint}
+    manifest = {
+        "run": run,
+        "experiment": experiment,
+        "scientific": scientific,
+        "data": data,
+        "source": "0" * 64,
+        "code": {"commit": "c" * 40, "dirty": False},
+        "numerics": {"torch": "2", "device": "cpu", "cpu_capability": "none", "threads": 1},
+        "environment": {"processor": "made"},
+    }
+    finished = "2026-01-01T00:00:00+00:00"
+    training = {"epochs": 2, "seconds": 60.0, "peak_memory_bytes": 10**9, "finished": finished, "weights": "w"}
+    result = {"evaluation": evaluation.id, "experiment": experiment, "metrics": dict(metrics)}
+    configuration = compared_id(scientific, config["evaluation"])
+    return Result(record, evaluation, config, manifest, training, result, config["evaluation"], configuration, is_stale)

@@ -1,0 +1,386 @@
+"""Claims and slips judged: comparisons by results, paired by seed; statements and slips by computing."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dlbench import resources
+from dlbench.composition import configuration_of
+from dlbench.errors import ConfigError
+from dlbench.records import history
+from dlbench.records.store import Store
+from dlbench.report.blocks import Verdict
+from dlbench.report.checks import judge, judge_claim
+from dlbench.report.judgements import Judgement
+from dlbench.report.published import Claim, Comparison, Slip, Statement
+from dlbench.report.results import Result, by_configuration, collect
+from dlbench.report.statements import judge_slip
+
+CER = "test/cer"
+HOLDS, FAILS, UNDECIDED, NOT_RUN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN
+ThousandthsBySeed = dict[int, int]
+BY_SEED = st.dictionaries(st.integers(1, 6), st.integers(-30, 30), min_size=1)
+RELATIONS = st.sampled_from(["higher_than", "lower_than", "not_higher_than", "not_lower_than"])
+
+
+def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none")) -> Result:
+    """An evaluation of a run of this seed, with its curves in a folder."""
+    record = Store(folder).record(str(seed))
+    manifest = {"scientific": {"seed": seed}, "data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
+    evaluated = {"experiment": "p2g_lstm", "metrics": metrics}
+    return Result(
+        record=record,
+        evaluation=record.evaluation("e"),
+        config={},
+        manifest=manifest,
+        training={},
+        result=evaluated,
+        evaluated={},
+        configuration="c",
+    )
+
+
+def results(values: Mapping[int, float], metric: str = CER) -> list[Result]:
+    return [result(seed, {metric: value}) for seed, value in values.items()]
+
+
+def compare(ours: Sequence[Result], theirs: Sequence[Result] = (), **check: Any) -> Judgement:
+    return judge(Comparison(**{"of": "a", "metric": CER, **check}), {"a": ours, "b": theirs}.__getitem__)
+
+
+def judged(ours: Mapping[int, float], theirs: Mapping[int, float], relation: str, **check: Any) -> Judgement:
+    return compare(results(ours), results(theirs), **{relation: "b"}, **check)
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------------
+
+
+@given(ours=BY_SEED, theirs=BY_SEED, relation=RELATIONS)
+def test_a_comparison_is_a_paired_t_test(ours: ThousandthsBySeed, theirs: ThousandthsBySeed, relation: str) -> None:
+    found = judged(ours, theirs, relation)
+    seeds = sorted(ours.keys() & theirs.keys())
+    assert found.n == len(seeds)
+    if len(seeds) < 2:
+        assert (found.verdict, found.interval, found.p, found.smallest_p) == (UNDECIDED, None, None, None)
+        return
+    pairs = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+    if len({our - their for our, their in zip(*pairs, strict=True)}) > 1:
+        interval = stats.ttest_rel(*pairs).confidence_interval(0.95)
+        low, high = interval.low, interval.high
+    else:
+        low = high = pairs[0][0] - pairs[1][0]
+    assert found.interval == pytest.approx((low, high), abs=1e-9)
+    assert found.difference == pytest.approx((low + high) / 2, abs=1e-9)
+    is_not_higher, is_not_lower = high <= 0, low >= 0
+    holds, fails = {
+        "higher_than": (low > 0, is_not_higher),
+        "lower_than": (high < 0, is_not_lower),
+        "not_higher_than": (is_not_higher, low > 0),
+        "not_lower_than": (is_not_lower, high < 0),
+    }[relation]
+    assert not (holds and fails)
+    assert found.verdict == (HOLDS if holds else FAILS if fails else UNDECIDED)
+
+
+@given(ours=BY_SEED, theirs=BY_SEED, by=st.sampled_from([0, 0.5, 4, "10%"]), seed=st.integers(0, 9))
+def test_a_claim_its_contrary_and_its_denial(
+    ours: ThousandthsBySeed, theirs: ThousandthsBySeed, by: float | str, seed: int
+) -> None:
+    higher = judged(ours, theirs, "higher_than", by=by)
+    swapped = judged(theirs, ours, "lower_than", by=by if isinstance(by, float | int) else 0)
+    lower, denied = judged(ours, theirs, "lower_than", by=by), judged(ours, theirs, "not_higher_than", by=by)
+    assert HOLDS not in {higher.verdict} & {lower.verdict}
+    if higher.verdict == HOLDS:
+        assert lower.verdict == FAILS
+        assert denied.verdict != HOLDS or by != 0
+    if by != "10%":
+        assert (swapped.verdict, swapped.p) == (higher.verdict, higher.p)
+    if by == 0 and UNDECIDED in (higher.verdict, denied.verdict):
+        assert denied.verdict == higher.verdict
+    shuffled = random.Random(seed).sample(list(ours.items()), len(ours))
+    assert judged(dict(shuffled), theirs, "higher_than", by=by) == higher
+
+
+NEAR = {1: 0.31, 2: 0.29, 3: 0.30}
+FAR = {1: 0.21, 2: 0.20, 3: 0.20}
+
+
+@pytest.mark.parametrize(
+    ("relation", "by", "verdict"),
+    [
+        ("lower_than", 0, HOLDS),
+        ("lower_than", 0.1, HOLDS),  # 0.1 lies in the interval
+        ("lower_than", 0.2, FAILS),  # lower, but far from so much
+        ("lower_than", "30%", HOLDS),
+        ("lower_than", "60%", FAILS),
+        ("higher_than", 0, FAILS),
+        ("higher_than", 0.1, FAILS),
+        ("not_lower_than", 0, FAILS),
+        ("not_lower_than", 0.1, UNDECIDED),
+        ("not_lower_than", 0.2, HOLDS),
+        ("not_lower_than", "60%", HOLDS),
+        ("not_higher_than", 0, HOLDS),
+    ],
+)
+def test_how_large_a_difference_is_wanted(relation: str, by: float | str, verdict: Verdict) -> None:
+    found = judged(FAR, NEAR, relation, by=by)
+    assert found.verdict == verdict
+    assert found.interval is not None
+    assert found.interval[0] < -0.1 < found.interval[1] < 0
+    assert ("by" in found.said) == bool(by)
+
+
+def test_the_words_and_numbers_beside_a_verdict() -> None:
+    found = judged(FAR, NEAR, "lower_than")
+    assert found.said == "test CER of a lower than of b"
+    assert (found.ours, found.theirs) == ("0.2033 ± 0.0058 (3)", "0.3000 ± 0.0100 (3)")
+    assert (found.p, found.smallest_p, found.n) == (0.125, 0.125, 3)
+    assert found.reason == "lower in the whole interval"
+    assert judged(FAR, NEAR, "higher_than").p == 1
+    assert judged(FAR, NEAR, "not_higher_than").p == 0.125
+
+
+def test_values_that_never_differ_are_no_difference() -> None:
+    same = {1: 0.1743, 2: 0.1743}
+    assert judged(same, same, "higher_than").verdict == judged(same, same, "lower_than").verdict == FAILS
+    assert judged(same, same, "not_higher_than").verdict == judged(same, same, "not_lower_than").verdict == HOLDS
+    assert judged(same, {1: 0.1, 2: 0.1}, "higher_than").verdict == HOLDS
+
+
+def test_a_number_is_compared_with_each_seed() -> None:
+    found = compare(results(NEAR), lower_than=0.4)
+    assert (found.verdict, found.n, found.theirs) == (HOLDS, 3, "0.4")
+    assert found.difference == pytest.approx(-0.1)
+    assert found.said == "test CER of a lower than 0.4"
+    assert compare(results(NEAR), lower_than=0.3).verdict == UNDECIDED
+
+
+def test_another_metric_may_be_compared_with() -> None:
+    ours = [result(seed, {CER: value, "test/wer": value + 0.4}) for seed, value in NEAR.items()]
+    found = compare(ours, lower_than="a", than_metric="test/wer")
+    assert (found.verdict, found.said) == (HOLDS, "test CER of a lower than test WER of a")
+    assert found.difference == pytest.approx(-0.4)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict", "reason"),
+    [
+        ({}, NEAR, NOT_RUN, "no run of a gives test CER"),
+        (NEAR, {}, NOT_RUN, "no run of b gives test CER"),
+        ({}, {}, NOT_RUN, "no run of a gives test CER; no run of b gives test CER"),
+        ({1: 0.2, 4: 0.3}, {2: 0.3}, UNDECIDED, "no common seed: a has 1, 4; b has 2"),
+        ({1: 0.2, 4: 0.3}, {4: 0.3}, UNDECIDED, "one seed decides nothing"),
+    ],
+)
+def test_too_few_runs_are_told(
+    ours: Mapping[int, float], theirs: Mapping[int, float], verdict: Verdict, reason: str
+) -> None:
+    found = judged(ours, theirs, "lower_than")
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_runs_that_lack_the_metric_do_not_count() -> None:
+    other = result(3, {"test/wer": 0.5})
+    found = compare([*results({1: 0.21, 2: 0.195}), other], results(NEAR), lower_than="b")
+    assert (found.verdict, found.n) == (HOLDS, 2)
+    assert compare([other], results(NEAR), lower_than="b").reason == "no run of a gives test CER"
+
+
+@pytest.mark.parametrize(
+    ("relation", "ours", "verdict"),
+    [
+        ("lower_than", 755_718, HOLDS),
+        ("lower_than", 5_340_742, FAILS),
+        ("higher_than", 755_718, FAILS),
+        ("not_higher_than", 5_340_742, HOLDS),
+        ("not_lower_than", 5_340_742, HOLDS),
+    ],
+)
+def test_what_is_computed_needs_one_run_and_no_common_seed(relation: str, ours: int, verdict: Verdict) -> None:
+    metric = "model/parameters"
+    theirs = results({2: 5_340_742.0}, metric)
+    found = compare(results({1: float(ours)}, metric), theirs, metric=metric, **{relation: "b"})
+    assert (found.verdict, found.p, found.interval) == (verdict, None, None)
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+def with_curves(folder: Path, curves: Mapping[int, Sequence[float]]) -> list[Result]:
+    """Runs with these training losses."""
+    for seed, losses in curves.items():
+        (folder / str(seed)).mkdir(parents=True)
+        for epoch, loss in enumerate(losses, start=1):
+            history.append(folder / str(seed) / "metrics.jsonl", {"epoch": epoch, "train/loss": loss})
+    return [result(seed, {}, folder) for seed in curves]
+
+
+def test_curves_are_compared(tmp_path: Path) -> None:
+    ours = with_curves(tmp_path / "a", {1: [1.0, 0.5, 0.3, 0.2], 2: [1.1, 0.6, 0.3, 0.2]})
+    theirs = with_curves(tmp_path / "b", {1: [1.0, 0.9, 0.9, 1.0], 2: [1.0, 0.9, 0.5, 0.9]})
+
+    def verdict(relation: str, curve: dict[str, float]) -> Verdict:
+        return compare(ours, theirs, metric="train/loss", curve=curve, **{relation: "b"}).verdict
+
+    assert verdict("lower_than", {"at": 4}) == HOLDS
+    assert verdict("lower_than", {"at": 1}) == UNDECIDED
+    assert verdict("lower_than", {"at": 5}) == NOT_RUN
+    assert verdict("higher_than", {"at": 4}) == FAILS
+    rising = compare(theirs, metric="train/loss", curve={"slope_after": 2}, higher_than=0)
+    assert (rising.said, rising.verdict) == ("slope of training loss after epoch 2 of a higher than 0", UNDECIDED)
+    assert rising.difference == pytest.approx((0.1 + 0.4) / 2)
+    assert compare(ours, metric="train/loss", curve={"slope_after": 2}, higher_than=0).verdict == FAILS
+
+
+def test_a_run_that_never_gets_there_counts_one_epoch_more(tmp_path: Path) -> None:
+    ours = with_curves(tmp_path / "a", {1: [1.0, 0.5, 0.3], 2: [1.0, 0.5, 0.3], 3: [1.0, 0.6, 0.4]})
+    theirs = with_curves(tmp_path / "b", {1: [1.0, 0.9, 0.9], 2: [1.0, 0.9, 0.5], 3: [1.0, 0.9, 0.9]})
+    found = compare(ours, theirs, metric="train/loss", curve={"epochs_to": 0.5}, lower_than="b")
+    assert found.difference == pytest.approx(((2 - 4) + (2 - 3) + (3 - 4)) / 3)
+    assert found.reason.endswith("runs that never get there count as one epoch more than they have (2)")
+    assert found.said == "epochs to training loss at most 0.5 of a lower than of b"
+
+
+# --- statements and slips --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "over", "verdict", "reason"),
+    [
+        ("2 * 3**2 < 5**2", {}, HOLDS, "18 against 25"),
+        ("a + b == 5", {"a": (1, 2), "b": (4, 3)}, HOLDS, "5 against 5 for a = 1, b = 4"),
+        ("a + b == 5", {"a": (1, 2.5), "b": (4, 3)}, FAILS, "5.5 against 5 for a = 2.5, b = 3"),
+        ("a > 0 and a < 0", {"a": (1,)}, FAILS, "false for a = 1"),
+        ("1 < 2 or 1 > 2", {}, HOLDS, "true"),
+    ],
+)
+def test_a_statement_holds_where_it_is_true_for_all_values(
+    statement: str, over: dict[str, tuple[float, ...]], verdict: Verdict, reason: str
+) -> None:
+    found = judge(Statement(statement=statement, over=over), lambda _: [])
+    assert (found.verdict, found.reason, found.said) == (verdict, reason, statement)
+    assert found.n == max(map(len, over.values()), default=1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "over", "message"),
+    [
+        ("a + 1", {"a": (1,)}, "a \\+ 1: is a number, no statement"),
+        ("a < b", {"a": (1, 2), "b": (1,)}, "over a, b: give each variable a value or more"),
+        ("a < 1", {"a": ()}, "over a: give each variable a value or more"),
+        ("a < c", {"a": (1,)}, "a < c: c: no such name"),
+    ],
+)
+def test_a_statement_that_cannot_be_judged_is_named(
+    statement: str, over: dict[str, tuple[float, ...]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        judge(Statement(statement=statement, over=over), lambda _: [])
+
+
+@pytest.mark.parametrize(
+    ("stated", "computes", "over", "verdict", "reason"),
+    [
+        ("46084", "128 * 6**2", {}, Verdict.WRONG, "46,084 stated, 4,608 computed"),
+        ("18", "2 * 3**2", {}, Verdict.RIGHT, "computed"),
+        ("0.3", "0.1 + 0.2", {}, Verdict.RIGHT, "computed"),
+        (
+            "(n - f + 1) / s",
+            "(n - f) // s + 1",
+            {"n": (48,), "f": (2,), "s": (2,)},
+            Verdict.WRONG,
+            "23.5 stated, 24 computed for n = 48, f = 2, s = 2",
+        ),
+        (
+            "1 + factorial(D) / factorial(D - 1)",
+            "comb(D + K - 1, K - 1)",
+            {"D": (64, 64), "K": (2, 3)},
+            Verdict.WRONG,
+            "65 stated, 2,145 computed for D = 64, K = 3",
+        ),
+    ],
+)
+def test_a_slip_is_what_is_stated_against_what_is_computed(
+    stated: str, computes: str, over: dict[str, tuple[float, ...]], verdict: Verdict, reason: str
+) -> None:
+    found = judge_slip(Slip(id="i", text="t", stated=stated, computes=computes, over=over))
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_a_slip_shows_expressions_with_their_values() -> None:
+    found = judge_slip(Slip(id="i", text="t", stated="7", computes="n + 1", over={"n": (5, 6)}))
+    assert (found.stated, found.computed) == ("7, 7", "n + 1 = 6, 7")
+
+
+# --- claims ----------------------------------------------------------------------------------------------------------
+
+LOWER = Comparison(of="a", metric=CER, lower_than="b")
+HIGHER = Comparison(of="a", metric=CER, higher_than="b")
+CLOSE = Comparison(of="a", metric=CER, lower_than=0.205)
+OPEN = Comparison(of="c", metric=CER, lower_than="b")
+TRUE, FALSE = Statement(statement="1 < 2"), Statement(statement="2 < 1")
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [
+        ((), Verdict.READER),
+        ((LOWER, TRUE), HOLDS),
+        ((LOWER, CLOSE), UNDECIDED),
+        ((LOWER, OPEN, CLOSE), NOT_RUN),
+        ((OPEN, CLOSE, FALSE), FAILS),
+        ((LOWER, HIGHER), FAILS),
+    ],
+)
+def test_a_claim_holds_where_every_check_does(checks: tuple[Comparison | Statement, ...], verdict: Verdict) -> None:
+    found = {"a": results(FAR), "b": results(NEAR), "c": []}.__getitem__
+    for order in (checks, checks[::-1]):
+        claim = Claim(id="i", text="t", checks=order)
+        whole, each = judge_claim(claim, found, planned=())
+        assert whole == verdict
+        assert each == [judge(check, found) for check in order]
+
+
+@pytest.mark.parametrize("planned", [{"c"}, {"c", "b"}])
+def test_a_claim_of_what_is_planned_is_planned(planned: set[str]) -> None:
+    claim = Claim(id="i", text="t", checks=(FALSE, OPEN))
+    whole, (statement, comparison) = judge_claim(claim, lambda _: results(NEAR), planned)
+    assert whole == comparison.verdict == Verdict.PLANNED
+    assert statement.verdict == FAILS
+
+
+# --- our runs --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def recorded() -> dict[str, list[Result]]:
+    """The runs that the repository holds."""
+    return by_configuration(collect([Store(resources.experiments() / "results")]).results)
+
+
+def of_ours(experiment: str) -> list[Result]:
+    return recorded().get(configuration_of(experiment, ()), [])
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        ({"of": "p2g_attention", "metric": CER, "lower_than": "p2g_lstm"}, HOLDS),
+        ({"of": "p2g_lstm", "metric": CER, "lower_than": "p2g_attention"}, FAILS),
+        ({"of": "p2g_lstm", "metric": CER, "lower_than": "p2g_lstm", "than_metric": "test/wer"}, HOLDS),
+        ({"of": "p2g_lstm", "metric": "train/loss", "curve": {"slope_after": 1}, "lower_than": 0}, HOLDS),
+        ({"of": "p2g_attention", "metric": "val/cer", "curve": {"epochs_to": 0.35}, "lower_than": "p2g_lstm"}, HOLDS),
+    ],
+)
+def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict) -> None:
+    lookup: Callable[[str], list[Result]] = of_ours
+    found = judge(Comparison(**check), lookup)
+    assert found.n >= 3
+    assert (found.verdict, found.smallest_p) == (verdict, 2.0**-found.n)

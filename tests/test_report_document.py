@@ -1,0 +1,214 @@
+"""What the report says: only what is comparable stands beside what was published, and everything can be found."""
+
+import csv
+import io
+import shlex
+import statistics
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+import pytest
+from made import made
+
+from dlbench import resources
+from dlbench.records.store import Store
+from dlbench.report.blocks import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
+from dlbench.report.document import build
+from dlbench.report.evidence import Evidence, in_variant
+from dlbench.report.published import Configuration
+from dlbench.report.reading import load_all
+from dlbench.report.results import Collection, Contradiction, LeftOut, Result, collect
+from dlbench.report.sections.values import STALE_NOTE
+from dlbench.report.tidy import COLUMNS, csv_text
+from dlbench.report.verdicts import Verdicts
+
+REPORTS = load_all()
+METRICS = ("val/accuracy", "test/accuracy", "test/cer", "test/wer", "model/parameters")
+
+
+def verdicts_on(*results: Result, **collection: list[object]) -> Verdicts:
+    """Verdicts of all reports on these results."""
+    return Verdicts(Evidence(REPORTS, Collection(list(results), **collection)))  # type: ignore[arg-type]
+
+
+@cache
+def committed() -> Verdicts:
+    """Verdicts on the committed records."""
+    return Verdicts(Evidence(REPORTS, collect([Store(resources.experiments() / "results")])))
+
+
+@cache
+def committed_document() -> Document:
+    """The report of the committed records."""
+    return build(committed())
+
+
+def every_result(provenance: str, seeds: tuple[int, ...] = (42,), value: float = 0.123) -> list[Result]:
+    """Runs for every configuration of every report in every variant, told by their values from what was published."""
+    wanted = {
+        (found.experiment, found.overrides)
+        for report in REPORTS.values()
+        for configuration in report.configurations.values()
+        for overrides in ((), *(variant.overrides for variant in report.variants.values()))
+        if not configuration.planned and (found := in_variant(configuration, overrides))
+    }
+    return [
+        made(
+            experiment,
+            *overrides,
+            seed=seed,
+            provenance=provenance,
+            metrics=dict.fromkeys(METRICS, value + 0.011 * number),
+        )
+        for (experiment, overrides), (number, seed) in product(sorted(wanted), enumerate(seeds))
+    ]
+
+
+def sections(document: Document) -> dict[str, Section]:
+    """The sections by id."""
+    return {section.id: section for _, section in walk(document.sections)}
+
+
+def blocks(document: Document) -> list[Block]:
+    """Every block."""
+    return [*document.blocks, *(block for _, section in walk(document.sections) for block in section.blocks)]
+
+
+def texts(section: Section) -> list[str]:
+    """Every cell of a section and those within it."""
+    grids = [block for _, part in walk((section,)) for block in part.blocks if isinstance(block, Grid)]
+    return [cell.text for grid in grids for row in grid.rows for cell in row]
+
+
+def test_every_published_value_claim_and_slip_is_in_the_report() -> None:
+    found = sections(committed_document())
+    for name, report in REPORTS.items():
+        published = [value for table in report.tables for row in table.rows for value in row.published.values()]
+        grids = [block for block in found[f"{name}-values"].blocks if isinstance(block, Grid)]
+        assert [row[2].value for grid in grids for row in grid.rows] == published
+        for claim in report.claims:
+            assert any(section.title == claim.text for section in found.values())
+        for slip in report.slips:
+            assert slip.text in texts(found["slips"])
+
+
+def test_ids_are_unique_and_links_lead_somewhere() -> None:
+    document = committed_document()
+    ids = [section.id for _, section in walk(document.sections)]
+    ids += [block.id for block in blocks(document) if isinstance(block, Grid | Picture)]
+    assert len(ids) == len(set(ids))
+    links = {cell.link for block in blocks(document) if isinstance(block, Grid) for row in block.rows for cell in row}
+    assert links - {None} <= set(ids)
+
+
+def test_rows_are_as_wide_as_their_heading() -> None:
+    for block in blocks(committed_document()):
+        if isinstance(block, Grid):
+            assert {len(row) for row in block.rows} <= {len(block.columns)}, block.id
+
+
+def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
+    nothing, drawn = build(verdicts_on()), build(verdicts_on(*every_result("embedded"), *every_result("user copy")))
+    before, after = sections(nothing), sections(drawn)
+    assert after.keys() - before.keys() == {"other-data"}
+    assert {name for name in before if before[name] != after[name]} == {"runs"}
+    titles = [block.title for block in after["other-data"].blocks if isinstance(block, Grid)]
+    assert [title.split(":")[0] for title in titles] == ["Embedded data", "Your own copies of data, content unknown"]
+    assert "0.1230 (1)" in texts(after["other-data"])
+
+
+@pytest.mark.parametrize("seeds", [(42,), (42, 43, 44)])
+def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[int, ...]) -> None:
+    verdicts = verdicts_on(*every_result("verified", seeds))
+    values = [0.123 + 0.011 * number for number in range(len(seeds))]
+    for value in verdicts.values:
+        planned = REPORTS[value.report].configurations[value.row.of].planned
+        expected = [] if planned or value.metric not in METRICS else values
+        assert value.ours == pytest.approx(expected)
+        for others in value.variants.values():
+            assert len(others) == len(seeds)
+        if expected and value.metric != "model/parameters":
+            assert value.judged.verdict == (Verdict.UNDECIDED if len(seeds) == 1 else Verdict.DIFFERS)
+    shown = [cell for name in REPORTS for cell in texts(sections(build(verdicts))[f"{name}-values"])]
+    spread = f" ± {statistics.stdev(values):.4f}" if len(seeds) > 1 else ""
+    assert f"{statistics.fmean(values):.4f}{spread} ({len(seeds)})" in shown
+
+
+def test_a_value_of_other_code_is_marked_and_the_mark_explained() -> None:
+    results = every_result("verified")
+    stale = [replace(result, is_stale=result.experiment == "cnn_bn_gap") for result in results]
+    fresh, marked = build(verdicts_on(*results)), build(verdicts_on(*stale))
+    assert not any(STALE_NOTE in (block.note or "") for block in blocks(fresh) if isinstance(block, Grid))
+    for block in sections(marked)["a2425-values"].blocks:
+        if isinstance(block, Grid):
+            has_mark = any(cell.text.endswith(")*") for row in block.rows for cell in row)
+            assert has_mark == (STALE_NOTE in (block.note or "")) == ("BN+GAP" in block.title)
+
+
+def test_contradictions_come_first_and_what_is_left_out_is_listed() -> None:
+    contradiction, left_out = Contradiction("abc", ("test/accuracy",), False), LeftOut("0bad", "cannot be read")
+    document = build(verdicts_on(contradictions=[contradiction], left_out=[left_out]))
+    (alert,) = document.blocks
+    assert isinstance(alert, Alert)
+    assert "Reproducibility failure" in alert.title
+    assert alert.lines == ("abc: test/accuracy",)
+    assert texts(sections(document)["left-out"]) == ["0bad", "cannot be read"]
+    assert build(verdicts_on()).blocks == ()
+
+
+def test_a_variant_replaces_what_a_configuration_says_of_the_same_key() -> None:
+    configuration = Configuration(experiment="x", overrides=("data.layout=scrambled", "optimizer.lr=0.1"))
+    variant = in_variant(configuration, ("data.layout=chw",))
+    assert variant is not None
+    assert variant.overrides == ("optimizer.lr=0.1", "data.layout=chw")
+    assert in_variant(configuration, ("model.size=3",)) is None
+    assert in_variant(configuration, ()) == configuration
+
+
+def test_the_table_of_all_numbers_holds_every_number_once() -> None:
+    verdicts = committed()
+    rows = list(csv.DictReader(io.StringIO(csv_text(verdicts))))
+    assert tuple(rows[0]) == COLUMNS
+    published = [float(row["value"]) for row in rows if row["source"] == "published"]
+    assert published == [value.published for value in verdicts.values]
+    results = verdicts.evidence.collection.results
+    ours = {(row["evaluation"], row["metric"]): float(row["value"]) for row in rows if row["evaluation"]}
+    assert ours == {(result.evaluation.id, name): value for result in results for name, value in result.metrics.items()}
+    assert len(ours) == sum(bool(row["evaluation"]) for row in rows)
+    for value in verdicts.values:
+        if len(value.ours) > 1 and value.judged.interval:
+            (low,) = {
+                float(row["value"])
+                for row in rows
+                if row["experiment"] == value.results[0].experiment
+                and row["settings"] == verdicts_settings(value.results[0])
+                and (row["metric"], row["statistic"]) == (value.metric, "prediction_low")
+            }
+            assert low == pytest.approx(value.judged.interval[0])
+
+
+def verdicts_settings(result: Result) -> str:
+    """How a result's configuration is told in tables."""
+    from dlbench.report.sections.listings import settings_of
+
+    return settings_of(result)
+
+
+def test_every_run_has_its_name_its_origin_and_its_command() -> None:
+    (grid,) = (block for block in sections(committed_document())["runs"].blocks if isinstance(block, Grid))
+    results = {f"{result.run}/{result.evaluation.id}": result for result in committed().evidence.collection.results}
+    assert len(grid.rows) == len(results)
+    for name, identity, data, commit, *_, command in (tuple(cell.text for cell in row) for row in grid.rows):
+        result = results[identity.rstrip("*")]
+        assert name == result.name
+        assert result.fingerprint[:12] in data
+        assert commit.startswith(result.manifest["code"]["commit"][:8])
+        assert shlex.split(command)[:4] == ["python", "-m", "dlbench", f"+experiment={result.experiment}"]
+
+
+def test_an_empty_folder_gives_a_report_too() -> None:
+    document = build(verdicts_on())
+    assert "no finished runs" in document.about
+    verdicts = {value.judged.verdict for value in verdicts_on().values}
+    assert verdicts == {Verdict.NOT_RUN, Verdict.PLANNED}

@@ -1,0 +1,404 @@
+"""The reports' figures: what they draw is what the records hold, as SVG that a page can take in; damage is named."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbench import resources
+from dlbench.records.store import Record, Store
+from dlbench.report.blocks import Grid, Picture, Verdict
+from dlbench.report.evidence import Evidence
+from dlbench.report.figures import artifacts, curves, samples, style
+from dlbench.report.figures.bars import bars, published_against_ours
+from dlbench.report.figures.draw import draw
+from dlbench.report.figures.heatmaps import mean_counts
+from dlbench.report.numbers import format_value
+from dlbench.report.published import Configuration, Figure, Report, Row, Table, Word
+from dlbench.report.results import Result, collect
+
+PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"
+NO_ATTENTION, ATTENTION, NUCLEUS, LATER = "without attention", "with attention", "nucleus", "later"
+REPORT = Report(
+    title="a report",
+    data="the data",
+    configurations={
+        PLAIN: Configuration(experiment="cnn_vanilla", overrides=("data.layout=chw", "trainer.epochs=10")),
+        BN_GAP: Configuration(experiment="cnn_bn_gap", overrides=("data.layout=chw", "trainer.epochs=10")),
+        NO_ATTENTION: Configuration(experiment="p2g_lstm"),
+        ATTENTION: Configuration(experiment="p2g_attention"),
+        NUCLEUS: Configuration(experiment="p2g_nucleus"),
+        LATER: Configuration(experiment="p2g_never", planned=True),
+        "unheard of": Configuration(experiment="p2g_lstm", overrides=("model.size=7",)),
+    },
+    tables=(
+        Table(
+            title="Spelling",
+            rows=(
+                Row(of=NO_ATTENTION, label="none", published={"test/cer": 0.3168, "test/wer": 0.817}),
+                Row(of=ATTENTION, label="Bahdanau", published={"test/cer": 0.2585, "model/parameters": 322781}),
+                Row(of=LATER, label="later", published={"test/cer": 0.1234}),
+            ),
+        ),
+    ),
+)
+WORDS = {
+    "remainder": Word(place=0, published=("ramainder",)),
+    "misperception": Word(place=1, published=("misseption",)),
+}
+FIGURES = {
+    "curves": Figure(title="Curves", kind="curves", of=(NO_ATTENTION, ATTENTION), metrics=("val/cer", "train/loss")),
+    "bars": Figure(title="Bars", kind="bars", of=(NO_ATTENTION, ATTENTION, LATER), metrics=("test/cer", "test/wer")),
+    "attention": Figure(title="Attention", kind="attention", of=(ATTENTION,)),
+    "maps": Figure(title="Maps", kind="maps", of=(PLAIN, BN_GAP)),
+    "confusion": Figure(title="Confusion", kind="confusion", of=(PLAIN, BN_GAP)),
+    "samples": Figure(title="Samples", kind="samples", of=(NUCLEUS,), words=WORDS),
+}
+PICTURES = [kind for kind in FIGURES if kind != "samples"]
+LIMITS = {"maps": 250_000}
+"""Bytes; photographs do not get smaller."""
+
+ResultsOf = Callable[[str], list[Result]]
+
+
+@pytest.fixture(scope="module")
+def results_of() -> ResultsOf:
+    """The committed records of the report's configurations, real ones only."""
+    collection = collect([Store(resources.experiments() / "results")])
+    return Evidence({"a": REPORT}, collection).results_of("a")
+
+
+@pytest.fixture
+def copied(results_of: ResultsOf, tmp_path: Path) -> Callable[[str], list[Result]]:
+    """The same, as copies that a test may damage."""
+
+    def copies(configuration: str) -> list[Result]:
+        return list(_copies(results_of(configuration), tmp_path))
+
+    return copies
+
+
+def _copies(results: Sequence[Result], folder: Path) -> Iterator[Result]:
+    for result in results:
+        record = Record(folder / result.run)
+        shutil.copytree(result.record.folder, record.folder, dirs_exist_ok=True)
+        yield replace(result, record=record, evaluation=record.evaluation(result.evaluation.id))
+
+
+def picture(figure: Figure, results_of: ResultsOf, identity: str = "fig") -> Picture:
+    drawn = draw(figure, REPORT, results_of, identity)
+    assert isinstance(drawn, Picture)
+    return drawn
+
+
+# --- the SVG ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_svg_is_whole_small_and_keeps_to_itself(kind: str, results_of: ResultsOf) -> None:
+    drawn = picture(FIGURES[kind], results_of, "a2425-figure-1")
+    root = ElementTree.fromstring(drawn.svg)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(drawn.svg) < LIMITS.get(kind, 100_000)
+
+    ids = [node.attrib["id"] for node in root.iter() if "id" in node.attrib]
+    used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", drawn.svg))
+    assert len(ids) == len(set(ids))
+    assert used == set(ids)
+    assert all(name.startswith("a2425-figure-1-") for name in ids)
+    tags = {node.tag.rpartition("}")[2] for node in root.iter()}
+    assert not tags & {"style", "script", "metadata", "text"}  # a style would reach into the page
+    addresses = set(re.findall(r"https?://[^\"' ]+", drawn.svg))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert style.INK not in drawn.svg
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_same_records_same_bytes_whatever_the_users_settings(kind: str, results_of: ResultsOf) -> None:
+    first = picture(FIGURES[kind], results_of)
+    before = dict(mpl.rcParams)
+    assert picture(FIGURES[kind], results_of) == first
+    assert dict(mpl.rcParams) == before
+    with mpl.rc_context({"font.size": 20, "axes.grid": True, "lines.linewidth": 7}):
+        assert picture(FIGURES[kind], results_of) == first
+
+
+def test_drawing_does_without_torch_and_pyplot() -> None:
+    code = "import sys, dlbench.report.figures.draw; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+VALUES = st.floats(-1e6, 1e6)
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(VALUES, min_size=n, max_size=n), min_size=1, max_size=9)))
+def test_a_line_is_the_mean_within_the_extremes(rows: list[list[float]]) -> None:
+    values = np.array(rows)
+    found = curves.line("a", [dict(enumerate(run, start=1)) for run in values.T.tolist()])
+    assert found is not None
+    assert found.n == values.shape[1]
+    assert found.epochs.tolist() == list(range(1, len(rows) + 1))
+    np.testing.assert_allclose(found.mean, values.mean(axis=1))
+    np.testing.assert_array_equal(found.low, values.min(axis=1))
+    np.testing.assert_array_equal(found.high, values.max(axis=1))
+
+
+def test_a_line_has_the_epochs_that_all_runs_have() -> None:
+    found = curves.line("a", [{1: 1.0, 2: 2.0, 3: 3.0}, {2: 4.0, 3: 5.0, 4: 6.0}, {}])
+    assert found is not None
+    assert (found.n, found.epochs.tolist(), found.mean.tolist()) == (2, [2, 3], [3.0, 4.0])
+    assert curves.line("a", [{}]) is None
+    assert curves.line("a", [{1: 1.0}, {2: 1.0}]) is None
+
+
+def test_curves_are_those_of_the_records(results_of: ResultsOf) -> None:
+    figure = FIGURES["curves"]
+    drawn = picture(figure, results_of)
+    for metric in figure.metrics:
+        for name in figure.of:
+            runs = [json.loads(text) for run in results_of(name) for text in run.record.metrics.open()]
+            last = [row[metric] for row in runs if row["epoch"] == 20]
+            assert f"{name} {format_value(float(np.mean(last)))} (n={len(last)})" in drawn.description
+    assert "After epoch 20" in drawn.description
+    assert "validation CER" in drawn.description
+
+
+def test_every_epoch_is_drawn_where_it_belongs(results_of: ResultsOf) -> None:
+    drawn = picture(Figure(title="", kind="curves", of=(PLAIN,), metrics=("val/accuracy",)), results_of)
+    runs = [[row["val/accuracy"] for row in run.curves] for run in results_of(PLAIN)]
+    strokes = re.findall(r'd="(M[^"zZ]*)"[^>]*fill:none[^>]*stroke:#0072b2', drawn.svg)
+    (x, y) = np.array(re.findall(r"[ML] (\S+) (\S+)", strokes[0]), dtype=float).T
+    assert len(y) == len(runs[0])
+    assert np.corrcoef(x, np.arange(len(x)))[0, 1] == pytest.approx(1, abs=1e-6)
+    assert np.corrcoef(y, np.mean(runs, axis=0))[0, 1] == pytest.approx(-1, abs=1e-4)
+
+
+def test_what_is_not_there_is_said(results_of: ResultsOf) -> None:
+    figure = Figure(
+        title="Curves",
+        kind="curves",
+        of=(ATTENTION, LATER, "unheard of"),
+        metrics=("val/cer", "val/accuracy"),
+        note="as published",
+    )
+    assert picture(figure, results_of).note == (
+        "As published. Not run yet: unheard of. No experiment yet: later. No run has validation accuracy by epoch."
+    )
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_without_results_there_is_no_figure(kind: str) -> None:
+    assert draw(FIGURES[kind], REPORT, lambda _: [], "fig") is None
+
+
+def test_a_run_with_damaged_curves_is_left_out(copied: ResultsOf) -> None:
+    runs = copied(ATTENTION)
+    runs[0].record.metrics.write_text('{"epoch": 1, "val/\n{"epoch": 2, "val/cer": 0.5}\n')
+    drawn = picture(Figure(title="", kind="curves", of=(ATTENTION,), metrics=("val/cer", "val/wer")), lambda _: runs)
+    assert drawn.note == f"Run {runs[0].run} is left out: its metrics.jsonl is damaged."
+    assert f"(n={len(runs) - 1})" in drawn.description
+
+
+# --- bars ------------------------------------------------------------------------------------------------------------
+
+
+def test_bars_hold_our_runs_and_the_published_value(results_of: ResultsOf) -> None:
+    names = (NO_ATTENTION, ATTENTION, LATER)
+    found = bars("test/cer", REPORT, {name: results_of(name) for name in names}, names)
+    assert [bar.label for bar in found] == list(names)
+    assert [bar.published for bar in found] == [(0.3168,), (0.2585,), (0.1234,)]
+    assert list(found[0].values) == [run.metrics["test/cer"] for run in results_of(NO_ATTENTION)]
+    assert found[0].mean == pytest.approx(np.mean(found[0].values))
+    low, high = found[0].interval or (1, 0)
+    assert low < min(found[0].values) < max(found[0].values) < high
+    assert found[2].mean is None
+    assert replace(found[0], values=(0.3,)).interval is None
+
+
+def test_bars_are_told_in_words(results_of: ResultsOf) -> None:
+    drawn = picture(FIGURES["bars"], results_of)
+    mean = format_value(float(np.mean([run.metrics["test/cer"] for run in results_of(ATTENTION)])))
+    assert f"{ATTENTION} ours {mean} (n=3), published 0.2585" in drawn.description
+    assert "later published 0.1234" in drawn.description
+    assert drawn.note == "No experiment yet: later."
+
+
+def test_what_does_not_vary_is_one_value(results_of: ResultsOf) -> None:
+    (bar,) = bars("model/parameters", REPORT, {ATTENTION: results_of(ATTENTION)}, [ATTENTION])
+    assert (bar.values, bar.published, bar.interval) == ((322781,), (322781,), None)
+
+
+def test_published_against_ours_shows_each_fraction(results_of: ResultsOf) -> None:
+    drawn = published_against_ours(REPORT, results_of, "all")
+    assert drawn is not None
+    ElementTree.fromstring(drawn.svg)
+    for said in ("Bahdanau: test CER ours", "none: test WER ours", "published 0.8170", "published 0.1234"):
+        assert said in drawn.description
+    assert "arameters" not in drawn.description
+    assert published_against_ours(REPORT, lambda _: [], "all") is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "is_fraction"),
+    [
+        ("test/accuracy_shift_2", True),
+        ("val/cer_best", True),
+        ("test/wer_at_3", True),
+        ("val/cosine", True),
+        ("val/accuracy_last10_std", False),
+        ("train/loss", False),
+        ("model/parameters", False),
+    ],
+)
+def test_fractions(metric: str, is_fraction: bool) -> None:
+    assert style.is_fraction(metric) is is_fraction
+
+
+# --- artifacts -------------------------------------------------------------------------------------------------------
+
+
+def test_confusion_is_the_mean_of_the_runs(results_of: ResultsOf) -> None:
+    runs = results_of(BN_GAP)
+    rows, columns, counts = mean_counts([artifacts.confusion(run) for run in runs])
+    read = [
+        np.genfromtxt(run.evaluation.artifacts / "confusion_matrix.csv", delimiter=",", skip_header=1)[:, 1:]
+        for run in runs
+    ]
+    assert rows == columns
+    np.testing.assert_allclose(counts, np.mean(read, axis=0))
+    accuracy = format_value(float(np.mean([run.metrics["test/accuracy"] for run in runs])))
+    assert f"{BN_GAP} (n={len(runs)}): {accuracy} right" in picture(FIGURES["confusion"], results_of).description
+
+
+def test_a_class_that_only_one_run_predicted_counts_as_none_in_the_other() -> None:
+    some = artifacts.Confusion(counts={"a": {"a": 3, "b": 1}, "b": {"a": 0, "b": 4}})
+    other = artifacts.Confusion(counts={"a": {"a": 1, "b": 1, "no class": 2}, "b": {"a": 0, "b": 0, "no class": 4}})
+    rows, columns, counts = mean_counts([some, other])
+    assert (rows, columns) == (["a", "b"], ["a", "b", "no class"])
+    assert counts.tolist() == [[2, 1, 1], [0, 2, 2]]
+
+
+def test_attention_is_that_of_the_first_words(results_of: ResultsOf) -> None:
+    first = results_of(ATTENTION)[0]
+    kept = json.loads((first.evaluation.artifacts / "attention.json").read_text())
+    drawn = picture(FIGURES["attention"], results_of)
+    words = ["".join(one["hypothesis"]).removesuffix("<eos>") for one in kept]
+    assert f"{ATTENTION}: {', '.join(words[:4])}." in drawn.description
+    assert words[4] not in drawn.description
+    pairs = (
+        f"{written}←{kept[0]['source'][int(np.argmax(row))]}"
+        for written, row in zip(kept[0]["hypothesis"], kept[0]["weights"], strict=True)
+    )
+    assert " ".join(pairs) in drawn.description
+
+
+DAMAGE = [
+    ("attention", "artifacts/attention.json", '[{"source": ["a"], "hypothesis": ["b"]'),
+    ("attention", "artifacts/attention.json", '[{"source": ["a"], "hypothesis": ["b"], "weights": [[0.1, 0.2]]}]'),
+    ("attention", "artifacts/attention.json", '[{"source": ["a"], "hypothesis": ["b"], "weights": [[NaN]]}]'),
+    ("attention", "artifacts/attention.json", "7"),
+    ("confusion", "artifacts/confusion_matrix.csv", "label,a,b\na,1\n"),
+    ("confusion", "artifacts/confusion_matrix.csv", "label,a,b\na,1,x\n"),
+    ("confusion", "artifacts/confusion_matrix.csv", ""),
+    ("maps", "artifacts/activation_maps.png", "no picture"),
+    ("samples", "predictions.csv", "index,rank\n0,1\n"),
+    ("samples", "predictions.csv", "index,rank,hypothesis\n0,one,a\n"),
+    ("samples", "predictions.csv", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "content"), DAMAGE)
+def test_damage_is_named_and_the_rest_is_drawn(
+    kind: str, file: str, content: str, copied: ResultsOf, results_of: ResultsOf
+) -> None:
+    whole = FIGURES[kind].of[0]
+    damaged = copied(whole)[:1]
+    (damaged[0].evaluation.folder / file).write_text(content)
+    report = REPORT.model_copy(
+        update={"configurations": {**REPORT.configurations, "damaged": Configuration(experiment="x")}}
+    )
+    figure = FIGURES[kind].model_copy(update={"of": ("damaged", whole)})
+    drawn = draw(figure, report, lambda name: damaged if name == "damaged" else results_of(name), "fig")
+    assert drawn is not None
+    assert drawn.note is not None
+    assert f"{Path(file).name} of run {damaged[0].run} is damaged" in drawn.note
+    assert "damaged" in drawn.note.split()[0].lower()
+    alone = figure.model_copy(update={"of": ("damaged",)})
+    assert draw(alone, report, lambda _: damaged, "fig") is None
+
+
+@pytest.mark.parametrize("kind", ["attention", "maps", "confusion", "samples"])
+def test_what_an_evaluation_did_not_keep_is_left_out_and_said(
+    kind: str, copied: ResultsOf, results_of: ResultsOf
+) -> None:
+    whole = FIGURES[kind].of[0]
+    (bare, *_) = copied(whole)
+    shutil.rmtree(bare.evaluation.folder)
+    figure = FIGURES[kind].model_copy(update={"of": (whole, NO_ATTENTION)})
+    drawn = draw(figure, REPORT, lambda name: results_of(name) if name == whole else [bare], "fig")
+    assert drawn is not None
+    assert drawn.note is not None
+    assert re.fullmatch(rf"Without attention.* is left out: run {bare.run} has no \S+\.(json|png|csv)\.", drawn.note)
+
+
+def test_attention_of_nothing_is_not_drawn(copied: ResultsOf) -> None:
+    run = copied(ATTENTION)[0]
+    path = run.evaluation.artifacts / "attention.json"
+    nothing = {"source": ["a"], "hypothesis": [], "weights": []}
+    path.write_text(json.dumps([nothing]))
+    assert draw(FIGURES["attention"], REPORT, lambda _: [run], "fig") is None
+    path.write_text(json.dumps([nothing, {"source": ["$", " "], "hypothesis": ["b"], "weights": [[1.0, 0.0]]}]))
+    assert picture(FIGURES["attention"], lambda _: [run]).description.endswith("b←$.")
+
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+
+def test_samples_stand_beside_the_published_ones(results_of: ResultsOf) -> None:
+    figure = FIGURES["samples"]
+    drawn = draw(figure, REPORT, results_of, "words")
+    assert isinstance(drawn, Grid)
+    assert [column.heading for column in drawn.columns] == ["word", "published", "ours", ""]
+    run = results_of(NUCLEUS)[0]
+    table = (run.evaluation.folder / "predictions.csv").read_text().splitlines()[1:]
+    for (word, quoted), row in zip(figure.words.items(), drawn.rows, strict=True):
+        kept = [line.split(",") for line in table if line.startswith(f"{quoted.place},")][:3]
+        assert row[0].text == word
+        assert row[1].text == ", ".join(quoted.published)
+        assert row[2].text == ", ".join(dict.fromkeys(cells[2] for cells in kept))
+        is_right = any(cells[-1] == "1" for cells in kept)
+        assert row[3].verdict is (Verdict.RIGHT if is_right else Verdict.WRONG)
+
+
+def test_only_as_many_samples_count_as_the_evaluation_says(results_of: ResultsOf) -> None:
+    run = results_of(NUCLEUS)[0]
+    places = artifacts.predictions(run)
+    assert {len(kept) for kept in places.values()} == {4}  # one is drawn for CER and WER alone
+    every = [one.hypothesis for one in places[1]]
+    for k in (1, 3, 4):
+        counted = replace(run, evaluated={**run.evaluated, "k": k})
+        assert samples.hypotheses("misperception", 1, places, counted, []) == list(dict.fromkeys(every[:k]))
+
+
+def test_another_word_at_the_place_is_told(copied: ResultsOf) -> None:
+    run = copied(NUCLEUS)[0]
+    (run.evaluation.folder / "predictions.csv").write_text(
+        "index,rank,source,reference,hypothesis,probability,correct\n0,1,x,remander,remander,0.1,1\n"
+    )
+    drawn = draw(FIGURES["samples"], REPORT, lambda _: [run], "words")
+    assert isinstance(drawn, Grid)
+    assert drawn.note == f"Run {run.run} has remander at place 0, not remainder."
+    assert [[cell.text for cell in row[2:]] for row in drawn.rows] == [["-", "-"], ["-", "-"]]

@@ -1,0 +1,74 @@
+"""The command: what it writes, prints and refuses; and that TensorBoard tells the same."""
+
+import csv
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from board import accumulated
+
+from dlbench import resources
+from dlbench.records.store import Store
+from dlbench.report.__main__ import main
+from dlbench.report.results import collect
+from dlbench.tensorboard.view import View
+
+COMMITTED = Store(resources.experiments() / "results")
+
+
+def test_without_running_the_report_is_written_from_the_records_at_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    assert main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "Published values" in out
+    assert f"the whole report: {folder / 'index.html'}" in out
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    figures = {name for name in written if name.startswith("figures/")}
+    assert written - figures == {"index.html", "report.md", "tables.tex", "numbers.csv"}
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    for name in figures:
+        ElementTree.parse(folder / name)
+        assert name in markdown
+        assert f'id="{Path(name).stem}"' in page
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / name)])
+    one, other = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("one", "other")
+    )
+    assert one == other
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="1"):
+        main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report")])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "file") in line
+
+
+def test_an_unknown_profile_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--profile", "fast"])
+    assert "quick" in capsys.readouterr().err
+
+
+def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> None:
+    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "report")])
+    with (tmp_path / "report" / "numbers.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["evaluation"]]
+    View(tmp_path / "view", [COMMITTED]).refresh()
+    for result in collect([COMMITTED]).results:
+        numbers = {row["metric"]: float(row["value"]) for row in rows if row["evaluation"] == result.evaluation.id}
+        events = accumulated(tmp_path / "view" / result.name)
+        measured = {metric: value for metric, value in numbers.items() if not metric.startswith("model/")}
+        shown = {metric: events.Scalars(metric)[-1].value for metric in measured}
+        assert shown == pytest.approx(measured, rel=1e-6), result.name

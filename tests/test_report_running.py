@@ -1,0 +1,283 @@
+"""Runs for the report: the listed sweep, the report renewed while it lasts, interruptions, failures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from dlbench.records.store import Store, read_done
+from dlbench.report import running
+from dlbench.report.jobs import Job
+from dlbench.report.running import run
+
+TinyIn = Callable[..., list[str]]
+PYTHON = sys.executable
+
+
+def job(*overrides: str, seed: int = 1) -> Job:
+    return Job((*overrides, f"seed={seed}"), seed, {})
+
+
+def nothing() -> None:
+    pass
+
+
+# --- what it does while a sweep lasts: with a stand-in for the sweep, quickly -----------------------------------------
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a script run in place of Python with our sweep; its arguments and folder of records are the sweep's."""
+
+    def install(body: str) -> None:
+        script = tmp_path / "stand_in"
+        lines = [
+            f"#!{PYTHON}",
+            "import os, pathlib, sys, time",
+            "runs = pathlib.Path(os.environ['DLBENCH_RUNS'])",
+            "def finish(name):",
+            "    folder = runs / name / 'evaluations' / 'e'",
+            "    folder.mkdir(parents=True)",
+            "    (folder / 'result.json').write_text('{}')",
+        ]
+        script.write_text("\n".join([*lines, body]))
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+        monkeypatch.setattr(running, "LOOK_SECONDS", 0.02)
+
+    return install
+
+
+def test_nothing_to_run_starts_nothing(stand_in: Callable[[str], None], tmp_path: Path) -> None:
+    stand_in("sys.exit(1)")
+    assert run([], tmp_path / "runs", [], nothing)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("code", "is_well"), [(0, True), (1, False)])
+def test_the_sweep_says_whether_all_went_well(
+    code: int, is_well: bool, stand_in: Callable[[str], None], tmp_path: Path
+) -> None:
+    stand_in(f"sys.exit({code})")
+    assert run([job("a=1")], tmp_path / "runs", [], nothing) is is_well
+
+
+@pytest.mark.parametrize("name", ["runs", "my runs, all=here", "it's {mine} [1]"])
+def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
+    name: str, stand_in: Callable[[str], None], tmp_path: Path
+) -> None:
+    stand_in(
+        "import json, shutil\n"
+        "(runs.parent / 'arguments.json').write_text(json.dumps(sys.argv[1:]))\n"
+        "(listed,) = (runs / '.sweep').glob('*/jobs.json')\n"
+        "shutil.copy(listed, runs.parent / 'jobs.json')\n"
+        "(runs.parent / 'listed').write_text(str(listed))"
+    )
+    runs = tmp_path / name
+    assert run([job("+a=1", seed=1), job("+b=2", seed=2)], runs, ["rerun=stale", "hydra.launcher.n_jobs=1"], nothing)
+    assert json.loads((tmp_path / "jobs.json").read_text()) == [["+a=1", "seed=1"], ["+b=2", "seed=2"]]
+    arguments = json.loads((tmp_path / "arguments.json").read_text())
+    assert arguments[:3] == ["-m", "dlbench", "-m"]
+    assert arguments[-2:] == ["rerun=stale", "hydra.launcher.n_jobs=1"]
+    (where,) = (word for word in arguments if word.startswith("hydra.sweeper.jobs="))
+    assert OverridesParser.create().parse_override(where).value() == (tmp_path / "listed").read_text()
+    assert list((runs / ".sweep").iterdir()) == []
+
+
+def test_the_report_is_renewed_after_a_result_and_not_without(stand_in: Callable[[str], None], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    seen: list[int] = []
+    (runs / "old" / "evaluations" / "e").mkdir(parents=True)
+    (runs / "old" / "evaluations" / "e" / "result.json").touch()
+    stand_in("time.sleep(0.5)\nfinish('one')\ntime.sleep(0.5)\nfinish('two')\ntime.sleep(0.5)")
+    assert run([job()], runs, [], lambda: seen.append(len(list(runs.glob("*/*/*/result.json")))))
+    assert seen == [2, 3]
+
+
+def test_renewing_takes_a_small_part_of_the_time_and_is_never_done_twice_at_once(
+    stand_in: Callable[[str], None], tmp_path: Path
+) -> None:
+    stand_in("for n in range(60):\n    finish(str(n))\n    time.sleep(0.05)")
+    spans: list[tuple[float, float]] = []
+
+    def renew() -> None:
+        began = time.monotonic()
+        time.sleep(0.1)
+        spans.append((began, time.monotonic()))
+
+    began = time.monotonic()
+    assert run([job()], tmp_path / "runs", [], renew)
+    took = time.monotonic() - began
+    assert len(spans) >= 2
+    assert all(
+        later[0] - earlier[1] >= running.PATIENCE * (earlier[1] - earlier[0]) * 0.99
+        for earlier, later in pairwise(spans)
+    )
+    assert sum(end - start for start, end in spans[:-1]) <= took / running.PATIENCE
+
+
+def test_a_report_that_cannot_be_renewed_stops_no_run(
+    stand_in: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in("finish('one')\ntime.sleep(0.5)")
+
+    def renew() -> None:
+        raise PermissionError(13, "Permission denied", "report/index.html")
+
+    assert run([job()], tmp_path / "runs", [], renew)
+    error = capsys.readouterr().err
+    assert error.startswith("dlbench: the report was not renewed: cannot read or write report/index.html")
+
+
+# --- with the real sweep ---------------------------------------------------------------------------------------------
+
+
+def tiny(tiny_in: TinyIn, runs: Path) -> list[str]:
+    return [word for word in tiny_in(runs) if not word.startswith("trainer.epochs")]
+
+
+def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
+    """By record: state, weights and metrics; to be equal to the bit."""
+    return {
+        record.id: (
+            read_done(record.training)["state"],
+            read_done(record.training)["weights"],
+            [read_done(evaluation.result)["metrics"] for evaluation in record.evaluations()],
+        )
+        for record in Store(runs).all()
+        if record.training.exists()
+    }
+
+
+@pytest.mark.slow
+def test_jobs_that_are_no_grid_are_run_and_the_report_is_renewed_between(tiny_in: TinyIn, tmp_path: Path) -> None:
+    listed = [
+        job("+experiment=cnn_bn_gap", "trainer.epochs=1"),
+        job("+experiment=p2g_lstm", "model.size=8", "trainer.epochs=30", seed=2),
+    ]
+    seen: list[int] = []
+    overrides = [*tiny(tiny_in, tmp_path), "hydra.launcher.n_jobs=1"]
+    assert run(listed, tmp_path, overrides, lambda: seen.append(len(endings(tmp_path))))
+    assert [record.state() for record in Store(tmp_path).all()] == ["finished", "finished"]
+    assert seen[0] == 1
+    assert list((tmp_path / ".sweep").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_failing_run_leaves_the_others_alone(
+    tiny_in: TinyIn, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listed = [
+        job("+experiment=cnn_bn_gap", "trainer.epochs=1", "optimizer.lr=-1"),
+        job("+experiment=cnn_bn_gap", "trainer.epochs=1"),
+    ]
+    assert not run(listed, tmp_path, tiny(tiny_in, tmp_path), nothing)
+    assert [state for state, *_ in endings(tmp_path).values()] == ["finished"]
+    out, error = capfd.readouterr()
+    assert "failed: optimizer.lr=-1: optimizer.lr=-1: Input should be greater than 0" in out
+    assert "1 of 2 runs failed" in error
+    assert "Traceback" not in out + error
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from dlbench.cli import one_line_errors
+from dlbench.report.jobs import Job
+from dlbench.report.running import run
+with one_line_errors():
+    jobs = [Job(("+experiment=cnn_bn_gap", "optimizer.lr=0.1", f"seed={seed}"), seed, {}) for seed in (1, 2)]
+    sys.exit(not run(jobs, Path(sys.argv[1]), sys.argv[2:], lambda: None))
+"""
+
+
+def start(runs: Path, overrides: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DRIVER, str(runs), *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that are still at work."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(its_session) == session and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
+@pytest.mark.parametrize("how", ["SIGINT to all", "SIGTERM to the parent"])
+def test_interrupted_it_goes_on_to_the_same_bits(how: str, tiny_in: TinyIn, tmp_path: Path) -> None:
+    def overrides(runs: Path) -> list[str]:
+        return [*tiny(tiny_in, runs), "trainer.epochs=12"]
+
+    straight, runs = tmp_path / "straight", tmp_path / "interrupted"
+    listed = [job("+experiment=cnn_bn_gap", "optimizer.lr=0.1", seed=seed) for seed in (1, 2)]
+    assert run(listed, straight, overrides(straight), nothing)
+
+    process = start(runs, overrides(runs))
+    deadline = time.monotonic() + 120
+    while not any(runs.glob("*/checkpoints/epoch-*.ckpt")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    name, _, whom = how.partition(" to ")
+    (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.count("interrupted; the same command goes on where it was") == 1
+    assert "Traceback" not in error
+    assert members(process.pid) == []
+    assert list((runs / ".sweep").iterdir()) == []
+    assert len(endings(runs)) < 2
+
+    assert run(listed, runs, overrides(runs), nothing)
+    assert endings(runs) == endings(straight)
+
+
+# --- the sweeper's file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file or directory; name a JSON list of jobs"),
+        ('[["+experiment=cnn_vanilla"', "no JSON"),
+        ("[]", "no list of jobs like"),
+        ('["+experiment=cnn_vanilla"]', "no list of jobs like"),
+        ('[["seed", 1]]', "no list of jobs like"),
+    ],
+)
+def test_a_list_that_is_none_is_named(content: str | None, problem: str, tmp_path: Path) -> None:
+    listed = tmp_path / "jobs.json"
+    if content is not None:
+        listed.write_text(content)
+    code, error = sweep(f"hydra.sweeper.jobs={listed}", f"paths.runs={tmp_path}")
+    assert code == 1
+    (line,) = error.splitlines()
+    assert line.startswith(f"dlbench: hydra.sweeper.jobs={listed}: {problem}")
+
+
+def test_a_list_is_needed(tmp_path: Path) -> None:
+    code, error = sweep(f"paths.runs={tmp_path}")
+    assert (code, error) == (1, "dlbench: hydra.sweeper.jobs: no value; name a JSON file, a list of jobs\n")
+
+
+def sweep(*overrides: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "dlbench", "-m", "hydra/sweeper=listed", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stderr

@@ -1,9 +1,10 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report test lint bench tensorboard wheel clean
+.PHONY: help install reproduce-report test lint bench tensorboard notebooks wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
+PROFILE ?= quick
 RUNS ?= $(or $(DLBENCH_RUNS),runs)
 INSTALLED := .venv/.installed
 
@@ -19,8 +20,8 @@ $(INSTALLED):
 
 install: $(INSTALLED)  ## Create .venv and install the project with exact versions (the other targets do it too)
 
-reproduce-report: $(INSTALLED)  ## Run the reports' CNN experiments on the data at hand; print published beside ours
-	$(BIN)/python -m dlbench.report --runs $(RUNS) $(ARGS)
+reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: report/index.html (PROFILE=quick|full|none)
+	$(BIN)/python -m dlbench.report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
 
 test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -35,6 +36,9 @@ bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (20 minutes o
 
 tensorboard: $(INSTALLED)  ## Open all runs in TensorBoard, under readable names (ARGS='--port N' for another port)
 	DLBENCH_RUNS=$(RUNS) $(BIN)/python -m dlbench.tensorboard $(ARGS)
+
+notebooks: $(INSTALLED)  ## Execute the notebooks (notebooks/*.py) and renew their copies (.ipynb)
+	$(BIN)/python -m dlbench.notebooks $(ARGS)
 
 wheel: $(INSTALLED)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

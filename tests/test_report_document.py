@@ -182,17 +182,10 @@ def test_the_table_of_all_numbers_holds_every_number_once() -> None:
                 float(row["value"])
                 for row in rows
                 if row["experiment"] == value.results[0].experiment
-                and row["settings"] == verdicts_settings(value.results[0])
+                and row["settings"] == value.results[0].settings
                 and (row["metric"], row["statistic"]) == (value.metric, "prediction_low")
             }
             assert low == pytest.approx(value.judged.interval[0])
-
-
-def verdicts_settings(result: Result) -> str:
-    """How a result's configuration is told in tables."""
-    from dlbench.report.sections.listings import settings_of
-
-    return settings_of(result)
 
 
 def test_every_run_has_its_name_its_origin_and_its_command() -> None:

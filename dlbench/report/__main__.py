@@ -47,7 +47,7 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> b
         write(judge(reports, folders), output)
 
     verdicts = judge(reports, folders)
-    lacking = jobs(profile, reports, verdicts.evidence.collection.results)
+    lacking = jobs(profile, reports, verdicts.evidence.collection.results, overrides)
     has_succeeded = True
     if lacking:
         print(estimate(lacking, verdicts.evidence.collection.results).text, flush=True)

@@ -13,7 +13,6 @@ from dlbench.messages import say
 from dlbench.records.labels import DECODED_BY
 from dlbench.records.store import Store
 from dlbench.report.results import Result, collect
-from dlbench.report.sections.listings import settings_of
 
 COLUMNS = (
     "run",
@@ -77,7 +76,7 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
         say(f"two records of {found.run} differ in {', '.join(found.differing)}; the first counts")
     return sorted(
         collection.results,
-        key=lambda result: (result.experiment, settings_of(result), result.seed, result.run, result.evaluation.id),
+        key=lambda result: (result.experiment, result.settings, result.seed, result.run, result.evaluation.id),
     )
 
 
@@ -87,7 +86,7 @@ def _row(result: Result) -> dict[str, Any]:
         "run": result.run,
         "evaluation": result.evaluation.id,
         "experiment": result.experiment,
-        "settings": settings_of(result),
+        "settings": result.settings,
         "data": result.data,
         "provenance": result.provenance,
         "seed": result.seed,
@@ -104,7 +103,7 @@ def _curves(result: Result) -> Iterator[tuple[Any, ...]]:
     about = (
         result.run,
         str(result.manifest["experiment"]),
-        settings_of(result).partition(DECODED_BY)[0],
+        result.settings.partition(DECODED_BY)[0],
         result.data,
         result.provenance,
         result.seed,

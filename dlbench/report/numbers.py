@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and notes as people read them."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,3 +14,8 @@ def mean_and_spread(values: Sequence[float]) -> str:
 def format_value(value: float) -> str:
     """Counts whole, everything else with four decimals, as the reports print them."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def capitalised(text: str) -> str:
+    """Text with a capital letter first; the others stay as they are."""
+    return text[:1].upper() + text[1:]

@@ -11,7 +11,7 @@ from dlbench.cli import experiments
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import read_config, read_json
-from dlbench.records.labels import decoding, evaluation_name, run_name
+from dlbench.records.labels import DECODED_BY, brief, decoding, differences, evaluation_name, run_name
 from dlbench.records.store import Evaluation, Record, State, Store, read_done
 from dlbench.records.summary import is_evaluation_stale, is_stale
 
@@ -74,6 +74,13 @@ class Result:
     def decoding(self) -> str:
         """How it decodes; empty where nothing is decoded."""
         return decoding(self.evaluated)
+
+    @cached_property
+    def settings(self) -> str:
+        """What tells its configuration from others: ``lr=0.01 chw epochs=10``, ``... decoded by greedy``."""
+        scientific = self.manifest["scientific"]
+        words = [brief(scientific, with_seed=False), *differences(self.experiment, scientific)]
+        return " ".join(words) + (f"{DECODED_BY}{self.decoding}" if self.decoding else "")
 
     @property
     def name(self) -> str:

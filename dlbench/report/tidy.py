@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlbench.report.results import Result
-from dlbench.report.sections.listings import settings_of
 from dlbench.report.statistics import mean_interval, prediction_interval
 from dlbench.report.verdicts import Verdicts, measured
 
@@ -64,7 +63,7 @@ def _about(result: Result) -> dict[str, Any]:
     return {
         "source": "ours",
         "experiment": result.experiment,
-        "settings": settings_of(result),
+        "settings": result.settings,
         "data": result.data,
         "provenance": result.provenance,
         "decoding": result.decoding,

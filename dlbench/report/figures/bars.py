@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from dlbench.report.blocks import Picture
 from dlbench.report.figures import style
 from dlbench.report.metrics import is_exact, spoken
-from dlbench.report.numbers import format_value
+from dlbench.report.numbers import capitalised, format_value
 from dlbench.report.published import Figure, Report, Table
 from dlbench.report.results import Result, ResultsOf
 from dlbench.report.statistics import prediction_interval
@@ -90,7 +90,7 @@ def draw(
             _rows(axes, {labels.index(row.label): row for row in rows}, style.is_fraction(metric))
             axes.set_yticks(range(len(labels)), labels if number % COLUMNS == 0 else [])
             axes.set_ylim(len(labels) - 0.5, -0.5)
-            axes.set_title(style.sentence(spoken(metric)))
+            axes.set_title(capitalised(spoken(metric)))
         _legend(canvas, [row for rows in drawn.values() for row in rows])
         svg = style.svg(canvas, identity)
     return svg, _description({spoken(metric): rows for metric, rows in drawn.items()})
@@ -178,7 +178,7 @@ def _legend(figure: Any, rows: Sequence[Bar]) -> None:
 
 def _description(drawn: Mapping[str, Sequence[Bar]]) -> str:
     said = "; ".join(f"{heading}: {', '.join(row.said for row in rows)}" for heading, rows in drawn.items())
-    return f"Our runs, their mean and 95% prediction interval, beside the published values. {style.sentence(said)}."
+    return f"Our runs, their mean and 95% prediction interval, beside the published values. {capitalised(said)}."
 
 
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 6, "color": style.BLUE, "linestyle": "none"}

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from dlbench.errors import RecordError
 from dlbench.report.figures import style
 from dlbench.report.metrics import spoken
-from dlbench.report.numbers import format_value
+from dlbench.report.numbers import capitalised, format_value
 from dlbench.report.results import Result
 
 Values = npt.NDArray[np.float64]
@@ -102,7 +102,7 @@ def _svg(drawn: Mapping[str, Sequence[Line]], names: Sequence[str], identity: st
             handles[one.configuration] = _plot(
                 axes, one, names.index(one.configuration), 0.2 if len(found) <= 3 else 0.1
             )
-        axes.set_title(style.sentence(spoken(metric)))
+        axes.set_title(capitalised(spoken(metric)))
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
@@ -135,7 +135,7 @@ def _description(drawn: Mapping[str, Sequence[Line]]) -> str:
     when = f"After epoch {max(last)}" if len(last) == 1 else "After the last epoch of each"
     ends = "; ".join(f"{spoken(metric)}: {', '.join(one.final for one in found)}" for metric, found in drawn.items())
     said = style.listed([spoken(metric) for metric in drawn])
-    return f"{style.sentence(said)} over the epochs{how}. {when}: {ends}."
+    return f"{capitalised(said)} over the epochs{how}. {when}: {ends}."
 
 
 def _have_bands(found: Sequence[Line]) -> bool:

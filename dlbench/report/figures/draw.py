@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from dlbench.report.blocks import Grid, Picture
 from dlbench.report.figures import bars, curves, heatmaps, samples, style
+from dlbench.report.numbers import capitalised
 from dlbench.report.published import Figure, Report
 from dlbench.report.results import Result, ResultsOf
 
@@ -59,5 +60,5 @@ def _missing(report: Report, names: Sequence[str]) -> list[str]:
 
 
 def _closed(note: str) -> str:
-    note = style.sentence(note)
+    note = capitalised(note)
     return note if note.endswith((".", "!", "?")) else f"{note}."

@@ -77,11 +77,6 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
-def sentence(text: str) -> str:
-    """Text that begins as a sentence does; what follows the first letter stays."""
-    return text[:1].upper() + text[1:]
-
-
 @contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib's settings for all that is drawn within, whatever the user's own."""

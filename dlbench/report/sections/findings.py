@@ -9,7 +9,7 @@ from dlbench.report.metrics import is_exact, spoken
 from dlbench.report.numbers import format_value
 from dlbench.report.results import Result
 from dlbench.report.sections.claims import claim_id
-from dlbench.report.sections.listings import Group, settings_of
+from dlbench.report.sections.listings import Group
 from dlbench.report.sections.values import interval, ours
 from dlbench.report.statistics import difference_interval
 from dlbench.report.verdicts import Value, Verdicts, measured
@@ -112,7 +112,7 @@ def _noise(groups: Sequence[Group]) -> Section | None:
     rows = tuple(
         (
             Cell(group[0].experiment),
-            Cell(settings_of(group[0])),
+            Cell(group[0].settings),
             *(ours(group, metric) for metric in (LAST, MEAN, SPREAD, "test/accuracy", "test/accuracy_best_val")),
         )
         for group in sorted(found, key=lambda group: group[0].experiment)

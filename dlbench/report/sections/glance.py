@@ -29,13 +29,13 @@ def section(verdicts: Verdicts) -> Section:
         for judged in verdicts.claims
     )
     counted = tally(judged.verdict for judged in verdicts.claims)
-    said = ", ".join(f"{counted[verdict]} {verdict.word}" for verdict in CLAIMS if counted[verdict])
+    said = ", ".join(f"{verdict.word}: {counted[verdict]}" for verdict in CLAIMS if counted[verdict])
     return Section(
         "glance",
         "Did it reproduce?",
         (
             Grid("glance-values", "Published values", (Column("report"), *_columns(VALUES)), values),
-            Paragraph(f"Of {len(claims)} claims: {said}."),
+            Paragraph(f"{len(claims)} claims. {said.capitalize()}."),
             Grid("glance-claims", "Claims", (Column("claim"), Column("made by"), Column("verdict")), claims),
         ),
     )

@@ -4,7 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dlbench.records.labels import brief, differences
+from dlbench.records.labels import DECODED_BY
 from dlbench.report.blocks import Alert, Cell, Column, Grid, Paragraph, Section
 from dlbench.report.command import command
 from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
@@ -19,13 +19,6 @@ OTHER_DATA = {
     "embedded": "Embedded data: drawn or invented, comparable with no report",
     "user copy": "Your own copies of data, content unknown: comparable with no report",
 }
-
-
-def settings_of(result: Result) -> str:
-    """What tells a configuration from others of its experiment: ``lr=0.01 chw epochs=10 decoded by greedy``."""
-    scientific = result.manifest["scientific"]
-    words = [brief(scientific, with_seed=False), *differences(result.experiment, scientific)]
-    return " ".join([*words, *([f"decoded by {result.decoding}"] if result.decoding else [])])
 
 
 def leaderboards(groups: Iterable[Group]) -> Section:
@@ -50,7 +43,7 @@ def _board(data: str, groups: Sequence[Group]) -> Grid:
         (
             Cell(str(place), place),
             Cell(group[0].experiment),
-            Cell(settings_of(group[0])),
+            Cell(group[0].settings),
             ours(group, metric),
             interval(_interval(measured(group, metric))),
             *(ours(group, name) for name in others),
@@ -103,7 +96,7 @@ def _cost(group: Group) -> tuple[Cell, ...]:
     memory = statistics.median(float(result.training["peak_memory_bytes"]) for result in group) / 1e9
     return (
         Cell(group[0].experiment),
-        Cell(settings_of(group[0]).partition(" decoded by ")[0]),
+        Cell(group[0].settings.partition(DECODED_BY)[0]),
         Cell(str(len(group)), len(group)),
         _decimal(statistics.median(seconds) / 60, 1),
         _decimal(statistics.median(seconds) / epochs, 1),
@@ -144,7 +137,7 @@ def _other(provenance: str, title: str, groups: Sequence[Group]) -> Grid:
         *(Column(HEADINGS[name], is_number=True) for name in metrics),
     )
     rows = tuple(
-        (Cell(group[0].experiment), Cell(settings_of(group[0])), *(ours(group, name) for name in metrics))
+        (Cell(group[0].experiment), Cell(group[0].settings), *(ours(group, name) for name in metrics))
         for group in sorted(groups, key=lambda group: group[0].experiment)
     )
     return Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=2)
@@ -154,7 +147,7 @@ def runs(results: Iterable[Result]) -> Section:
     """Every evaluation: what it is, what made it, and the command that makes it again."""
     headings = ("name, as in TensorBoard", "run/evaluation", "data", "commit", "machine", "finished", "command")
     columns = tuple(map(Column, headings))
-    ordered = sorted(results, key=lambda result: (result.experiment, settings_of(result), result.seed))
+    ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
     rows = tuple(_run(result) for result in ordered)
     about = (
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dlbench.report.blocks import Cell, Column, Grid
 from dlbench.report.metrics import spoken
-from dlbench.report.numbers import format_value, mean_and_spread
+from dlbench.report.numbers import capitalised, format_value, mean_and_spread
 from dlbench.report.published import Report, Table
 from dlbench.report.results import Result
 from dlbench.report.verdicts import Value, measured
@@ -45,7 +45,7 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
         for value in values
     )
     is_stale = any(result.is_stale for value in values for result in value.results)
-    notes = [table.note and table.note.rstrip(".") + ".", STALE_NOTE if is_stale else None]
+    notes = [table.note and f"{capitalised(table.note).rstrip('.')}.", STALE_NOTE if is_stale else None]
     return Grid(identity, table.title, columns, rows, " ".join(filter(None, notes)) or None, labels=2)
 
 

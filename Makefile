@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report test lint bench tensorboard notebooks wheel clean
+.PHONY: help install reproduce-report docs-report test lint bench tensorboard notebooks wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,9 @@ install: $(INSTALLED)  ## Create .venv and install the project with exact versio
 
 reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: report/index.html (PROFILE=quick|full|none)
 	$(BIN)/python -m dlbench.report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
+
+docs-report: $(INSTALLED)  ## Render docs/report and the README's main table from the committed records alone
+	$(BIN)/python -m dlbench.report --profile none --runs docs/report/none --output docs/report --readme README.md
 
 test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

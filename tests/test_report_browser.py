@@ -11,6 +11,7 @@ from browser import (
     check_access,
     check_anchors,
     check_contents,
+    check_page,
     check_silence,
     check_sorting,
     check_width,
@@ -20,6 +21,7 @@ from browser import (
 )
 from rich_document import NUMBERS, rich_document
 
+from dlbench.report.__main__ import main
 from dlbench.report.html import render_html
 
 pytestmark = pytest.mark.slow
@@ -56,6 +58,11 @@ def test_a_page_is_sound(browser: Any, path: Path, width: str, scheme: str) -> N
         check_sorting(visit.page)
         check_width(visit.page)
         check_silence(visit, path)
+
+
+def test_the_report_of_the_committed_records_is_sound(browser: Any, tmp_path: Path) -> None:
+    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
+    check_page(browser, tmp_path / "index.html")
 
 
 def test_numbers_are_sorted_as_numbers_and_blanks_come_last(page: Any) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from dlbench import resources
 from dlbench.cli import one_line_errors
-from dlbench.report.files import PAGE, judge, write
+from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.profiles import PROFILES, estimate, jobs
 from dlbench.report.reading import load_all
 from dlbench.report.running import run
 from dlbench.report.sections import glance
 from dlbench.report.terminal import show
+from dlbench.report.verdicts import Verdicts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,14 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="quick: everything, briefly, on embedded data; full: the published protocol on the real data, five seeds; "
         "none: run nothing (default: %(default)s)",
     )
+    parser.add_argument("--readme", type=Path, help="a Markdown file whose main table is to be renewed")
     parser.add_argument("overrides", nargs="*", help="overrides for every run")
     options = parser.parse_args(arguments)
     with one_line_errors():
-        return int(not reproduce(options.profile, options.runs, options.output, options.overrides))
+        verdicts, has_succeeded = reproduce(options.profile, options.runs, options.output, options.overrides)
+        if options.readme:
+            renew_readme(verdicts, options.readme)
+        return int(not has_succeeded)
 
 
-def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> bool:
-    """Run what the profile lacks, renewing the report after every run; whether all runs went well.
+def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> tuple[Verdicts, bool]:
+    """Run what the profile lacks, renewing the report after every run; the verdicts, and whether all runs went well.
 
     Raises:
         DlbenchError: A report file is wrong, or a folder cannot be written.
@@ -50,13 +55,14 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> b
     lacking = jobs(profile, reports, verdicts.evidence.collection.results, overrides)
     has_succeeded = True
     if lacking:
+        write(verdicts, output)  # where that fails, it fails before hours of running
         print(estimate(lacking, verdicts.evidence.collection.results).text, flush=True)
         has_succeeded = run(lacking, runs, overrides, renew)
         verdicts = judge(reports, folders)
     write(verdicts, output)
     show(glance.section(verdicts))
     print(f"the whole report: {output / PAGE}")
-    return has_succeeded
+    return verdicts, has_succeeded
 
 
 if __name__ == "__main__":

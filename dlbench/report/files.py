@@ -1,8 +1,10 @@
 """The report's files: written from the records at hand, each whole or not at all."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
 from dlbench.report.blocks import Picture, walk
@@ -10,13 +12,15 @@ from dlbench.report.document import build
 from dlbench.report.evidence import Evidence
 from dlbench.report.html import render_html
 from dlbench.report.latex import render_latex
-from dlbench.report.markdown import render_markdown
+from dlbench.report.markdown import render_grid, render_markdown
 from dlbench.report.published import Report
 from dlbench.report.results import collect
+from dlbench.report.sections.glance import headlines
 from dlbench.report.tidy import csv_text
 from dlbench.report.verdicts import Verdicts
 
 PAGE = "index.html"
+MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"
 
 
 def judge(reports: dict[str, Report], folders: Iterable[Path]) -> Verdicts:
@@ -44,3 +48,24 @@ def write(verdicts: Verdicts, folder: Path) -> None:
     write_text(folder / "tables.tex", render_latex(document))
     write_text(folder / "numbers.csv", csv_text(verdicts))
     write_text(folder / PAGE, render_html(document))
+
+
+def renew_readme(verdicts: Verdicts, path: Path) -> None:
+    """Write the main table between the `MARKS` of a Markdown file.
+
+    Raises:
+        ConfigError: The file has no such marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    if not all(text.count(mark) == 1 for mark in MARKS):
+        raise ConfigError(f"{path}: the lines {MARKS[0]} and {MARKS[1]} must stand in it once each")
+    before, _, rest = text.partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    write_text(path, f"{before}{MARKS[0]}\n\n{main_table(verdicts)}\n\n{MARKS[1]}{after}")
+
+
+def main_table(verdicts: Verdicts) -> str:
+    """The main table in Markdown, its verdicts in a word."""
+    grid = headlines(verdicts)
+    rows = tuple(tuple(replace(cell, text="") if cell.verdict else cell for cell in row) for row in grid.rows)
+    return render_grid(replace(grid, rows=rows))

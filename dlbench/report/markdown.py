@@ -45,7 +45,7 @@ def _blocks(blocks: Iterable[Block], pictures: Mapping[str, str]) -> Iterator[st
             case Grid():
                 yield _anchor(block.id)
                 yield f"**{_inline(block.title)}**"
-                yield _grid(block)
+                yield render_grid(block)
                 yield _paragraph(block.note or "")
 
 
@@ -54,7 +54,8 @@ def _titled(picture: Picture) -> str:
     return f"**{_inline(picture.title)}**{note}"
 
 
-def _grid(grid: Grid) -> str:
+def render_grid(grid: Grid) -> str:
+    """A table without its title."""
     rules = ["--:" if column.is_number else ":--" for column in grid.columns]
     rows = [
         [_inline(column.heading) for column in grid.columns],

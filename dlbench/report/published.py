@@ -23,11 +23,21 @@ class Configuration(_Strict):
 
 
 class Row(_Strict):
-    """A published line: the configuration that recomputes it, and its values, verbatim, under our metrics' names."""
+    """A published line: the configuration that recomputes it, and its values, verbatim, under our metrics' names.
+
+    ``headline``: the one of them that stands on the first screen, if one does.
+    """
 
     of: str
     label: str
     published: dict[str, float] = {}
+    headline: str | None = None
+
+    @model_validator(mode="after")
+    def _stated(self) -> Self:
+        if self.headline is not None and self.headline not in self.published:
+            raise ValueError(f"headline: {self.headline} is not among what is published")
+        return self
 
 
 class Table(_Strict):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from dlbench.report.blocks import Cell, Column, Grid, Paragraph, Section, Verdict
+from dlbench.report.sections import values
 from dlbench.report.sections.claims import claim_id
 from dlbench.report.verdicts import ClaimVerdict, Verdicts, tally
 
@@ -13,7 +14,7 @@ CLAIMS = (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.READER, Verdi
 def section(verdicts: Verdicts) -> Section:
     """How many values of each report reproduce, and what became of every claim."""
     reports = verdicts.evidence.reports
-    values = tuple(
+    counts = tuple(
         (
             Cell(name, link=name),
             *_counts(value.judged.verdict for value in verdicts.values if value.report == name),
@@ -34,11 +35,36 @@ def section(verdicts: Verdicts) -> Section:
         "glance",
         "Did it reproduce?",
         (
-            Grid("glance-values", "Published values", (Column("report"), *_columns(VALUES)), values),
+            headlines(verdicts),
+            Grid("glance-values", "All published values", (Column("report"), *_columns(VALUES)), counts),
             Paragraph(f"{len(claims)} claims. {said.capitalize()}."),
             Grid("glance-claims", "Claims", (Column("claim"), Column("made by"), Column("verdict")), claims),
         ),
     )
+
+
+def headlines(verdicts: Verdicts) -> Grid:
+    """The main table: of each report the values that its file calls headlines."""
+    columns = (
+        Column("report"),
+        Column("what"),
+        Column("metric"),
+        Column("published", is_number=True),
+        Column("ours", is_number=True),
+        Column("95% prediction interval", is_number=True),
+        Column("verdict"),
+    )
+    rows = tuple(
+        (
+            Cell(value.report),
+            Cell(f"{value.table.title}, {value.row.label}"),
+            *values.row(value),
+        )
+        for value in verdicts.values
+        if value.metric == value.row.headline
+    )
+    note = "Ours: mean ± standard deviation (number of runs)."
+    return Grid("glance-headlines", "Published against reproduced", columns, rows, note, labels=2)
 
 
 def _columns(kinds: Iterable[Verdict]) -> tuple[Column, ...]:

@@ -35,11 +35,7 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
     rows = tuple(
         (
             Cell(value.row.label),
-            Cell(spoken(value.metric), hint=value.metric),
-            Cell(format_value(value.published), value.published),
-            ours(value.results, value.metric),
-            interval(value.judged.interval),
-            Cell(value.judged.reason, verdict=value.judged.verdict),
+            *row(value),
             *(ours(value.variants.get(variant, []), value.metric) for variant in variants),
         )
         for value in values
@@ -47,6 +43,17 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
     is_stale = any(result.is_stale for value in values for result in value.results)
     notes = [table.note and f"{capitalised(table.note).rstrip('.')}.", STALE_NOTE if is_stale else None]
     return Grid(identity, table.title, columns, rows, " ".join(filter(None, notes)) or None, labels=2)
+
+
+def row(value: Value) -> tuple[Cell, ...]:
+    """The metric, the published value, ours, the interval, and the verdict."""
+    return (
+        Cell(spoken(value.metric), hint=value.metric),
+        Cell(format_value(value.published), value.published),
+        ours(value.results, value.metric),
+        interval(value.judged.interval),
+        Cell(value.judged.reason, verdict=value.judged.verdict),
+    )
 
 
 def ours(results: Sequence[Result], metric: str) -> Cell:

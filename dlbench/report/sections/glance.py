@@ -45,15 +45,7 @@ def section(verdicts: Verdicts) -> Section:
 
 def headlines(verdicts: Verdicts) -> Grid:
     """The main table: of each report the values that its file calls headlines."""
-    columns = (
-        Column("report"),
-        Column("what"),
-        Column("metric"),
-        Column("published", is_number=True),
-        Column("ours", is_number=True),
-        Column("95% prediction interval", is_number=True),
-        Column("verdict"),
-    )
+    columns = (Column("report"), Column("what"), *values.COLUMNS)
     rows = tuple(
         (
             Cell(value.report),

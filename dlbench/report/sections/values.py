@@ -9,6 +9,13 @@ from dlbench.report.published import Report, Table
 from dlbench.report.results import Result
 from dlbench.report.verdicts import Value, measured
 
+COLUMNS = (
+    Column("metric"),
+    Column("verdict"),
+    Column("published", is_number=True),
+    Column("ours", is_number=True),
+    Column("95% prediction interval", is_number=True),
+)
 STALE = "*"
 STALE_NOTE = f"{STALE} made by an earlier version of the code."
 
@@ -25,11 +32,7 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
     variants = [variant for variant in report.variants if any(variant in value.variants for value in values)]
     columns = (
         Column("row"),
-        Column("metric"),
-        Column("published", is_number=True),
-        Column("ours", is_number=True),
-        Column("95% prediction interval", is_number=True),
-        Column("verdict"),
+        *COLUMNS,
         *(Column(f"ours, {variant}", is_number=True) for variant in variants),
     )
     rows = tuple(
@@ -46,13 +49,13 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
 
 
 def row(value: Value) -> tuple[Cell, ...]:
-    """The metric, the published value, ours, the interval, and the verdict."""
+    """What `COLUMNS` names."""
     return (
         Cell(spoken(value.metric), hint=value.metric),
+        Cell(value.judged.reason, verdict=value.judged.verdict),
         Cell(format_value(value.published), value.published),
         ours(value.results, value.metric),
         interval(value.judged.interval),
-        Cell(value.judged.reason, verdict=value.judged.verdict),
     )
 
 

@@ -91,7 +91,8 @@ PHRASES = {
     r"wer_at_(\d+)": "{} WER@\\1",
     r"error_rate_macro": "{} macro error rate",
     r"damerau_levenshtein": "{} Damerau-Levenshtein similarity",
-    r"(jaccard|cosine)": "{} \\1 similarity",
+    r"jaccard": "{} Jaccard similarity",
+    r"cosine": "{} cosine similarity",
 }
 """How the names of metrics, their split apart, are said; those not here are said as they stand."""
 

@@ -10,9 +10,12 @@ from board import accumulated
 from dlbench import resources
 from dlbench.records.store import Store
 from dlbench.report.__main__ import main
+from dlbench.report.files import MARKS, judge, main_table
+from dlbench.report.reading import load_all
 from dlbench.report.results import collect
 from dlbench.tensorboard.view import View
 
+DOCS = Path(__file__).parent.parent / "docs"
 COMMITTED = Store(resources.experiments() / "results")
 
 
@@ -72,3 +75,31 @@ def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> No
         measured = {metric: value for metric, value in numbers.items() if not metric.startswith("model/")}
         shown = {metric: events.Scalars(metric)[-1].value for metric in measured}
         assert shown == pytest.approx(measured, rel=1e-6), result.name
+
+
+def test_the_committed_report_is_that_of_the_committed_records(tmp_path: Path) -> None:
+    # make docs-report renews both.
+    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
+    committed, now = (
+        list(csv.DictReader((folder / "numbers.csv").open(encoding="utf-8"))) for folder in (DOCS / "report", tmp_path)
+    )
+    assert [{**row, "value": ""} for row in committed] == [{**row, "value": ""} for row in now]
+    assert [float(row["value"]) for row in committed] == pytest.approx([float(row["value"]) for row in now], rel=1e-9)
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert main_table(judge(load_all(), [COMMITTED.folder])) in readme
+
+
+def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing\n")
+    with pytest.raises(SystemExit, match="1"):
+        main(["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)])
+    assert str(readme) in capsys.readouterr().err
+    assert readme.read_text() == "nothing\n"
+    readme.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    main(["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)])
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| report |" in text
+    assert "old" not in text

@@ -115,6 +115,8 @@ class Verdicts:
                         judged = judge_published(published, measured(results, metric), is_exact(metric))
                         if is_planned:
                             judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
+                        elif judged.verdict == Verdict.NOT_RUN:
+                            judged = Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
                         yield Value(name, table, row, metric, published, results, judged, variants)
 
     def _claims(self) -> Iterator[ClaimVerdict]:

@@ -192,7 +192,7 @@ def test_every_run_has_its_name_its_origin_and_its_command() -> None:
     (grid,) = (block for block in sections(committed_document())["runs"].blocks if isinstance(block, Grid))
     results = {f"{result.run}/{result.evaluation.id}": result for result in committed().evidence.collection.results}
     assert len(grid.rows) == len(results)
-    for name, identity, data, commit, *_, command in (tuple(cell.text for cell in row) for row in grid.rows):
+    for name, command, identity, data, commit, *_ in (tuple(cell.text for cell in row) for row in grid.rows):
         result = results[identity.rstrip("*")]
         assert name == result.name
         assert result.fingerprint[:12] in data

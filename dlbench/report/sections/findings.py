@@ -132,14 +132,14 @@ def _slips(verdicts: Verdicts) -> Section | None:
     """The reports' arithmetic, computed."""
     if not verdicts.slips:
         return None
-    columns = (Column("report"), Column("what it states"), Column("stated"), Column("computed"), Column("verdict"))
+    columns = (Column("report"), Column("what it states"), Column("verdict"), Column("stated"), Column("computed"))
     rows = tuple(
         (
             Cell(slip.report, link=slip.report),
             Cell(slip.slip.text),
+            Cell(slip.judged.reason, verdict=slip.judged.verdict),
             Cell(slip.judged.stated, is_code=True),
             Cell(slip.judged.computed, is_code=True),
-            Cell(slip.judged.reason, verdict=slip.judged.verdict),
         )
         for slip in verdicts.slips
     )

@@ -145,7 +145,7 @@ def _other(provenance: str, title: str, groups: Sequence[Group]) -> Grid:
 
 def runs(results: Iterable[Result]) -> Section:
     """Every evaluation: what it is, what made it, and the command that makes it again."""
-    headings = ("name, as in TensorBoard", "run/evaluation", "data", "commit", "machine", "finished", "command")
+    headings = ("name, as in TensorBoard", "command", "run/evaluation", "data", "commit", "machine", "finished")
     columns = tuple(map(Column, headings))
     ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
     rows = tuple(_run(result) for result in ordered)
@@ -164,12 +164,12 @@ def _run(result: Result) -> tuple[Cell, ...]:
     machine = f"{environment['processor']}, {numerics['device']}, torch {numerics['torch']}"
     return (
         Cell(result.name),
+        Cell(command(result), is_code=True),
         Cell(f"{result.run}/{result.evaluation.id}{STALE if result.is_stale else ''}"),
         Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
         Cell(commit),
         Cell(machine, hint=f"{numerics['cpu_capability']}, {numerics['threads']} thread(s)"),
         Cell(str(result.training["finished"])[:10], str(result.training["finished"])),
-        Cell(command(result), is_code=True),
     )
 
 

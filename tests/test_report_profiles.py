@@ -66,12 +66,18 @@ def data_at_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def recorded(
-    job: Job, *, seconds: float = 100.0, evaluating: float = 0.0, provenance: str = "verified", stale: bool = False
+    job: Job,
+    *,
+    seconds: float = 100.0,
+    evaluating: float = 0.0,
+    provenance: str = "verified",
+    stale: bool = False,
+    runs: Path = Path("nowhere"),
 ) -> Result:
     """What a job leaves behind."""
     sizes = job.embedded_sizes if provenance == "embedded" else {"train": 10_000, "val": 1_000, "test": 1_000}
     scientific = identity.canonical({**job.config, "seed": job.seed}, fingerprint="f", device="cpu")
-    record = Record(Path(identity.training_id(scientific)))
+    record = Record(runs / identity.training_id(scientific))
     return Result(
         record=record,
         evaluation=Evaluation(record.folder / "evaluations" / job.configuration),
@@ -202,7 +208,7 @@ def test_a_reports_shortest_come_first() -> None:
 def test_what_is_recorded_is_not_run_and_all_else_is(profile: str, seed: int, part: float) -> None:
     everything = jobs(profile, REPORTS, [])
     done = random.Random(seed).sample(everything, round(part * len(everything)))
-    kind = "embedded" if profile == "quick" else "user copy"
+    kind = "embedded" if profile == "quick" else "verified"
     results = [recorded(job, provenance=kind, stale=job.seed % 2 == 0) for job in done]
     assert identities(jobs(profile, REPORTS, results)) == identities(everything) - identities(done)
 
@@ -224,6 +230,8 @@ def test_results_on_other_data_do_not_count() -> None:
     full, quick = (jobs(profile, words, []) for profile in ("full", "quick"))
     on_embedded = [recorded(job, provenance="embedded") for job in full]
     assert identities(jobs("full", words, on_embedded)) == identities(full)
+    on_copies = [recorded(job, provenance="user copy") for job in full]
+    assert identities(jobs("full", words, on_copies)) == identities(full)
     on_real = [recorded(job) for job in quick]
     assert identities(jobs("quick", words, on_real)) == identities(quick)
     fewer = ["data.embedded_sizes=[40,10,10]"]
@@ -279,6 +287,27 @@ def test_a_training_that_several_need_counts_once() -> None:
     assert estimate(both, measured, 1).seconds == pytest.approx(100 + 1 + 7)
     ensemble = job_of("p2g_ensemble", 42)
     assert estimate([*both, ensemble], measured, 1).seconds == pytest.approx(3 * 100 + 1 + 7)
+
+
+def test_a_training_that_is_at_hand_is_not_counted(tmp_path: Path) -> None:
+    trained = recorded(job_of("p2g_attention"), seconds=100, evaluating=1, runs=tmp_path)
+    beam = recorded(job_of("p2g_beam", 7), seconds=100, evaluating=7)
+    to_do = [job_of("p2g_beam"), job_of("p2g_beam", 43)]
+
+    def seconds(**changes: Any) -> float:
+        return estimate(to_do, [replace(trained, **changes), beam], 1).seconds
+
+    # As committed: without checkpoints there is nothing to evaluate.
+    assert seconds() == pytest.approx(2 * (100 + 7))
+    trained.record.checkpoints.save(20, lambda path: path.touch())
+    assert seconds() == pytest.approx(100 + 2 * 7)
+    ensemble = job_of("p2g_ensemble")
+    assert estimate([ensemble], [trained, beam], 1).seconds == pytest.approx(2 * 100 + 1)
+    copies = {**trained.manifest, "data": {**trained.manifest["data"], "provenance": "user copy"}}
+    assert seconds(manifest=copies) == pytest.approx(2 * (100 + 7))
+    to_do = [replace(job, config={**job.config, "rerun": "stale"}) for job in to_do]
+    assert seconds() == pytest.approx(100 + 2 * 7)
+    assert seconds(is_stale=True) == pytest.approx(2 * (100 + 7))
 
 
 def test_other_settings_of_an_experiment_are_scaled_by_epochs_and_examples() -> None:

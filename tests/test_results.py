@@ -1,19 +1,36 @@
 """Records as results: what is collected, what is left out by name, what contradicts, what stands together."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made import made
 
+from dlbench import resources
 from dlbench.composition import composed, configuration_of
-from dlbench.records.files import read_json, write_json
+from dlbench.records.confirmations import confirm
+from dlbench.records.files import read_config, read_json, write_json
 from dlbench.records.labels import run_name
-from dlbench.records.store import Record, Store
-from dlbench.report.results import LeftOut, by_configuration, collect
+from dlbench.records.store import Evaluation, Record, Store
+from dlbench.report.__main__ import main
+from dlbench.report.blocks import Grid
+from dlbench.report.results import (
+    NOT_EVALUATED,
+    STALE_TOO,
+    SUPERSEDED,
+    Contradiction,
+    LeftOut,
+    by_configuration,
+    collect,
+)
+from dlbench.report.sections.listings import leaderboards, runs
 from dlbench.run import run
+
+COMMITTED = Store(resources.experiments() / "results")
 
 
 @pytest.fixture(scope="module")
@@ -69,24 +86,73 @@ def test_a_run_in_two_stores_counts_once_and_the_first_is_taken(store: Store, fi
     assert [len(result.metrics) > 1 for result in collect([store, other]).results] == [True]
 
 
+def change(path: Path, **changes: Any) -> None:
+    write_json(path, {**read_json(path), **changes})
+
+
+def change_accuracy(evaluation: Evaluation) -> None:
+    change(evaluation.result, metrics={**read_json(evaluation.result)["metrics"], "test/accuracy": 0.25})
+
+
 def test_two_records_of_one_run_that_differ_contradict_each_other(
     store: Store, finished: Record, tmp_path: Path
 ) -> None:
     other, path = copy_of(finished, tmp_path / "other")
     assert collect([store, other]).contradictions == []
-    result = read_json(path)
-    write_json(path, {**result, "metrics": {**result["metrics"], "test/accuracy": 0.25}})
-    training = other.record(finished.id).training
-    write_json(training, {**read_json(training), "weights": "others"})
-    (found,) = collect([store, other]).contradictions
-    assert (found.run, found.differing, found.other_source) == (finished.id, ("test/accuracy", "weights"), False)
-    manifest = other.record(finished.id).manifest
-    kept = read_json(manifest)
-    write_json(manifest, {**kept, "source": "0" * 64})
-    assert collect([store, other]).contradictions[0].other_source
+    change_accuracy(Evaluation(path.parent))
+    record = other.record(finished.id)
+    change(record.training, weights="others")
+    expected = [Contradiction(finished.id, ("test/accuracy", "weights"))]
+    assert collect([store, other]).contradictions == expected
     # On another machine's numerics other bits are to be expected.
-    write_json(manifest, {**kept, "numerics": {**kept["numerics"], "cpu_capability": "other"}})
+    change(record.manifest, numerics={**read_json(record.manifest)["numerics"], "cpu_capability": "other"})
     assert collect([store, other]).contradictions == []
+
+
+def test_a_contradiction_is_told_once_a_run(decoded: Record, tmp_path: Path) -> None:
+    stores = [Store(shutil.copytree(decoded.folder.parent, tmp_path / name)) for name in ("one", "other")]
+    first, second, _ = stores[1].record(decoded.id).evaluations()
+    for evaluation, metric in ((first, "test/cer"), (second, "test/wer")):
+        change(evaluation.result, metrics={**read_json(evaluation.result)["metrics"], metric: 9.0})
+    assert collect(stores).contradictions == [Contradiction(decoded.id, ("test/cer", "test/wer"))]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_records_made_by_different_source_the_one_that_is_up_to_date_is_taken(
+    order: int, store: Store, finished: Record, tmp_path: Path
+) -> None:
+    other, path = copy_of(finished, tmp_path / "other")
+    change(other.record(finished.id).manifest, source="0" * 64)
+    stores = [store, other][::order]
+    assert [result.is_stale for result in collect(stores).results] == [False]
+    assert collect(stores).left_out == []
+    change_accuracy(Evaluation(path.parent))
+    collection = collect(stores)
+    assert [result.is_stale for result in collection.results] == [False]
+    assert collection.left_out == [LeftOut(finished.id, SUPERSEDED)]
+    assert collection.contradictions == []
+
+
+def test_what_the_same_source_made_contradicts_itself_even_if_stale(
+    store: Store, finished: Record, tmp_path: Path
+) -> None:
+    other, path = copy_of(finished, tmp_path / "other")
+    for one in (store, other):
+        change(one.record(finished.id).manifest, source="0" * 64)
+    change_accuracy(Evaluation(path.parent))
+    assert collect([store, other]).contradictions == [Contradiction(finished.id, ("test/accuracy",))]
+    change(other.record(finished.id).manifest, source="1" * 64)
+    collection = collect([store, other])
+    assert (collection.contradictions, collection.left_out) == ([], [LeftOut(finished.id, STALE_TOO)])
+
+
+def test_what_a_confirmed_record_and_a_fresh_one_say_must_agree(store: Store, finished: Record, tmp_path: Path) -> None:
+    other, path = copy_of(finished, tmp_path / "other")
+    record = other.record(finished.id)
+    confirm(record, source=read_json(record.manifest)["source"], epochs=2)
+    change(record.manifest, source="0" * 64)
+    change_accuracy(Evaluation(path.parent))
+    assert collect([store, other]).contradictions == [Contradiction(finished.id, ("test/accuracy",))]
 
 
 @pytest.mark.parametrize("file", ["training.json", "manifest.json", "result.json", "config.yaml"])
@@ -100,6 +166,206 @@ def test_a_damaged_record_is_left_out_by_name(file: str, content: str, store: St
     (left_out,) = collection.left_out
     assert left_out.run == "0bad"
     assert left_out.reason
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Record:
+    """A committed classifier's record, in a folder of its own."""
+    source = next(
+        record for record in COMMITTED.all() if read_json(record.manifest)["experiment"] == "cnn_bn_gap"
+    )  # fmt: skip
+    return Record(shutil.copytree(source.folder, tmp_path / "committed" / source.id))
+
+
+def break_key(record: Record, file: str, keys: str, value: Any) -> None:
+    """Give a key of a record's file another value, or take it out."""
+    path = next(record.folder.rglob(file))
+    content: Any = read_config(path) if path.suffix == ".yaml" else read_json(path)
+    *outer, last = keys.split(".")
+    node = content
+    for key in outer:
+        node = node[key]
+    if value is GONE:
+        del node[last]
+    else:
+        node[last] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+GONE = object()
+NAN = float("nan")
+REQUIRED = {
+    "manifest.json": (
+        "run experiment source code code.commit code.dirty numerics numerics.torch numerics.device "
+        "numerics.cpu_capability numerics.threads environment environment.processor data data.name data.source "
+        "data.provenance data.fingerprint data.sizes data.sizes.train data.sizes.test scientific scientific.seed "
+        "scientific.model scientific.optimizer.lr scientific.trainer.epochs"
+    ),
+    "training.json": "state epochs seconds peak_memory_bytes finished weights",
+    "result.json": "evaluation experiment seconds metrics",
+    "config.yaml": "model seed optimizer._target_ evaluation._target_",
+}
+WRONG = [
+    ("manifest.json", "scientific.seed", "42"),
+    ("manifest.json", "scientific.data.fraction", 0),
+    ("manifest.json", "scientific.data.layout", 7),
+    ("manifest.json", "scientific.model.attention", "bahdanau"),
+    ("manifest.json", "data.sizes.train", 0),
+    ("manifest.json", "data.sizes.test", None),
+    ("manifest.json", "data.provenance", "found"),
+    ("manifest.json", "environment", []),
+    ("training.json", "state", "finishd"),
+    ("training.json", "epochs", 0),
+    ("training.json", "epochs", 3),
+    ("training.json", "seconds", -1.0),
+    ("training.json", "seconds", NAN),
+    ("training.json", "peak_memory_bytes", "1"),
+    ("result.json", "metrics", {}),
+    ("result.json", "metrics.test/accuracy", None),
+    ("result.json", "metrics.test/accuracy", "0.9"),
+    ("result.json", "metrics.test/accuracy", NAN),
+    ("result.json", "metrics.test/accuracy", [0.9]),
+    ("result.json", "metrics.test/accuracy", True),
+    ("result.json", "seconds", None),
+    ("result.json", "experiment", "cnn_of_old"),
+    ("config.yaml", "data", "intel"),
+    ("config.yaml", "model.attention", {"size": 3}),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [(file, keys, GONE) for file, required in REQUIRED.items() for keys in required.split()] + WRONG,
+)
+def test_a_record_with_an_odd_key_is_left_out_and_the_key_named(
+    file: str, keys: str, value: Any, committed: Record
+) -> None:
+    break_key(committed, file, keys, value)
+    collection = collect([Store(committed.folder.parent)])
+    assert collection.results == []
+    (left_out,) = collection.left_out
+    assert left_out.run == committed.id
+    assert "\n" not in left_out.reason
+    assert str(committed.folder) not in left_out.reason
+    if (keys, value) not in (("state", GONE), ("state", "finishd"), ("epochs", 3), ("experiment", "cnn_of_old")):
+        assert f"{file}: {keys}: " in left_out.reason
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [("_target_", GONE), ("decoding", "greedy"), ("decoding", {}), ("members", [None]), ("members", 3), ("k", None)],
+)
+def test_an_evaluation_with_odd_settings_is_left_out(
+    keys: str, value: Any, decoded: Record, store: Store, finished: Record
+) -> None:
+    record = Record(shutil.copytree(decoded.folder, store.record(decoded.id).folder))
+    break_key(record, "evaluations/*/config.yaml", keys, value)
+    collection = collect([store])
+    assert [result.run for result in collection.results] == [finished.id]
+    (left_out,) = collection.left_out
+    assert left_out.run == decoded.id
+    assert f"config.yaml: {keys}" in left_out.reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('{"epoch": 1,', "{", "holds other epochs than 1 to 2"),
+        ('{"epoch": 1,', '{"epoch": 2,', "holds other epochs than 1 to 2"),
+        ('{"epoch": 1,', '{"epoch": 1', "line 1 is damaged"),
+        ('{"epoch": 2,', '{"epoch": 2', "holds other epochs than 1 to 2"),
+        ('{"epoch": 2,', '{"epoch": null,', "line 2: epoch: "),
+        ('{"epoch": 2,', '{"epoch": 2, "val/accuracy_best": NaN,', "line 2: val/accuracy_best: "),
+        ('{"epoch": 2,', '{"epoch": 2, "val/accuracy_best": "1",', "line 2: val/accuracy_best: "),
+        ("{", "[{", "line 1 is damaged"),
+    ],
+)
+def test_a_record_with_odd_curves_is_left_out(old: str, new: str, told: str, store: Store, finished: Record) -> None:
+    path = store.record(finished.id).metrics
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    collection = collect([store])
+    assert collection.results == []
+    (left_out,) = collection.left_out
+    assert (left_out.run, left_out.reason.partition(":")[0]) == (finished.id, "metrics.jsonl")
+    assert told in left_out.reason
+
+
+@pytest.mark.parametrize("lost", ["metrics.jsonl", "manifest.json", "config.yaml", "evaluations"])
+def test_a_finished_record_that_lacks_something_is_named(lost: str, store: Store, finished: Record) -> None:
+    path = store.record(finished.id).folder / lost
+    path.rename(path.with_name("elsewhere"))
+    collection = collect([store])
+    assert collection.results == []
+    (left_out,) = collection.left_out
+    assert left_out.run == finished.id
+    assert ("never evaluated" if lost == "evaluations" else lost) in left_out.reason
+
+
+def test_what_is_being_evaluated_is_not_named(store: Store, finished: Record) -> None:
+    record = store.record(finished.id)
+    shutil.rmtree(record.folder / "evaluations")
+    with record.lock():
+        assert collect([store]).left_out == []
+    assert collect([store]).left_out == [LeftOut(finished.id, NOT_EVALUATED)]
+
+
+def test_what_was_trained_for_an_ensemble_needs_no_evaluation(store: Store, finished: Record) -> None:
+    member = Record(shutil.copytree(finished.folder, store.record("0member").folder))
+    shutil.rmtree(member.folder / "evaluations")
+    assert collect([store]).left_out == [LeftOut("0member", NOT_EVALUATED)]
+    (evaluation,) = store.record(finished.id).evaluations()
+    change(evaluation.result, members={"0member": "w"})
+    assert collect([store]).left_out == []
+
+
+def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finished: Record) -> None:
+    for state in ("diverged", "0begun"):
+        shutil.copytree(finished.folder, store.record(f"1{state}").folder)
+    change(store.record("1diverged").training, state="diverged")
+    store.record("10begun").training.unlink()
+    store.record("10begun").metrics.write_text("")
+    aside = shutil.copytree(finished.folder, store.folder / f"{finished.id}.aside-1")
+    (aside / "config.yaml").unlink()
+    collection = collect([store])
+    assert [result.run for result in collection.results] == [finished.id]
+    assert collection.left_out == []
+
+
+def test_the_report_is_written_beside_odd_records(
+    committed: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = committed.folder.parent
+    for number, (file, keys, value) in enumerate(WRONG):
+        odd = Record(shutil.copytree(committed.folder, runs / f"odd{number}"))
+        break_key(odd, file, keys, value)
+    assert main(["--profile", "none", "--runs", str(runs), "--output", str(tmp_path / "report")]) == 0
+    assert capsys.readouterr().err == ""
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    listed = text.partition("Records left out")[2]
+    assert all(f"odd{number}" in listed for number in range(len(WRONG)))
+
+
+def test_runs_without_a_known_test_metric_are_ranked_by_nothing() -> None:
+    group = [made("cnn_vanilla", metrics={"val/accuracy": 0.5})]
+    assert leaderboards([group]).blocks == ()
+    tested = [made("cnn_bn_gap", metrics={"test/accuracy": 0.5})]
+    (board,) = leaderboards([group, tested]).blocks
+    assert isinstance(board, Grid)
+    assert [row[1].text for row in board.rows] == ["cnn_bn_gap"]
+
+
+def test_a_run_whose_parts_are_gone_is_listed_without_a_command() -> None:
+    result = made("cnn_vanilla", metrics={"test/accuracy": 0.5})
+    gone = replace(result, config={**result.config, "model": {"_target_": "dlbench.models.gone.Net"}})
+    commands = []
+    for each in (result, gone):
+        _, grid = runs([each]).blocks
+        assert isinstance(grid, Grid)
+        commands.append(grid.rows[0][1].text)
+    assert commands[0].startswith("python -m dlbench +experiment=cnn_vanilla")
+    assert commands[1] == "-"
 
 
 def test_a_record_of_an_unknown_experiment_is_left_out_by_name(store: Store, finished: Record) -> None:
@@ -122,6 +388,15 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone() -> N
         configuration_of("cnn_vanilla", []): [1, 2, 42],
         configuration_of("cnn_vanilla", [rate]): [1, 42],
     }
+
+
+def test_of_two_results_with_one_seed_the_one_that_is_up_to_date_counts() -> None:
+    stale, fresh = (made("cnn_vanilla", metrics={}, is_stale=is_stale) for is_stale in (True, False))
+    other = made("cnn_vanilla", seed=1, metrics={}, is_stale=True)
+    for results in ([stale, other, fresh], [fresh, other, stale]):
+        assert list(by_configuration(results).values()) == [[other, fresh]]
+    (again,) = by_configuration([fresh, replace(fresh)]).values()
+    assert again[0] is fresh
 
 
 def test_values_that_are_set_compose_as_hydra_composes_them(compose: Callable[..., Any]) -> None:

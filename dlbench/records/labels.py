@@ -45,6 +45,11 @@ def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
     return " ".join(part for part in shown if part)
 
 
+def settings(experiment: str, scientific: Mapping[str, Any]) -> str:
+    """What tells a configuration from others, the seed left out: ``lr=0.01 chw epochs=10``."""
+    return " ".join([brief(scientific, with_seed=False), *differences(experiment, scientific)])
+
+
 def choice(group: str, node: Mapping[str, Any] | None, separator: str = " ") -> str:
     """What was chosen of a configuration group, by its file's name, and its telling settings: ``nucleus p=0.8``.
 

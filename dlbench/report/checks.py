@@ -3,16 +3,16 @@
 import math
 import statistics
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlbench.report.blocks import Verdict
 from dlbench.report.judgements import Judgement
 from dlbench.report.metrics import is_exact, spoken
-from dlbench.report.numbers import format_value, mean_and_spread
+from dlbench.report.numbers import mean_and_spread
 from dlbench.report.published import Check, Claim, Comparison, Curve, Part, Statement
 from dlbench.report.results import Result, ResultsOf
 from dlbench.report.statements import judge_statement
-from dlbench.report.statistics import Interval, difference_interval, of_curve, permutation_p
+from dlbench.report.statistics import difference_interval, of_curve, permutation_p
 
 
 def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> tuple[Verdict, list[Judgement]]:
@@ -24,7 +24,7 @@ def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = (
         for check in claim.checks
     ]
     verdicts = {judgement.verdict for judgement in judgements}
-    decisive = (Verdict.PLANNED, Verdict.FAILS, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
+    decisive = (Verdict.FAILS, Verdict.PLANNED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
     return next((verdict for verdict in decisive if verdict in verdicts), Verdict.READER), judgements
 
 
@@ -68,12 +68,12 @@ def _of_curve(metric: str, curve: Curve) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """A configuration in a comparison: what is measured of it, each seed's value, and how many are stand-ins."""
+    """A configuration in a comparison: what is measured of it, each seed's value, and which seeds never got there."""
 
     name: str
     metric: str
     values: Mapping[int, float]
-    unreached: int = 0
+    unreached: frozenset[int] = frozenset()
 
     @property
     def seeds(self) -> str:
@@ -84,8 +84,8 @@ def _side(name: str, metric: str, check: Comparison, results: Sequence[Result]) 
     measured = {result.seed: _value(result, metric, check) for result in results}
     values = {seed: value for seed, value in measured.items() if value is not None and math.isfinite(value)}
     is_count = check.curve is not None and check.curve.epochs_to is not None
-    unreached = sum(values.get(result.seed, 0) > len(result.curves) for result in results) if is_count else 0
-    return _Side(name, _measured(metric, check), values, unreached)
+    unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
+    return _Side(name, _measured(metric, check), values, frozenset(unreached))
 
 
 def _value(result: Result, metric: str, check: Comparison) -> float | None:
@@ -111,93 +111,65 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     if lacking:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
         return Judgement(Verdict.NOT_RUN, said, reason)
-    exact = is_exact(check.metric) and is_exact(than_metric)
-    if exact:
-        pairs = [(next(iter(ours.values.values())), next(iter(theirs.values.values())))]
-    else:
-        seeds = sorted(ours.values.keys() & theirs.values.keys())
-        pairs = [(ours.values[seed], theirs.values[seed]) for seed in seeds]
-    if not pairs:
+    if is_exact(check.metric) and is_exact(than_metric):
+        pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
+        return _judge_pairs(check, said, [pair], exact=True)
+    seeds = sorted(ours.values.keys() & theirs.values.keys())
+    if not seeds:
         return Judgement(Verdict.UNDECIDED, said, f"no common seed: {ours.seeds}; {theirs.seeds}")
-    return _judge_pairs(check, said, pairs, exact, ours.unreached + theirs.unreached)
+    told = [seed for seed in seeds if seed not in ours.unreached & theirs.unreached]
+    if not told:
+        return Judgement(Verdict.UNDECIDED, said, "neither ever gets there")
+    judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in told])
+    if (ours.unreached | theirs.unreached) & set(told):
+        reason = f"{judged.reason}; a run that never gets there counts as one epoch more than it has"
+        judged = replace(judged, reason=reason)
+    return judged
 
 
 def _judge_pairs(
-    check: Comparison, said: str, pairs: Sequence[tuple[float, float]], exact: bool, unreached: int
+    check: Comparison, said: str, pairs: Sequence[tuple[float, float]], *, exact: bool = False
 ) -> Judgement:
+    sign = 1 if check.relation.endswith("higher_than") else -1
+    is_denied = check.relation.startswith("not_")
+    differences = [our - their for our, their in pairs]
+    # By how much each pair is on the claimed side of the margin.
+    beyond = [sign * (our - their) - _margin(check, their) for our, their in pairs]
+    claimed = [-excess for excess in beyond] if is_denied else beyond
+    verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
+    has_many = len(pairs) > 1
+    p, smallest_p = permutation_p(claimed) if has_many else (None, None)
     ours, theirs = zip(*pairs, strict=True)
-    margin = check.by * abs(statistics.fmean(theirs)) if isinstance(check.by, Part) else check.by
-    wanted = _Wanted(check.relation.endswith("higher_than"), check.relation.startswith("not_"), margin)
-    sign = 1 if wanted.is_higher else -1
-    directed = [sign * (our - their) for our, their in pairs]
-    low, high = _bounds(directed, exact)
-    verdict, reason = wanted.verdict(low, high), wanted.reason(low, high)
-    if exact:
-        reason += ": computed, one run tells"
-    if unreached:
-        reason += f"; runs that never get there count as one epoch more than they have ({unreached})"
-    interval, p, smallest_p = None, None, None
-    if len(pairs) > 1:
-        interval = (low, high) if wanted.is_higher else (-high, -low)
-        p, smallest_p = permutation_p([margin - x if wanted.is_denied else x for x in directed])
     return Judgement(
         verdict,
         said,
         reason,
         mean_and_spread(ours),
         mean_and_spread(theirs) if isinstance(check.other, str) else f"{check.other:g}",
-        sign * statistics.fmean(directed),
-        interval,
+        statistics.fmean(differences),
+        difference_interval(differences) if has_many else None,
         p,
         smallest_p,
         len(pairs),
     )
 
 
-def _bounds(differences: Sequence[float], exact: bool) -> Interval:
-    """Where the mean difference lies: anywhere, as far as one seed tells."""
+def _margin(check: Comparison, their: float) -> float:
+    return check.by * abs(their) if isinstance(check.by, Part) else check.by
+
+
+def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
+    """Whether the mean of what is claimed to be positive is so, and why; ``allows_none``: 0 is enough."""
     if exact:
-        return differences[0], differences[0]
-    return difference_interval(differences) if len(differences) > 1 else (-math.inf, math.inf)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a comparison wants of the difference, counted in the direction that it names.
-
-    Args:
-        is_higher: Whether that direction is upwards.
-        is_denied: Whether a difference in it is denied, beyond the margin.
-        margin: How large a difference is to be; 0: of any size.
-    """
-
-    is_higher: bool
-    is_denied: bool
-    margin: float
-
-    def verdict(self, low: float, high: float) -> Verdict:
-        """The verdict on this interval; no difference at all is none, so that a single point always decides."""
-        if self.is_denied:
-            holds, fails = high <= self.margin, low > self.margin
-        else:
-            holds, fails = low > 0 and high >= self.margin, high < self.margin or high <= 0
-        return Verdict.HOLDS if holds else Verdict.FAILS if fails else Verdict.UNDECIDED
-
-    def reason(self, low: float, high: float) -> str:
-        """The verdict in words: how much of the interval lies where."""
-        verdict, there = self.verdict(low, high), "higher" if self.is_higher else "lower"
-        if math.isinf(high):
-            return "one seed decides nothing"
-        if self.margin and (self.is_denied or high > 0):
-            there += f" by {'more than ' if self.is_denied else ''}{format_value(self.margin)}"
-        if verdict == Verdict.UNDECIDED:
-            return f"{there} in one part of the interval, not in the other"
-        is_there = (verdict == Verdict.HOLDS) != self.is_denied
-        if low == high:
-            return f"{'' if is_there else 'not '}{there}, without spread"
-        if not is_there:
-            return f"not {there} anywhere in the interval"
-        only_reaches = not self.is_denied and low < self.margin
-        return (
-            f"{there} in {'part of the interval, and nowhere the contrary' if only_reaches else 'the whole interval'}"
-        )
+        holds = claimed[0] > 0 or (allows_none and claimed[0] == 0)
+        return (Verdict.HOLDS if holds else Verdict.FAILS), "computed: one run tells"
+    if len(claimed) == 1:
+        return Verdict.UNDECIDED, "one seed decides nothing"
+    if math.isclose(min(claimed), max(claimed), rel_tol=1e-9, abs_tol=1e-12):
+        return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
+    low, high = difference_interval(claimed)
+    if low > 0 or (allows_none and low == 0):
+        return Verdict.HOLDS, "so in the whole interval"
+    if high < 0 or (not allows_none and high == 0):
+        return Verdict.FAILS, "the contrary in the whole interval"
+    return Verdict.UNDECIDED, "so in one part of the interval, not in the other"

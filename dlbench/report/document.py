@@ -14,11 +14,12 @@ METHOD = (
     "A published value is one run, so it is held against the 95% prediction interval for one more run of ours, "
     "mean ± t s sqrt(1 + 1/n): inside, it is reproduced, outside, it differs. One run of ours decides nothing. What "
     "does not vary, such as a number of parameters, is equal or not.",
-    "A claim holds where each of its checks does. A check compares two configurations, paired by seed: the 95% "
-    "confidence interval of the mean difference (Student's t) lies on the claimed side, on the other, or on both, "
-    "which leaves it undecided. Beside it stands p, that of a one-sided permutation test of the same pairs, and the "
-    "smallest p that it could have reached with so many: with three pairs it never falls below .125, whatever they "
-    "say.",
+    "A claim holds where each of its checks does, and fails where one does. A check compares two configurations, "
+    "paired by seed: it holds where the 95% confidence interval of the mean difference (Student's t) lies wholly on "
+    "the claimed side, beyond the margin where there is one; it fails where the interval lies wholly on the other; "
+    "else it is undecided. Beside it stands p, that of a one-sided permutation test of the same pairs (against the "
+    "margin where there is one), and the smallest p that it could have reached with so many: with three pairs it "
+    "never falls below .125, whatever they say.",
     "No correction is made for the number of values and claims: of a hundred values that reproduce, five are expected "
     "outside their intervals.",
     "Only runs on the verified data sets are set beside published values. The interval assumes that runs scatter "
@@ -70,7 +71,7 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     overview = published_against_ours(report, results_of, f"{name}-overview")
     drawn = (draw(figure, report, results_of, f"{name}-figure-{n}") for n, figure in enumerate(report.figures, start=1))
     figures = tuple(picture for picture in drawn if picture)
-    judged = tuple(claims.section(claim) for claim in verdicts.claims if claim.report == name)
+    judged = tuple(claims.section(claim, report) for claim in verdicts.claims if claim.report == name)
     elsewhere = [claim for claim in verdicts.claims if name in claim.made_by and claim.report != name]
     parts = (
         Section(f"{name}-values", "Values", (*([overview] if overview else ()), *values.grids(name, report, stated))),

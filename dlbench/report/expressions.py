@@ -90,7 +90,7 @@ def _network(experiment: str, overrides: tuple[str, ...], **vocabularies: int) -
         return build("model", _settings(experiment, overrides), **vocabularies)
 
 
-def _parameters(experiment: str, *overrides: str, **vocabularies: int) -> int:
+def parameters(experiment: str, *overrides: str, **vocabularies: int) -> int:
     """Trainable parameters; a network for symbols needs the sizes of its vocabularies, ``source`` and ``target``."""
     from dlbench.models.cost import count_parameters
 
@@ -146,7 +146,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "sqrt": math.sqrt,
     "log": math.log,
     "exp": math.exp,
-    "parameters": _parameters,
+    "parameters": parameters,
     "flops": _flops,
     "receptive_field": _receptive_field,
     "receptive_field_of": _receptive_field_of,

@@ -42,6 +42,10 @@ def write(verdicts: Verdicts, folder: Path) -> None:
         if isinstance(block, Picture)
     }
     paths = {identity: f"figures/{identity}.svg" for identity in pictures}
+    for path in (folder / "figures").glob("*.svg"):
+        # Of a figure that is there no more; other people's pictures have other names.
+        if path.stem not in pictures and path.stem.startswith(tuple(f"{name}-" for name in verdicts.evidence.reports)):
+            path.unlink()
     for identity, picture in pictures.items():
         write_text(folder / paths[identity], picture.svg)
     write_text(folder / "report.md", render_markdown(document, paths))
@@ -65,7 +69,7 @@ def renew_readme(verdicts: Verdicts, path: Path) -> None:
 
 
 def main_table(verdicts: Verdicts) -> str:
-    """The main table in Markdown, its verdicts in a word."""
+    """The main table in Markdown, its verdicts in a word, and its note."""
     grid = headlines(verdicts)
     rows = tuple(tuple(replace(cell, text="") if cell.verdict else cell for cell in row) for row in grid.rows)
-    return render_grid(replace(grid, rows=rows))
+    return f"{render_grid(replace(grid, rows=rows))}\n\n{grid.note}"

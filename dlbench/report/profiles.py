@@ -1,7 +1,7 @@
 """What is run for the report: the jobs of a profile that are not done yet, and how long they take."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,12 +13,12 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dlbench import resources
+from dlbench import identity, resources
 from dlbench.cli import experiments, explain
 from dlbench.composition import composed
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest, say
-from dlbench.report.evidence import in_variant
+from dlbench.report.evidence import REAL, in_variant
 from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
 from dlbench.report.pace import Paces
 from dlbench.report.published import Configuration, Report
@@ -97,9 +97,12 @@ class Estimate:
 
 
 def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:
-    """How long jobs take on so many workers (default: one a core); what several need is trained once."""
-    workers = workers or os.cpu_count() or 1
-    paces = Paces(results)
+    """How long jobs take on so many workers (default: one a core).
+
+    What several need is trained once; what is trained already, and has its checkpoints yet, is evaluated alone.
+    """
+    workers, results = workers or os.cpu_count() or 1, list(results)
+    paces, trained = Paces(results), _trained(results)
     trainings: dict[tuple[str, str, int], float] = {}
     evaluations, unknown = 0.0, 0
     for job in lacking:
@@ -107,7 +110,8 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
         if training is None:
             unknown += 1
             continue
-        trainings |= {(job.training, job.data, seed): training for seed in (job.seed, *job.members)}
+        needed = ((job.training, job.data, seed) for seed in (job.seed, *job.members))
+        trainings |= {key: training for key in needed if not any(_is_usable(job, result) for result in trained[key])}
         evaluations += paces.evaluation(job) or 0.0
     longest = max(trainings.values(), default=0.0)
     together = sum(trainings.values()) + evaluations
@@ -158,13 +162,26 @@ def _in_turn(lists: Iterable[list[Job]], paces: Paces) -> Iterator[Job]:
 
 
 def _is_done(job: Job, result: Result) -> bool:
-    if (job.configuration, job.seed, job.data) != (result.configuration, result.seed, result.data):
-        return False
-    if job.is_embedded != (result.provenance == EMBEDDED):
+    is_it = (job.configuration, job.seed, job.data) == (result.configuration, result.seed, result.data)
+    return is_it and _is_usable(job, result)
+
+
+def _is_usable(job: Job, result: Result) -> bool:
+    """Whether a result is on such data as the job is to have, and would not be made again."""
+    if result.provenance != (EMBEDDED if job.is_embedded else REAL):
         return False
     if job.is_embedded and job.embedded_sizes != result.manifest["data"]["sizes"]:
         return False
     return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "stale" and not result.is_stale))
+
+
+def _trained(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Result]]:
+    """By training, data and seed: the results whose networks can be evaluated again; committed ones have none."""
+    found = defaultdict(list)
+    for result in results:
+        if result.record.checkpoints.all():
+            found[identity.configuration_id(result.manifest["scientific"]), result.data, result.seed].append(result)
+    return found
 
 
 def _with_data(found: Sequence[Job]) -> list[Job]:

@@ -1,8 +1,19 @@
 """What a published report is made of; its file is ``experiments/ID/report.yaml`` (see `dlbench.report.reading`)."""
 
+import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, InstanceOf, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 Overrides = tuple[str, ...]
 
@@ -30,7 +41,7 @@ class Row(_Strict):
 
     of: str
     label: str
-    published: dict[str, float] = {}
+    published: dict[str, FiniteFloat] = {}
     headline: str | None = None
 
     @model_validator(mode="after")
@@ -59,10 +70,23 @@ class Figure(_Strict):
 
     title: str
     kind: Literal["curves", "bars", "attention", "maps", "confusion", "samples"]
-    of: tuple[str, ...]
+    of: tuple[str, ...] = Field(min_length=1)
     metrics: tuple[str, ...] = ()
     words: dict[str, "Word"] = {}
     note: str | None = None
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if bool(self.metrics) != (self.kind in ("curves", "bars")):
+            raise ValueError(f"metrics: {self.kind} {'take none' if self.metrics else 'need one or more'}")
+        if bool(self.words) != (self.kind == "samples"):
+            raise ValueError(f"words: {self.kind} {'take none' if self.words else 'need one or more'}")
+        at: dict[int, str] = {}
+        for name, word in self.words.items():
+            if word.place in at:
+                raise ValueError(f"words: {at[word.place]} and {name} cannot both have place {word.place}")
+            at[word.place] = name
+        return self
 
 
 class Word(_Strict):
@@ -72,15 +96,19 @@ class Word(_Strict):
     published: tuple[str, ...]
 
 
-def _fraction(value: object) -> object:
-    """``33%`` is 0.33 of the other value."""
-    if isinstance(value, str) and value.endswith("%"):
-        return Part(float(value[:-1]) / 100)
-    return value
-
-
 class Part(float):
     """A part of the value compared with, where a plain number is a difference."""
+
+
+def _margin(value: object, number: ValidatorFunctionWrapHandler) -> float:
+    """``33%`` is 0.33 of the other value."""
+    if isinstance(value, str) and value.endswith("%"):
+        return Part(number(value[:-1]) / 100)
+    size: float = number(value)
+    return Part(size) if isinstance(value, Part) else size
+
+
+Margin = Annotated[float, Field(ge=0, allow_inf_nan=False), WrapValidator(_margin)]
 
 
 class Curve(_Strict):
@@ -92,14 +120,14 @@ class Curve(_Strict):
     - ``epochs_to``: the first epoch whose value is at most this.
     """
 
-    at: int | None = None
-    slope_after: int | None = None
-    roughness: int | None = None
-    epochs_to: float | None = None
+    at: int | None = Field(default=None, ge=1)
+    slope_after: int | None = Field(default=None, ge=0)
+    roughness: int | None = Field(default=None, ge=0)
+    epochs_to: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        if len(self.model_fields_set) != 1 or len(self.model_dump(exclude_none=True)) != 1:
             raise ValueError("name exactly one of at, slope_after, roughness, epochs_to")
         return self
 
@@ -114,8 +142,8 @@ class Comparison(_Strict):
     - ``curve``: something of the metric's curve in place of the evaluation's value.
     - ``minus``: a metric that is first subtracted, on both sides.
     - ``than_metric``: another metric of the other, in place of the same.
-    - ``by``: the difference is to be about that large at least, or, where it is denied, at most: a number, or a part
-      of the other value (``33%``).
+    - ``by``: the difference is to be that large at least, or, where it is denied, at most: a number, or a part of the
+      other value (``33%``), pair by pair. A denial without it can fail, but is never shown where there is no effect.
     """
 
     of: str
@@ -127,7 +155,7 @@ class Comparison(_Strict):
     not_higher_than: Other | None = None
     not_lower_than: Other | None = None
     than_metric: str | None = None
-    by: Annotated[InstanceOf[Part] | float, Field(union_mode="left_to_right"), BeforeValidator(_fraction)] = 0.0
+    by: Margin = 0.0
 
     @property
     def relation(self) -> str:
@@ -145,6 +173,8 @@ class Comparison(_Strict):
     def _one(self) -> Self:
         if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
             raise ValueError(f"name exactly one of {', '.join(RELATIONS)}")
+        if isinstance(self.other, float) and not math.isfinite(self.other):
+            raise ValueError(f"{self.relation}: must be a finite number")
         return self
 
 
@@ -158,7 +188,7 @@ class Statement(_Strict):
     """
 
     statement: str
-    over: dict[str, tuple[float, ...]] = {}
+    over: dict[str, tuple[FiniteFloat, ...]] = {}
 
 
 def _kind(value: object) -> str:
@@ -174,11 +204,13 @@ Check = Annotated[
 class Claim(_Strict):
     """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
 
-    ``reports``: which make it, where it is not this one alone.
+    ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and where they
+    stand for something else.
     """
 
     id: str
     text: str
+    note: str | None = None
     reports: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
 
@@ -197,7 +229,7 @@ class Slip(_Strict):
     text: str
     stated: str
     computes: str
-    over: dict[str, tuple[float, ...]] = {}
+    over: dict[str, tuple[FiniteFloat, ...]] = {}
 
 
 class Variant(_Strict):
@@ -206,7 +238,7 @@ class Variant(_Strict):
     A configuration that has none of these keys has no variant. ``about`` says what the variant is for.
     """
 
-    overrides: Overrides
+    overrides: Overrides = Field(min_length=1)
     about: str
 
 

@@ -22,10 +22,13 @@ def load(path: Path) -> Report:
     """Read one report file.
 
     Raises:
-        ConfigError: It is no YAML, a key is unknown, missing, twice there or of the wrong type, or an experiment,
-            configuration or metric is unknown; the message names the line.
+        ConfigError: It is no UTF-8 text or no YAML, a key is unknown, missing, twice there or of the wrong type or
+            size, or an experiment, configuration or metric is unknown; the message names the line.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
     try:
         report = Report.model_validate(read(text))
     except yaml.MarkedYAMLError as error:

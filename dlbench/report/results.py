@@ -1,7 +1,7 @@
 """The records at hand as results: collected from folders, the odd ones named, those alike but for the seed together."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,10 +10,16 @@ from dlbench import identity
 from dlbench.cli import experiments
 from dlbench.errors import RecordError
 from dlbench.records import history
-from dlbench.records.files import read_config, read_json
-from dlbench.records.labels import DECODED_BY, brief, decoding, differences, evaluation_name, run_name
+from dlbench.records.files import is_set_aside
+from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, State, Store, read_done
 from dlbench.records.summary import is_evaluation_stale, is_stale
+from dlbench.report.recorded import read_evaluation, read_training
+
+NO_CONFIG = "config.yaml: is missing"
+NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
+SUPERSEDED = "stale; another folder's record of the same run is up to date"
+STALE_TOO = "stale; another folder's record of the same run, stale too, is taken and says something else"
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class Result:
         return metrics
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The ids of the further runs that it averages, if it is an ensemble's."""
+        return tuple(self.result.get("members", ()))
+
+    @property
     def data(self) -> str:
         """The data set's name."""
         return str(self.manifest["data"]["name"])
@@ -78,9 +89,8 @@ class Result:
     @cached_property
     def settings(self) -> str:
         """What tells its configuration from others: ``lr=0.01 chw epochs=10``, ``... decoded by greedy``."""
-        scientific = self.manifest["scientific"]
-        words = [brief(scientific, with_seed=False), *differences(self.experiment, scientific)]
-        return " ".join(words) + (f"{DECODED_BY}{self.decoding}" if self.decoding else "")
+        words = settings(self.experiment, self.manifest["scientific"])
+        return f"{words}{DECODED_BY}{self.decoding}" if self.decoding else words
 
     @property
     def name(self) -> str:
@@ -108,11 +118,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two records of one identity, made under the same numerics, that say different things."""
+    """Records of one run, made by the same code under the same numerics, that say different things."""
 
     run: str
     differing: tuple[str, ...]
-    other_source: bool
 
 
 @dataclass
@@ -125,74 +134,108 @@ class Collection:
 
 
 def collect(stores: Iterable[Store]) -> Collection:
-    """Evaluations of the finished runs of all stores; what is corrupt, of an older schema or unknown is left out.
+    """Evaluations of the finished runs of all stores; a record that cannot be used is left out, by name.
 
-    The same evaluation counts once, from the first store that has it; where another store's says something else under
-    the same numerics, that is a contradiction.
+    The same evaluation counts once: from the first store where it is not stale, else from the first. Where another
+    store's says something else though it should not, that is a contradiction.
     """
-    found: dict[str, Result] = {}
-    collection = Collection()
-    known = set(experiments())
+    collection, known = Collection(), experiments()
+    found: dict[str, list[Result]] = defaultdict(list)
+    not_evaluated: list[Record] = []
     for store in stores:
+        collection.left_out += [LeftOut(name, NO_CONFIG) for name in _without_config(store)]
         for record in store.all():
             try:
-                if not record.training.exists() or read_done(record.training)["state"] != State.FINISHED:
+                if not record.training.exists() or State(read_done(record.training)["state"]) != State.FINISHED:
                     continue
-                read = list(_read(record))
-                unknown = {result.experiment for result in read} - known
-                if unknown:
-                    raise RecordError(f"unknown experiment {', '.join(sorted(unknown))}")
-            except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
-                reason = str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
-                collection.left_out.append(LeftOut(record.id, reason))
+                read = list(_read(record, known))
+            except (RecordError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+                collection.left_out.append(LeftOut(record.id, _reason(error, record)))
                 continue
+            if not read and not record.is_locked():
+                not_evaluated.append(record)
             for result in read:
-                first = found.setdefault(result.evaluation.id, result)
-                if differing := _contradicting(first, result):
-                    is_other = first.manifest["source"] != result.manifest["source"]
-                    collection.contradictions.append(Contradiction(record.id, differing, is_other))
-    collection.results = list(found.values())
+                found[result.evaluation.id].append(result)
+    collection.results = [min(same, key=lambda result: result.is_stale) for same in found.values()]
+    _compare(found.values(), collection)
+    # An ensemble's members may be trained for its sake alone.
+    used = {run for same in found.values() for result in same for run in (result.run, *result.members)}
+    collection.left_out += [LeftOut(record.id, NOT_EVALUATED) for record in not_evaluated if record.id not in used]
     return collection
 
 
-def _read(record: Record) -> Iterator[Result]:
-    config, manifest, training = read_config(record.config), read_json(record.manifest), read_done(record.training)
+def _without_config(store: Store) -> list[str]:
+    """The names of folders that hold something of a record, but not what it is a record of."""
+    folders = {path.parent for name in ("manifest.json", "training.json") for path in store.folder.glob(f"*/{name}")}
+    lacking = (folder for folder in folders if not Record(folder).config.exists() and not is_set_aside(folder))
+    return sorted(folder.name for folder in lacking)
+
+
+def _read(record: Record, known: Container[str]) -> Iterator[Result]:
+    config, manifest, training = read_training(record)
     stale = is_stale(record, manifest)
     for evaluation in record.evaluations():
-        evaluated = read_config(evaluation.config)
-        result = read_done(evaluation.result)
+        evaluated, result = read_evaluation(evaluation)
+        if result["experiment"] not in known:
+            raise RecordError(f"unknown experiment {result['experiment']}")
         yield Result(
             record,
             evaluation,
             config,
             manifest,
             training,
-            {**result, "metrics": dict(result["metrics"]), "experiment": result["experiment"]},
+            result,
             evaluated,
             identity.compared_id(manifest["scientific"], evaluated),
             stale or is_evaluation_stale(record, evaluation),
         )
 
 
-def _contradicting(first: Result, other: Result) -> tuple[str, ...]:
-    """The metrics, or ``weights``, in which two of one identity and one numerics differ."""
-    if first is other or first.manifest["numerics"] != other.manifest["numerics"]:
-        return ()
-    names = sorted(first.metrics.keys() | other.metrics.keys())
-    differing = [name for name in names if first.metrics.get(name) != other.metrics.get(name)]
-    if first.training["weights"] != other.training["weights"]:
-        differing.append("weights")
-    return tuple(differing)
+def _reason(error: Exception, record: Record) -> str:
+    """Why a record cannot be used; its files are named as they lie in it, whoever's folders they are in."""
+    reason = str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
+    return reason.replace(f"{record.folder}/", "")
+
+
+def _compare(found: Iterable[Sequence[Result]], collection: Collection) -> None:
+    """Name the records, among those of the same evaluation, that contradict each other or are superseded."""
+    contradictory: dict[str, set[str]] = defaultdict(set)
+    superseded: dict[LeftOut, None] = {}
+    for same in found:
+        chosen = min(same, key=lambda result: result.is_stale)
+        for other in same:
+            differing = _differing(chosen, other)
+            if differing and other.is_stale and _source(chosen) != _source(other):
+                superseded[LeftOut(other.run, STALE_TOO if chosen.is_stale else SUPERSEDED)] = None
+            elif differing and chosen.manifest["numerics"] == other.manifest["numerics"]:
+                contradictory[chosen.run] |= differing
+    collection.left_out += superseded
+    collection.contradictions += [Contradiction(run, tuple(sorted(names))) for run, names in contradictory.items()]
+
+
+def _differing(one: Result, other: Result) -> set[str]:
+    """The metrics, or ``weights``, in which two of one identity differ."""
+    names = one.metrics.keys() | other.metrics.keys()
+    differing = {name for name in names if one.metrics.get(name) != other.metrics.get(name)}
+    return differing | ({"weights"} if one.training["weights"] != other.training["weights"] else set())
+
+
+def _source(result: Result) -> tuple[Any, Any]:
+    """The code that trained and evaluated it, as far as its numbers depend on it."""
+    return result.manifest["source"], result.result.get("evaluation_source")
 
 
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
     """Results on the same data that differ only in seed, together, by seed; a seed counts once, the first found.
 
-    Of one configuration on several data sets the largest group is kept: data is never mixed.
+    A stale one gives way to one that is not. Of one configuration on several data sets the largest group is kept:
+    data is never mixed.
     """
     groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
-        groups[result.configuration, result.fingerprint].setdefault(result.seed, result)
+        seeds = groups[result.configuration, result.fingerprint]
+        if seeds.setdefault(result.seed, result).is_stale and not result.is_stale:
+            seeds[result.seed] = result
     chosen: dict[str, list[Result]] = {}
     for (configuration, _), seeds in sorted(groups.items(), key=lambda group: -len(group[1])):
         chosen.setdefault(configuration, [seeds[seed] for seed in sorted(seeds)])

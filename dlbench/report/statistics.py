@@ -131,14 +131,15 @@ def judge_published(published: float, ours: Sequence[float], exact: bool) -> Jud
         return Judged(Verdict.UNDECIDED, None, "a value is not finite")
     if len(ours) == 1 and not exact:
         return Judged(Verdict.UNDECIDED, None, "one run decides nothing")
-    low, high = (min(ours), max(ours)) if exact else prediction_interval(ours)
+    if exact:
+        unequal = next((value for value in ours if not math.isclose(value, published)), None)
+        reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
+        return Judged(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, None, reason)
+    low, high = prediction_interval(ours)
     beyond = max(low - published, published - high)
     is_inside = beyond <= _rounding(published)
     verdict = Verdict.REPRODUCED if is_inside else Verdict.DIFFERS
     side = "above" if published > high else "below"
-    if exact:
-        reason = "equal" if is_inside else f"{side} ours by {format_value(beyond)}"
-        return Judged(verdict, None, reason)
     bounds = f"[{format_value(low)}, {format_value(high)}]"
     reason = f"inside {bounds}" if is_inside else f"{side} {bounds} by {format_value(beyond)}"
     return Judged(verdict, (low, high), reason)

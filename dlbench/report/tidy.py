@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
+from dlbench.composition import configuration_of
 from dlbench.report.results import Result
 from dlbench.report.statistics import mean_interval, prediction_interval
 from dlbench.report.verdicts import Verdicts, measured
@@ -15,6 +16,7 @@ COLUMNS = (
     "report",
     "table",
     "row",
+    "configuration",
     "experiment",
     "settings",
     "data",
@@ -27,9 +29,15 @@ COLUMNS = (
     "metric",
     "statistic",
     "value",
+    "verdict",
 )
-"""``source`` is published or ours; ``statistic`` says what of the metric the ``value`` is: a single run's value, or the
-mean, standard deviation, n, and bounds over the seeds of a configuration."""
+"""``source``: published, ours, claim or slip. ``configuration`` is the same for what is compared, whatever the seed.
+
+``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
+over the seeds of a configuration, what a claim's check came to, or what a slip's expression gave (as text).
+"""
+
+Row = dict[str, Any]
 
 
 def csv_text(verdicts: Verdicts) -> str:
@@ -41,27 +49,59 @@ def csv_text(verdicts: Verdicts) -> str:
     return text.getvalue()
 
 
-def rows(verdicts: Verdicts) -> Iterator[dict[str, Any]]:
-    """Published values, then every run's, then what configurations with several seeds come to."""
+def rows(verdicts: Verdicts) -> Iterator[Row]:
+    """Published values, every run's, what configurations with several seeds come to, claims and slips."""
+    yield from _published(verdicts)
+    yield from _ours(verdicts)
+    yield from _judged(verdicts)
+
+
+def _published(verdicts: Verdicts) -> Iterator[Row]:
     for value in verdicts.values:
-        place = {"report": value.report, "table": value.table.title, "row": value.row.label}
-        yield {"source": "published", **place, "metric": value.metric, "statistic": "value", "value": value.published}
+        configuration = verdicts.evidence.reports[value.report].configurations[value.row.of]
+        about = {"report": value.report, "table": value.table.title, "row": value.row.label}
+        about["experiment"] = configuration.experiment
+        if not configuration.planned:
+            about["configuration"] = configuration_of(configuration.experiment, configuration.overrides)
+        of = {"metric": value.metric, "statistic": "value", "value": value.published}
+        yield {"source": "published", **about, **of, "verdict": value.judged.verdict.word}
+
+
+def _ours(verdicts: Verdicts) -> Iterator[Row]:
     for result in verdicts.evidence.collection.results:
         about = {**_about(result), "run": result.run, "evaluation": result.evaluation.id, "seed": result.seed}
         about["stale"] = int(result.is_stale)
         for metric, number in result.metrics.items():
             yield {**about, "metric": metric, "statistic": "value", "value": number}
     for group in verdicts.evidence.real.values():
-        for metric in group[0].metrics:
+        for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
             values = measured(group, metric)
             if len(values) > 1:
                 for statistic, number in _statistics(values).items():
                     yield {**_about(group[0]), "metric": metric, "statistic": statistic, "value": number}
 
 
-def _about(result: Result) -> dict[str, Any]:
+def _judged(verdicts: Verdicts) -> Iterator[Row]:
+    for claim in verdicts.claims:
+        about = {"source": "claim", "report": claim.report, "table": claim.claim.id}
+        for judgement in claim.judgements:
+            numbers = {"difference": judgement.difference, "n": judgement.n or None, "p": judgement.p}
+            numbers |= {"smallest_p": judgement.smallest_p}
+            numbers |= dict(zip(("interval_low", "interval_high"), judgement.interval or (), strict=False))
+            for statistic, number in numbers.items():
+                if number is not None:
+                    found = {"row": judgement.said, "statistic": statistic, "value": number}
+                    yield {**about, **found, "verdict": judgement.verdict.word}
+    for slip in verdicts.slips:
+        about = {"source": "slip", "report": slip.report, "table": slip.slip.id, "verdict": slip.judged.verdict.word}
+        yield {**about, "statistic": "stated", "value": slip.judged.stated}
+        yield {**about, "statistic": "computed", "value": slip.judged.computed}
+
+
+def _about(result: Result) -> Row:
     return {
         "source": "ours",
+        "configuration": result.configuration,
         "experiment": result.experiment,
         "settings": result.settings,
         "data": result.data,

@@ -1,16 +1,20 @@
 """Every published value, claim and slip with its verdict: what the report's sections and files are written from."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from dlbench.composition import composed
+from dlbench.errors import ConfigError
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge_claim
 from dlbench.report.evidence import Evidence
+from dlbench.report.expressions import parameters
 from dlbench.report.judgements import Judgement, SlipJudgement
 from dlbench.report.metrics import is_exact
-from dlbench.report.published import Claim, Row, Slip, Table
+from dlbench.report.published import Claim, Configuration, Row, Slip, Table
 from dlbench.report.results import Result
 from dlbench.report.statements import judge_slip
 from dlbench.report.statistics import Judged, judge_published
@@ -92,11 +96,13 @@ class Verdicts:
     @cached_property
     def slips(self) -> list[SlipVerdict]:
         """Every slip, report by report."""
-        return [
-            SlipVerdict(name, slip, judge_slip(slip))
-            for name, report in self.evidence.reports.items()
-            for slip in report.slips
-        ]
+        return list(self._slips())
+
+    def _slips(self) -> Iterator[SlipVerdict]:
+        for name, report in self.evidence.reports.items():
+            for slip in report.slips:
+                with _named(name, slip.id):
+                    yield SlipVerdict(name, slip, judge_slip(slip))
 
     def _values(self) -> Iterator[Value]:
         for name, report in self.evidence.reports.items():
@@ -116,18 +122,37 @@ class Verdicts:
                         if is_planned:
                             judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
                         elif judged.verdict == Verdict.NOT_RUN:
-                            judged = Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
+                            judged = _without_runs(report.configurations[row.of], metric, published)
                         yield Value(name, table, row, metric, published, results, judged, variants)
 
     def _claims(self) -> Iterator[ClaimVerdict]:
         for name, report in self.evidence.reports.items():
             planned = {key for key, configuration in report.configurations.items() if configuration.planned}
             for claim in report.claims:
-                verdict, judgements = judge_claim(claim, self.evidence.results_of(name), planned)
-                spoken_of = claim.configurations
-                variants = {
-                    variant: judge_claim(claim, self.evidence.results_of(name, variant), planned)
-                    for variant in report.variants
-                    if spoken_of and all(self.evidence.concerned(name, variant, key) for key in spoken_of)
-                }
+                with _named(name, claim.id):
+                    verdict, judgements = judge_claim(claim, self.evidence.results_of(name), planned)
+                    spoken_of = claim.configurations
+                    variants = {
+                        variant: judge_claim(claim, self.evidence.results_of(name, variant), planned)
+                        for variant in report.variants
+                        if spoken_of and all(self.evidence.concerned(name, variant, key) for key in spoken_of)
+                    }
                 yield ClaimVerdict(name, claim, verdict, judgements, variants)
+
+
+def _without_runs(configuration: Configuration, metric: str, published: float) -> Judged:
+    """What can be told of a value that no run gave: a picture network's parameters are known without one."""
+    experiment, overrides = configuration.experiment, configuration.overrides
+    if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
+        judged = judge_published(published, [parameters(experiment, *overrides)], exact=True)
+        return replace(judged, reason=f"{judged.reason}, computed without a run")
+    return Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
+
+
+@contextlib.contextmanager
+def _named(report: str, identity: str) -> Iterator[None]:
+    """An expression's error with the file and the claim or slip that it stands in."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{report}/report.yaml: {identity}: {error}") from error

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section
 from dlbench.report.judgements import Judgement
-from dlbench.report.numbers import format_value
+from dlbench.report.numbers import capitalised, format_value
+from dlbench.report.published import Configuration, Report
 from dlbench.report.sections.values import interval
 from dlbench.report.verdicts import ClaimVerdict
 
@@ -19,16 +20,25 @@ COLUMNS = (
 )
 
 
-def section(judged: ClaimVerdict) -> Section:
-    """A claim: what it says, who makes it, and a grid of its checks, as published and in each variant."""
+def section(judged: ClaimVerdict, report: Report) -> Section:
+    """A claim of a report: what it says, who makes it, and a grid of its checks, and of those in each variant."""
     identity = claim_id(judged.claim.id)
     made_by = ", ".join(judged.made_by)
     blocks: list[Block] = [Paragraph(f"Claimed by {made_by} (`{judged.claim.id}`).")]
+    if judged.claim.note:
+        blocks.append(Paragraph(f"{capitalised(judged.claim.note).rstrip('.')}."))
     if judged.judgements:
-        blocks.append(_grid(identity, "As published", judged.judgements))
+        blocks.append(_grid(identity, "Checks", judged.judgements))
+    if used := judged.claim.configurations:
+        blocks.append(Paragraph(" ".join(_definition(name, report.configurations[name]) for name in sorted(used))))
     for number, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
-        blocks.append(_grid(f"{identity}-{number}", f"{variant.capitalize()}: {verdict.word}", judgements))
+        blocks.append(_grid(f"{identity}-{number}", f"Checks, {variant}: {verdict.word}", judgements))
     return Section(identity, judged.claim.text, tuple(blocks), verdict=judged.verdict)
+
+
+def _definition(name: str, configuration: Configuration) -> str:
+    """What a configuration's name stands for."""
+    return f"{name}: `{' '.join((configuration.experiment, *configuration.overrides))}`."
 
 
 def claim_id(claim: str) -> str:

@@ -97,7 +97,8 @@ def _both(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
 
 def _noise(groups: Sequence[Group]) -> Section | None:
     """How much of a last-epoch accuracy is that epoch's own."""
-    found = [group for group in groups if measured(group, SPREAD)]
+    # In a shorter training the last epochs are most of it, and what they differ by is learning.
+    found = [group for group in groups if measured(group, SPREAD) and group[0].training["epochs"] >= 2 * LAST_EPOCHS]
     if not found:
         return None
     columns = (
@@ -122,7 +123,8 @@ def _noise(groups: Sequence[Group]) -> Section | None:
         "Reports state the last epoch's accuracy of one run. At batch 8 and a constant learning rate it swings from "
         f"epoch to epoch: over the last {LAST_EPOCHS} epochs the standard deviation within one run is "
         f"{format_value(min(spreads))} to {format_value(max(spreads))}, {format_value(statistics.median(spreads))} in "
-        "the middle. A difference of that size between two published numbers tells nothing."
+        "the middle. A difference of that size between two published numbers tells nothing. (Trainings of fewer than "
+        f"{2 * LAST_EPOCHS} epochs are left out.)"
     )
     grid = Grid("noise-grid", "Validation accuracy over the last epochs", columns, rows, labels=2)
     return Section("noise", "How much of it is the last epoch's noise", (Paragraph(about), grid))

@@ -69,6 +69,8 @@ def _counts(found: Iterable[Verdict]) -> tuple[Cell, ...]:
 
 
 def _why(judged: ClaimVerdict) -> str:
-    """The reason of the check that decided."""
+    """What decided, in words."""
+    if judged.verdict == Verdict.HOLDS:
+        return f"all {len(judged.judgements)} checks hold"
     deciding = [judgement for judgement in judged.judgements if judgement.verdict == judged.verdict]
-    return deciding[0].reason if deciding else ""
+    return f"{deciding[0].said}: {deciding[0].reason}" if deciding else ""

@@ -4,7 +4,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dlbench.records.labels import DECODED_BY
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from dlbench.identity import configuration_id
+from dlbench.records.labels import settings
 from dlbench.report.blocks import Alert, Cell, Column, Grid, Paragraph, Section
 from dlbench.report.command import command
 from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
@@ -26,13 +30,16 @@ def leaderboards(groups: Iterable[Group]) -> Section:
     by_data: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
         by_data[group[0].data].append(group)
-    return Section(
-        "leaderboards", "Leaderboards", tuple(_board(data, found) for data, found in sorted(by_data.items()))
-    )
+    boards = (_board(data, found) for data, found in sorted(by_data.items()))
+    return Section("leaderboards", "Leaderboards", tuple(board for board in boards if board))
 
 
-def _board(data: str, groups: Sequence[Group]) -> Grid:
-    metric = ranked_by(data, groups[0][0].metrics)
+def _board(data: str, groups: Sequence[Group]) -> Grid | None:
+    """None where no run has a metric that runs are ranked by."""
+    tested = [name for name in HEADINGS if name.startswith("test/") and any(measured(group, name) for group in groups)]
+    if not tested:
+        return None
+    metric = ranked_by(data, tested)
     others = [name for name in HEADINGS if name != metric and any(measured(group, name) for group in groups)]
     ranked = sorted(
         (group for group in groups if measured(group, metric)),
@@ -58,7 +65,8 @@ def _board(data: str, groups: Sequence[Group]) -> Grid:
         Column("95% prediction interval", is_number=True),
         *(Column(HEADINGS[name], is_number=True) for name in others),
     )
-    return Grid(f"board-{data.replace('_', '-')}", f"{data}, by {spoken(metric)}", columns, rows, labels=3)
+    grid = Grid(f"board-{data.replace('_', '-')}", f"{data}, by {spoken(metric)}", columns, rows, labels=3)
+    return grid if rows else None
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -77,11 +85,12 @@ def costs(groups: Iterable[Group]) -> Section:
         Column("parameters", is_number=True),
         Column("MFLOP forward, an example", is_number=True),
     )
-    trained: dict[str, list[Result]] = {}
-    for group in groups:
-        # Decodings of one training cost it once.
-        trained.setdefault(" ".join(result.run for result in group), list(group))
-    rows = tuple(_cost(group) for group in sorted(trained.values(), key=lambda group: group[0].experiment))
+    trained: dict[str, dict[str, Result]] = defaultdict(dict)
+    for result in (result for group in groups for result in group if not result.evaluated.get("members")):
+        # Decodings of one training cost it once; an ensemble costs what its members do.
+        trained[configuration_id(result.manifest["scientific"])].setdefault(result.run, result)
+    found = [list(runs.values()) for runs in trained.values()]
+    rows = tuple(_cost(group) for group in sorted(found, key=lambda group: str(group[0].manifest["experiment"])))
     note = (
         "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
         "a run takes there, not a benchmark (see docs/benchmarks.md for that)."
@@ -91,12 +100,13 @@ def costs(groups: Iterable[Group]) -> Section:
 
 
 def _cost(group: Group) -> tuple[Cell, ...]:
+    manifest = group[0].manifest
     seconds = [float(result.training["seconds"]) for result in group]
     epochs = int(group[0].training["epochs"])
     memory = statistics.median(float(result.training["peak_memory_bytes"]) for result in group) / 1e9
     return (
-        Cell(group[0].experiment),
-        Cell(group[0].settings.partition(DECODED_BY)[0]),
+        Cell(manifest["experiment"]),
+        Cell(settings(manifest["experiment"], manifest["scientific"])),
         Cell(str(len(group)), len(group)),
         _decimal(statistics.median(seconds) / 60, 1),
         _decimal(statistics.median(seconds) / epochs, 1),
@@ -164,7 +174,7 @@ def _run(result: Result) -> tuple[Cell, ...]:
     machine = f"{environment['processor']}, {numerics['device']}, torch {numerics['torch']}"
     return (
         Cell(result.name),
-        Cell(command(result), is_code=True),
+        _command(result),
         Cell(f"{result.run}/{result.evaluation.id}{STALE if result.is_stale else ''}"),
         Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
         Cell(commit),
@@ -173,12 +183,16 @@ def _run(result: Result) -> tuple[Cell, ...]:
     )
 
 
+def _command(result: Result) -> Cell:
+    try:
+        return Cell(command(result), is_code=True)
+    except (HydraException, OmegaConfBaseException):
+        return Cell("-", hint="it has parts that this version does not have")
+
+
 def alerts(collection: Collection) -> tuple[Alert, ...]:
     """What must be seen first: records that contradict each other."""
-    lines = tuple(
-        f"{found.run}: {', '.join(found.differing)}" + (" (made by different source)" if found.other_source else "")
-        for found in collection.contradictions
-    )
+    lines = tuple(f"{found.run}: {', '.join(found.differing)}" for found in collection.contradictions)
     title = "Reproducibility failure: records of one run, made under the same numerics, differ"
     return (Alert(title, lines),) if lines else ()
 

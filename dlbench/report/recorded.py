@@ -1,0 +1,183 @@
+"""What the report relies on in a record's files: read here, so that all else may take it for granted."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, PositiveInt, TypeAdapter, ValidationError
+
+from dlbench.errors import RecordError
+from dlbench.records import history
+from dlbench.records.files import read_config, read_json
+from dlbench.records.store import Evaluation, Record, read_done
+
+Duration = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    """Values have the types as recorded, none is converted; keys that are not named may be there."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Node(_Part):
+    """A part of a configuration, which YAML might fill with what is no JSON."""
+
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+class _Filled(_Node):
+    target: str = Field(alias="_target_")
+
+
+class _Data(_Filled):
+    layout: str | None = None
+    fraction: float = Field(1.0, gt=0, le=1)
+
+
+class _Model(_Filled):
+    attention: _Filled | None = None
+
+
+class _Optimizer(_Filled):
+    lr: FiniteFloat
+
+
+class _Trainer(_Filled):
+    epochs: PositiveInt
+    precision: str = ""
+
+
+class _Scientific(_Node):
+    task: _Filled
+    data: _Data
+    model: _Model
+    optimizer: _Optimizer
+    scheduler: _Filled
+    trainer: _Trainer
+    seed: int
+
+
+class _Config(_Scientific):
+    evaluation: _Filled
+
+
+class _Evaluated(_Filled):
+    decoding: _Filled | None = None
+    members: list[int] | None = None
+    k: PositiveInt = 1
+
+
+class _Sizes(_Part):
+    train: PositiveInt
+    val: PositiveInt
+    test: PositiveInt
+
+
+class _Delivered(_Part):
+    name: str
+    source: str
+    provenance: Literal["verified", "user copy", "embedded"]
+    fingerprint: str
+    sizes: _Sizes
+
+
+class _Code(_Part):
+    commit: str | None
+    dirty: bool | None
+
+
+class _Numerics(_Part):
+    torch: str
+    device: str
+    cpu_capability: str
+    threads: int
+
+
+class _Environment(_Part):
+    processor: str
+
+
+class _Manifest(_Part):
+    run: str
+    experiment: str
+    scientific: _Scientific
+    data: _Delivered
+    source: str
+    code: _Code
+    numerics: _Numerics
+    environment: _Environment
+
+
+class _Training(_Part):
+    epochs: PositiveInt
+    seconds: Duration
+    peak_memory_bytes: PositiveInt
+    finished: str
+    weights: str
+
+
+class _Result(_Part):
+    evaluation: str
+    experiment: str
+    seconds: Duration
+    metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    members: dict[str, str | None] = {}
+
+
+_CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
+
+
+def read_training(record: Record) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A finished training's configuration, manifest and closing file.
+
+    Raises:
+        RecordError: One of them, or ``metrics.jsonl``, is missing or damaged, or a key is not as it must be.
+    """
+    config, manifest, training = read_config(record.config), read_json(record.manifest), read_done(record.training)
+    for path, kind, content in (
+        (record.config, _Config, config),
+        (record.manifest, _Manifest, manifest),
+        (record.training, _Training, training),
+    ):
+        _check(str(path), kind, content)
+    _check_curves(record, training["epochs"])
+    return config, manifest, training
+
+
+def read_evaluation(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An evaluation's settings and result.
+
+    Raises:
+        RecordError: One of them is missing or damaged, or a key is not as it must be.
+    """
+    evaluated, result = read_config(evaluation.config), read_done(evaluation.result)
+    _check(str(evaluation.config), _Evaluated, evaluated)
+    _check(str(evaluation.result), _Result, result)
+    return evaluated, result
+
+
+def _check(path: str, kind: type[BaseModel], content: Mapping[str, Any]) -> None:
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        raise RecordError(f"{path}: {_problem(error)}") from error
+
+
+def _check_curves(record: Record, epochs: int) -> None:
+    path = record.metrics
+    if not path.exists():
+        raise RecordError(f"{path}: is missing")
+    try:
+        rows = _CURVES.validate_python(history.read(path))
+    except ValidationError as error:
+        line, *_ = error.errors()[0]["loc"]
+        raise RecordError(f"{path}: line {int(line) + 1}: {_problem(error, skip=1)}") from error
+    if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
+        raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
+
+
+def _problem(error: ValidationError, skip: int = 0) -> str:
+    """The first problem: the keys that lead there, and what is wrong."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][skip:])) or "the whole"
+    return f"{where}: {first['msg']}"

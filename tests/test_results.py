@@ -171,9 +171,7 @@ def test_a_damaged_record_is_left_out_by_name(file: str, content: str, store: St
 @pytest.fixture
 def committed(tmp_path: Path) -> Record:
     """A committed classifier's record, in a folder of its own."""
-    source = next(
-        record for record in COMMITTED.all() if read_json(record.manifest)["experiment"] == "cnn_bn_gap"
-    )  # fmt: skip
+    source = next(each for each in COMMITTED.all() if read_json(each.manifest)["experiment"] == "cnn_bn_gap")
     return Record(shutil.copytree(source.folder, tmp_path / "committed" / source.id))
 
 
@@ -216,7 +214,6 @@ WRONG = [
     ("manifest.json", "environment", []),
     ("training.json", "state", "finishd"),
     ("training.json", "epochs", 0),
-    ("training.json", "epochs", 3),
     ("training.json", "seconds", -1.0),
     ("training.json", "seconds", NAN),
     ("training.json", "peak_memory_bytes", "1"),
@@ -227,7 +224,6 @@ WRONG = [
     ("result.json", "metrics.test/accuracy", [0.9]),
     ("result.json", "metrics.test/accuracy", True),
     ("result.json", "seconds", None),
-    ("result.json", "experiment", "cnn_of_old"),
     ("config.yaml", "data", "intel"),
     ("config.yaml", "model.attention", {"size": 3}),
 ]
@@ -247,8 +243,7 @@ def test_a_record_with_an_odd_key_is_left_out_and_the_key_named(
     assert left_out.run == committed.id
     assert "\n" not in left_out.reason
     assert str(committed.folder) not in left_out.reason
-    if (keys, value) not in (("state", GONE), ("state", "finishd"), ("epochs", 3), ("experiment", "cnn_of_old")):
-        assert f"{file}: {keys}: " in left_out.reason
+    assert f"{file}: {keys}" in left_out.reason
 
 
 @pytest.mark.parametrize(
@@ -333,6 +328,7 @@ def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finish
     assert collection.left_out == []
 
 
+@pytest.mark.slow
 def test_the_report_is_written_beside_odd_records(
     committed: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

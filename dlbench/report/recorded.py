@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, Posit
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import read_config, read_json
-from dlbench.records.store import Evaluation, Record, read_done
+from dlbench.records.store import Evaluation, Record, State, read_done
 
 Duration = Annotated[FiniteFloat, Field(ge=0)]
 
@@ -108,7 +108,11 @@ class _Manifest(_Part):
     environment: _Environment
 
 
-class _Training(_Part):
+class _Closed(_Part):
+    state: Literal["finished", "diverged"]
+
+
+class _Training(_Closed):
     epochs: PositiveInt
     seconds: Duration
     peak_memory_bytes: PositiveInt
@@ -125,6 +129,19 @@ class _Result(_Part):
 
 
 _CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
+
+
+def is_finished(record: Record) -> bool:
+    """Whether its training came to its end; no if it is unfinished, failed or diverged.
+
+    Raises:
+        RecordError: The closing file is damaged.
+    """
+    if not record.training.exists():
+        return False
+    closing = read_done(record.training)
+    _check(str(record.training), _Closed, closing)
+    return bool(closing["state"] == State.FINISHED)
 
 
 def read_training(record: Record) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

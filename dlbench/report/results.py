@@ -12,9 +12,9 @@ from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import is_set_aside
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
-from dlbench.records.store import Evaluation, Record, State, Store, read_done
+from dlbench.records.store import Evaluation, Record, Store
 from dlbench.records.summary import is_evaluation_stale, is_stale
-from dlbench.report.recorded import read_evaluation, read_training
+from dlbench.report.recorded import is_finished, read_evaluation, read_training
 
 NO_CONFIG = "config.yaml: is missing"
 NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
@@ -146,7 +146,7 @@ def collect(stores: Iterable[Store]) -> Collection:
         collection.left_out += [LeftOut(name, NO_CONFIG) for name in _without_config(store)]
         for record in store.all():
             try:
-                if not record.training.exists() or State(read_done(record.training)["state"]) != State.FINISHED:
+                if not is_finished(record):
                     continue
                 read = list(_read(record, known))
             except (RecordError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:

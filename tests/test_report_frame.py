@@ -118,9 +118,9 @@ def test_a_damaged_record_is_left_out_and_named(copied: Record, name: str, capsy
 def test_damaged_curves_are_left_out_and_named(copied: Record, capsys: pytest.CaptureFixture[str]) -> None:
     lines = copied.metrics.read_text(encoding="utf-8").splitlines()
     copied.metrics.write_text("\n".join(["{", *lines]), encoding="utf-8")
-    assert len(frame(copied.folder.parent)) == 1
+    assert frame(copied.folder.parent).empty
     assert curves(copied.folder.parent).empty
-    assert f"curves of record {copied.id} are left out" in capsys.readouterr().err
+    assert f"record {copied.id} is left out: metrics.jsonl: line 1 is damaged" in capsys.readouterr().err
 
 
 def test_of_two_records_that_contradict_each_other_the_first_counts(

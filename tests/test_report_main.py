@@ -26,7 +26,7 @@ def test_without_running_the_report_is_written_from_the_records_at_hand(
     assert main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "Published values" in out
+    assert "Published against reproduced" in out
     assert f"the whole report: {folder / 'index.html'}" in out
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     figures = {name for name in written if name.startswith("figures/")}

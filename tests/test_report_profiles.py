@@ -336,3 +336,28 @@ def test_what_was_never_measured_is_counted_instead() -> None:
 )
 def test_the_estimate_in_words(found: Estimate, text: str) -> None:
     assert found.text == text
+
+
+def test_what_only_counts_parameters_is_not_run() -> None:
+    data: dict[str, Any] = {
+        "title": "t",
+        "data": "d",
+        "configurations": {"counted": {"experiment": "cnn_vanilla"}, "run": {"experiment": "cnn_bn_gap"}},
+        "tables": [
+            {
+                "title": "t",
+                "rows": [
+                    {"of": "counted", "label": "a", "published": {"model/parameters": 1}},
+                    {"of": "run", "label": "b", "published": {"model/parameters": 1, "test/accuracy": 0.5}},
+                ],
+            }
+        ],
+    }
+
+    def made(**changes: Any) -> set[str]:
+        report = Report.model_validate({**data, **changes})
+        return {job.experiment for job in jobs("full", {"r": report}, [], ["data.source=embedded"])}
+
+    assert made() == {"cnn_bn_gap"}
+    figures = [{"title": "f", "kind": "curves", "of": ["counted"], "metrics": ["val/loss"]}]
+    assert made(figures=figures) == {"cnn_vanilla", "cnn_bn_gap"}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dlbench import resources
-from dlbench.errors import ConfigError, RecordError
+from dlbench.errors import ConfigError
 from dlbench.messages import say
 from dlbench.records.labels import DECODED_BY
 from dlbench.records.store import Store
@@ -108,8 +108,5 @@ def _curves(result: Result) -> Iterator[tuple[Any, ...]]:
         result.provenance,
         result.seed,
     )
-    try:
-        for row in result.curves:
-            yield from ((*about, row["epoch"], metric, value) for metric, value in row.items() if "/" in metric)
-    except (RecordError, KeyError) as error:
-        say(f"the curves of record {result.run} are left out: {error}")
+    for row in result.curves:
+        yield from ((*about, row["epoch"], metric, value) for metric, value in row.items() if "/" in metric)

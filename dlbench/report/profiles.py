@@ -20,6 +20,7 @@ from dlbench.errors import ConfigError
 from dlbench.messages import nearest, say
 from dlbench.report.evidence import REAL, in_variant
 from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
+from dlbench.report.metrics import is_exact
 from dlbench.report.pace import Paces
 from dlbench.report.published import Configuration, Report
 from dlbench.report.results import Result
@@ -122,10 +123,19 @@ def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Config
     """The configurations of every report, and with ``quick`` every experiment."""
     for report in reports.values():
         variants = [(), *(variant.overrides for variant in report.variants.values())]
-        found = (in_variant(each, overrides) for each in report.configurations.values() for overrides in variants)
+        needed = [report.configurations[name] for name in report.configurations if name not in _only_counted(report)]
+        found = (in_variant(each, overrides) for each in needed for overrides in variants)
         yield [each for each in found if each and not each.planned]
     if profile == "quick":
         yield [Configuration(experiment=name) for name in experiments()]
+
+
+def _only_counted(report: Report) -> set[str]:
+    """The configurations of which only properties of the network are told, for which no run is needed."""
+    rows = [row for table in report.tables for row in table.rows]
+    measured = {row.of for row in rows if not all(map(is_exact, row.published))}
+    measured |= {name for figure in report.figures for name in figure.of}
+    return {row.of for row in rows}.difference(measured, *(claim.configurations for claim in report.claims))
 
 
 def _runnable(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Runnable:

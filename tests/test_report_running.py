@@ -20,6 +20,7 @@ from dlbench.report.jobs import Job
 from dlbench.report.running import run
 
 TinyIn = Callable[..., list[str]]
+Endings = dict[str, tuple[Any, ...]]
 PYTHON = sys.executable
 
 
@@ -145,7 +146,7 @@ def tiny(tiny_in: TinyIn, runs: Path) -> list[str]:
     return [word for word in tiny_in(runs) if not word.startswith("trainer.epochs")]
 
 
-def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
+def endings(runs: Path) -> Endings:
     """By record: state, weights and metrics; to be equal to the bit."""
     return {
         record.id: (
@@ -218,18 +219,26 @@ def members(session: int) -> list[int]:
     return found
 
 
+LISTED = [job("+experiment=cnn_bn_gap", "optimizer.lr=0.1", seed=seed) for seed in (1, 2)]
+LONG_ENOUGH = "trainer.epochs=8"
+"""To be interrupted after the first."""
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Endings:
+    """How the runs end that nobody interrupts."""
+    runs = tmp_path_factory.mktemp("straight")
+    assert run(LISTED, runs, [*tiny(tiny_in, runs), LONG_ENOUGH], nothing)
+    return endings(runs)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
 @pytest.mark.parametrize("how", ["SIGINT to all", "SIGTERM to the parent"])
-def test_interrupted_it_goes_on_to_the_same_bits(how: str, tiny_in: TinyIn, tmp_path: Path) -> None:
-    def overrides(runs: Path) -> list[str]:
-        return [*tiny(tiny_in, runs), "trainer.epochs=12"]
-
-    straight, runs = tmp_path / "straight", tmp_path / "interrupted"
-    listed = [job("+experiment=cnn_bn_gap", "optimizer.lr=0.1", seed=seed) for seed in (1, 2)]
-    assert run(listed, straight, overrides(straight), nothing)
-
-    process = start(runs, overrides(runs))
+def test_interrupted_it_goes_on_to_the_same_bits(how: str, straight: Endings, tiny_in: TinyIn, tmp_path: Path) -> None:
+    runs = tmp_path / "interrupted"
+    overrides = [*tiny(tiny_in, runs), LONG_ENOUGH]
+    process = start(runs, overrides)
     deadline = time.monotonic() + 120
     while not any(runs.glob("*/checkpoints/epoch-*.ckpt")):
         assert process.poll() is None, process.communicate()[1]
@@ -245,8 +254,8 @@ def test_interrupted_it_goes_on_to_the_same_bits(how: str, tiny_in: TinyIn, tmp_
     assert list((runs / ".sweep").iterdir()) == []
     assert len(endings(runs)) < 2
 
-    assert run(listed, runs, overrides(runs), nothing)
-    assert endings(runs) == endings(straight)
+    assert run(LISTED, runs, overrides, nothing)
+    assert endings(runs) == straight
 
 
 # --- the sweeper's file ----------------------------------------------------------------------------------------------

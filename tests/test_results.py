@@ -401,4 +401,4 @@ def test_values_that_are_set_compose_as_hydra_composes_them(compose: Callable[..
     overrides = ("data.layout=scrambled", "model.hidden_bn=[true,true]", "model.classes=null", "optimizer.lr=1e-3")
     whole = OmegaConf.to_container(compose("+experiment=cnn_bn_gap", *overrides), resolve=True)
     assert composed("cnn_bn_gap", overrides) == whole
-    assert composed("cnn_bn_gap")["optimizer"]["lr"] != 1e-3
+    assert composed("cnn_bn_gap", ())["optimizer"]["lr"] != 1e-3

@@ -152,6 +152,6 @@ def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
 @cache
 def _defaults(experiment: str) -> dict[str, Any]:
     try:
-        return canonical(composed(experiment), fingerprint="", device="")
+        return canonical(composed(experiment, ()), fingerprint="", device="")
     except HydraException:
         return {}

@@ -11,9 +11,9 @@ from dlbench.errors import ConfigError
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge_claim
 from dlbench.report.evidence import Evidence
-from dlbench.report.expressions import parameters
 from dlbench.report.judgements import Judgement, SlipJudgement
 from dlbench.report.metrics import is_exact
+from dlbench.report.networks import parameters
 from dlbench.report.published import Claim, Configuration, Row, Slip, Table
 from dlbench.report.results import Result
 from dlbench.report.statements import judge_slip

@@ -117,8 +117,12 @@ def _cost(group: Group) -> tuple[Cell, ...]:
 
 
 def _metric(group: Group, name: str, scale: float = 1.0) -> Cell:
-    found = measured(group, name)
-    return Cell(format_value(found[0] * scale), found[0]) if found else Cell("-")
+    found = sorted(measured(group, name))
+    if not found:
+        return Cell("-")
+    # A part of the data may have a smaller vocabulary, in another seed's part another one.
+    ends = dict.fromkeys((found[0], found[-1]))
+    return Cell(" to ".join(format_value(end * scale) for end in ends), found[0])
 
 
 def _decimal(value: float, places: int) -> Cell:

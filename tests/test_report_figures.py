@@ -231,7 +231,7 @@ def test_bars_hold_our_runs_and_the_published_value(results_of: ResultsOf) -> No
 def test_bars_are_told_in_words(results_of: ResultsOf) -> None:
     drawn = picture(FIGURES["bars"], results_of)
     mean = format_value(float(np.mean([run.metrics["test/cer"] for run in results_of(ATTENTION)])))
-    assert f"{ATTENTION} ours {mean} (n=3), published 0.2585" in drawn.description
+    assert f"{ATTENTION} ours {mean} (n={len(results_of(ATTENTION))}), published 0.2585" in drawn.description
     assert "later published 0.1234" in drawn.description
     assert drawn.note == "No experiment yet: later."
 

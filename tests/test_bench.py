@@ -20,6 +20,7 @@ from dlbench.bench.arithmetic import matmul_rate, step_flops
 from dlbench.bench.ours import BARE, bare_steps
 from dlbench.bench.part import ENDLESS, QUICK, Case, Part, Row
 from dlbench.bench.plain import as_floats, train
+from dlbench.bench.processes import measure
 from dlbench.bench.ratios import Target, in_turns, median_ratio, ratio_of_medians
 from dlbench.bench.report import markdown
 from dlbench.bench.workers import BenchError, Specification, Worker, all_cores, environment
@@ -309,3 +310,15 @@ def test_peak_memory_on_the_real_pictures(real_data_folder: Path) -> None:
     training, whole = PARTS["memory"](QUICK).rows
     assert 0.2 < training.ours <= whole.ours
     assert training.verdict == whole.verdict == "yes"
+
+
+def test_a_process_is_not_charged_with_what_its_launcher_holds() -> None:
+    held = bytearray(400 * 2**20)
+    held[:: 2**12] = b"\1" * len(held[:: 2**12])
+    usage = measure("-c", "print('hello')")
+    assert usage.output == "hello\n"
+    assert 2**20 < usage.peak_bytes < 200 * 2**20
+    assert usage.cpu > 0
+    with pytest.raises(BenchError, match=r"(?s)python -c 1/0 ended with code 1: .*ZeroDivisionError"):
+        measure("-c", "1/0")
+    del held

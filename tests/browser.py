@@ -113,11 +113,11 @@ def check_access(page: Any) -> None:
 
 def check_sorting(page: Any) -> None:
     """Every sortable column, sorted up and down: nothing is lost, numbers stand in order, blanks are last."""
-    for grid in page.locator("table:has(thead button)").all():
+    # Handles: locators are looked for anew at every step, which takes its time on a page of hundreds of columns.
+    for grid in page.query_selector_all("table:has(thead button)"):
         before = column(grid, 0)
-        for place, button in enumerate(grid.locator("thead button").all()):
+        for place, button in enumerate(grid.query_selector_all("thead button")):
             for order in ("ascending", "descending"):
-                # By script: the mouse takes its time, and a report has hundreds of columns.
                 assert button.evaluate("x => { x.click(); return x.parentElement.ariaSort }") == order
                 keys = column(grid, place)
                 filled = [key for key in keys if key is not None]
@@ -125,7 +125,7 @@ def check_sorting(page: Any) -> None:
                 numbers = as_numbers(filled)
                 if numbers is not None:
                     assert numbers == sorted(numbers, reverse=order == "descending")
-            assert grid.locator("[aria-sort]").count() == 1
+            assert len(grid.query_selector_all("[aria-sort]")) == 1
         assert sorted(map(str, before)) == sorted(map(str, column(grid, 0)))
 
 

@@ -2,17 +2,16 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from dlbench.cli import one_line
+from dlbench.interruption import interrupted_by_sigterm
 from dlbench.messages import say
 from dlbench.report.jobs import Job
 
@@ -52,7 +51,8 @@ def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callab
         environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
         with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
             try:
-                with _sigterm_passed_on(process):
+                # Unlike Ctrl-C, SIGTERM comes to this process alone.
+                with interrupted_by_sigterm(process.terminate):
                     _watch(process, runs, renew)
             except KeyboardInterrupt:
                 _end(process)
@@ -84,21 +84,6 @@ def _renew(renew: Callable[[], None]) -> None:
 
 def _results(runs: Path) -> set[Path]:
     return set(runs.glob("*/evaluations/*/result.json"))
-
-
-@contextmanager
-def _sigterm_passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C, and pass it on: unlike Ctrl-C it comes to this process alone."""
-
-    def interrupt(*_: object) -> NoReturn:
-        process.terminate()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,13 +1,11 @@
 """The jobs of a sweep on a pool of processes: no order of jobs and no number of workers changes a result."""
 
-import contextlib
-import signal
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import joblib
 from hydra.core.singleton import Singleton
@@ -18,6 +16,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
 from dlbench.errors import SweepError
+from dlbench.interruption import interrupted_by_sigterm
 from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
 from dlbench.sweep.progress import Progress
 from dlbench.sweep.summary import show
@@ -48,7 +47,7 @@ def launch(
     sweep_folder.mkdir(parents=True, exist_ok=True)
     outcomes: dict[int, JobOutcome] = {}
     with (
-        _interrupted_by_sigterm(),
+        interrupted_by_sigterm(),
         tempfile.TemporaryDirectory(dir=sweep_folder, prefix="jobs-") as folder,
         Progress(jobs, Path(folder)) as progress,
     ):
@@ -134,17 +133,3 @@ def _returned(job: Job, outcome: JobOutcome) -> JobReturn:
     returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
     returned.return_value = outcome
     return returned
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C, so that workers do not outlive their sweep."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

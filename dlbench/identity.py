@@ -7,7 +7,10 @@ from typing import Any
 
 TRAINING_SECTIONS = ("task", "data", "model", "optimizer", "scheduler", "trainer")
 DELIVERY_KEYS = {
-    "data": ("source", "embedded_sizes", "folder", "cache", "train", "val", "test", "max_source_length"),
+    "data": (
+        *("source", "embedded_sizes", "folder", "cache", "train", "val", "test", "max_source_length"),
+        *("corpus", "splits", "strict", "jobs"),
+    ),
     "trainer": ("progress",),
 }
 """How data gets here and what people see is not science: the data's fingerprint stands for what was delivered."""

@@ -15,3 +15,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(words)}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; where it says nothing, its kind."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -19,7 +19,10 @@ PACKAGE = "dlbench"
 ROOT = Path(__file__).resolve().parent
 SCIENCE = (
     "data.batches",
+    "data.log_mel",
     "data.pair_batches",
+    "data.permutation",
+    "data.speech_batches",
     "data.transduction",
     "data.vocabulary",
     "models",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from dlbench.data.registry import DataSet, File, Folder
+from dlbench.data.registry import DataSet, File, Folder, locate
 from dlbench.errors import DataError
 from dlbench.files import digest
 
@@ -34,11 +34,6 @@ class Finding:
     def is_broken(self) -> bool:
         """Whether something is there that cannot be used."""
         return self.state in (State.TRUNCATED, State.BROKEN)
-
-
-def locate(file: File, folder: Path) -> Path | None:
-    """The first of a registered file's places that exists below the data folder."""
-    return next((folder / place for place in (file.path, *file.also) if (folder / place).is_file()), None)
 
 
 def is_present(data_set: DataSet, folder: Path) -> list[bool]:

@@ -34,3 +34,13 @@ def existing_data_folder(given: Path | str | None = None) -> Path | None:
         named = "the folder given" if given else "DLBENCH_DATA"
         raise DataError(f"{folder}: no such data folder; correct {named} or create it")
     return None
+
+
+def require(folder: Path) -> None:
+    """See that a data folder is there, unless it is only the default.
+
+    Raises:
+        DataError: It is not.
+    """
+    if not folder.is_dir() and folder != DEFAULT:
+        raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")

@@ -1,32 +1,24 @@
 """Intel scenes, 48x48 RGB, six classes (REPORTS section 1), or drawn stand-ins where the real pictures are not."""
 
-import warnings
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import pytorch_lightning as pl
-import torch
 from annotated_types import Gt
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dlbench.data import intel_files
-from dlbench.data.batches import Layout, PictureTensors, loader, shift, to_network
+from dlbench.data.batches import Layout, to_network
 from dlbench.data.embedded import scenes
-from dlbench.data.fingerprint import fingerprint
-from dlbench.data.folders import cache_folder, data_folder
-from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.pictures import Pictures, PictureSet
+from dlbench.data.picture_module import PictureDataModule
+from dlbench.data.pictures import PictureSet
 from dlbench.errors import DataError
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
 Source = Literal["auto", "npz", "folder", "embedded"]
-FETCH = "get the real ones with: python -m dlbench.data fetch intel"
 
 
-class IntelDataModule(pl.LightningDataModule):
+class IntelDataModule(PictureDataModule):
     """The Intel scenes in memory: 117 MB for the real set, batches gathered by index.
 
     Args:
@@ -41,6 +33,8 @@ class IntelDataModule(pl.LightningDataModule):
         seed: The run's seed, from which the order of training pictures comes.
     """
 
+    name, title, drawn = "intel", "Intel", "scenes"
+
     def __init__(
         self,
         *,
@@ -53,79 +47,40 @@ class IntelDataModule(pl.LightningDataModule):
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.source = source
+        super().__init__(
+            source=source,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            embedded_sizes=embedded_sizes,
+            folder=folder,
+            cache=cache,
+            seed=seed,
+        )
         self.layout: Layout = layout
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.embedded_sizes = embedded_sizes
-        self.folder = data_folder(folder)
-        self.cache = Path(cache).expanduser() if cache else cache_folder()
-        self.seed = seed
 
-    @cached_property
-    def pictures(self) -> PictureSet:
-        """The pictures, read, or drawn, once.
+    def find(self) -> tuple[intel_files.Kind, Path] | None:
+        """See `dlbench.data.intel_files.find`."""
+        kinds: dict[str, intel_files.Kind] = {"npz": "npz", "folder": "folder"}
+        return intel_files.find(self.folder, kinds.get(self.source))
+
+    def load(self, found: tuple[intel_files.Kind, Path]) -> PictureSet:
+        """Read the npz file, or the official folders by way of the cache.
 
         Raises:
-            DataError: They are missing, altered in structure, or cannot be read.
+            DataError: See `dlbench.data.intel_files`; or the cache lies in the data folder.
         """
-        if self.source == "embedded":
-            return _draw(tuple(self.embedded_sizes))
-        found = intel_files.find(self.folder, None if self.source == "auto" else self.source)
-        if found is None and self.source == "auto":
-            notice = f"no Intel pictures in {self.folder}: using embedded (drawn) scenes; {FETCH}"
-            warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
-            return _draw(tuple(self.embedded_sizes))
-        if found is None:
-            raise DataError(f"data.source={self.source}: no such Intel pictures in {self.folder}; {FETCH}")
         if self.cache.resolve().is_relative_to(self.folder.resolve()):
             raise DataError(f"{self.cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")
         kind, path = found
         return _read_npz(path, path.stat().st_mtime_ns) if kind == "npz" else intel_files.load_folder(path, self.cache)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The six classes, in the order of their labels."""
-        return self.pictures.classes
+    def draw(self, sizes: tuple[int, ...]) -> PictureSet:
+        """See `dlbench.data.embedded.scenes`."""
+        return _draw(sizes)
 
-    def describe(self) -> dict[str, Any]:
-        """What a record says of the data: where from, how trusted, how many, and the fingerprint; no folders."""
-        return {
-            "name": "intel",
-            "source": self.pictures.source,
-            "provenance": self.pictures.provenance,
-            "fingerprint": fingerprint(self.pictures),
-            "sizes": {name: len(split) for name, split in self.pictures.splits().items()},
-            "files": self.pictures.files,
-        }
-
-    def model_arguments(self) -> dict[str, Any]:
-        """What the data decides of a network: nothing; its configuration says how many classes it has."""
-        return {}
-
-    def tensors(self, split: str, down: int = 0, right: int = 0) -> PictureTensors:
-        """A split, moved by whole pixels if asked for, in the network's layout."""
-        pictures: Pictures = self.pictures.splits()[split]
-        images = torch.from_numpy(pictures.images)
-        if down or right:
-            images = shift(images, down, right)
-        return PictureTensors(to_network(images, self.layout), torch.from_numpy(pictures.labels))
-
-    def train_dataloader(self) -> Loader:
-        """Shuffled by (seed, epoch)."""
-        return loader(self.tensors("train"), self.batch_size, self.seed)
-
-    def val_dataloader(self) -> Loader:
-        """In order."""
-        return self.evaluation_dataloader("val")
-
-    def test_dataloader(self) -> Loader:
-        """In order."""
-        return self.evaluation_dataloader("test")
-
-    def evaluation_dataloader(self, split: str, down: int = 0, right: int = 0) -> Loader:
-        """A split in order, moved by whole pixels if asked for."""
-        return loader(self.tensors(split, down, right), self.eval_batch_size)
+    def arrange(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""
+        return to_network(pictures, self.layout)
 
 
 # The runs of a sweep share a process, and its pictures with it.

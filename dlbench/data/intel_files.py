@@ -13,16 +13,19 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
-from dlbench.data import folders, registry
+from dlbench.data import folders, npz_files, registry
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import atomic_path, digest
+from dlbench.messages import first_line
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
 SIDE = 48
-_KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
 _GET = "get it again with python -m dlbench.data fetch intel"
+_FORM = npz_files.Form(
+    picture=(SIDE, SIDE, 3), stored=((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), label=(), classes=len(CLASSES), remedy=_GET
+)
 
 Kind = Literal["npz", "folder"]
 
@@ -37,10 +40,7 @@ def find(folder: Path, kind: Kind | None = None) -> tuple[Kind, Path] | None:
         DataError: the data folder does not exist and is not just the default; or ``intel/`` holds several npz files
             none of which has the usual name.
     """
-    if not folder.is_dir():
-        if folder == folders.DEFAULT:
-            return None
-        raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+    folders.require(folder)
     if kind != "folder" and (npz := _find_npz(folder)):
         return "npz", npz
     if kind != "npz" and (base := find_folder(folder)):
@@ -88,54 +88,10 @@ def load_npz(path: Path) -> PictureSet:
     Raises:
         DataError: the file is missing, damaged, holds pickled objects, or an array is missing or of another form.
     """
-    try:
-        sha256, archive = digest(path), np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: a single array, not an npz archive of {', '.join(_KEYS)}; {_GET}")
-        with archive:
-            if set(archive.files) != set(_KEYS):
-                raise DataError(f"{path}: has the keys {_list(archive.files)}, expected {_list(_KEYS)}; {_GET}")
-            arrays = {key: _read(path, archive, key) for key in _KEYS}
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; {_GET}") from error
-    except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
-        raise DataError(f"{path}: cannot be read, truncated or altered ({_first_line(error)}); {_GET}") from error
-    splits = {
-        name: _verified_split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"])
-        for name in ("train", "val", "test")
-    }
+    splits = npz_files.load(path, _FORM)
+    sha256 = digest(path)
     provenance = "verified" if registry.is_known(sha256) else "user copy"
     return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={path.name: sha256})
-
-
-def _read(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = archive[key]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            text = f"{path}: {key} contains pickled objects, which can run code, and is not read; save plain arrays"
-            raise DataError(f"{text} (uint8 images, integer labels) instead") from error
-        raise
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{key} is no array")
-    return array
-
-
-def _verified_split(path: Path, split: str, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> Pictures:
-    def expect(is_right: bool, key: str, found: object, expected: str) -> None:
-        if not is_right:
-            raise DataError(f"{path}: {split}_{key} is {found}, expected {expected}; {_GET}")
-
-    is_image = images.shape[1:] in ((SIDE, SIDE, 3), (SIDE * SIDE * 3,)) and len(images) > 0
-    found = f"{images.dtype} {images.shape}"
-    expect(images.dtype == np.uint8 and is_image, "images", found, "uint8 (N, 48, 48, 3) or (N, 6912)")
-    is_label = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
-    expect(is_label, "labels", f"{labels.dtype} {labels.shape}", f"integers ({len(images)},)")
-    low, high = labels.min(), labels.max()
-    expect(low >= 0 and high < len(CLASSES), "labels", f"in {low}..{high}", "0..5")
-    return Pictures(images.reshape(-1, SIDE, SIDE, 3), labels.astype(np.int64))
 
 
 def load_folder(path: Path, cache: Path) -> PictureSet:
@@ -179,7 +135,7 @@ def read_split(base: Path, name: str) -> Pictures:
     try:
         pictures = ImageFolder(str(folder), loader=lambda file: _thumbnail(Path(file), base))
     except FileNotFoundError as error:
-        raise DataError(f"{name} in {base}: a class without pictures ({_first_line(error)}); {_GET}") from error
+        raise DataError(f"{name} in {base}: a class without pictures ({first_line(error)}); {_GET}") from error
     pictures.samples.sort(key=lambda sample: (sample[1], _by_number(Path(sample[0]))))
     images = np.stack([image for image, _ in pictures])
     return Pictures(images, np.asarray([label for _, label in pictures.samples], dtype=np.int64))
@@ -228,10 +184,7 @@ def _read_cache(cached: Path) -> dict[str, Pictures] | None:
     """The splits kept in a cache file, or ``None`` if it is missing or damaged."""
     try:
         with np.load(cached, allow_pickle=False) as archive:
-            return {
-                name: _verified_split(cached, name, archive[f"{name}_images"], archive[f"{name}_labels"])
-                for name in SPLITS
-            }
+            return {name: npz_files.checked(cached, _FORM, name, archive) for name in SPLITS}
     except Exception:  # of whatever kind: the pictures are there to make it anew
         return None
 
@@ -245,11 +198,3 @@ def _write_cache(cached: Path, splits: dict[str, Pictures]) -> None:
     except OSError as error:
         text = f"{cached.parent}: the cache folder cannot be written ({error.strerror})"
         raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error
-
-
-def _list(names: Any) -> str:
-    return ", ".join(sorted(names)) or "none"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

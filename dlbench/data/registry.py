@@ -5,6 +5,7 @@ file was not at hand, that MD5 stands here instead.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlbench.errors import DataError
 from dlbench.messages import nearest
@@ -331,6 +332,11 @@ def get(name: str) -> DataSet:
     if name in REGISTRY:
         return REGISTRY[name]
     raise DataError(f"{name}: no such data set; {nearest(name, REGISTRY)}")
+
+
+def locate(file: File, folder: Path) -> Path | None:
+    """The first of a registered file's places that exists below the data folder."""
+    return next((folder / place for place in (file.path, *file.also) if (folder / place).is_file()), None)
 
 
 def is_known(sha256: str) -> bool:

@@ -1,0 +1,72 @@
+"""Fully connected classifiers of pictures, to be held against convolutional ones (REPORTS section 3)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+def fully_connected(inputs: int, hidden: Sequence[int], dropout: Sequence[float], outputs: int) -> nn.Sequential:
+    """Linear -> ReLU -> dropout for each hidden layer, then the linear output layer.
+
+    Args:
+        inputs: Width of the input.
+        hidden: Widths of the hidden layers.
+        dropout: For each hidden layer, the dropout probability after its ReLU.
+        outputs: Width of the output.
+
+    Raises:
+        ValueError: The lists are of unequal length, or a width is not positive.
+    """
+    if len(hidden) != len(dropout):
+        raise ValueError("hidden_dropout must have one entry for each hidden layer")
+    if min((*hidden, outputs)) < 1:
+        raise ValueError(f"the widths of hidden layers and classes must be positive, not {[*hidden, outputs]}")
+    layers: list[nn.Module] = []
+    for source, target, drop in zip((inputs, *hidden), hidden, dropout, strict=False):
+        layers += [nn.Linear(source, target), nn.ReLU(), *([nn.Dropout(drop)] if drop else [])]
+    return nn.Sequential(*layers, nn.Linear((inputs, *hidden)[-1], outputs))
+
+
+class MLP(nn.Module):
+    """Hidden layers on the flattened picture, with as many parameters as asked for, or a few more.
+
+    The first hidden layer is the narrowest with which the network has ``least_parameters``; with the defaults, those of
+    the convolutional `dlbench.models.lenet.LeNet`.
+
+    Args:
+        in_channels: Channels of a picture.
+        image_size: Height and width of a picture in pixels.
+        least_parameters: How many parameters the network has at least.
+        hidden: Widths of the hidden layers after the first.
+        hidden_dropout: For each hidden layer, the first one too, dropout probability after its ReLU.
+        classes: Width of the output layer.
+
+    Raises:
+        ValueError: Widths or lists do not fit together; see `fully_connected`.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        image_size: int = 28,
+        least_parameters: int = 420_906,
+        hidden: Sequence[int] = (120,),
+        hidden_dropout: Sequence[float] = (0.3, 0.0),
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        pixels = in_channels * image_size**2
+        widths = (*hidden, classes)
+        others = sum((source + 1) * target for source, target in pairwise(widths)) + widths[0]
+        # Each unit of the first hidden layer has its bias, a weight from every pixel and one to every unit after it.
+        first = max(1, -(-(least_parameters - others) // (pixels + 1 + widths[0])))
+        self.features = nn.Sequential(nn.Flatten())
+        self.head = fully_connected(pixels, (first, *hidden), hidden_dropout, classes)
+        self.outputs = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape (batch, classes) for images of shape (batch, in_channels, image_size, image_size)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits

@@ -20,7 +20,7 @@ TOP_LEVEL: dict[str, Any] = {
 }
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),
-    "model": ("source_symbols", "target_symbols"),
+    "model": ("source_symbols", "target_symbols", "symbols", "mels"),
     "data": ("folder", "cache", "seed"),
     "optimizer": ("parameters",),
     "scheduler": ("optimizer",),

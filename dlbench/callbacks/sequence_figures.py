@@ -54,8 +54,8 @@ def attention_maps(examples: Sequence[Written], about: str, *, joiner: str = "",
         assert example.attention is not None
         written = [*example.hypothesis, end][: len(example.attention)]
         image = axes.imshow(example.attention.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(example.source)), _visible(example.source), fontsize=_size(example.source))
-        axes.set_yticks(range(len(written)), _visible(written), fontsize=_size(written))
+        axes.set_xticks(range(len(example.source)), visible(example.source), fontsize=font_size(example.source))
+        axes.set_yticks(range(len(written)), visible(written), fontsize=font_size(written))
         axes.xaxis.tick_top()
         verdict = "right" if not example.distance else f"wrong, should be {joiner.join(example.reference)}"
         label = f"{joiner.join(example.hypothesis) or NOTHING}: {verdict}"
@@ -116,21 +116,22 @@ def sample_table(examples: Sequence[Written], about: str, joiners: tuple[str, st
     rows = ["| source | reference | prediction | | edit distance |", "|---|---|---|---|---|"]
     for example in examples:
         texts = (joiners[0].join(example.source), joiners[1].join(example.reference))
-        cells = [*map(_escaped, texts), _escaped(joiners[1].join(example.hypothesis))]
+        cells = [*map(escaped, texts), escaped(joiners[1].join(example.hypothesis))]
         verdict = "right" if not example.distance else "**wrong**"
         rows.append(f"| {' | '.join(cells)} | {verdict} | {example.distance} |")
     return "\n".join([f"{about}", "", *rows])
 
 
-def _visible(symbols: Sequence[str]) -> list[str]:
+def visible(symbols: Sequence[str]) -> list[str]:
+    """Symbols as labels: spaces as boxes, and no formulas."""
     return [symbol.replace(" ", "\N{OPEN BOX}").replace("$", r"\$") for symbol in symbols]
 
 
-def _size(symbols: Sequence[str]) -> float:
+def font_size(symbols: Sequence[str]) -> float:
     """A font size at which so many labels stand beside each other."""
     return 9.0 if len(symbols) <= 14 else max(5.0, 126 / len(symbols))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
     return "".join(mark if mark.isalnum() or mark.isspace() else f"&#{ord(mark)};" for mark in text) or NOTHING

@@ -8,8 +8,8 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
+from dlbench.callbacks.overheard import overheard
 from dlbench.data.pairs import PairSet
-from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
 from dlbench.tasks.transduction import Decoded, Transduction
 from dlbench.tasks.transduction_evaluation import END, Prediction, collect
 from dlbench.tensorboard.events import text
@@ -42,7 +42,7 @@ class TransductionPictures(ChosenEpochs):
     def listen(self, task: Any) -> None:
         """Keep what validation decodes."""
         self._heard = []
-        self._decoder, task.decoder = task.decoder, _overheard(task.decoder, self._heard)
+        self._decoder, task.decoder = task.decoder, overheard(task.decoder, self._heard)
 
     def stop(self, task: Any) -> None:
         """Give the task its own decoder back."""
@@ -72,18 +72,6 @@ class TransductionPictures(ChosenEpochs):
             for name, image in shown.items():
                 writer.add_image(f"{place}/{name}", image, epoch, dataformats="HWC")
             writer.file_writer.add_summary(text(f"{place}/sample_predictions", table), epoch)
-
-
-def _overheard(decoder: Decoder, heard: list[Decoded]) -> Decoder:
-    """The same decoder, whose results also go into ``heard``."""
-
-    def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-        hypotheses = decoder(model, source, lengths, index, seed)
-        on_cpu = Hypotheses(*(None if part is None else part.cpu() for part in hypotheses))  # type: ignore[arg-type]
-        heard.append(Decoded(index.cpu(), on_cpu))
-        return hypotheses
-
-    return decode
 
 
 def _written(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Tensor | None]:

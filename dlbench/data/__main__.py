@@ -1,22 +1,27 @@
-"""``python -m dlbench.data list|check|fetch``: what data there is, whether it is right, and how to get it."""
+"""``python -m dlbench.data list|check|fetch|speak``: what data there is, whether it is right, and how to get it."""
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from joblib import cpu_count
+
 from dlbench.data import registry
 from dlbench.data.folders import data_folder, existing_data_folder
 from dlbench.data.registry import REGISTRY, DataSet
-from dlbench.errors import DlbenchError
+from dlbench.errors import DataError, DlbenchError
 from dlbench.messages import say
+
+SPEAK = "speak a corpus's transcripts with espeak-ng: a labelled stand-in for its recordings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 if all is well, 1 for an error or broken data (argparse exits with 2 for wrong flags)."""
     given = _parser().parse_args(arguments)
-    commands = {"list": _list, "check": _check, "fetch": _fetch}
+    commands = {"list": _list, "check": _check, "fetch": _fetch, "speak": _speak}
     try:
         return commands[given.command](given)
     except DlbenchError as error:
@@ -38,7 +43,35 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON")
         if name != "list":
             command.add_argument("name", metavar="NAME", nargs="?" if name == "check" else None, help="a data set")
+    _add_speak(commands.add_parser("speak", help=SPEAK, description=SPEAK))
     return parser
+
+
+def _add_speak(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="NAME", choices=["ljspeech"], help="whose transcripts: ljspeech")
+    command.add_argument("--rows", metavar="A:B", type=_rows, default=(0, None), help="from A up to B (default: all)")
+    command.add_argument("--max-characters", metavar="N", type=_positive, help="of these, only texts of at most N")
+    command.add_argument("--voice", default="en-us", help="a voice of espeak-ng (default: en-us)")
+    command.add_argument("--speed", metavar="WPM", type=_positive, default=175, help="words a minute (default: 175)")
+    command.add_argument("--folder", help="the data folder (default: $DLBENCH_DATA, else ./data)")
+    command.add_argument("--into", metavar="FOLDER", help="the data folder to write to (default: the same)")
+    command.add_argument("--to", metavar="NAME", default="ljspeech_spoken", help="the new corpus (ljspeech_spoken)")
+    command.add_argument(
+        "--jobs", metavar="N", type=_positive, default=cpu_count(), help="at a time (default: all CPUs)"
+    )
+
+
+def _rows(text: str) -> tuple[int, int | None]:
+    match = re.fullmatch(r"(\d*):(\d*)", text)
+    if not match or (match[2] and int(match[2]) <= int(match[1] or 0)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A below B, such as 0:2000")
+    return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def _list(given: argparse.Namespace) -> int:
@@ -101,6 +134,22 @@ def _fetch(given: argparse.Namespace) -> int:
         print(json.dumps({"name": data_set.name, "folder": Path(folder).as_posix(), "new": new}))
     else:
         print(f"{data_set.name}: " + (f"fetched {', '.join(new)} into {folder}" if new else f"already in {folder}"))
+    return 0
+
+
+def _speak(given: argparse.Namespace) -> int:
+    from dlbench.data import espeak, ljspeech
+
+    folder = data_folder(given.folder)
+    transcripts, corpus = folder / given.name, data_folder(given.into or folder) / given.to
+    if Path(given.to).name != given.to:
+        raise DataError(f"--to {given.to}: must be the name of a folder in the data folder")
+    selection = espeak.Selection(given.rows[0], given.rows[1], given.max_characters)
+    speaker = espeak.Speaker(given.voice, given.speed)
+    rows, faults = espeak.speak(transcripts, corpus, selection, speaker, given.jobs)
+    for notice in ljspeech.notices(transcripts / ljspeech.METADATA, faults):
+        say(notice)
+    print(f"{corpus}: {len(rows)} rows of {given.name} spoken by espeak-ng, a stand-in for recordings")
     return 0
 
 

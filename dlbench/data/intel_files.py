@@ -6,7 +6,7 @@ the coursework's file, and its validation split is a tenth of the official train
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt

@@ -3,9 +3,9 @@
 The kinds share their parts, as photographs do: there is snow on mountains and on glaciers, mountains stand behind the
 sea, trees along streets, and houses make up both a street and a picture of buildings.
 
-A picture is a function of (seed, split, index) alone, so a larger split begins with the smaller one. The drawing uses
-only exactly specified arithmetic; the bytes are therefore the same on every machine with IEEE 754 floats as long as
-numpy keeps what PCG64's ``random``, ``integers`` and ``permutation`` return, which it does not promise for ever.
+A picture is a function of (seed, split, index) alone (see `dlbench.data.embedded.splits`). The drawing uses only
+exactly specified arithmetic; the bytes are therefore the same on every machine with IEEE 754 floats as long as numpy
+keeps what PCG64's ``random``, ``integers`` and ``permutation`` return, which it does not promise for ever.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dlbench.data.embedded import scene_parts as parts
-from dlbench.data.embedded.drawing import COLS, ROWS, SIZE, Dice, Floats, Point, blank, paint, photograph
-from dlbench.data.pictures import Pictures, PictureSet
-from dlbench.errors import DataError
+from dlbench.data.embedded import splits
+from dlbench.data.embedded.drawing import COLS, ROWS, Dice, Floats, Point, blank, paint, photograph
+from dlbench.data.pictures import PictureSet
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
-SIDE = SIZE // 2
 
 
 def buildings(canvas: Floats, dice: Dice) -> None:
@@ -184,27 +183,7 @@ SCENES: tuple[Callable[[Floats, Dice], None], ...] = (buildings, forest, glacier
 
 def generate(seed: int = 0, sizes: Sequence[int] = (1200, 240, 480)) -> PictureSet:
     """Train, validation and test pictures, 48x48 RGB; in each, every class as often as any other, give or take one."""
-    if not _is_whole(seed) or seed < 0:
-        raise DataError(f"the seed of embedded scenes must be a whole number from 0 up, not {seed!r}")
-    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
-        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
-    train, val, test = (_split(seed, number, size) for number, size in enumerate(sizes))
-    return PictureSet(train, val, test, CLASSES, source="embedded", provenance="embedded")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _split(seed: int, split: int, size: int) -> Pictures:
-    """The first ``size`` pictures of a split; its labels are dealt in rounds, each a shuffle of all classes."""
-    rounds = -(-size // len(CLASSES))
-    order = [Dice(seed, split, 0, number).rng.permutation(len(CLASSES)) for number in range(rounds)]
-    labels = np.concatenate(order)[:size].astype(np.int64)
-    images = np.empty((size, SIDE, SIDE, 3), dtype=np.uint8)
-    for index, label in enumerate(labels.tolist()):
-        images[index] = _picture(label, Dice(seed, split, 1, index))
-    return Pictures(images, labels)
+    return splits.generate("scenes", CLASSES, _picture, seed, sizes)
 
 
 def _picture(label: int, dice: Dice) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,121 @@
+"""A tone alphabet: transcripts of invented words, each character a short chord; a stand-in for recordings.
+
+A character is one low and one high pitch, as on a telephone's keys; the space is a rest. An utterance has its own
+tempo (60 to 100 ms a character), tuning, loudness and noise, and its characters differ a little in length. Waves are
+made of parabolas, which look and sound much like sines but need only exact arithmetic: samples, rounded to 16 bits,
+are the same on every machine as long as numpy keeps what PCG64 returns. Their features are computed like those of any
+recording.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dlbench.data.embedded import lexicon
+from dlbench.data.embedded.drawing import Dice
+from dlbench.data.log_mel import RATE, log_mel
+from dlbench.data.single_thread import single_thread
+from dlbench.data.speech_batches import VOCABULARY
+from dlbench.data.speech_corpus import Samples, SpeechCorpus, Utterance, hash_samples
+from dlbench.data.vocabulary import SPECIALS
+from dlbench.errors import DataError
+from dlbench.randomness import derive_seed
+
+SPLITS = ("train", "val", "test")
+SHORTEST, LONGEST = 3, 20
+"""Characters of a transcript."""
+
+LOW, HIGH = (330, 440, 560, 700, 860), (1250, 1550, 1900, 2300, 2800, 3400)
+"""Pitches in Hz, about as far from each other as the mel bands that tell them apart; 30 chords."""
+
+LETTERS = [symbol for symbol in VOCABULARY.symbols[len(SPECIALS) :] if symbol != " "]
+CHORDS = dict(zip(LETTERS, ((low, high) for low in LOW for high in HIGH), strict=True))
+
+
+def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCorpus:
+    """Training, validation and test utterances; no transcript comes twice, a larger split begins with the smaller one.
+
+    Raises:
+        DataError: The seed or the sizes are not whole numbers, or not positive.
+    """
+    if not _is_whole(seed) or seed < 0:
+        raise DataError(f"the seed of embedded tones must be a whole number from 0 up, not {seed!r}")
+    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
+        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
+    splits: dict[str, tuple[Utterance, ...]] = {}
+    waveforms: list[Samples] = []
+    features: list[npt.NDArray[np.float32]] = []
+    start = 0
+    for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
+        utterances = []
+        for place, text in zip(range(size), transcripts(seed, number), strict=False):
+            samples = play(text, Dice(seed, number, place))
+            with single_thread():
+                frames = log_mel(torch.from_numpy(samples)).numpy()
+            name, row, seconds = f"{split}-{place:04}", len(waveforms), len(samples) / RATE
+            utterances.append(Utterance(name, text, row, seconds, None, hash_samples(samples), start, len(frames)))
+            waveforms.append(samples)
+            features.append(frames)
+            start += len(frames)
+        splits[split] = tuple(utterances)
+    provenance = {"source": "embedded", "provenance": "embedded"}
+    return SpeechCorpus(splits, np.concatenate(features), **provenance, waveforms=tuple(waveforms))
+
+
+def transcripts(seed: int, split: int) -> Iterator[str]:
+    """Ever new texts of a split, to which a third of all texts belong."""
+    dice = Dice(seed, split)
+    known = set()
+    while True:
+        text = write(dice)
+        if text not in known and derive_seed(seed, text) % len(SPLITS) == split:
+            known.add(text)
+            yield text
+
+
+def write(dice: Dice) -> str:
+    """Invented words, as many as there is room for, with some punctuation."""
+    text, room = "", dice.whole(SHORTEST, LONGEST - 1)
+    while True:
+        origin = dice.whole(0, 2)
+        word = lexicon.spell(lexicon.pronounce(origin, dice.rng), origin, dice.rng)
+        joined = f"{text}{_joint(dice)}{word}" if text else word
+        if len(joined) > room and len(text) >= SHORTEST - 1:
+            return text + (".?"[dice.whole(0, 1)] if dice.chance(0.5) or len(text) < SHORTEST else "")
+        if len(joined) < LONGEST:
+            text = joined
+
+
+def _joint(dice: Dice) -> str:
+    return (" ", " ", " ", ", ", "-")[dice.whole(0, 4)]
+
+
+def play(text: str, dice: Dice) -> Samples:
+    """A text as a waveform; symbols without a chord are rests."""
+    tempo, tuning = dice.between(0.06, 0.1), dice.between(0.985, 1.015)
+    rests = [dice.between(0.02, 0.1) for _ in range(2)]
+    lengths = [int(RATE * tempo * dice.between(0.85, 1.15)) for _ in text]
+    parts = [_chord(CHORDS.get(symbol, ()), length, tuning, dice) for symbol, length in zip(text, lengths, strict=True)]
+    silences = [np.zeros(int(RATE * rest)) for rest in rests]
+    wave = np.concatenate([silences[0], *parts, silences[1]]) * dice.between(0.15, 0.4)
+    # Two random numbers added up: whole numbers and their products are the same everywhere.
+    noise = dice.rng.random(len(wave)) + dice.rng.random(len(wave)) - 1
+    wave += noise * dice.between(0.01, 0.05)
+    samples: Samples = (np.floor(wave * 32767 + 0.5) / 32768).astype(np.float32)
+    return samples
+
+
+def _chord(pitches: Sequence[int], length: int, tuning: float, dice: Dice) -> npt.NDArray[np.float64]:
+    """Each pitch from a random phase on, all rising and fading within 5 ms."""
+    places = np.arange(length)
+    wave = np.zeros(length)
+    for pitch in pitches:
+        turn = (places * (pitch * tuning / RATE) + dice.between(0, 1)) % 1 * 2 - 1
+        wave += 4 * turn * (1 - np.abs(turn)) * dice.between(0.7, 1)
+    return wave * np.minimum(1, np.minimum(places, length - 1 - places) / (0.005 * RATE))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,112 @@
+"""Speech in LJSpeech's layout: ``metadata.csv`` (lines of ``ID|transcript|normalised transcript``), ``wavs/ID.wav``.
+
+Splits are given by row, so a row that cannot be used is left out and its place stays empty: no other row moves into
+another split. Rows are counted from 0 (REPORTS section 6); what people read names the line, counted from 1.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dlbench.errors import DataError
+
+METADATA, WAVES = "metadata.csv", "wavs"
+STAND_IN = "stand-in.json"
+"""The file that says of a corpus how it was spoken; no recording of people has it."""
+
+FAULTS = {
+    "columns": ("a row has not three columns", "write ID|transcript|normalised transcript, or remove the row"),
+    "id": ("an id is no file name", "rename the file and the row's id"),
+    "repeated": ("an id comes twice", "remove one of the two rows"),
+    "empty": ("a transcript is empty", "complete it or remove the row"),
+    "missing": ("a recording is missing", "put the file there or remove the row"),
+    "broken": ("a recording cannot be read as audio", "replace it by the official file or remove the row"),
+    "rate": ("a recording has another sampling rate", "resample it to 22050 Hz"),
+    "channels": ("a recording is not mono", "mix it down to one channel"),
+    "short": ("a recording is empty or too short", "replace it by the official file or remove the row"),
+    "unknown": ("a transcript has symbols outside the vocabulary", "write it with the vocabulary's symbols"),
+}
+"""Everything that can be wrong with a row: what it is, and the remedy."""
+
+
+class LeftOutNotice(UserWarning):
+    """Rows of a corpus that cannot be used as they are."""
+
+
+class Row(NamedTuple):
+    """A line of ``metadata.csv``: its number from 0, the recording's name without ``.wav``, what is said in it.
+
+    ``line`` is all of it as it stands in the file, ``text`` the normalised transcript.
+    """
+
+    number: int
+    id: str
+    text: str
+    line: str
+
+
+class Fault(NamedTuple):
+    """What is wrong with a row: its number from 0, a key of `FAULTS`, and the particulars (the file, what it has)."""
+
+    row: int
+    kind: str
+    details: str
+
+
+def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
+    """All rows of ``metadata.csv`` in its order, ``None`` in the place of one that cannot be used, and why.
+
+    Raises:
+        DataError: The file is missing, not UTF-8, or has no rows.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; get it with: python -m dlbench.data fetch ljspeech") from None
+    except UnicodeDecodeError as error:
+        before = error.object.count(b"\n", 0, error.start)
+        raise DataError(f"{path}:{before + 1}: not UTF-8; save the file in that encoding") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
+    if not text.strip():
+        raise DataError(f"{path}: no rows in it; get it with: python -m dlbench.data fetch ljspeech")
+    rows: list[Row | None] = []
+    faults: list[Fault] = []
+    first: dict[str, int] = {}
+    # Not str.splitlines, which also takes some characters inside a line for its end.
+    for number, line in enumerate(text.rstrip("\r\n").split("\n")):
+        row, fault = _parse(number, line.rstrip("\r"), first)
+        rows.append(row)
+        faults += [fault] if fault else []
+    return rows, faults
+
+
+def _parse(number: int, line: str, first: dict[str, int]) -> tuple[Row | None, Fault | None]:
+    columns = line.split("|")
+    if len(columns) != 3:
+        return None, Fault(number, "columns", f"{len(columns)} of them")
+    name, _, text = columns
+    if not name.strip() or Path(name).name != name or "\0" in name:
+        return None, Fault(number, "id", repr(name))
+    if name in first:
+        return None, Fault(number, "repeated", f"{name}, first in line {first[name] + 1}")
+    first[name] = number
+    if not text.strip():
+        return None, Fault(number, "empty", name)
+    return Row(number, name, text, line), None
+
+
+def refusal(metadata: Path, fault: Fault) -> DataError:
+    """The error for a row that cannot be used."""
+    what, remedy = FAULTS[fault.kind]
+    return DataError(f"{metadata}:{fault.row + 1}: {what} ({fault.details}); {remedy}, or set data.strict=false")
+
+
+def notices(metadata: Path, faults: Sequence[Fault]) -> Iterator[str]:
+    """A line for every kind of fault: how many rows have it, and the first of them."""
+    for kind, (what, remedy) in FAULTS.items():
+        rows = [fault for fault in faults if fault.kind == kind]
+        if rows:
+            outcome = "kept, with # for each of them" if kind == "unknown" else "left out"
+            many = f"{len(rows)} row{'s' * (len(rows) > 1)} {outcome}"
+            yield f"{metadata}:{rows[0].row + 1}: {what} ({rows[0].details}); {many}; {remedy}"

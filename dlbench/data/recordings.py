@@ -1,0 +1,221 @@
+"""Recordings from disk: read, checked, and turned into features once, which a cache keeps.
+
+Features go to the cache file as they are computed, and come out of it mapped into memory: a corpus of any length takes
+a few megabytes. A cache folder is complete or not there; of several processes one computes, the others wait.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+import torchaudio
+from filelock import FileLock
+from joblib import Parallel, delayed
+
+from dlbench.data import log_mel
+from dlbench.data.ljspeech import FAULTS, METADATA, WAVES, Fault, Row, refusal
+from dlbench.data.progress import progress
+from dlbench.data.single_thread import single_thread
+from dlbench.data.speech_corpus import Samples, hash_samples
+from dlbench.errors import DataError
+from dlbench.files import digest
+
+PORTION = 64
+"""Recordings whose features are in memory at a time."""
+
+STREAMED = 0x7FF00000
+"""A wave file written to a pipe states a size from here on."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What is known of every row of a corpus: 0 and ``""`` where there is no usable recording, and ``faults``, why.
+
+    Row n has ``frames[n]`` frames, ``samples[n]`` samples, and ``sha256[n]`` is the hash of these. The file of
+    features holds the rows one after the other.
+    """
+
+    frames: list[int]
+    samples: list[int]
+    sha256: list[str]
+    faults: list[Fault]
+
+    def starts(self) -> list[int]:
+        """Where each row's features begin, and last the number of frames in all."""
+        return [0, *np.cumsum(self.frames).tolist()]
+
+
+Loaded = tuple[Recordings, npt.NDArray[np.float32]]
+"""With features (frames in all, bands)."""
+
+
+def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, strict: bool) -> Loaded:
+    """The features of all rows: out of the cache, or computed into it.
+
+    What is kept depends on the recordings' names, sizes and times of change, on how features are computed, and on the
+    libraries that do it.
+
+    Args:
+        corpus: The folder with ``metadata.csv`` and ``wavs/``.
+        rows: Its rows as far as they are used, in order; None for one that is not usable.
+        cache: The cache folder.
+        jobs: How many recordings are worked on at a time.
+        strict: Whether a recording that cannot be used is an error.
+
+    Raises:
+        DataError: One cannot, and it is; or the cache folder cannot be written.
+    """
+    folder = cache / f"speech-{_key(corpus, rows)}"
+    try:
+        if (found := _open(folder)) is None:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                found = _open(folder) or _fill(folder, corpus, rows, jobs, strict)
+    except OSError as error:
+        text = f"{error.filename or cache}: the cache cannot be written ({error.strerror or error})"
+        raise DataError(f"{text}; set DLBENCH_CACHE to a folder with room for the features") from error
+    if strict and found[0].faults:
+        raise refusal(corpus / METADATA, found[0].faults[0])
+    return found
+
+
+def read_wave(path: Path) -> Samples:
+    """The samples of a recording.
+
+    Raises:
+        DataError: It cannot be used, since something happened to it after features were computed.
+    """
+    try:
+        return _read(path)
+    except _UnusableError as error:
+        raise DataError(f"{path}: {FAULTS[error.kind][0]} ({error.details}); {FAULTS[error.kind][1]}") from None
+
+
+def _key(corpus: Path, rows: Sequence[Row | None]) -> str:
+    """A hash of all that features depend on, without reading recordings."""
+    parts = [str(corpus.resolve()), digest(Path(log_mel.__file__)), torch.__version__, torchaudio.__version__]
+    for row in rows:
+        try:
+            status = (corpus / WAVES / f"{row.id}.wav").stat() if row else None
+        except OSError:
+            status = None
+        parts.append(f"{row and row.id} {status and (status.st_size, status.st_mtime_ns)}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _open(folder: Path) -> Loaded | None:
+    """What a cache folder holds; None if it is not there, or damaged."""
+    try:
+        kept = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        found = Recordings(**{**kept, "faults": [Fault(*fault) for fault in kept["faults"]]})
+        frames = found.starts()[-1]
+        if (folder / "features.f32").stat().st_size != frames * log_mel.MELS * 4:
+            return None
+        if not frames:
+            return found, np.zeros((0, log_mel.MELS), np.float32)
+        return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=(frames, log_mel.MELS))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _fill(folder: Path, corpus: Path, rows: Sequence[Row | None], jobs: int, strict: bool) -> Loaded:
+    """Compute all features into a folder that takes its name when it is complete."""
+    unfinished = folder.with_name(f".{folder.name}.tmp")  # the same for all, so that a killed process's goes too
+    for old in (unfinished, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        found = Recordings([0] * len(rows), [0] * len(rows), [""] * len(rows), [])
+        with (unfinished / "features.f32").open("wb") as file:
+            for row, result in _results(corpus, [row for row in rows if row], jobs):
+                if isinstance(result, Fault) and strict:
+                    raise refusal(corpus / METADATA, result)
+                _keep(row, result, found, file)
+        (unfinished / "index.json").write_text(json.dumps(asdict(found)), encoding="utf-8")
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    loaded = _open(folder)
+    if loaded is None:
+        raise OSError(0, "changed while it was written", str(folder))
+    return loaded
+
+
+def _keep(row: Row, result: "Result", found: Recordings, file: BinaryIO) -> None:
+    if isinstance(result, Fault):
+        found.faults.append(result)
+    else:
+        features, found.samples[row.number], found.sha256[row.number] = result
+        found.frames[row.number] = len(features)
+        file.write(features.astype("<f4").data)
+
+
+Result = tuple[npt.NDArray[np.float32], int, str] | Fault
+"""Features, number of samples, their hash; or why there are none."""
+
+
+def _results(corpus: Path, rows: list[Row], jobs: int) -> Iterator[tuple[Row, Result]]:
+    def results() -> Iterator[tuple[Row, Result]]:
+        # Threads: decoding, Fourier transforms and products leave the interpreter to others.
+        with single_thread(), Parallel(jobs, prefer="threads") as workers:
+            for begin in range(0, len(rows), PORTION):
+                portion = rows[begin : begin + PORTION]
+                calls = (delayed(_featurise)(row, corpus / WAVES / f"{row.id}.wav") for row in portion)
+                yield from zip(portion, workers(calls), strict=True)
+
+    return progress(results(), len(rows), f"{corpus.name}: computing features of recordings")
+
+
+def _featurise(row: Row, path: Path) -> Result:
+    try:
+        samples = _read(path)
+    except _UnusableError as error:
+        return Fault(row.number, error.kind, error.details)
+    return log_mel.log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples)
+
+
+class _UnusableError(Exception):
+    """A recording cannot be used: a key of `FAULTS`, and the particulars."""
+
+    def __init__(self, kind: str, details: str) -> None:
+        super().__init__(kind, details)
+        self.kind, self.details = kind, details
+
+
+def _read(path: Path) -> Samples:
+    name = f"{WAVES}/{path.name}"
+    if not path.exists():
+        raise _UnusableError("missing", name)
+    try:
+        if _is_cut_short(path):
+            raise _UnusableError("broken", f"{name} ends before its time")
+        if not path.stat().st_size:
+            raise _UnusableError("short", f"{name} has 0 bytes")
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _UnusableError("broken", f"{name}: {' '.join(str(error).split()).rpartition(': ')[2]}") from error
+    if samples.shape[1] != 1:
+        raise _UnusableError("channels", f"{name} has {samples.shape[1]} channels")
+    if rate != log_mel.RATE:
+        raise _UnusableError("rate", f"{name} has {rate} Hz")
+    if len(samples) < log_mel.SHORTEST:
+        raise _UnusableError("short", f"{name} has {len(samples)} samples")
+    if not np.isfinite(samples).all():
+        raise _UnusableError("broken", f"{name} has samples that are no numbers")
+    mono: Samples = samples[:, 0]
+    return mono
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Whether a wave file has fewer bytes than its header says; what was streamed has no true number there."""
+    with path.open("rb") as file:
+        kind, size = file.read(4), int.from_bytes(file.read(4), "little")
+    return kind == b"RIFF" and path.stat().st_size < size + 8 < STREAMED

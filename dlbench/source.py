@@ -30,6 +30,7 @@ SCIENCE = (
     "decoding",
     "metrics",
     "randomness",
+    "theory",
 )
 
 

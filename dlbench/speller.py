@@ -47,6 +47,11 @@ class Speller:
                     f"record {record.id} ({experiment}) is an image classifier's, which writes nothing; choose a "
                     "transducer's (python -m dlbench.records list)"
                 )
+            if "source" not in facts["vocabularies"]:
+                raise RecordError(
+                    f"record {record.id} ({experiment}) is a speech recogniser's, which reads no text; choose a "
+                    "transducer's (python -m dlbench.records list)"
+                )
             vocabularies = {side: Vocabulary(tuple(symbols)) for side, symbols in facts["vocabularies"].items()}
             self.source_vocabulary, self.target_vocabulary = vocabularies["source"], vocabularies["target"]
             self.target_joiner: str = facts["joiners"]["target"]

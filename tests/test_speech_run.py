@@ -20,6 +20,7 @@ from dlbench.evaluating import read_weights
 from dlbench.plan import build_task, prepare
 from dlbench.records.store import Store
 from dlbench.run import Outcome, run
+from dlbench.speller import Speller
 from dlbench.tasks.speech import SpeechRecognition
 from dlbench.tasks.speech_evaluation import measure
 
@@ -184,6 +185,11 @@ def test_a_decoding_longer_than_the_decoder_reads_keeps_the_training(
     with pytest.raises(DlbenchError, match=r"^evaluation\.decoding\.max_length: 99 symbols, where the decoder has"):
         run(compose(*small(greedy.record.folder.parent), "evaluation.decoding.max_length=99"))
     assert not run(compose(*small(greedy.record.folder.parent))).trained
+
+
+def test_a_recogniser_is_not_asked_to_spell(greedy: Outcome) -> None:
+    with pytest.raises(DlbenchError, match="is a speech recogniser's, which reads no text; choose a transducer's"):
+        Speller(greedy.record)
 
 
 @pytest.mark.slow

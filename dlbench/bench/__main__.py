@@ -13,6 +13,7 @@ from dlbench.bench.memory import memory
 from dlbench.bench.overhead import overhead
 from dlbench.bench.part import FULL, QUICK, Effort, Measure, Part
 from dlbench.bench.sequences import sequences
+from dlbench.bench.speech import speech
 from dlbench.bench.startup import startup
 from dlbench.bench.throughput import sweep, threads2
 from dlbench.cli import one_line_errors
@@ -28,6 +29,7 @@ PARTS: dict[str, Measure] = {
     "memory": memory,
     "limits": limits,
     "sequences": sequences,
+    "speech": speech,
 }
 
 

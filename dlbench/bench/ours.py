@@ -42,7 +42,7 @@ def plan_of(overrides: Sequence[str]) -> Plan:
 def describe(plan: Plan) -> str:
     """The data in words."""
     facts = plan.facts
-    things = "pairs" if "vocabularies" in facts else "pictures"
+    things = "recordings" if "seconds" in facts else "pairs" if "vocabularies" in facts else "pictures"
     return f"{facts['name']}: {facts['source']}, {facts['provenance']}, {facts['sizes']['train']} training {things}"
 
 
@@ -119,7 +119,7 @@ class Gate(pl.Callback):
         self.left, self.symbols = 0, 0
         self.seconds, self.running_since = 0.0, 0.0
         self.marks: dict[str, float] = {}
-        self.batches = _endless(plan.data)
+        self.batches = endless(plan.data)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say that the run is ready, and wait."""
@@ -206,7 +206,7 @@ class Gate(pl.Callback):
         return None
 
 
-def _endless(data: Any) -> Iterator[Any]:
+def endless(data: Any) -> Iterator[Any]:
     """Training batches in the orders of epoch 0, 1, 2, ..."""
     loader = data.train_dataloader()
     for epoch in itertools.count():

@@ -142,7 +142,7 @@ def _speak(given: argparse.Namespace) -> int:
 
     folder = data_folder(given.folder)
     transcripts, corpus = folder / given.name, data_folder(given.into or folder) / given.to
-    if Path(given.to).name != given.to:
+    if given.to == ".." or Path(given.to).name != given.to:
         raise DataError(f"--to {given.to}: must be the name of a folder in the data folder")
     selection = espeak.Selection(given.rows[0], given.rows[1], given.max_characters)
     speaker = espeak.Speaker(given.voice, given.speed)

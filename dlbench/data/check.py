@@ -11,6 +11,8 @@ from dlbench.data.registry import DataSet, File, Folder, locate
 from dlbench.errors import DataError
 from dlbench.files import digest
 
+Trial = Callable[[Path], object]
+
 
 class State(StrEnum):
     """What became of a file or folder."""
@@ -45,24 +47,24 @@ def is_present(data_set: DataSet, folder: Path) -> list[bool]:
 
 
 def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
-    """Examine every part of a data set below ``folder``; reads all files, and decodes the Intel pictures.
+    """Examine every part of a data set below ``folder``; reads all files, and loads all pictures.
 
-    A file of other content is a user copy as long as it is whole: archives must unpack, the Intel npz and folder must
-    load, other files must be no shorter than registered.
+    A file of other content is a user copy as long as it is whole: archives must unpack, pictures and their labels must
+    load and fit each other, other files must be no shorter than registered.
     """
     if data_set.name == "intel_folder":
         yield from _check_intel_folder(data_set, folder)
         return
     for file in data_set.files:
-        yield _check_intel_npz(file, folder) if data_set.name == "intel" else check_file(file, folder)
+        yield _check_intel_npz(file, folder) if data_set.name == "intel" else check_file(file, folder, _trial(data_set))
     for part in data_set.folders:
         yield check_folder(part, folder)
 
 
-def check_file(file: File, folder: Path) -> Finding:
-    """Hash one file; where the hash differs, find out whether the file is whole."""
+def check_file(file: File, folder: Path, trial: Trial | None = None) -> Finding:
+    """Hash one file and put it to a trial, which raises for one that cannot be used; by default it is unpacked."""
     path = locate(file, folder)
-    return Finding(file.path, State.MISSING) if path is None else _examine(file, path, folder, _unpack)
+    return Finding(file.path, State.MISSING) if path is None else _examine(file, path, folder, trial or _unpack)
 
 
 def check_folder(part: Folder, folder: Path) -> Finding:
@@ -75,7 +77,7 @@ def check_folder(part: Folder, folder: Path) -> Finding:
     return Finding(part.path, State.OK if count == part.count else State.ALTERED if count else State.BROKEN, note)
 
 
-def _examine(file: File, path: Path, folder: Path, trial: Callable[[Path], object]) -> Finding:
+def _examine(file: File, path: Path, folder: Path, trial: Trial) -> Finding:
     name = path.relative_to(folder).as_posix()
     try:
         found, size = digest(path, file.algorithm), path.stat().st_size
@@ -83,18 +85,18 @@ def _examine(file: File, path: Path, folder: Path, trial: Callable[[Path], objec
         return Finding(name, State.BROKEN, f"cannot be read ({error.strerror})")
     short = size == 0 or (file.size is not None and size < file.size)
     note = f"{size} bytes, {file.algorithm} {found}"
-    if found != file.known_hash:
+    is_known = found == file.known_hash
+    if not is_known or trial is not _unpack:
         try:
             trial(path)
         except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
             reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
             return Finding(name, State.TRUNCATED if short else State.BROKEN, reason)
-        if short and trial is _unpack and path.suffix not in _ARCHIVES:
-            return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
-        return Finding(name, State.ALTERED, note)
-    if trial is not _unpack:
-        trial(path)
-    return Finding(name, State.OK)
+    if is_known:
+        return Finding(name, State.OK)
+    if short and trial is _unpack and path.suffix not in _ARCHIVES:
+        return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
+    return Finding(name, State.ALTERED, note)
 
 
 _ARCHIVES = (".gz", ".npz")
@@ -110,6 +112,19 @@ def _unpack(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if (bad := archive.testzip()) is not None:
                 raise ValueError(bad)
+
+
+def _trial(data_set: DataSet) -> Trial | None:
+    """How files of pictures are loaded."""
+    if data_set.name == "kmnist":
+        from dlbench.data import kmnist_files
+
+        return kmnist_files.check
+    if data_set.name == "octmnist":
+        from dlbench.data import octmnist_files
+
+        return octmnist_files.load_npz
+    return None
 
 
 def _check_intel_npz(file: File, folder: Path) -> Finding:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -88,30 +88,67 @@ def read(images: Path, labels: Path) -> Pictures:
     """Pictures and their labels from two files.
 
     Raises:
-        DataError: A file is damaged, cut short, or no IDX file of its kind, or the numbers of both differ.
+        DataError: A file is damaged, cut short, or no IDX file of its kind; or the numbers of both differ.
     """
-    pictures, numbers = _read_idx(images, "pictures"), _read_idx(labels, "labels")
-    if pictures.shape[1:] != (SIDE, SIDE) or not len(pictures):
-        raise DataError(
-            f"{images}: holds {pictures.dtype} {pictures.shape}, expected uint8 (N, {SIDE}, {SIDE}); {_GET}"
-        )
-    if numbers.shape != (len(pictures),):
-        raise DataError(f"{labels}: {numbers.size} labels for the {len(pictures)} pictures in {images.name}; {_GET}")
-    if numbers.max() >= len(CLASSES):
-        raise DataError(f"{labels}: a label is {numbers.max()}, expected 0..{len(CLASSES) - 1}; {_GET}")
-    return Pictures(pictures[..., None], numbers.astype(np.int64))
+    pictures, numbers = read_pictures(images), read_labels(labels)
+    if len(numbers) != len(pictures):
+        raise DataError(f"{labels}: {len(numbers)} labels for the {len(pictures)} pictures in {images.name}; {_GET}")
+    return Pictures(pictures, numbers)
 
 
-def _read_idx(path: Path, kind: str) -> npt.NDArray[np.uint8]:
+def check(path: Path) -> None:
+    """Load one of the files; labels together with their pictures, if these are beside them and whole.
+
+    Raises:
+        DataError: See `read`.
+    """
+    if "images" in path.name:
+        read_pictures(path)
+        return
+    read_labels(path)
+    images = path.with_name(path.name.replace("labels-idx1", "images-idx3"))
+    try:
+        read_pictures(images)
+    except DataError:
+        return
+    read(images, path)
+
+
+def read_pictures(path: Path) -> npt.NDArray[np.uint8]:
+    """Pictures (N, 28, 28, 1) of an IDX file.
+
+    Raises:
+        DataError: It is damaged, cut short, or no IDX file of such pictures.
+    """
+    found = _read_idx(path, "pictures")
+    if found.shape[1:] != (SIDE, SIDE) or not len(found):
+        raise DataError(f"{path}: holds {found.dtype} {found.shape}, expected uint8 (N, {SIDE}, {SIDE}); {_GET}")
+    return found.astype(np.uint8)[..., None]
+
+
+def read_labels(path: Path) -> npt.NDArray[np.int64]:
+    """Labels (N,) of an IDX file, from 0 to 9.
+
+    Raises:
+        DataError: It is damaged, cut short, or no IDX file of such labels.
+    """
+    found = _read_idx(path, "labels")
+    if not len(found) or found.max() >= len(CLASSES):
+        text = f"a label is {found.max()}" if len(found) else "has no labels"
+        raise DataError(f"{path}: {text}, expected 0..{len(CLASSES) - 1}; {_GET}")
+    return found.astype(np.int64)
+
+
+def _read_idx(path: Path, kind: Literal["pictures", "labels"]) -> npt.NDArray[Any]:
     from torchvision.datasets import mnist
 
-    reader = mnist.read_image_file if kind == "pictures" else mnist.read_label_file
     try:
         with tempfile.TemporaryDirectory(prefix="dlbench-idx-") as scratch:
             unpacked = Path(scratch) / path.stem
             with gzip.open(path) as packed, unpacked.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
-            array: npt.NDArray[np.uint8] = reader(str(unpacked)).numpy().astype(np.uint8)
+            reader = mnist.read_image_file if kind == "pictures" else mnist.read_label_file
+            array: npt.NDArray[Any] = reader(str(unpacked)).numpy()
             return array
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, truncated or altered ({first_line(error)}); {_GET}") from error

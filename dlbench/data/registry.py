@@ -186,6 +186,7 @@ _ALL = (
                 "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
                 "bdb82020997e1d708af4cf47b453dcf7",
                 f"{_KMNIST}/train-images-idx3-ubyte.gz",
+                also=("KMNIST/raw/train-images-idx3-ubyte.gz",),
             ),
             File(
                 "kmnist/train-labels-idx1-ubyte.gz",
@@ -193,6 +194,7 @@ _ALL = (
                 "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
                 "e144d726b3acfaa3e44228e80efcd344",
                 f"{_KMNIST}/train-labels-idx1-ubyte.gz",
+                also=("KMNIST/raw/train-labels-idx1-ubyte.gz",),
             ),
             File(
                 "kmnist/t10k-images-idx3-ubyte.gz",
@@ -200,6 +202,7 @@ _ALL = (
                 "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
                 "5c965bf0a639b31b8f53240b1b52f4d7",
                 f"{_KMNIST}/t10k-images-idx3-ubyte.gz",
+                also=("KMNIST/raw/t10k-images-idx3-ubyte.gz",),
             ),
             File(
                 "kmnist/t10k-labels-idx1-ubyte.gz",
@@ -207,6 +210,7 @@ _ALL = (
                 "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
                 "7320c461ea6c1c855c0b718fb2a4b134",
                 f"{_KMNIST}/t10k-labels-idx1-ubyte.gz",
+                also=("KMNIST/raw/t10k-labels-idx1-ubyte.gz",),
             ),
         ),
     ),

@@ -43,7 +43,7 @@ class SpeechFiles:
     strict: bool
 
     def __post_init__(self) -> None:
-        if not self.corpus or Path(self.corpus).name != self.corpus:
+        if self.corpus in ("", "..") or Path(self.corpus).name != self.corpus:
             raise ValueError(f"corpus={self.corpus!r}: must be the name of a folder in the data folder")
         if len(self.splits) != 3 or min(self.splits) < 1:
             raise ValueError(f"splits={list(self.splits)}: must be three positive numbers of rows (train, val, test)")

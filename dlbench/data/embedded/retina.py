@@ -37,15 +37,15 @@ def generate(seed: int = 0, sizes: Sequence[int] = (4000, 500, 1000)) -> Picture
 
 def _picture(label: int, dice: Dice) -> npt.NDArray[np.uint8]:
     name = CLASSES[label]
-    epithelium = _line(dice, dice.between(0.5, 0.72))
-    thickness = dice.between(0.22, 0.32) * (1.3 if name == "DME" else 1.0)
+    epithelium = _line(dice, dice.between(0.55, 0.7))
+    thickness = dice.between(0.22, 0.3) * (dice.between(1.2, 1.6) if name == "DME" else 1.0)
     pit = dice.between(0.0, 0.5) * _bump(dice.between(0.3, 0.7), dice.between(0.15, 0.3))
     surface = epithelium - thickness * (1 - pit)
     raised = np.zeros_like(epithelium)
     if name == "CNV":
-        raised = raised + _mound(dice, dice.between(0.1, 0.2), dice.between(0.16, 0.34))
-    for _ in range(dice.whole(2, 5) if name == "drusen" else dice.whole(0, 1)):
-        raised = raised + _mound(dice, dice.between(0.03, 0.07), dice.between(0.04, 0.09))
+        raised = raised + _mound(dice, dice.between(0.12, 0.26), dice.between(0.18, 0.4))
+    for _ in range(dice.whole(3, 6) if name == "drusen" else dice.whole(0, 2) // 2):
+        raised = raised + _mound(dice, dice.between(0.05, 0.1), dice.between(0.05, 0.1))
     lifted = epithelium - raised
     surface = np.minimum(surface, lifted - 0.1) - raised * 0.3
 
@@ -53,7 +53,7 @@ def _picture(label: int, dice: Dice) -> npt.NDArray[np.uint8]:
     if name == "CNV":
         fluid = (lifted - dice.between(0.03, 0.09) * (raised > 0.03) < _ROWS) & (lifted > _ROWS)
         scan = np.where(fluid, np.float32(0.06), scan)
-    for _ in range(dice.whole(2, 5) if name == "DME" else dice.whole(0, 2) // 2):
+    for _ in range(dice.whole(2, 5) if name == "DME" else dice.whole(0, 3) // 3):
         scan = _pocket(scan, dice, surface, lifted)
     return _speckled(scan, dice)
 
@@ -61,7 +61,7 @@ def _picture(label: int, dice: Dice) -> npt.NDArray[np.uint8]:
 def _line(dice: Dice, level: float) -> Floats:
     """A bent and tilted boundary, one row position per column, (1, columns)."""
     aside = _COLS - np.float32(dice.between(0.3, 0.7))
-    tilt, bend = np.float32(dice.between(-0.25, 0.25)), np.float32(dice.between(-0.5, 0.35))
+    tilt, bend = np.float32(dice.between(-0.15, 0.15)), np.float32(dice.between(-0.4, 0.3))
     return np.add(aside * tilt + aside * aside * bend, np.float32(level))
 
 
@@ -100,7 +100,7 @@ def _pocket(scan: Floats, dice: Dice, surface: Floats, lifted: Floats) -> Floats
     nearest = int(column * _FINE)
     top, bottom = float(surface[0, nearest]), float(lifted[0, nearest])
     row = top + (bottom - top) * dice.between(0.3, 0.7)
-    tall = (bottom - top) * dice.between(0.12, 0.3)
+    tall = (bottom - top) * dice.between(0.15, 0.35)
     wide = tall * dice.between(0.8, 1.8)
     down, across = (_ROWS - np.float32(row)) / np.float32(tall), (_COLS - np.float32(column)) / np.float32(wide)
     return np.where(down * down + across * across < 1, np.float32(dice.between(0.03, 0.15)), scan)
@@ -112,6 +112,6 @@ def _speckled(scan: Floats, dice: Dice) -> npt.NDArray[np.uint8]:
     noisy = scan * (0.25 + 1.5 * grain[0]) + 0.1 * grain[1] * dice.between(0.2, 1.5)
     lines = noisy[::2] + noisy[1::2]
     small = (lines[:, ::2] + lines[:, 1::2]) * np.float32(0.25)
-    exposed = small * dice.between(0.7, 1.2)
+    exposed = small * dice.between(0.9, 1.5)
     picture: npt.NDArray[np.uint8] = (np.clip(exposed, 0, 1) * 255 + 0.5).astype(np.uint8)[..., None]
     return picture

@@ -46,5 +46,5 @@ def _split(classes: int, draw: Draw, seed: int, split: int, size: int) -> Pictur
     rounds = -(-size // classes)
     order = [Dice(seed, split, 0, number).rng.permutation(classes) for number in range(rounds)]
     labels = np.concatenate(order)[:size].astype(np.int64)
-    images = np.stack([draw(label, Dice(seed, split, 1, index)) for index, label in enumerate(labels.tolist())])
-    return Pictures(images, labels)
+    images = [draw(label, Dice(seed, split, 1, index)) for index, label in enumerate(labels.tolist())]
+    return Pictures(np.ascontiguousarray(np.stack(images)), labels)

@@ -60,8 +60,9 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             features.append(frames)
             start += len(frames)
         splits[split] = tuple(utterances)
-    provenance = {"source": "embedded", "provenance": "embedded"}
-    return SpeechCorpus(splits, np.concatenate(features), **provenance, waveforms=tuple(waveforms))
+    return SpeechCorpus(
+        splits, np.concatenate(features), source="embedded", provenance="embedded", waveforms=tuple(waveforms)
+    )
 
 
 def transcripts(seed: int, split: int) -> Iterator[str]:

@@ -1,0 +1,114 @@
+"""The classical, binary Hopfield network (Hopfield 1982), and how many patterns it holds.
+
+N patterns of D signs (+1 or -1) are stored in the sum of their outer products, W = X'X with a diagonal of zeros (Hebb).
+The factor 1 / D that is often put before it changes no update; without it all fields are integers, and exact. The load
+is N / D. For random patterns and D without bound, retrieval breaks down at a load of 0.138 (Amit, Gutfreund and
+Sompolinsky 1985; here `critical_load` solves their equations).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import erf, erfinv
+from torch import Tensor
+
+from dlbench.randomness import generator
+from dlbench.theory.fixed_point import Retrieval, iterate
+
+
+def weights(patterns: Tensor) -> Tensor:
+    """W = X'X with a diagonal of zeros, (D, D), of patterns (N, D), signs as floating-point numbers."""
+    return (patterns.T @ patterns).fill_diagonal_(0)
+
+
+def energy(weights: Tensor, states: Tensor) -> Tensor:
+    """-s'Ws / 2 of states (..., D), (...)."""
+    return -((states @ weights) * states).sum(dim=-1) / 2
+
+
+def synchronous_update(weights: Tensor, states: Tensor) -> Tensor:
+    """Every neuron takes the sign of its field Ws at once, or keeps its own where that is 0, (Q, D)."""
+    fields = states @ weights
+    return torch.where(fields == 0, states, fields.sign())
+
+
+def asynchronous_update(weights: Tensor, states: Tensor) -> Tensor:
+    """The neurons take the signs of their fields one after the other, each once, (Q, D); no step raises the energy."""
+    states = states.clone()
+    fields = states @ weights
+    for neuron, row in enumerate(weights):
+        old = states[:, neuron]
+        new = torch.where(fields[:, neuron] == 0, old, fields[:, neuron].sign())
+        flipped = (new != old).nonzero()[:, 0]
+        if len(flipped):
+            fields[flipped] += (new - old)[flipped, None] * row
+            states[:, neuron] = new
+    return states
+
+
+def retrieve(weights: Tensor, queries: Tensor, *, synchronous: bool = False, max_steps: int = 100) -> Retrieval:
+    """Update each of the queries (Q, D), signs, until it stands still.
+
+    Args:
+        weights: (D, D).
+        queries: (Q, D).
+        synchronous: All neurons at once, which may end in a cycle of two states (it has then not converged). Otherwise
+            one after the other, which always ends in a fixed point.
+        max_steps: Updates of all neurons, at most.
+    """
+    update = synchronous_update if synchronous else asynchronous_update
+    return iterate(lambda states: update(weights, states), queries, tolerance=0, max_steps=max_steps)
+
+
+def overlap_after_retrieval(
+    loads: Sequence[float], dim: int, seeds: Sequence[int], *, flipped: float = 0.0, probes: int = 32
+) -> Tensor:
+    """How much of a random pattern is left when it is retrieved: x's / D, 1 if all is right, about 0 by chance.
+
+    Args:
+        loads: N / D, each at least 1 / D.
+        dim: Neurons D.
+        seeds: Each draws patterns of its own.
+        flipped: The share of neurons, drawn at random, whose sign is turned in the query.
+        probes: How many of the patterns are retrieved (all, where there are fewer).
+
+    Returns:
+        Means over the patterns retrieved, (seeds, loads).
+    """
+    overlaps = [[_overlap(round(load * dim), dim, seed, flipped, probes) for load in loads] for seed in seeds]
+    return torch.tensor(overlaps, dtype=torch.float64)
+
+
+def _overlap(count: int, dim: int, seed: int, flipped: float, probes: int) -> float:
+    """The mean overlap at one load."""
+    draws = generator(seed, "classical Hopfield network", count, dim)
+    patterns = torch.randint(0, 2, (count, dim), generator=draws).mul(2).sub(1).double()
+    stored = patterns[:probes]
+    queries = torch.where(torch.rand(stored.shape, generator=draws) < flipped, -stored, stored)
+    retrieved = retrieve(weights(patterns), queries).states
+    return float((retrieved * stored).mean())
+
+
+def _load(y: float) -> float:
+    """The load at which the overlap's equation is solved by erf(y)."""
+    return float((erf(y) / y - 2 / math.sqrt(math.pi) * math.exp(-(y**2))) ** 2 / 2)
+
+
+def critical_load() -> tuple[float, float]:
+    """The load at which retrieval breaks down, and the overlap just before (Amit et al. 1985): 0.1379 and 0.967.
+
+    At temperature 0 their equations for the overlap m come down to one, y (sqrt(2 load) + 2 exp(-y^2) / sqrt(pi)) =
+    erf(y) with m = erf(y); the greatest load that has a solution with m > 0 is the critical one.
+    """
+    y = float(minimize_scalar(lambda y: -_load(y), bounds=(0.5, 5), method="bounded", options={"xatol": 1e-12}).x)
+    return _load(y), float(erf(y))
+
+
+def mean_field_overlap(load: float) -> float:
+    """The overlap that is left at this load where D has no bound; 0 above the critical load (Amit et al. 1985)."""
+    critical, overlap = critical_load()
+    if load > critical:
+        return 0.0
+    return float(erf(brentq(lambda y: _load(y) - load, float(erfinv(overlap)), 60.0)))

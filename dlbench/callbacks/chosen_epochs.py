@@ -1,12 +1,12 @@
 """What callbacks share that show a validation after chosen epochs."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
-from dlbench.records.labels import EMBEDDED
+from dlbench.records.labels import EMBEDDED, reserve
 
 
 class ChosenEpochs(pl.Callback):
@@ -60,14 +60,21 @@ class ChosenEpochs(pl.Callback):
         self.stop(task)
 
 
-def about(trainer: pl.Trainer, is_embedded: bool) -> str:
-    """What a picture is of."""
-    return f"validation, epoch {trainer.current_epoch + 1}" + (f", {EMBEDDED}" if is_embedded else "")
+def about(trainer: pl.Trainer, data: Mapping[str, Any], of: str = "validation") -> str:
+    """What a picture is of, and of what data, where that is not the verified one.
+
+    Args:
+        trainer: It knows the epoch.
+        data: See `dlbench.records.labels.reserve`.
+        of: What is shown.
+    """
+    said = f", {EMBEDDED}" if data["source"] == "embedded" else reserve(data)
+    return f"{of}, epoch {trainer.current_epoch + 1}{said}"
 
 
-def folder(is_embedded: bool) -> str:
-    """Under which name TensorBoard keeps the pictures together."""
-    return "pictures (embedded data)" if is_embedded else "pictures"
+def folder(data: Mapping[str, Any]) -> str:
+    """Under which name TensorBoard keeps the pictures together; see `dlbench.records.labels.reserve`."""
+    return f"pictures{reserve(data)}"
 
 
 def writers(trainer: pl.Trainer) -> Iterator[Any]:

@@ -12,6 +12,9 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 Image = npt.NDArray[np.uint8]
+Tile = tuple[str, npt.NDArray[Any]] | None
+"""A label, and a picture (height, width), (height, width, 1) or (height, width, 3); or an empty place."""
+
 NO_CLASS = "no class"
 INCHES = 1.3
 
@@ -53,7 +56,7 @@ def mistakes(
     Args:
         probabilities: (examples, outputs).
         labels: (examples,).
-        pictures: (examples, height, width, 3), as a person sees them.
+        pictures: (examples, height, width, channels), as a person sees them.
         names: The classes.
         about: What the picture is of.
         count: How many to show at most.
@@ -73,23 +76,32 @@ def mistakes(
 
 
 def activation_maps(picture: Image, example: Tensor, maps: Tensor, about: str) -> Image:
-    """The first picture, the network's input made from it, channel by channel, then the first convolution's outputs.
+    """A picture, the network's input made from it, channel by channel, and the first convolution's outputs.
+
+    Those of a grey picture stand beside it, four in a row; those of a coloured one below.
 
     Args:
-        picture: (height, width, 3), as a person sees it.
+        picture: (height, width, channels), as a person sees it.
         example: (channels, height, width), as the network gets it.
         maps: (maps, height, width), before the nonlinearity; each has a grey scale of its own.
         about: What the picture is of.
     """
     inputs = [(f"input {number}", channel) for number, channel in enumerate(example.numpy())]
-    outputs = [(f"map {number}", channel) for number, channel in enumerate(maps.numpy())]
-    tiles = [("picture", picture), *inputs, *outputs]
-    return _grid(tiles, f"{about}\nfirst layer, before its nonlinearity", columns=len(inputs) + 1)
+    outputs: list[Tile] = [(f"map {number}", channel) for number, channel in enumerate(maps.numpy())]
+    tiles: list[Tile] = [("picture", picture), *inputs]
+    columns = len(tiles)
+    if len(inputs) == 1:
+        columns = 5
+        rows = max(len(tiles), math.ceil(len(outputs) / 4))
+        tiles += [None] * (rows - len(tiles))
+        outputs += [None] * (4 * rows - len(outputs))
+        tiles = [tile for row in range(rows) for tile in (tiles[row], *outputs[4 * row : 4 * row + 4])]
+    else:
+        tiles += outputs
+    return _grid(tiles, f"{about}\nfirst layer, before its nonlinearity", columns=columns)
 
 
-def _grid(
-    tiles: Sequence[tuple[str, npt.NDArray[Any]]], title: str, *, columns: int = 4, label_lines: int = 1
-) -> Image:
+def _grid(tiles: Sequence[Tile], title: str, *, columns: int = 4, label_lines: int = 1) -> Image:
     """Pictures in rows, each under its label, all in one set of axes: a set each would take five times as long."""
     height = 1 + 0.2 * label_lines
     rows = max(1, math.ceil(len(tiles) / columns))
@@ -97,9 +109,12 @@ def _grid(
     body = INCHES * height * rows
     figure, axes = _figure(INCHES * columns, body + header, (0.0, 0.0, 1.0, body / (body + header)))
     figure.suptitle(title, fontsize=11)
-    for number, (label, tile) in enumerate(tiles):
+    for number, (label, tile) in ((number, tile) for number, tile in enumerate(tiles) if tile):
         left, bottom = number % columns, height * (number // columns + 1)
-        axes.imshow(tile, cmap="gray", extent=(left + 0.03, left + 0.97, bottom, bottom - 0.94))
+        white = 255 if tile.dtype == np.uint8 else None  # what is no picture has a grey scale of its own
+        shown = tile[..., 0] if tile.ndim == 3 and tile.shape[2] == 1 else tile
+        place = (left + 0.03, left + 0.97, bottom, bottom - 0.94)
+        axes.imshow(shown, cmap="gray", vmin=0 if white else None, vmax=white, extent=place)
         axes.text(left + 0.5, bottom - 0.97, label, ha="center", va="bottom", fontsize=10)
     axes.set(xlim=(0, columns), ylim=(height * rows, 0))
     axes.set_axis_off()

@@ -61,22 +61,23 @@ class ClassifierPictures(ChosenEpochs):
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         pictures: Pictures = data.pictures.splits()["val"]
-        is_embedded = data.pictures.source == "embedded"
-        model: nn.Module = task.model  # type: ignore[assignment]
-        title = about(trainer, is_embedded)
-        labels = torch.from_numpy(pictures.labels)
+        facts = {"source": data.pictures.source, "provenance": data.pictures.provenance}
+        title, labels = about(trainer, facts), torch.from_numpy(pictures.labels)
         shown = {
             "confusion_matrix": figures.confusion_matrix(probabilities, labels, data.class_names, title),
             "most_confident_mistakes": figures.mistakes(
                 probabilities, labels, pictures.images, data.class_names, title, count=self.mistakes
             ),
         }
+        model: nn.Module = task.model  # type: ignore[assignment]
         convolution = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
         if convolution is not None and self.maps:
-            example = data.tensors("val")[torch.tensor([0])][0]
+            picture, example = data.example()
             with torch.inference_mode():
                 maps = convolution(example.to(task.device, convolution.weight.dtype)).float().cpu()[0, : self.maps]
-            shown["first_layer"] = figures.activation_maps(pictures.images[0], example[0], maps, title)
+            split, position = data.shown
+            of = about(trainer, facts, "validation" if split == "val" else f"training picture {position}")
+            shown["first_layer"] = figures.activation_maps(picture.numpy(), example[0], maps, of)
         for writer in writers(trainer):
             for name, image in shown.items():
-                writer.add_image(f"{folder(is_embedded)}/{name}", image, trainer.current_epoch + 1, dataformats="HWC")
+                writer.add_image(f"{folder(facts)}/{name}", image, trainer.current_epoch + 1, dataformats="HWC")

@@ -59,8 +59,8 @@ class TransductionPictures(ChosenEpochs):
     def _draw(self, trainer: pl.Trainer, pairs: PairSet, predictions: Sequence[Prediction]) -> None:
         from dlbench.callbacks import sequence_figures as figures  # matplotlib takes a while to import
 
-        is_embedded, epoch = pairs.source == "embedded", trainer.current_epoch + 1
-        place, title = folder(is_embedded), about(trainer, is_embedded)
+        facts, epoch = {"source": pairs.source, "provenance": pairs.provenance}, trainer.current_epoch + 1
+        place, title = folder(facts), about(trainer, facts)
         joiners = pairs.source_joiner, pairs.target_joiner
         written = [figures.Written(*_written(prediction)) for prediction in predictions]
         shown = {"error_by_length": figures.error_by_length(written, title)}

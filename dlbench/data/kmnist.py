@@ -1,6 +1,7 @@
 """Kuzushiji-MNIST, 28x28 grey, ten classes (REPORTS section 3), or drawn glyphs where the real pictures are not."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,7 @@ from dlbench.data.embedded import glyphs
 from dlbench.data.permutation import permute_pixels
 from dlbench.data.picture_module import PictureDataModule
 from dlbench.data.pictures import PictureSet
+from dlbench.errors import DataError
 
 Source = Literal["auto", "idx", "test10k", "embedded"]
 Paths = tuple[Path, ...]
@@ -74,9 +76,11 @@ class KmnistDataModule(PictureDataModule):
 
     def remedy(self) -> str:
         """How the real pictures are had, and whether those of the other split are there."""
-        is_there = self.source == "auto" and kmnist_files.find(self.folder, "t10k") is not None
-        other = "; the test pictures are there: data.source=test10k splits them" if is_there else ""
-        return super().remedy() + other
+        remedy = super().remedy()
+        with suppress(DataError):
+            if self.source == "auto" and kmnist_files.find(self.folder, "t10k"):
+                remedy += "; the test pictures are there: data.source=test10k splits them"
+        return remedy
 
     def arrange(self, pictures: Tensor) -> Tensor:
         """See `PictureDataModule.arrange`; pixels are permuted if that is asked for."""

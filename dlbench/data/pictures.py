@@ -21,9 +21,10 @@ class Pictures:
 class PictureSet:
     """A data set in its three splits, and where it came from.
 
-    ``source`` is the kind of source (``npz``, ``folder``, ``embedded``); ``provenance`` tells people what it is
-    (``verified``: a file with a known SHA-256; ``user copy``: right in structure, unknown in content; ``embedded``:
-    generated here); ``files`` maps file names (no folders above the data set's own) to SHA-256.
+    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``embedded``); ``provenance`` tells
+    people what it is (``verified``: registered files in the published split; ``other split``: registered files in
+    another one; ``user copy``: right in structure, unknown in content; ``embedded``: generated here); ``files`` maps
+    file names (no folders above the data set's own) to SHA-256.
     """
 
     train: Pictures

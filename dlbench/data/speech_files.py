@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test")
 PUBLISHED = (9825, 655, 2620)
 """Rows of each split (REPORTS section 6)."""
 
-MADE_BY = ("engine", "voice", "speed")
+MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
 
 
 @dataclass(frozen=True)

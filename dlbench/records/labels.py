@@ -24,6 +24,7 @@ TELLING = {("decoding", "p"), ("decoding", "k"), ("decoding", "width")}
 NOT_TELLING = {"max_length", "attention_examples", "members", "decoding"}
 
 EMBEDDED = "embedded (drawn) data"
+VERIFIED = "verified"
 NONE = "none"
 DECODED_BY = " decoded by "
 
@@ -36,7 +37,7 @@ def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
     model = scientific["model"]
     precision = scientific["trainer"].get("precision", USUAL_PRECISION)
     shown = (
-        f"lr={scientific['optimizer']['lr']}",
+        f"lr={scientific['optimizer']['lr']}" if "lr" in scientific["optimizer"] else None,
         scientific["data"].get("layout"),
         f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
         precision if precision != USUAL_PRECISION else None,
@@ -84,9 +85,19 @@ def decoding(evaluation: Mapping[str, Any]) -> str:
 
 
 def group(manifest: Mapping[str, Any]) -> str:
-    """The experiment, and that its data is embedded if it is: what may stand in one chart."""
-    is_embedded = manifest["data"]["source"] == "embedded"
-    return str(manifest["experiment"]) + (" (embedded data)" if is_embedded else "")
+    """The experiment, and what its data is if it is not the verified one: what may stand in one chart."""
+    return f"{manifest['experiment']}{reserve(manifest['data'])}"
+
+
+def reserve(data: Mapping[str, Any]) -> str:
+    """What must be said of data beside any result of it: `` (embedded data)``, `` (other split)``; verified: nothing.
+
+    Args:
+        data: What the data says of itself; of that, ``source`` and ``provenance``.
+    """
+    if data["source"] == "embedded":
+        return " (embedded data)"
+    return "" if data["provenance"] == VERIFIED else f" ({data['provenance']})"
 
 
 def run_name(manifest: Mapping[str, Any]) -> str:

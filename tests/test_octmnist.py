@@ -1,0 +1,126 @@
+"""OctMNIST: MedMNIST's npz file, the course's cut of its test split, and what the DataModule makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlbench.data import registry
+from dlbench.data.check import State, check
+from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.data.octmnist import OctmnistDataModule
+from dlbench.data.octmnist_files import COURSE_CUT, load_npz
+from dlbench.errors import DataError
+
+
+def arrays(test: int = 1000) -> dict[str, np.ndarray]:
+    """As in MedMNIST's file, the test split shuffled, its classes of equal size."""
+    rng = np.random.default_rng(0)
+    labels = {"train": np.arange(40) % 4, "val": np.arange(12) % 4, "test": rng.permutation(np.arange(test) % 4)}
+    return {
+        f"{split}_{kind}": rng.integers(0, 256, (len(own), 28, 28), np.uint8)
+        if kind == "images"
+        else own.astype(np.uint8)[:, None]
+        for split, own in labels.items()
+        for kind in ("images", "labels")
+    }
+
+
+def saved(folder: Path, place: str = "octmnist/octmnist.npz", **changes: np.ndarray | None) -> Path:
+    path = folder / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{key: value for key, value in (arrays() | changes).items() if value is not None})
+    return path
+
+
+def test_the_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    found = load_npz(path)
+    assert (found.source, found.provenance) == ("npz", "user copy")
+    assert found.classes == ("CNV", "DME", "drusen", "normal")
+    for split, pictures in found.splits().items():
+        np.testing.assert_array_equal(pictures.images[..., 0], arrays()[f"{split}_images"])
+        np.testing.assert_array_equal(pictures.labels, arrays()[f"{split}_labels"][:, 0])
+        assert pictures.labels.dtype == np.int64
+
+
+def test_the_course_cut_keeps_the_first_of_each_class_in_their_order(tmp_path: Path) -> None:
+    whole, cut = (load_npz(saved(tmp_path), cut) for cut in ("official", "course529"))
+    assert len(cut.test) == sum(COURSE_CUT) == 529
+    np.testing.assert_array_equal(np.bincount(cut.test.labels), [182, 55, 42, 250])
+    seen = [0] * 4
+    kept = []
+    for place, label in enumerate(whole.test.labels):
+        if seen[label] < COURSE_CUT[label]:
+            kept.append(place)
+        seen[label] += 1
+    np.testing.assert_array_equal(cut.test.images, whole.test.images[kept])
+    np.testing.assert_array_equal(cut.test.labels, whole.test.labels[kept])
+    np.testing.assert_array_equal(cut.train.images, whole.train.images)
+
+
+def test_a_test_split_smaller_than_the_cut_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, **arrays(400))
+    with pytest.raises(DataError, match=r"octmnist.npz: test_labels has \[100, 100, 100, 100\] .*test_cut=official"):
+        load_npz(path, "course529")
+    assert len(load_npz(path, "official").test) == 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("val_images", None, "has the keys .*expected .*val_images"),
+        ("extra", np.zeros(3), "has the keys extra, "),
+        ("train_images", np.zeros((40, 28, 28, 3), np.uint8), r"train_images is uint8 \(40, 28, 28, 3\), expected u"),
+        (
+            "train_images",
+            np.zeros((40, 64, 64), np.uint8),
+            r"train_images is uint8 \(40, 64, 64\), expected uint8 \(N, 28",
+        ),
+        ("val_images", np.zeros((12, 28, 28)), r"val_images is float64 \(12, 28, 28\), expected uint8 \(N, 28, 28\)"),
+        ("val_images", np.zeros((0, 28, 28), np.uint8), r"val_images is uint8 \(0, 28, 28\)"),
+        ("val_labels", np.zeros((11, 1), np.uint8), r"val_labels is uint8 \(11, 1\), expected integers \(12, 1\)"),
+        ("val_labels", np.zeros(12, np.uint8), r"val_labels is uint8 \(12,\), expected integers \(12, 1\)"),
+        ("test_labels", np.zeros((1000, 1)), r"test_labels is float64 \(1000, 1\), expected integers"),
+        ("test_labels", np.full((1000, 1), 4), r"test_labels is in 4\.\.4, expected 0\.\.3"),
+        ("test_labels", np.array([[None]] * 1000), "test_labels contains pickled objects"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, key: str, value: np.ndarray | None, message: str) -> None:
+    path = saved(tmp_path, **{key: value})
+    with pytest.raises(DataError, match=message) as caught:
+        OctmnistDataModule(source="npz", folder=str(tmp_path)).describe()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (finding,) = check(registry.get("octmnist"), tmp_path)
+    assert finding.state == State.BROKEN
+
+
+def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"octmnist.npz: cannot be read, truncated or altered .* fetch octmnist"):
+        load_npz(path)
+
+
+@pytest.mark.parametrize("place", ["octmnist/octmnist.npz", "octmnist.npz"])
+def test_auto_takes_the_file_where_it_is(tmp_path: Path, place: str) -> None:
+    saved(tmp_path, place)
+    module = OctmnistDataModule(folder=str(tmp_path))
+    assert module.describe()["sizes"] == {"train": 40, "val": 12, "test": 529}
+    assert module.tensors("train").images.shape == (40, 1, 28, 28)
+    official = OctmnistDataModule(folder=str(tmp_path), test_cut="official")
+    assert official.describe()["sizes"]["test"] == 1000
+    assert official.describe()["fingerprint"] != module.describe()["fingerprint"]
+    (finding,) = check(registry.get("octmnist"), tmp_path)
+    assert finding.state == State.ALTERED
+
+
+def test_without_the_file_scans_are_drawn_and_not_cut(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"folder": str(tmp_path), "embedded_sizes": (6, 5, 40)}
+    with pytest.warns(EmbeddedDataNotice, match=r"no OctMNIST pictures in .*: using embedded \(drawn\) scans; get the"):
+        found = OctmnistDataModule(**settings).describe()
+    assert (found["provenance"], found["sizes"]) == ("embedded", {"train": 6, "val": 5, "test": 40})
+    with pytest.raises(DataError, match=r"data\.source=npz: no such OctMNIST pictures in "):
+        OctmnistDataModule(source="npz", **settings).describe()

@@ -7,6 +7,7 @@ from typing import Any
 from dlbench.composition import composed
 from dlbench.identity import canonical, compared_id, evaluation_id, training_id
 from dlbench.records.store import Record
+from dlbench.report.jobs import Job
 from dlbench.report.results import Result
 
 
@@ -26,7 +27,7 @@ def made(
     run = training_id(scientific)
     record = Record((curves or Path("nowhere")) / run)
     evaluation = record.evaluation(evaluation_id(run, config["evaluation"]))
-    data: dict[str, Any] = {"name": "intel" if "layout" in config["data"] else "p2g", "provenance": provenance}
+    data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
     data |= {"source": "embedded" if provenance == "embedded" else "files", "fingerprint": fingerprint}
     manifest = {
         "run": run,

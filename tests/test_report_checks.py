@@ -159,6 +159,15 @@ def test_differences_that_never_vary_do_not_tell_how_much_they_would(relation: s
         assert (found.verdict, found.reason[:20]) == (UNDECIDED, "the same in all 2 pa")
 
 
+def test_two_measures_of_the_same_runs_may_be_equal() -> None:
+    """Here nothing varies that ought to: what a shuffle leaves as it was, it leaves in every run."""
+    ours = [result(seed, {CER: value, "test/wer": value}) for seed, value in NEAR.items()]
+    found = compare(ours, not_higher_than="a", than_metric="test/wer", by=0.001)
+    assert (found.verdict, found.reason) == (HOLDS, "the same in each of 3 runs")
+    assert compare(ours, higher_than="a", than_metric="test/wer").verdict == UNDECIDED
+    assert compare(ours[:1], not_higher_than="a", than_metric="test/wer", by=0.001).verdict == UNDECIDED
+
+
 def test_a_number_is_compared_with_each_seed() -> None:
     found = compare(results(NEAR), lower_than=0.4)
     assert (found.verdict, found.n, found.theirs) == (HOLDS, 3, "0.4")

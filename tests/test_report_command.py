@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made
 from omegaconf import OmegaConf
 
 from dlbench import identity, resources
 from dlbench.records.store import Store
-from dlbench.report.command import _literal, command
+from dlbench.report.command import _literal, command, preparation
 from dlbench.report.results import Result, collect
 from dlbench.run import run
 
@@ -35,6 +37,35 @@ def test_a_committed_runs_command_names_it(result: Result, compose: Compose) -> 
     python, flag, module, *words = shlex.split(command(result))
     assert (python, flag, module) == ("python", "-m", "dlbench")
     assert identities(words, compose, result) == (result.run, result.evaluation.id)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "experiment", "overrides"),
+    [
+        ("other split", "kmnist_mlp", ("data.source=test10k", "data.permute_pixels=true")),
+        ("stand-in", "asr_attention", ("data=ljspeech_spoken", "data.frames=null", "trainer.epochs=30")),
+    ],
+)
+def test_what_is_not_on_the_real_data_is_named_whole(
+    provenance: str, experiment: str, overrides: tuple[str, ...], compose: Compose
+) -> None:
+    result = made(experiment, *overrides, provenance=provenance, metrics={"test/loss": 1.0}, seed=7)
+    words = shlex.split(command(result))[3:]
+    assert identities(words, compose, result) == (result.run, result.evaluation.id)
+    data = compose(*words).data
+    assert {key: data[key] for key in ("source", "corpus", "splits") if key in data} == {
+        key: result.config["data"][key] for key in ("source", "corpus", "splits") if key in data
+    }
+
+
+def test_a_stand_in_needs_to_be_spoken_first() -> None:
+    spoken = made("asr_lstm", "data=ljspeech_spoken", provenance="stand-in", metrics={"test/loss": 1.0})
+    made_by = {"engine": "e", "voice": "en-us", "speed": 160, "start": 0, "stop": None, "max_characters": 60}
+    marked = replace(spoken, manifest={**spoken.manifest, "data": {**spoken.manifest["data"], "stand_in": made_by}})
+    assert preparation(marked) == (
+        "python -m dlbench.data speak ljspeech --max-characters 60 --voice en-us --speed 160 --to ljspeech_spoken"
+    )
+    assert preparation(made("asr_lstm", metrics={"test/loss": 1.0})) is None
 
 
 def test_a_run_of_ones_own_settings_is_named_whole(

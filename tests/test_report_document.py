@@ -209,7 +209,7 @@ def test_an_empty_folder_gives_a_report_too() -> None:
     document = build(verdicts_on())
     assert "no finished runs" in document.about
     verdicts = {value.judged.verdict for value in verdicts_on().values}
-    assert verdicts == {Verdict.NOT_RUN, Verdict.PLANNED, Verdict.REPRODUCED}
+    assert verdicts == {Verdict.NOT_RUN, Verdict.REPRODUCED}
     without_runs = {value.metric for value in verdicts_on().values if value.judged.verdict == Verdict.REPRODUCED}
     assert without_runs == {"model/parameters"}
 

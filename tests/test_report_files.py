@@ -279,6 +279,9 @@ slips:
   - {id: s.one, text: S, stated: "1", computes: 2 - 1}
 variants:
   other: {overrides: [seed=1], about: A}
+substitutes:
+  less: {provenance: other split, of: [plain], about: A}
+  more: {provenance: stand-in, of: [deep], about: A}
 """
 CURVES = """\
     kind: curves
@@ -362,6 +365,8 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         ("slope_after: 20", "slope: 20", "28: claims.0.checks.2.curve.slope: Extra inputs are not permitted"),
         ("statement: 1 < 2", "statement: 1 < 2\n        ovr: {x: [1]}", "25: claims.0.checks.0.ovr: Extra inputs"),
         ("stated: ", "states: ", "35: slips.0.stated: Field required"),
+        ("other split", "verified", "39: substitutes.less.provenance: Input should be 'other split' or 'stand-in'"),
+        ("of: [plain], about", "of: [], about", "39: substitutes.less.of: Tuple should have at least 1 item"),
         # YAML.
         ("data: D", "\tdata: D", "2: found character"),
         ("title: T", "title: {{T}}", "1: found unhashable key"),
@@ -381,6 +386,8 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         ("metric: train/loss", "metric: train/los", "26: train/los: no such metric; did you mean train/loss"),
         ("lower_than: deep", "lower_than: depe", "25: depe: no such configuration; did you mean deep"),
         ("by: 33%", "than_metric: val/los", "25: val/los: no such metric; did you mean val/loss"),
+        ("of: [deep], about", "of: [depe], about", "40: depe: no such configuration; did you mean deep"),
+        ("of: [deep], about", "of: [deep, plain], about", "40: plain: less stands in for it already; name it once"),
         ("[good]", "[good, gud]", "32: c.two: gud: no such report; did you mean good"),
         ("c.two", "c.one", "30: c.one: stands in good/report.yaml already; choose another id"),
         ("s.one", "c.two", "35: c.two: stands in good/report.yaml already; choose another id"),

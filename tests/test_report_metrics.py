@@ -15,9 +15,10 @@ from dlbench.errors import ConfigError
 from dlbench.models.cost import count_parameters
 from dlbench.report.metrics import (
     MAX_K,
+    MAX_ROTATION,
+    MAX_SCALE,
     MAX_SHIFT,
     METRICS,
-    SIMILARITIES,
     is_better_higher,
     is_exact,
     ranked_by,
@@ -35,15 +36,34 @@ def test_the_known_metrics_are_those_of_runs(compose: Callable[..., Any], tiny_i
     tiny = tiny_in(tmp_path, epochs=1, sizes=(24, 12, 12))
     classifier = run(compose("+experiment=cnn_bn_gap", *tiny, "trainer.epochs=2")).result["metrics"].keys()
     transducer = run(compose("+experiment=p2g_nucleus", *tiny, "model.size=16")).result["metrics"].keys()
+    grey = run(compose("+experiment=kmnist_cnn", *tiny)).result["metrics"].keys()
+    speech = run(compose("+experiment=asr_lstm", *tiny, "model.size=16")).result["metrics"].keys()
     shifts = {f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)}
+    rotations = {f"test/accuracy_rotation_{degrees}" for degrees in range(MAX_ROTATION + 1)}
+    scales = {f"test/accuracy_scale_{tenths / 10:g}" for tenths in range(10, 10 * MAX_SCALE + 1)}
     samples = {f"test/wer_at_{k}" for k in range(2, MAX_K + 1)}
     assert "test/wer_at_3" in transducer
     of_one_epoch = {name for name in METRICS if name.endswith("_std")}
-    assert classifier | transducer | shifts | samples | of_one_epoch == METRICS
-    config: Any = OmegaConf.to_container(compose("+experiment=cnn_vanilla", f"evaluation.max_shift={MAX_SHIFT}"))
+    assert {"test/accuracy_rotation_10", "test/accuracy_scale_1.3"} <= grey
+    measured = classifier | transducer | grey | speech
+    assert measured | shifts | rotations | scales | samples | of_one_epoch == METRICS
+
+
+@pytest.mark.parametrize(
+    ("key", "most", "more"),
+    [
+        ("max_shift", MAX_SHIFT, MAX_SHIFT + 1),
+        ("rotations", [MAX_ROTATION], [MAX_ROTATION + 1]),
+        ("scales", [MAX_SCALE], [MAX_SCALE + 0.1]),
+    ],
+)
+def test_no_evaluation_measures_beyond_the_known_metrics(
+    key: str, most: Any, more: Any, compose: Callable[..., Any]
+) -> None:
+    config: Any = OmegaConf.to_container(compose("+experiment=kmnist_cnn", f"evaluation.{key}={most}"))
     check(config)
-    config["evaluation"]["max_shift"] += 1
-    with pytest.raises(ConfigError, match="max_shift"):
+    config["evaluation"][key] = more
+    with pytest.raises(ConfigError, match=key):
         check(config)
 
 
@@ -60,7 +80,7 @@ def test_published_parameters_of_image_networks_are_ours(compose: Callable[..., 
 
 
 def test_every_metric_can_be_said_and_is_said_as_no_other() -> None:
-    words = {name: spoken(name) for name in METRICS | SIMILARITIES}
+    words = {name: spoken(name) for name in METRICS}
     assert len(set(words.values())) == len(words)
     assert not any("/" in word or "_" in word for word in words.values())
 
@@ -73,6 +93,11 @@ def test_every_metric_can_be_said_and_is_said_as_no_other() -> None:
         ("test/wer_at_3", "test WER@3"),
         ("val/cer_best", "lowest validation CER"),
         ("test/accuracy_shift_4", "test accuracy, shifted by 4"),
+        ("test/accuracy_rotation_10", "test accuracy, rotated by 10 degrees"),
+        ("test/accuracy_scale_1.1", "test accuracy, scaled by 1.1"),
+        ("test/jaccard_shuffled", "test Jaccard similarity, symbols shuffled"),
+        ("val/damerau_levenshtein_best", "best validation Damerau-Levenshtein similarity"),
+        ("val/cer_last10_mean", "validation CER, mean of the last 10 epochs"),
         ("model/parameters", "parameters"),
     ],
 )
@@ -94,6 +119,7 @@ def test_more_accuracy_is_better_and_less_error() -> None:
 def test_a_board_is_ranked_by_what_its_runs_were_tested_by() -> None:
     assert ranked_by("intel", {"test/accuracy", "val/accuracy"}) == "test/accuracy"
     assert ranked_by("p2g", {"test/wer", "test/cer"}) == "test/cer"
+    assert ranked_by("ljspeech", {"test/cer", "test/damerau_levenshtein"}) == "test/damerau_levenshtein"
     assert ranked_by("translit_spa_eng", {"test/cer", "test/error_rate_macro"}) == "test/error_rate_macro"
 
 

@@ -38,7 +38,7 @@ REPORTS = {
         {"correct layout": (RIGHT,)},
         plain={"experiment": "cnn_vanilla", "overrides": (SCRAMBLED,)},
         kernels={"experiment": "cnn_kernel7", "overrides": ("trainer.epochs=10",)},
-        later={"experiment": "kmnist_cnn", "planned": True},
+        later={"experiment": "cnn_never", "planned": True},
     ),
     "words": report(
         lstm={"experiment": "p2g_lstm"},
@@ -249,6 +249,37 @@ def test_full_leaves_out_what_has_no_data_and_says_how_to_get_it(tmp_path: Path,
     )
 
 
+@pytest.mark.parametrize(
+    ("experiment", "files"),
+    [
+        ("asr_lstm", ("ljspeech/metadata.csv", "ljspeech/wavs/a.wav")),
+        ("octmnist_cnn_strided", ("octmnist.npz",)),
+        ("kmnist_cnn", tuple(file.path for file in REGISTRY["kmnist"].files)),
+    ],
+)
+def test_full_takes_no_stand_in_for_data_that_is_not_there(
+    experiment: str, files: tuple[str, ...], tmp_path: Path, capsys: Any
+) -> None:
+    one = {"one": report(one={"experiment": experiment})}
+    for present in range(len(files)):
+        assert jobs("full", one, [], [f"paths.data={tmp_path}"]) == []
+        assert "5 runs are left out; get it with: python -m dlbench.data fetch" in capsys.readouterr().err
+        path = tmp_path / files[present]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = jobs("full", one, [], [f"paths.data={tmp_path}"])
+    assert len(found) == len(SEEDS["full"])
+    for provenance in ("other split", "stand-in"):
+        done = [recorded(job, provenance=provenance) for job in found]
+        assert jobs("full", one, done, [f"paths.data={tmp_path}"]) == found
+
+
+def test_quick_speech_is_not_padded_to_the_published_lengths() -> None:
+    (job,) = jobs("quick", {"one": report(one={"experiment": "asr_lstm"})}, [])[:1]
+    assert "+profile=quick_speech" in job.overrides
+    assert (job.config["data"]["frames"], job.is_embedded, job.config["trainer"]["epochs"]) == (None, True, 3)
+
+
 def test_where_data_is_looked_for_is_where_a_run_would_look(tmp_path: Path) -> None:
     found = jobs("full", REPORTS, [], [f"paths.data={fill(tmp_path)}"])
     (pictures, *_) = (job for job in found if job.data == "intel")
@@ -318,6 +349,15 @@ def test_other_settings_of_an_experiment_are_scaled_by_epochs_and_examples() -> 
     embedded = ["data.source=embedded", "data.embedded_sizes=[1000,10,10]"]
     (small, *_) = jobs("full", {"one": report(one={"experiment": "p2g_attention"})}, [], embedded)
     assert estimate([small], measured, 1).seconds == pytest.approx(10)
+
+
+def test_the_pace_on_another_split_is_that_of_the_real_pictures_but_not_their_number() -> None:
+    job = job_of("cnn_vanilla")
+    elsewhere = recorded(job, provenance="other split", seconds=100)
+    assert estimate([job], [elsewhere], 1).unknown == 1
+    real = recorded(job_of("cnn_vanilla", epochs=1), seconds=1)
+    # The pace of its own configuration, for as many pictures as the real data has.
+    assert estimate([job], [elsewhere, real], 1).seconds == pytest.approx(100)
 
 
 def test_what_was_never_measured_is_counted_instead() -> None:

@@ -28,6 +28,30 @@ def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = (
     return next((verdict for verdict in decisive if verdict in verdicts), Verdict.READER), judgements
 
 
+def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> tuple[Verdict, list[Judgement]] | None:
+    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run."""
+    whole, judgements = judge_claim(claim, results_of)
+    if not any(
+        isinstance(check, Comparison) and judged.n for check, judged in zip(claim.checks, judgements, strict=True)
+    ):
+        return None
+    found = [
+        replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict))
+        if isinstance(check, Comparison)
+        else judged
+        for check, judged in zip(claim.checks, judgements, strict=True)
+    ]
+    return ELSEWHERE.get(whole, whole), found
+
+
+ELSEWHERE = {
+    Verdict.HOLDS: Verdict.HOLDS_ELSEWHERE,
+    Verdict.FAILS: Verdict.FAILS_ELSEWHERE,
+    Verdict.UNDECIDED: Verdict.UNDECIDED_ELSEWHERE,
+}
+"""What a verdict is called that other data gave."""
+
+
 def judge(check: Check, results_of: ResultsOf) -> Judgement:
     """A comparison by our runs, or a statement by computing it.
 
@@ -136,7 +160,10 @@ def _judge_pairs(
     # By how much each pair is on the claimed side of the margin.
     beyond = [sign * (our - their) - _margin(check, their) for our, their in pairs]
     claimed = [-excess for excess in beyond] if is_denied else beyond
-    verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
+    if is_denied and check.of == check.other and len(pairs) > 1 and not any(differences):
+        verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
+    else:
+        verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
     has_many = len(pairs) > 1
     p, smallest_p = permutation_p(claimed) if has_many else (None, None)
     ours, theirs = zip(*pairs, strict=True)

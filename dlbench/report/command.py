@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from dlbench.composition import composed
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.records.labels import NONE, chosen
+from dlbench.report.evidence import STAND_IN
 from dlbench.report.results import Result
 
 SECTIONS = (*TRAINING_SECTIONS, "evaluation")
@@ -29,12 +30,15 @@ GROUPS = {
 NOT_STRINGS = {"true", "false", "null", "nan", "inf"}
 """Words that Hydra reads as something else than strings."""
 
-IGNORED = {"trainer.progress"}
-"""It changes nothing that is recorded."""
+IGNORED = {"trainer.progress", "data.jobs"}
+"""They change nothing that is recorded."""
 
 
 def command(result: Result) -> str:
-    """``python -m dlbench +experiment=NAME ...`` with every setting that is not the experiment's own."""
+    """``python -m dlbench +experiment=NAME ...`` with every setting that is not the experiment's own.
+
+    What is on stand-in data needs that first: see `preparation`.
+    """
     wanted: dict[str, Any] = {name: result.config[name] for name in (*SECTIONS, "seed") if name in result.config}
     wanted["evaluation"] = dict(result.evaluated)
     if result.provenance == "embedded":
@@ -50,6 +54,23 @@ def command(result: Result) -> str:
     ]
     words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={wanted['seed']}"]
     return shlex.join(["python", "-m", "dlbench", *words])
+
+
+def preparation(result: Result) -> str | None:
+    """The command that makes the data that a run is on: of speech that was spoken for it; None for all other data."""
+    if result.provenance != STAND_IN:
+        return None
+    made_by = result.manifest["data"].get("stand_in") or {}
+    rows = f"{made_by.get('start') or 0}:{made_by.get('stop') or ''}"
+    options = {
+        "rows": "" if rows == "0:" else rows,
+        "max-characters": made_by.get("max_characters"),
+        "voice": made_by.get("voice"),
+        "speed": made_by.get("speed"),
+        "to": result.data,
+    }
+    given = [word for name, value in options.items() if value for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "dlbench.data", "speak", "ljspeech", *given])
 
 
 def _choices(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:

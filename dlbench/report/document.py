@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from dlbench.report.blocks import Block, Cell, Column, Document, Grid, Paragraph, Section
+from dlbench.report.evidence import OTHER_SPLIT, REAL, STAND_IN
 from dlbench.report.figures.bars import published_against_ours
 from dlbench.report.figures.draw import draw
 from dlbench.report.results import Result
@@ -22,7 +24,9 @@ METHOD = (
     "never falls below .125, whatever they say.",
     "No correction is made for the number of values and claims: of a hundred values that reproduce, five are expected "
     "outside their intervals.",
-    "Only runs on the verified data sets are set beside published values. The interval assumes that runs scatter "
+    "Only runs on the verified data sets are held against published values. Where there are none, but runs on another "
+    "split of the same files or on stand-in data, claims are checked on these as well, in the same way: what comes of "
+    "it stands apart, is called after its data, and is counted nowhere. The interval assumes that runs scatter "
     "normally; with few seeds it is wide, and what lies in a wide interval is not thereby precise.",
 )
 
@@ -57,19 +61,26 @@ def _about(results: Sequence[Result]) -> str:
         return "There are no finished runs yet."
     runs = {result.run: result for result in results}
     newest = max(str(result.training["finished"]) for result in results)
-    real = Counter(result.provenance == "verified" for result in runs.values())[True]
+    counted = Counter(result.provenance for result in runs.values())
+    places = {REAL: "on the real data", OTHER_SPLIT: "on another split of it", STAND_IN: "on stand-in data"}
+    told = [f"{counted[provenance]} {place}" for provenance, place in places.items() if counted[provenance]]
+    of_them = f" ({', '.join(told)})" if told else ""
     return (
-        f"Made from {len(runs)} runs ({real} of them on the real data) with {len(results)} evaluations; the newest "
-        f"was finished on {newest[:10]}."
+        f"Made from {len(runs)} runs{of_them} with {len(results)} evaluations; the newest was finished on "
+        f"{newest[:10]}."
     )
 
 
 def _report(name: str, verdicts: Verdicts) -> Section:
     """One published report: its tables, figures and claims."""
     report, results_of = verdicts.evidence.reports[name], verdicts.evidence.results_of(name)
+    substituted = partial(verdicts.evidence.substituted, name)
     stated = [value for value in verdicts.values if value.report == name]
     overview = published_against_ours(report, results_of, f"{name}-overview")
-    drawn = (draw(figure, report, results_of, f"{name}-figure-{n}") for n, figure in enumerate(report.figures, start=1))
+    drawn = (
+        draw(figure, report, results_of, f"{name}-figure-{n}", substituted)
+        for n, figure in enumerate(report.figures, start=1)
+    )
     figures = tuple(picture for picture in drawn if picture)
     judged = tuple(claims.section(claim, report) for claim in verdicts.claims if claim.report == name)
     elsewhere = [claim for claim in verdicts.claims if name in claim.made_by and claim.report != name]

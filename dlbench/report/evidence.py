@@ -1,6 +1,6 @@
 """The reports and the records at hand, brought together: which results speak for which configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,10 +9,22 @@ from hydra.errors import HydraException
 from dlbench.cli import explain
 from dlbench.composition import configuration_of
 from dlbench.errors import ConfigError
-from dlbench.report.published import Configuration, Overrides, Report
+from dlbench.report.published import Configuration, Overrides, Report, Substitute
 from dlbench.report.results import Collection, Result, ResultsOf, by_configuration
 
 REAL = "verified"
+OTHER_SPLIT, STAND_IN = "other split", "stand-in"
+SUBSTITUTES = (OTHER_SPLIT, STAND_IN)
+"""Data that may be shown in place of the real, and is held against nothing published."""
+
+
+@dataclass(frozen=True)
+class Substituted:
+    """What stands in for a configuration: a substitute by its heading, and its results, a seed each."""
+
+    heading: str
+    substitute: Substitute
+    results: Sequence[Result]
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,15 @@ class Evidence:
     @cached_property
     def real(self) -> dict[str, list[Result]]:
         """Results on the real data, by configuration, a seed each."""
-        return by_configuration(result for result in self.collection.results if result.provenance == REAL)
+        return self._on(REAL)
+
+    @cached_property
+    def elsewhere(self) -> dict[str, dict[str, list[Result]]]:
+        """The same on each of the `SUBSTITUTES`."""
+        return {provenance: self._on(provenance) for provenance in SUBSTITUTES}
+
+    def _on(self, provenance: str) -> dict[str, list[Result]]:
+        return by_configuration(result for result in self.collection.results if result.provenance == provenance)
 
     def results_of(self, name: str, variant: str | None = None) -> ResultsOf:
         """What gives the results of a report's configurations, as the report has them or in a variant.
@@ -39,14 +59,41 @@ class Evidence:
 
         def lookup(configuration: str) -> list[Result]:
             wanted = in_variant(report.configurations[configuration], overrides)
-            if wanted is None or wanted.planned:
-                return []
-            try:
-                return self.real.get(configuration_of(wanted.experiment, wanted.overrides), [])
-            except HydraException as error:
-                raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
+            return [] if wanted is None else self._found(name, configuration, wanted, self.real)
 
         return lookup
+
+    def _found(
+        self, name: str, configuration: str, wanted: Configuration, among: Mapping[str, list[Result]]
+    ) -> list[Result]:
+        if wanted.planned:
+            return []
+        try:
+            return among.get(configuration_of(wanted.experiment, wanted.overrides), [])
+        except HydraException as error:
+            raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
+
+    def substitutes_of(self, name: str, substitute: str) -> ResultsOf:
+        """What gives the results of one of a report's ``substitutes``, of the configurations that it stands in for."""
+        report = self.reports[name]
+        given = report.substitutes[substitute]
+
+        def lookup(configuration: str) -> list[Result]:
+            if configuration not in given.of:
+                return []
+            wanted = _with(report.configurations[configuration], given.overrides)
+            return self._found(name, configuration, wanted, self.elsewhere[given.provenance])
+
+        return lookup
+
+    def substituted(self, name: str, configuration: str) -> Substituted | None:
+        """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
+        if self.results_of(name)(configuration):
+            return None
+        for heading, substitute in self.reports[name].substitutes.items():
+            if results := self.substitutes_of(name, heading)(configuration):
+                return Substituted(heading, substitute, results)
+        return None
 
     def concerned(self, name: str, variant: str, configuration: str) -> bool:
         """Whether a variant concerns a configuration."""
@@ -56,11 +103,15 @@ class Evidence:
 
 def in_variant(configuration: Configuration, overrides: Overrides) -> Configuration | None:
     """The configuration with the overrides in place of its own of the same keys; None if it has none of these keys."""
-    if not overrides:
-        return configuration
     keys = {_key(override) for override in overrides}
-    if not keys & {_key(override) for override in configuration.overrides}:
+    if keys and not keys & {_key(override) for override in configuration.overrides}:
         return None
+    return _with(configuration, overrides)
+
+
+def _with(configuration: Configuration, overrides: Overrides) -> Configuration:
+    """The configuration with the overrides in place of its own of the same keys."""
+    keys = {_key(override) for override in overrides}
     kept = tuple(override for override in configuration.overrides if _key(override) not in keys)
     return configuration.model_copy(update={"overrides": (*kept, *overrides)})
 

@@ -10,6 +10,7 @@ from dlbench import identity
 from dlbench.data import intel_files
 from dlbench.data.check import is_present
 from dlbench.data.folders import data_folder, existing_data_folder
+from dlbench.data.ljspeech import METADATA, WAVES
 from dlbench.data.registry import REGISTRY
 
 EMBEDDED = "embedded"
@@ -50,6 +51,8 @@ class Job:
         data = self.config["data"]
         if train := data.get("train"):
             return Path(train).parts[0].partition(".")[0]
+        if corpus := data.get("corpus"):
+            return str(corpus)
         return str(data["_target_"]).rpartition(".")[2].removesuffix("DataModule").lower()
 
     @property
@@ -88,13 +91,15 @@ def missing_data(job: Job) -> str | None:
         return None
     data = job.config["data"]
     files = tuple(data[split] for split in ("train", "val", "test") if data.get(split))
+    if corpus := data.get("corpus"):
+        files = f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"
     return _missing(job.data, files, job.config["paths"]["data"])
 
 
 def _missing(name: str, files: tuple[str, ...], given: str | None) -> str | None:
     folder = existing_data_folder(given) or data_folder(given)
     if files:
-        is_there = all((folder / path).is_file() for path in files)
+        is_there = all((folder / path).exists() for path in files)
     elif name == "intel":
         is_there = intel_files.find(folder) is not None
     else:

@@ -34,6 +34,7 @@ _ESCAPED = str.maketrans(
                 "✓": "checkmark",
                 "✗": "times",
                 "◉": "odot",
+                "○": "circ",
                 "±": "pm",
                 "\N{MULTIPLICATION SIGN}": "times",
                 "→": "rightarrow",

@@ -16,10 +16,17 @@ MAX_K = 10
 
 RATES = ("cer", "wer", "error_rate_macro")
 
-SIMILARITIES = frozenset(
-    f"{split}/{name}" for split in ("val", "test") for name in ("jaccard", "cosine", "damerau_levenshtein")
-)
-"""Those of speech, which has no experiments yet; reports state them."""
+MAX_ROTATION = 45
+"""The largest angle of `dlbench.tasks.grey_evaluation.GreyEvaluation.rotations`, in degrees; by name whole ones."""
+
+MAX_SCALE = 2
+"""The largest factor of `dlbench.tasks.grey_evaluation.GreyEvaluation.scales`; by name those in steps of a tenth."""
+
+SIMILARITIES = ("jaccard", "cosine", "damerau_levenshtein")
+"""Of speech."""
+
+MONITORED = ("accuracy", "cer", "damerau_levenshtein")
+"""What of validation decides which epoch is the best, of each task."""
 
 METRICS = frozenset(
     {
@@ -29,20 +36,20 @@ METRICS = frozenset(
         "optimizer/lr",
         "val/loss",
         "val/accuracy",
-        "val/accuracy_best",
         "val/best_epoch",
-        f"val/accuracy_last{LAST_EPOCHS}_mean",
-        f"val/accuracy_last{LAST_EPOCHS}_std",
         *(f"{split}/{rate}" for split in ("val", "test") for rate in RATES),
         *(f"test/wer_at_{k}" for k in range(2, MAX_K + 1)),
-        "val/cer_best",
-        f"val/cer_last{LAST_EPOCHS}_mean",
-        f"val/cer_last{LAST_EPOCHS}_std",
+        *(f"{split}/{similarity}" for split in ("val", "test") for similarity in SIMILARITIES),
+        *(f"test/{similarity}_shuffled" for similarity in SIMILARITIES),
+        *(f"val/{monitored}_best" for monitored in MONITORED),
+        *(f"val/{monitored}_last{LAST_EPOCHS}_{what}" for monitored in MONITORED for what in ("mean", "std")),
         "test/loss",
         "test/loss_best_val",
         "test/accuracy",
         "test/accuracy_best_val",
         *(f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)),
+        *(f"test/accuracy_rotation_{degrees}" for degrees in range(MAX_ROTATION + 1)),
+        *(f"test/accuracy_scale_{tenths / 10:g}" for tenths in range(10, 10 * MAX_SCALE + 1)),
         "model/parameters",
         "model/flops",
         "model/receptive_field",
@@ -60,12 +67,15 @@ def is_exact(metric: str) -> bool:
 
 def is_better_higher(metric: str) -> bool:
     """Whether more of a metric is better: accuracies and similarities; of losses and error rates less is."""
-    return "accuracy" in metric or metric in SIMILARITIES
+    return any(name in metric for name in ("accuracy", *SIMILARITIES))
 
 
 HEADINGS = {
     "val/accuracy": "val acc.",
     "test/accuracy": "test acc.",
+    "test/damerau_levenshtein": "Damerau-Lev.",
+    "test/cosine": "cosine",
+    "test/jaccard": "Jaccard",
     "val/cer_best": "best val CER",
     "test/cer": "test CER",
     "test/wer": "test WER",
@@ -80,21 +90,29 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PHRASES = {
     r"loss_running_mean": "{} loss, running mean",
     r"loss_last_batch": "{} loss, last batch",
-    r"loss_best_val": "{} loss, best validation epoch",
-    r"accuracy_best_val": "{} accuracy, best validation epoch",
-    r"accuracy_best": "best {} accuracy",
-    r"cer_best": "lowest {} CER",
     r"best_epoch": "best {} epoch",
-    r"(accuracy|cer)_last(\d+)_mean": "{} \\1, mean of the last \\2 epochs",
-    r"(accuracy|cer)_last(\d+)_std": "{} \\1, standard deviation over the last \\2 epochs",
-    r"accuracy_shift_(\d+)": "{} accuracy, shifted by \\1",
-    r"wer_at_(\d+)": "{} WER@\\1",
-    r"error_rate_macro": "{} macro error rate",
-    r"damerau_levenshtein": "{} Damerau-Levenshtein similarity",
-    r"jaccard": "{} Jaccard similarity",
-    r"cosine": "{} cosine similarity",
+    r"cer_best": "lowest {} CER",
+    r"(\w+)_best_val": "{} {}, best validation epoch",
+    r"(\w+)_best": "best {} {}",
+    r"(\w+)_last(\d+)_mean": "{} {}, mean of the last {} epochs",
+    r"(\w+)_last(\d+)_std": "{} {}, standard deviation over the last {} epochs",
+    r"(\w+)_shuffled": "{} {}, symbols shuffled",
+    r"accuracy_shift_(\d+)": "{} accuracy, shifted by {}",
+    r"accuracy_rotation_(\d+)": "{} accuracy, rotated by {} degrees",
+    r"accuracy_scale_([\d.]+)": "{} accuracy, scaled by {}",
+    r"wer_at_(\d+)": "{} WER@{}",
 }
-"""How the names of metrics, their split apart, are said; those not here are said as they stand."""
+"""How the names of metrics, their split apart, are said: the split, then what the pattern's groups take."""
+
+SAID = {
+    "cer": "CER",
+    "wer": "WER",
+    "error_rate_macro": "macro error rate",
+    "damerau_levenshtein": "Damerau-Levenshtein similarity",
+    "jaccard": "Jaccard similarity",
+    "cosine": "cosine similarity",
+}
+"""How what is measured is said; what is not here is said as it stands."""
 
 
 def spoken(metric: str) -> str:
@@ -104,8 +122,8 @@ def spoken(metric: str) -> str:
         return name.replace("_", " ").replace("flops", "FLOPs")
     for pattern, phrase in PHRASES.items():
         if match := re.fullmatch(pattern, name):
-            return match.expand(phrase.format(SPLITS[split])).replace("cer,", "CER,")
-    return f"{SPLITS[split]} {name.upper() if name in RATES else name}"
+            return phrase.format(SPLITS[split], *(SAID.get(part, part) for part in match.groups()))
+    return f"{SPLITS[split]} {SAID.get(name, name)}"
 
 
 RANKED_BY = {"translit_spa_eng": "test/error_rate_macro"}

@@ -19,3 +19,9 @@ def format_value(value: float) -> str:
 def capitalised(text: str) -> str:
     """Text with a capital letter first; the others stay as they are."""
     return text[:1].upper() + text[1:]
+
+
+def sentence(note: str) -> str:
+    """A note as a sentence, with a capital letter first and a full stop."""
+    note = capitalised(note)
+    return note if note.endswith((".", "!", "?")) else f"{note}."

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from dlbench import identity
+from dlbench.report.evidence import REAL, STAND_IN, SUBSTITUTES
 from dlbench.report.jobs import EMBEDDED, Job
 from dlbench.report.results import Result
 
-Key = tuple[str | bool, ...]
+Key = tuple[str, ...]
 
 
 class Paces:
@@ -24,24 +25,26 @@ class Paces:
         self._real_sizes: dict[str, dict[str, float]] = {}
         for result in results:
             sizes, scientific = result.manifest["data"]["sizes"], result.manifest["scientific"]
-            is_embedded = result.provenance == EMBEDDED
-            if not is_embedded:
+            if result.provenance not in (EMBEDDED, *SUBSTITUTES):
                 whole = sizes["train"] / scientific["data"].get("fraction", 1)
                 self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
+            # Pictures of another split cost what they cost; other utterances are shorter, or longer.
+            kind = result.provenance if result.provenance in (EMBEDDED, STAND_IN) else REAL
             training = result.training["seconds"] / (result.training["epochs"] * sizes["train"])
-            for key in _keys(identity.configuration_id(scientific), result.experiment, is_embedded):
+            for key in _keys(identity.configuration_id(scientific), result.experiment, kind):
                 self._trainings[key].append(training)
-            for key in _keys(result.configuration, result.experiment, is_embedded):
+            for key in _keys(result.configuration, result.experiment, kind):
                 self._evaluations[key].append(result.result["seconds"] / sizes["test"])
 
     def training(self, job: Job) -> float | None:
         """How many seconds its training takes; None if nothing like it was measured."""
-        sizes, pace = self._sizes(job), _first(self._trainings, _keys(job.training, job.experiment, job.is_embedded))
+        keys = _keys(job.training, job.experiment, _kind(job))
+        sizes, pace = self._sizes(job), _first(self._trainings, keys)
         return pace * job.config["trainer"]["epochs"] * sizes["train"] if sizes and pace is not None else None
 
     def evaluation(self, job: Job) -> float | None:
         """How many seconds its evaluation takes; None if nothing like it was measured."""
-        keys = _keys(job.configuration, job.experiment, job.is_embedded)
+        keys = _keys(job.configuration, job.experiment, _kind(job))
         sizes, pace = self._sizes(job), _first(self._evaluations, keys)
         return pace * sizes["test"] if sizes and pace is not None else None
 
@@ -52,8 +55,12 @@ class Paces:
         return {**sizes, "train": sizes["train"] * job.fraction} if sizes else None
 
 
-def _keys(configuration: str, experiment: str, is_embedded: bool) -> tuple[Key, ...]:
-    return (configuration, is_embedded), (experiment, is_embedded), (experiment,)
+def _kind(job: Job) -> str:
+    return EMBEDDED if job.is_embedded else REAL
+
+
+def _keys(configuration: str, experiment: str, kind: str) -> tuple[Key, ...]:
+    return (configuration, kind), (experiment, kind), (experiment,)
 
 
 def _first(paces: dict[Key, list[float]], keys: Iterable[Key]) -> float | None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
 from math import inf
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
@@ -18,6 +17,7 @@ from dlbench.cli import experiments, explain
 from dlbench.composition import composed
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest, say
+from dlbench.records import labels
 from dlbench.report.evidence import REAL, in_variant
 from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
 from dlbench.report.metrics import is_exact
@@ -72,9 +72,9 @@ def jobs(
     return _with_data([job for job in chosen.values() if not any(_is_done(job, result) for result in results)])
 
 
-def settings(profile: str) -> tuple[str, ...]:
-    """The overrides that apply a profile's settings."""
-    return (f"+profile={profile}",) if _settings_file(profile).exists() else ()
+def settings(profile: str, task: str) -> tuple[str, ...]:
+    """The overrides that apply a profile's settings, the task's own where the profile has any."""
+    return tuple(f"+profile={name}" for name in _files(profile, task)[:1])
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,16 @@ def _only_counted(report: Report) -> set[str]:
 
 
 def _runnable(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Runnable:
-    settled = _settled(profile)
-    words = [word for word in configuration.overrides if word.partition("=")[0].lstrip("+~") not in settled]
-    own = (*words, *settings(profile))
+    experiment, own = configuration.experiment, configuration.overrides
     try:
-        config = composed(configuration.experiment, (*own, *overrides))
+        task = labels.chosen("task", composed(experiment, ())["task"])
+        settled = _settled(profile, task)
+        words = [word for word in own if word.partition("=")[0].lstrip("+~") not in settled]
+        own = (*words, *settings(profile, task))
+        config = composed(experiment, (*own, *overrides))
     except HydraException as error:
-        raise ConfigError(f"{configuration.experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error
-    return (f"+experiment={configuration.experiment}", *own), config
+        raise ConfigError(f"{experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error
+    return (f"+experiment={experiment}", *own), config
 
 
 def _job(runnable: Runnable, seed: int, is_seed_given: bool) -> Job:
@@ -203,15 +205,17 @@ def _with_data(found: Sequence[Job]) -> list[Job]:
     return [job for job, remedy in remedies.items() if not remedy]
 
 
-def _settings_file(profile: str) -> Path:
-    return resources.conf() / "profile" / f"{profile}.yaml"
+def _files(profile: str, task: str) -> list[str]:
+    """The names of a profile's files that concern a task, the task's own, which includes the other, first."""
+    folder = resources.conf() / "profile"
+    return [name for name in (f"{profile}_{task}", profile) if (folder / f"{name}.yaml").exists()]
 
 
 @cache
-def _settled(profile: str) -> frozenset[str]:
+def _settled(profile: str, task: str) -> frozenset[str]:
     """The keys that a profile sets: there the reports' own overrides do not count."""
-    file = _settings_file(profile)
-    return frozenset(_keys(OmegaConf.to_container(OmegaConf.load(file)))) if file.exists() else frozenset()
+    files = (resources.conf() / "profile" / f"{name}.yaml" for name in _files(profile, task))
+    return frozenset(key for file in files for key in _keys(OmegaConf.to_container(OmegaConf.load(file))))
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

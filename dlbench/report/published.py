@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from dlbench.report.numbers import sentence
+
 Overrides = tuple[str, ...]
 
 
@@ -242,15 +244,37 @@ class Variant(_Strict):
     about: str
 
 
+class Substitute(_Strict):
+    """What is run in place of configurations whose data is not at hand: shown, never held against what is published.
+
+    - ``provenance``: what records say of its data: ``other split`` (the registered files, split in another way) or
+      ``stand-in`` (other data of the same form).
+    - ``of``: the configurations that it stands in for; it speaks for a claim that compares these alone.
+    - ``overrides``: its own settings, in place of the configurations' own of the same keys or added to them.
+    - ``about``: what it is, and in what it differs.
+    """
+
+    provenance: Literal["other split", "stand-in"]
+    of: tuple[str, ...] = Field(min_length=1)
+    overrides: Overrides = ()
+    about: str
+
+    def note(self, heading: str) -> str:
+        """What it is, in a sentence: ``Other split, test pictures: 8,000 of them.``"""
+        return sentence(f"{self.provenance}, {heading}: {self.about}")
+
+
 class Report(_Strict):
     """One published report.
 
-    ``data`` says in what our data differs from theirs; ``variants`` are further columns of ours, by their heading.
+    ``data`` says in what our data differs from theirs; ``variants`` are further columns of ours, ``substitutes`` what
+    is shown where there are none of ours, both by their heading.
     """
 
     title: str
     data: str
     variants: dict[str, Variant] = {}
+    substitutes: dict[str, Substitute] = {}
     configurations: dict[str, Configuration]
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()

@@ -10,7 +10,7 @@ from dlbench import resources
 from dlbench.cli import experiments
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest
-from dlbench.report.metrics import METRICS, SIMILARITIES
+from dlbench.report.metrics import METRICS
 from dlbench.report.published import Report, Statement
 from dlbench.report.yaml_lines import line_of, read
 
@@ -90,8 +90,14 @@ def _problems(report: Report) -> Iterator[tuple[Place, str]]:
             yield at, f"{name}: no such experiment; {nearest(name, experiments())}"
         if is_known and configuration.planned:
             yield at, f"{name}: exists now; remove planned"
+    served: dict[str, str] = {}
+    for heading, substitute in report.substitutes.items():
+        for name in substitute.of:
+            if name in served:
+                yield ["substitutes", heading], f"{name}: {served[name]} stands in for it already; name it once"
+            served[name] = heading
     for at, kind, name in _names(report):
-        known = METRICS | SIMILARITIES if kind == "metric" else report.configurations
+        known = METRICS if kind == "metric" else report.configurations
         if name not in known:
             yield at, f"{name}: no such {kind}; {nearest(name, known)}"
 
@@ -99,6 +105,9 @@ def _problems(report: Report) -> Iterator[tuple[Place, str]]:
 def _names(report: Report) -> Iterator[tuple[Place, str, str]]:
     """Where a configuration or a metric is named: the keys that lead there, which of both, and the name."""
     at: Place
+    for heading, substitute in report.substitutes.items():
+        at = ["substitutes", heading]
+        yield from ((at, "configuration", name) for name in substitute.of)
     for number, table in enumerate(report.tables):
         for place, row in enumerate(table.rows):
             at = ["tables", number, "rows", place]

@@ -39,7 +39,7 @@ class _Model(_Filled):
 
 
 class _Optimizer(_Filled):
-    lr: FiniteFloat
+    lr: FiniteFloat | None = None
 
 
 class _Trainer(_Filled):
@@ -76,7 +76,7 @@ class _Sizes(_Part):
 class _Delivered(_Part):
     name: str
     source: str
-    provenance: Literal["verified", "user copy", "embedded"]
+    provenance: Literal["verified", "other split", "stand-in", "user copy", "embedded"]
     fingerprint: str
     sizes: _Sizes
 

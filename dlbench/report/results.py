@@ -78,7 +78,7 @@ class Result:
 
     @property
     def provenance(self) -> str:
-        """``verified`` (the real data), ``user copy`` or ``embedded``."""
+        """``verified`` (the real data), ``other split`` of it, ``user copy``, ``stand-in`` or ``embedded``."""
         return str(self.manifest["data"]["provenance"])
 
     @property

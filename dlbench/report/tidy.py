@@ -3,10 +3,11 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dlbench.composition import configuration_of
+from dlbench.report.judgements import Judgement
 from dlbench.report.results import Result
 from dlbench.report.statistics import mean_interval, prediction_interval
 from dlbench.report.verdicts import Verdicts, measured
@@ -32,6 +33,8 @@ COLUMNS = (
     "verdict",
 )
 """``source``: published, ours, claim or slip. ``configuration`` is the same for what is compared, whatever the seed.
+
+``provenance`` says on what data: ``verified`` is the published; of a claim it stands only where other data stood in.
 
 ``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
 over the seeds of a configuration, what a claim's check came to, or what a slip's expression gave (as text).
@@ -73,7 +76,8 @@ def _ours(verdicts: Verdicts) -> Iterator[Row]:
         about["stale"] = int(result.is_stale)
         for metric, number in result.metrics.items():
             yield {**about, "metric": metric, "statistic": "value", "value": number}
-    for group in verdicts.evidence.real.values():
+    evidence = verdicts.evidence
+    for group in (group for found in (evidence.real, *evidence.elsewhere.values()) for group in found.values()):
         for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
             values = measured(group, metric)
             if len(values) > 1:
@@ -84,18 +88,25 @@ def _ours(verdicts: Verdicts) -> Iterator[Row]:
 def _judged(verdicts: Verdicts) -> Iterator[Row]:
     for claim in verdicts.claims:
         about = {"source": "claim", "report": claim.report, "table": claim.claim.id}
-        for judgement in claim.judgements:
-            numbers = {"difference": judgement.difference, "n": judgement.n or None, "p": judgement.p}
-            numbers |= {"smallest_p": judgement.smallest_p}
-            numbers |= dict(zip(("interval_low", "interval_high"), judgement.interval or (), strict=False))
-            for statistic, number in numbers.items():
-                if number is not None:
-                    found = {"row": judgement.said, "statistic": statistic, "value": number}
-                    yield {**about, **found, "verdict": judgement.verdict.word}
+        yield from _checks(about, claim.judgements)
+        for heading, (_, judgements) in claim.substitutes.items():
+            provenance = verdicts.evidence.reports[claim.report].substitutes[heading].provenance
+            yield from _checks({**about, "provenance": provenance}, judgements)
     for slip in verdicts.slips:
         about = {"source": "slip", "report": slip.report, "table": slip.slip.id, "verdict": slip.judged.verdict.word}
         yield {**about, "statistic": "stated", "value": slip.judged.stated}
         yield {**about, "statistic": "computed", "value": slip.judged.computed}
+
+
+def _checks(about: Row, judgements: Iterable[Judgement]) -> Iterator[Row]:
+    for judgement in judgements:
+        numbers = {"difference": judgement.difference, "n": judgement.n or None, "p": judgement.p}
+        numbers |= {"smallest_p": judgement.smallest_p}
+        numbers |= dict(zip(("interval_low", "interval_high"), judgement.interval or (), strict=False))
+        for statistic, number in numbers.items():
+            if number is not None:
+                found = {"row": judgement.said, "statistic": statistic, "value": number}
+                yield {**about, **found, "verdict": judgement.verdict.word}
 
 
 def _about(result: Result) -> Row:

@@ -9,11 +9,12 @@ from functools import cached_property
 from dlbench.composition import composed
 from dlbench.errors import ConfigError
 from dlbench.report.blocks import Verdict
-from dlbench.report.checks import judge_claim
-from dlbench.report.evidence import Evidence
+from dlbench.report.checks import judge_claim, judge_elsewhere
+from dlbench.report.evidence import Evidence, Substituted
 from dlbench.report.judgements import Judgement, SlipJudgement
 from dlbench.report.metrics import is_exact
 from dlbench.report.networks import parameters
+from dlbench.report.numbers import mean_and_spread
 from dlbench.report.published import Claim, Configuration, Row, Slip, Table
 from dlbench.report.results import Result
 from dlbench.report.statements import judge_slip
@@ -24,7 +25,8 @@ from dlbench.report.statistics import Judged, judge_published
 class Value:
     """A published value, and what ours came to.
 
-    ``variants`` holds the results of each variant that concerns it: shown beside, never judged against it.
+    ``variants`` holds the results of each variant that concerns it, ``substituted`` what stands in where there are no
+    ``results``: shown beside, never judged against it.
     """
 
     report: str
@@ -35,22 +37,32 @@ class Value:
     results: Sequence[Result]
     judged: Judged
     variants: Mapping[str, Sequence[Result]]
+    substituted: Substituted | None = None
 
     @property
     def ours(self) -> list[float]:
         """The metric in each of our runs that has it, by seed."""
         return measured(self.results, self.metric)
 
+    @property
+    def stood_in(self) -> list[float]:
+        """The metric in each run of what stands in, by seed."""
+        return measured(self.substituted.results, self.metric) if self.substituted else []
+
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim as judged, and in each variant that concerns all that it speaks of."""
+    """A claim as judged, and in each variant that concerns all that it speaks of.
+
+    ``substitutes`` holds what each substitute says that stands in for all that it speaks of: no verdict on the claim.
+    """
 
     report: str
     claim: Claim
     verdict: Verdict
     judgements: list[Judgement]
     variants: Mapping[str, tuple[Verdict, list[Judgement]]] = field(default_factory=dict)
+    substitutes: Mapping[str, tuple[Verdict, list[Judgement]]] = field(default_factory=dict)
 
     @property
     def made_by(self) -> tuple[str, ...]:
@@ -116,14 +128,15 @@ class Verdicts:
                         for variant, results_of in others.items()
                         if self.evidence.concerned(name, variant, row.of)
                     }
+                    substituted = self.evidence.substituted(name, row.of)
                     is_planned = report.configurations[row.of].planned
                     for metric, published in row.published.items():
                         judged = judge_published(published, measured(results, metric), is_exact(metric))
                         if is_planned:
                             judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
                         elif judged.verdict == Verdict.NOT_RUN:
-                            judged = _without_runs(report.configurations[row.of], metric, published)
-                        yield Value(name, table, row, metric, published, results, judged, variants)
+                            judged = _without_runs(report.configurations[row.of], metric, published, substituted)
+                        yield Value(name, table, row, metric, published, results, judged, variants, substituted)
 
     def _claims(self) -> Iterator[ClaimVerdict]:
         for name, report in self.evidence.reports.items():
@@ -137,15 +150,31 @@ class Verdicts:
                         for variant in report.variants
                         if spoken_of and all(self.evidence.concerned(name, variant, key) for key in spoken_of)
                     }
-                yield ClaimVerdict(name, claim, verdict, judgements, variants)
+                yield ClaimVerdict(name, claim, verdict, judgements, variants, self._elsewhere(name, claim))
+
+    def _elsewhere(self, name: str, claim: Claim) -> dict[str, tuple[Verdict, list[Judgement]]]:
+        """What substitutes say of a claim that lacks results, each alone: data is never mixed."""
+        if all(map(self.evidence.results_of(name), claim.configurations)):
+            return {}
+        found = {
+            heading: judge_elsewhere(claim, self.evidence.substitutes_of(name, heading))
+            for heading, substitute in self.evidence.reports[name].substitutes.items()
+            if claim.configurations <= {*substitute.of}
+        }
+        return {heading: judged for heading, judged in found.items() if judged}
 
 
-def _without_runs(configuration: Configuration, metric: str, published: float) -> Judged:
+def _without_runs(
+    configuration: Configuration, metric: str, published: float, substituted: Substituted | None
+) -> Judged:
     """What can be told of a value that no run gave: a picture network's parameters are known without one."""
     experiment, overrides = configuration.experiment, configuration.overrides
     if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
         judged = judge_published(published, [parameters(experiment, *overrides)], exact=True)
         return replace(judged, reason=f"{judged.reason}, computed without a run")
+    if substituted and (values := measured(substituted.results, metric)):
+        elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"
+        return Judged(Verdict.NOT_RUN, None, f"not on the published data; {elsewhere}")
     return Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
 
 

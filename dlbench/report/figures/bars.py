@@ -178,7 +178,8 @@ def _legend(figure: Any, rows: Sequence[Bar]) -> None:
 
 def _description(drawn: Mapping[str, Sequence[Bar]]) -> str:
     said = "; ".join(f"{heading}: {', '.join(row.said for row in rows)}" for heading, rows in drawn.items())
-    return f"Our runs, their mean and 95% prediction interval, beside the published values. {capitalised(said)}."
+    beside = ", beside the published values" if any(row.published for rows in drawn.values() for row in rows) else ""
+    return f"Our runs, their mean and 95% prediction interval{beside}. {capitalised(said)}."
 
 
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 6, "color": style.BLUE, "linestyle": "none"}

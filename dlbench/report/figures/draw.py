@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dlbench.report.blocks import Grid, Picture
+from dlbench.report.evidence import Substituted
 from dlbench.report.figures import bars, curves, heatmaps, samples, style
-from dlbench.report.numbers import capitalised
+from dlbench.report.numbers import sentence
 from dlbench.report.published import Figure, Report
 from dlbench.report.results import Result, ResultsOf
 
+SubstitutedBy = Callable[[str], Substituted | None]
 Drawer = Callable[[Mapping[str, Sequence[Result]], str, list[str]], tuple[str, str] | None]
 ARTIFACTS: Mapping[str, Drawer] = {
     "attention": heatmaps.attention,
@@ -17,24 +19,33 @@ ARTIFACTS: Mapping[str, Drawer] = {
 }
 
 
-def draw(figure: Figure, report: Report, results_of: ResultsOf, identity: str) -> Picture | Grid | None:
+def draw(
+    figure: Figure, report: Report, results_of: ResultsOf, identity: str, substituted: SubstitutedBy = lambda _: None
+) -> Picture | Grid | None:
     """A figure as a picture, or a grid where it shows samples; its note says what is left out.
 
-    None where there is nothing to draw.
+    What stands in for a configuration is drawn under a name that says so, and beside nothing published. None where
+    there is nothing to draw.
 
     Args:
         figure: One of the report's.
         report: The report.
         results_of: Gives the results of a configuration.
         identity: Of the picture or grid.
+        substituted: Gives what stands in for a configuration that has none.
     """
     every = {name: results_of(name) for name in figure.of}
-    results = {name: found for name, found in every.items() if found}
-    problems = _missing(report, [name for name in every if name not in results])
+    used = {name: found for name, own in every.items() if not own and (found := substituted(name))}
+    names = {name: f"{name} ({used[name].substitute.provenance})" if name in used else name for name in every}
+    results = {names[name]: used[name].results if name in used else found for name, found in every.items()}
+    results = {name: found for name, found in results.items() if found}
+    problems = _missing(report, [name for name in every if names[name] not in results])
+    figure = figure.model_copy(update={"of": tuple(names.values())})
     block = _block(figure, report, results, identity, problems) if results else None
     if block is None:
         return None
-    notes = [_closed(note) for note in (figure.note, *problems) if note]
+    abouts = dict.fromkeys(found.substitute.note(found.heading) for found in used.values())
+    notes = [sentence(note) for note in (figure.note, *abouts, *problems) if note]
     return replace(block, note=" ".join(notes) or None)
 
 
@@ -57,8 +68,3 @@ def _missing(report: Report, names: Sequence[str]) -> list[str]:
     absent = [name for name in names if name not in planned]
     said = (("Not run yet", absent), ("No experiment yet", planned))
     return [f"{what}: {style.listed(which)}." for what, which in said if which]
-
-
-def _closed(note: str) -> str:
-    note = capitalised(note)
-    return note if note.endswith((".", "!", "?")) else f"{note}."

@@ -69,7 +69,7 @@ SETTINGS: dict[str, Any] = {
 def is_fraction(metric: str) -> bool:
     """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
     name = metric.partition("/")[2]
-    return metric in SIMILARITIES or (name.startswith(("accuracy", *RATES)) and not name.endswith("_std"))
+    return name.startswith(("accuracy", *RATES, *SIMILARITIES)) and not name.endswith("_std")
 
 
 def listed(items: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section
 from dlbench.report.judgements import Judgement
-from dlbench.report.numbers import capitalised, format_value
+from dlbench.report.numbers import format_value, sentence
 from dlbench.report.published import Configuration, Report
 from dlbench.report.sections.values import interval
 from dlbench.report.verdicts import ClaimVerdict
@@ -21,18 +21,22 @@ COLUMNS = (
 
 
 def section(judged: ClaimVerdict, report: Report) -> Section:
-    """A claim of a report: what it says, who makes it, and a grid of its checks, and of those in each variant."""
+    """A claim of a report: what it says, who makes it, and a grid of its checks, one a variant, one a substitute."""
     identity = claim_id(judged.claim.id)
     made_by = ", ".join(judged.made_by)
     blocks: list[Block] = [Paragraph(f"Claimed by {made_by} (`{judged.claim.id}`).")]
     if judged.claim.note:
-        blocks.append(Paragraph(f"{capitalised(judged.claim.note).rstrip('.')}."))
+        blocks.append(Paragraph(sentence(judged.claim.note)))
     if judged.judgements:
         blocks.append(_grid(identity, "Checks", judged.judgements))
     if used := judged.claim.configurations:
         blocks.append(Paragraph(" ".join(_definition(name, report.configurations[name]) for name in sorted(used))))
     for number, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
         blocks.append(_grid(f"{identity}-{number}", f"Checks, {variant}: {verdict.word}", judgements))
+    for number, (heading, (verdict, judgements)) in enumerate(judged.substitutes.items(), start=1):
+        substitute = report.substitutes[heading]
+        title = f"On other data ({substitute.provenance}), no verdict on the claim: {verdict.word}"
+        blocks.append(_grid(f"{identity}-elsewhere-{number}", title, judgements, substitute.note(heading)))
     return Section(identity, judged.claim.text, tuple(blocks), verdict=judged.verdict)
 
 
@@ -46,7 +50,7 @@ def claim_id(claim: str) -> str:
     return "claim-" + claim.replace(".", "-").replace("_", "-")
 
 
-def _grid(identity: str, title: str, judgements: Sequence[Judgement]) -> Grid:
+def _grid(identity: str, title: str, judgements: Sequence[Judgement], note: str | None = None) -> Grid:
     rows = tuple(
         (
             Cell(judgement.said),
@@ -59,7 +63,7 @@ def _grid(identity: str, title: str, judgements: Sequence[Judgement]) -> Grid:
         )
         for judgement in judgements
     )
-    return Grid(f"{identity}-checks", title, COLUMNS, rows)
+    return Grid(f"{identity}-checks", title, COLUMNS, rows, note)
 
 
 def _number(value: float | None) -> Cell:

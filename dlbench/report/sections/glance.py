@@ -1,8 +1,9 @@
 """Did it reproduce? Each report in a line, and every claim."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from dlbench.report.blocks import Cell, Column, Grid, Paragraph, Section, Verdict
+from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section, Verdict
+from dlbench.report.judgements import Judgement
 from dlbench.report.sections import values
 from dlbench.report.sections.claims import claim_id
 from dlbench.report.verdicts import ClaimVerdict, Verdicts, tally
@@ -39,8 +40,30 @@ def section(verdicts: Verdicts) -> Section:
             Grid("glance-values", "All published values", (Column("report"), *_columns(VALUES)), counts),
             Paragraph(f"{len(claims)} claims. {said.capitalize()}."),
             Grid("glance-claims", "Claims", (Column("claim"), Column("made by"), Column("verdict")), claims),
+            *_elsewhere(verdicts),
         ),
     )
+
+
+def _elsewhere(verdicts: Verdicts) -> tuple[Block, ...]:
+    """What other data says of claims whose own is not at hand: told, and counted nowhere."""
+    rows = tuple(
+        (
+            Cell(judged.claim.text, link=claim_id(judged.claim.id)),
+            Cell(f"{verdicts.evidence.reports[judged.report].substitutes[heading].provenance}: {heading}"),
+            Cell(_decided(judgements, verdict), verdict=verdict),
+        )
+        for judged in verdicts.claims
+        for heading, (verdict, judgements) in judged.substitutes.items()
+    )
+    if not rows:
+        return ()
+    told = (
+        f"Where the published data is not at hand, other data says something of {len(rows)} of these claims. That is "
+        "no verdict on them: it is counted in none of the numbers above."
+    )
+    columns = (Column("claim"), Column("data"), Column("what it says"))
+    return Paragraph(told), Grid("glance-elsewhere", "Claims on other data, counted nowhere", columns, rows)
 
 
 def headlines(verdicts: Verdicts) -> Grid:
@@ -56,6 +79,13 @@ def headlines(verdicts: Verdicts) -> Grid:
         if value.metric == value.row.headline
     )
     note = "Ours: mean ± standard deviation (number of runs)."
+    elsewhere = [
+        f"{value.report}, {value.table.title}, {value.row.label}: {value.judged.reason}"
+        for value in verdicts.values
+        if value.metric == value.row.headline and value.stood_in
+    ]
+    if elsewhere:
+        note += f" What was not run on the published data: {'; '.join(elsewhere)}."
     return Grid("glance-headlines", "Published against reproduced", columns, rows, note, labels=2)
 
 
@@ -70,7 +100,11 @@ def _counts(found: Iterable[Verdict]) -> tuple[Cell, ...]:
 
 def _why(judged: ClaimVerdict) -> str:
     """What decided, in words."""
-    if judged.verdict == Verdict.HOLDS:
-        return f"all {len(judged.judgements)} checks hold"
-    deciding = [judgement for judgement in judged.judgements if judgement.verdict == judged.verdict]
+    return _decided(judged.judgements, judged.verdict)
+
+
+def _decided(judgements: Sequence[Judgement], verdict: Verdict) -> str:
+    if verdict in (Verdict.HOLDS, Verdict.HOLDS_ELSEWHERE):
+        return f"all {len(judgements)} checks hold"
+    deciding = [judgement for judgement in judgements if judgement.verdict == verdict]
     return f"{deciding[0].said}: {deciding[0].reason}" if deciding else ""

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
 from dlbench.report.blocks import Alert, Cell, Column, Grid, Paragraph, Section
-from dlbench.report.command import command
+from dlbench.report.command import command, preparation
 from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
 from dlbench.report.numbers import format_value
 from dlbench.report.results import Collection, Result, by_configuration
@@ -20,6 +20,8 @@ from dlbench.report.verdicts import measured
 
 Group = Sequence[Result]
 OTHER_DATA = {
+    "other split": "Real data, but not the published split of it: comparable with no report's values",
+    "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
     "embedded": "Embedded data: drawn or invented, comparable with no report",
     "user copy": "Your own copies of data, content unknown: comparable with no report",
 }
@@ -139,7 +141,10 @@ def other_data(results: Iterable[Result]) -> Section | None:
     )
     if not grids:
         return None
-    about = "These runs show that everything works. They are set beside nothing that was published."
+    about = (
+        "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
+        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand."
+    )
     return Section("other-data", "Runs on other data", (Paragraph(about), *grids))
 
 
@@ -167,8 +172,10 @@ def runs(results: Iterable[Result]) -> Section:
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
         "data by the hash of its content."
     )
+    first = dict.fromkeys(spoken for result in ordered if (spoken := preparation(result)))
+    told = [Paragraph(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")]
     grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, f"{STALE} stale: made by an earlier version.")
-    return Section("runs", "Runs", (Paragraph(about), grid))
+    return Section("runs", "Runs", (Paragraph(about), *(told if first else ()), grid))
 
 
 def _run(result: Result) -> tuple[Cell, ...]:

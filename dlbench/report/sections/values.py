@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dlbench.report.blocks import Cell, Column, Grid
 from dlbench.report.metrics import spoken
-from dlbench.report.numbers import capitalised, format_value, mean_and_spread
+from dlbench.report.numbers import format_value, mean_and_spread, sentence
 from dlbench.report.published import Report, Table
 from dlbench.report.results import Result
 from dlbench.report.verdicts import Value, measured
@@ -30,22 +30,34 @@ def grids(name: str, report: Report, values: Sequence[Value]) -> tuple[Grid, ...
 
 def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) -> Grid:
     variants = [variant for variant in report.variants if any(variant in value.variants for value in values)]
+    substitutes = {value.substituted.heading: value.substituted.substitute for value in values if value.substituted}
     columns = (
         Column("row"),
         *COLUMNS,
         *(Column(f"ours, {variant}", is_number=True) for variant in variants),
+        *(Column(f"{used.provenance}, not compared: {name}", is_number=True) for name, used in substitutes.items()),
     )
     rows = tuple(
         (
             Cell(value.row.label),
             *row(value),
             *(ours(value.variants.get(variant, []), value.metric) for variant in variants),
+            *(ours(_stood_in(value, name), value.metric) for name in substitutes),
         )
         for value in values
     )
-    is_stale = any(result.is_stale for value in values for result in value.results)
-    notes = [table.note and f"{capitalised(table.note).rstrip('.')}.", STALE_NOTE if is_stale else None]
-    return Grid(identity, table.title, columns, rows, " ".join(filter(None, notes)) or None, labels=2)
+    shown = [result for value in values for result in (*value.results, *_stood_in(value))]
+    is_stale = any(result.is_stale for result in shown)
+    notes = [sentence(table.note)] if table.note else []
+    notes += [STALE_NOTE] if is_stale else []
+    notes += [used.note(name) for name, used in substitutes.items()]
+    return Grid(identity, table.title, columns, rows, " ".join(notes) or None, labels=2)
+
+
+def _stood_in(value: Value, substitute: str | None = None) -> Sequence[Result]:
+    """The results of what stands in, if it is this substitute, or whichever it is."""
+    used = value.substituted
+    return used.results if used and substitute in (None, used.heading) else ()
 
 
 def row(value: Value) -> tuple[Cell, ...]:

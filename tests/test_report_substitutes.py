@@ -1,0 +1,264 @@
+"""Runs on another split or on stand-in data: shown where the real ones lack, called what they are, judging nothing."""
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made import made
+
+from dlbench.records import history
+from dlbench.report.blocks import Document, Grid, Picture, Section, Verdict, walk
+from dlbench.report.checks import ELSEWHERE
+from dlbench.report.document import build
+from dlbench.report.evidence import OTHER_SPLIT, REAL, STAND_IN, Evidence
+from dlbench.report.figures.draw import draw
+from dlbench.report.html import render_html
+from dlbench.report.latex import render_latex
+from dlbench.report.markdown import render_markdown
+from dlbench.report.numbers import mean_and_spread
+from dlbench.report.published import Report
+from dlbench.report.results import Collection, Result
+from dlbench.report.tidy import csv_text
+from dlbench.report.verdicts import Verdicts
+
+REPORT = Report.model_validate(
+    {
+        "title": "a report",
+        "data": "as theirs",
+        "configurations": {
+            "fast": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.01"]},
+            "slow": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.0005"]},
+            "spelling": {"experiment": "p2g_lstm"},
+            "other": {"experiment": "cnn_vanilla"},
+        },
+        "substitutes": {
+            "test pictures": {"provenance": OTHER_SPLIT, "of": ["fast", "slow"], "about": "a tenth of them"},
+            "noise": {"provenance": STAND_IN, "of": ["spelling"], "overrides": ["data.noise=0.5"], "about": "no words"},
+        },
+        "tables": [
+            {
+                "title": "Pictures",
+                "rows": [
+                    {
+                        "of": "fast",
+                        "label": "0.01",
+                        "headline": "test/accuracy",
+                        "published": {"test/accuracy": 0.72, "model/parameters": 420906},
+                    },
+                    {"of": "slow", "label": "0.0005", "published": {"test/accuracy": 0.96}},
+                ],
+            },
+            {"title": "Words", "rows": [{"of": "spelling", "label": "none", "published": {"test/cer": 0.3}}]},
+        ],
+        "figures": [
+            {"title": "Curves", "kind": "curves", "of": ["fast", "slow"], "metrics": ["val/accuracy"]},
+            {"title": "Bars", "kind": "bars", "of": ["fast", "slow", "other"], "metrics": ["test/accuracy"]},
+        ],
+        "claims": [
+            {
+                "id": "r.slow",
+                "text": "Slow is better.",
+                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "fast"}],
+            },
+            {
+                "id": "r.mixed",
+                "text": "Pictures are easier than words.",
+                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "spelling"}],
+            },
+            {"id": "r.figure", "text": "It is beautiful."},
+        ],
+    }
+)
+FAST, SLOW = ("kmnist_cnn", "optimizer.lr=0.01"), ("kmnist_cnn", "optimizer.lr=0.0005")
+SPOKEN = ("p2g_lstm", "data.noise=0.5")
+SEEDS = (42, 43, 44)
+
+
+def runs(
+    of: tuple[str, ...],
+    provenance: str,
+    values: Iterable[float],
+    metric: str = "test/accuracy",
+    curves: Path | None = None,
+) -> Iterator[Result]:
+    """A run a seed, on data of this provenance."""
+    for seed, value in zip(SEEDS, values, strict=False):
+        result = made(*of, seed=seed, provenance=provenance, metrics={metric: value}, curves=curves)
+        if curves:
+            result.record.folder.mkdir(parents=True)
+            history.append(result.record.metrics, {"epoch": 1, "val/accuracy": value})
+        yield result
+
+
+def verdicts_on(*results: Result) -> Verdicts:
+    return Verdicts(Evidence({"r": REPORT}, Collection(list(results))))
+
+
+def on_the_other_split(curves: Path | None = None) -> list[Result]:
+    fast, slow = (0.71, 0.70, 0.72), (0.951, 0.949, 0.955)
+    return [*runs(FAST, OTHER_SPLIT, fast, curves=curves), *runs(SLOW, OTHER_SPLIT, slow, curves=curves)]
+
+
+def sections(document: Document) -> dict[str, Section]:
+    return {section.id: section for _, section in walk(document.sections)}
+
+
+def grids(document: Document) -> list[Grid]:
+    blocks = (block for _, section in walk(document.sections) for block in section.blocks)
+    return [block for block in blocks if isinstance(block, Grid)]
+
+
+@given(
+    fast=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
+    slow=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
+    provenance=st.sampled_from([OTHER_SPLIT, STAND_IN, "user copy", "embedded"]),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_other_data_says_what_it_would_if_it_were_real_and_judges_nothing(
+    fast: list[int], slow: list[int], provenance: str
+) -> None:
+    def judged(provenance: str) -> Verdicts:
+        ours = ([value / 1000 for value in values] for values in (fast, slow))
+        return verdicts_on(
+            *(run for of, each in zip((FAST, SLOW), ours, strict=True) for run in runs(of, provenance, each))
+        )
+
+    real, other, nothing = judged(REAL), judged(provenance), verdicts_on()
+    assert [value.judged.verdict for value in other.values] == [value.judged.verdict for value in nothing.values]
+    assert [claim.verdict for claim in other.claims] == [claim.verdict for claim in nothing.claims]
+    assert not any(claim.substitutes for claim in real.claims)
+    told = {claim.claim.id: claim.substitutes for claim in other.claims if claim.substitutes}
+    if provenance != OTHER_SPLIT:  # its own, for these configurations
+        assert told == {}
+        return
+    (verdict, (judgement,)) = told["r.slow"]["test pictures"]
+    (as_if_real,) = real.claims[0].judgements
+    assert verdict == judgement.verdict == ELSEWHERE[as_if_real.verdict]
+    assert (judgement.difference, judgement.interval, judgement.n) == (
+        as_if_real.difference,
+        as_if_real.interval,
+        as_if_real.n,
+    )
+    assert told.keys() == {"r.slow"}
+
+
+def test_a_value_has_what_stands_in_beside_it() -> None:
+    verdicts = verdicts_on(*on_the_other_split(), *runs(SPOKEN, STAND_IN, (0.41, 0.43), "test/cer"))
+    fast, parameters, slow, spelling = verdicts.values
+    assert fast.stood_in == [0.71, 0.70, 0.72]
+    assert spelling.stood_in == [0.41, 0.43]
+    assert not any(value.ours for value in verdicts.values)
+    assert parameters.judged.verdict == Verdict.REPRODUCED
+    for value, provenance in ((fast, OTHER_SPLIT), (slow, OTHER_SPLIT), (spelling, STAND_IN)):
+        assert value.judged.verdict == Verdict.NOT_RUN
+        told = f"{mean_and_spread(value.stood_in)} on other data ({provenance}), not compared"
+        assert told in value.judged.reason
+    found = sections(build(verdicts))
+    pictures, words = (block for block in found["r-values"].blocks if isinstance(block, Grid))
+    assert pictures.columns[-1].heading == "other split, not compared: test pictures"
+    assert words.columns[-1].heading == "stand-in, not compared: noise"
+    assert [row[-1].text for row in pictures.rows] == [
+        "0.7100 ± 0.0100 (3)",
+        "-",
+        mean_and_spread(slow.stood_in),
+    ]
+    assert "Other split, test pictures: a tenth of them." in (pictures.note or "")
+    assert not any(block.id == "r-overview" for block in found["r-values"].blocks if isinstance(block, Picture))
+
+
+def test_what_stands_in_is_found_by_its_provenance_and_settings_alone() -> None:
+    own = ("p2g_lstm",)
+    for of, provenance in ((own, STAND_IN), (SPOKEN, OTHER_SPLIT), (SPOKEN, REAL), (SPOKEN, "user copy")):
+        *_, spelling = verdicts_on(*runs(of, provenance, (0.4, 0.5), "test/cer")).values
+        assert spelling.substituted is None
+    *_, spelling = verdicts_on(*runs(SPOKEN, STAND_IN, (0.4, 0.5), "test/cer")).values
+    assert spelling.stood_in == [0.4, 0.5]
+
+
+def test_real_runs_leave_no_place_for_others() -> None:
+    verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71, 0.73)))
+    fast, _, slow, _ = verdicts.values
+    assert fast.substituted is None
+    assert fast.judged.verdict == Verdict.REPRODUCED
+    assert slow.stood_in
+    # The claim compares both: what is said of it is the other split's alone, never one with the other.
+    claim = verdicts.claims[0]
+    assert claim.verdict == Verdict.NOT_RUN
+    (_, (judgement,)) = claim.substitutes["test pictures"]
+    assert judgement.difference == pytest.approx(statistics.fmean(slow.stood_in) - 0.71)
+    both = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71)), *runs(SLOW, REAL, (0.8, 0.82)))
+    assert both.claims[0].substitutes == {}
+    assert (
+        build(verdicts_on(*runs(FAST, REAL, (0.7, 0.71)), *runs(SLOW, REAL, (0.8, 0.82)))).sections[0]
+        == (build(both).sections[0])
+    )
+
+
+def test_a_claim_that_only_one_side_was_run_for_is_not_told() -> None:
+    assert not any(claim.substitutes for claim in verdicts_on(*runs(SLOW, OTHER_SPLIT, (0.9, 0.91))).claims)
+
+
+def test_the_glance_tells_it_apart() -> None:
+    before, after = (sections(build(verdicts_on(*found)))["glance"] for found in ((), on_the_other_split()))
+    tables = {block.id: block for block in after.blocks if isinstance(block, Grid)}
+    elsewhere = tables.pop("glance-elsewhere")
+    ((claim, data, said),) = elsewhere.rows
+    assert claim.link == "claim-r-slow"
+    assert data.text == "other split: test pictures"
+    assert said.verdict == Verdict.HOLDS_ELSEWHERE
+    unchanged = {block.id: block for block in before.blocks if isinstance(block, Grid)}
+    assert unchanged.keys() == tables.keys()
+    assert all(unchanged[name].rows == tables[name].rows for name in ("glance-values", "glance-claims"))
+    assert "0.7100 ± 0.0100 (3) on other data (other split), not compared" in (tables["glance-headlines"].note or "")
+
+
+def test_it_is_called_what_it_is_wherever_it_is_shown() -> None:
+    results = on_the_other_split()
+    document = build(verdicts_on(*results))
+    shown = {mean_and_spread([run.metrics["test/accuracy"] for run in each]) for each in (results[:3], results[3:])}
+    places = 0
+    for grid in grids(document):
+        for row in grid.rows:
+            for cell, column in zip(row, grid.columns, strict=True):
+                if cell.text in shown:
+                    assert "split" in grid.title + column.heading, grid.id
+                    places += 1
+    assert places == 4  # among the values and among the runs on other data
+    named = [row for grid in grids(document) if grid.id == "runs-grid" for row in grid.rows]
+    assert all("other split" in row[3].text for row in named)
+    assert "6 on another split of it" in document.about
+    pictures = {"r-figure-2": "bars.svg"}
+    texts = render_html(document), render_markdown(document, pictures), render_latex(document)
+    assert all("holds on other data" in text and "not compared" in text for text in texts)
+
+
+def test_figures_are_drawn_of_it_under_its_name(tmp_path: Path) -> None:
+    verdicts = verdicts_on(*on_the_other_split(tmp_path))
+    substituted = partial(verdicts.evidence.substituted, "r")
+    curves, bars = (
+        draw(figure, REPORT, verdicts.evidence.results_of("r"), "fig", substituted) for figure in REPORT.figures
+    )
+    assert isinstance(curves, Picture)
+    assert isinstance(bars, Picture)
+    assert "fast (other split) 0.7100 (n=3)" in curves.description
+    assert "fast (other split) ours 0.7100 (n=3), slow (other split)" in bars.description
+    assert ", published" not in bars.description  # nothing published is drawn beside it
+    assert curves.note == "Other split, test pictures: a tenth of them."
+    assert bars.note == "Other split, test pictures: a tenth of them. Not run yet: other."
+    assert draw(REPORT.figures[0], REPORT, verdicts.evidence.results_of("r"), "fig") is None
+
+
+def test_the_table_of_all_numbers_says_on_what_data() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(verdicts_on(*on_the_other_split())))))
+    ours = [row for row in rows if row["source"] == "ours"]
+    assert {row["provenance"] for row in ours} == {OTHER_SPLIT}
+    assert {row["statistic"] for row in ours} >= {"value", "mean", "sd", "n"}
+    claims = [row for row in rows if row["source"] == "claim"]
+    assert {(row["provenance"], row["verdict"]) for row in claims} == {(OTHER_SPLIT, "holds on other data")}
+    assert {row["verdict"] for row in rows if row["source"] == "published"} == {"not run", "reproduced"}

@@ -25,7 +25,10 @@ MAX_SCALE = 2
 SIMILARITIES = ("jaccard", "cosine", "damerau_levenshtein")
 """Of speech."""
 
-MONITORED = ("accuracy", "cer", "damerau_levenshtein")
+RETRIEVAL = ("retrieval_accuracy", "nearest_before", "steps", "distance")
+"""Of Hopfield networks."""
+
+MONITORED = ("accuracy", "cer", "damerau_levenshtein", "retrieval_accuracy")
 """What of validation decides which epoch is the best, of each task."""
 
 METRICS = frozenset(
@@ -40,6 +43,7 @@ METRICS = frozenset(
         *(f"{split}/{rate}" for split in ("val", "test") for rate in RATES),
         *(f"test/wer_at_{k}" for k in range(2, MAX_K + 1)),
         *(f"{split}/{similarity}" for split in ("val", "test") for similarity in SIMILARITIES),
+        *(f"{split}/{name}" for split in ("val", "test") for name in RETRIEVAL),
         *(f"test/{similarity}_shuffled" for similarity in SIMILARITIES),
         *(f"val/{monitored}_best" for monitored in MONITORED),
         *(f"val/{monitored}_last{LAST_EPOCHS}_{what}" for monitored in MONITORED for what in ("mean", "std")),
@@ -53,6 +57,7 @@ METRICS = frozenset(
         "model/parameters",
         "model/flops",
         "model/receptive_field",
+        "model/load",
     }
 )
 
@@ -66,8 +71,8 @@ def is_exact(metric: str) -> bool:
 
 
 def is_better_higher(metric: str) -> bool:
-    """Whether more of a metric is better: accuracies and similarities; of losses and error rates less is."""
-    return any(name in metric for name in ("accuracy", *SIMILARITIES))
+    """Whether more of a metric is better: accuracies, shares and similarities; of losses and error rates less is."""
+    return any(name in metric for name in ("accuracy", "nearest_before", *SIMILARITIES))
 
 
 HEADINGS = {
@@ -81,6 +86,9 @@ HEADINGS = {
     "test/wer": "test WER",
     **{f"test/wer_at_{k}": f"WER@{k}" for k in range(2, MAX_K + 1)},
     "test/error_rate_macro": "macro error",
+    "test/retrieval_accuracy": "retrieved",
+    "test/nearest_before": "nearest before",
+    "test/steps": "steps",
 }
 """The metrics that runs are compared by at a glance, in order, with what stands above their columns."""
 
@@ -111,6 +119,10 @@ SAID = {
     "damerau_levenshtein": "Damerau-Levenshtein similarity",
     "jaccard": "Jaccard similarity",
     "cosine": "cosine similarity",
+    "retrieval_accuracy": "share retrieved",
+    "nearest_before": "share nearest before retrieval",
+    "steps": "mean steps to the fixed point",
+    "distance": "mean relative distance",
 }
 """How what is measured is said; what is not here is said as it stands."""
 

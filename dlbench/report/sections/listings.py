@@ -28,25 +28,20 @@ OTHER_DATA = {
 
 
 def leaderboards(groups: Iterable[Group]) -> Section:
-    """For each data set every configuration run on it, the best first."""
-    by_data: dict[str, list[Group]] = defaultdict(list)
+    """For each data set every configuration run on it, the best first; another kind of task has a board of its own."""
+    boards: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
-        by_data[group[0].data].append(group)
-    boards = (_board(data, found) for data, found in sorted(by_data.items()))
-    return Section("leaderboards", "Leaderboards", tuple(board for board in boards if board))
+        tested = [name for name in HEADINGS if name.startswith("test/") and measured(group, name)]
+        if tested and measured(group, metric := ranked_by(group[0].data, tested)):
+            boards[group[0].data, metric].append(group)
+    grids = tuple(_board(data, metric, found) for (data, metric), found in sorted(boards.items()))
+    return Section("leaderboards", "Leaderboards", grids)
 
 
-def _board(data: str, groups: Sequence[Group]) -> Grid | None:
-    """None where no run has a metric that runs are ranked by."""
-    tested = [name for name in HEADINGS if name.startswith("test/") and any(measured(group, name) for group in groups)]
-    if not tested:
-        return None
-    metric = ranked_by(data, tested)
+def _board(data: str, metric: str, groups: Sequence[Group]) -> Grid:
     others = [name for name in HEADINGS if name != metric and any(measured(group, name) for group in groups)]
     ranked = sorted(
-        (group for group in groups if measured(group, metric)),
-        key=lambda group: statistics.fmean(measured(group, metric)),
-        reverse=is_better_higher(metric),
+        groups, key=lambda group: statistics.fmean(measured(group, metric)), reverse=is_better_higher(metric)
     )
     rows = tuple(
         (
@@ -67,8 +62,8 @@ def _board(data: str, groups: Sequence[Group]) -> Grid | None:
         Column("95% prediction interval", is_number=True),
         *(Column(HEADINGS[name], is_number=True) for name in others),
     )
-    grid = Grid(f"board-{data.replace('_', '-')}", f"{data}, by {spoken(metric)}", columns, rows, labels=3)
-    return grid if rows else None
+    place = f"board-{data}-{metric.removeprefix('test/')}".replace("_", "-")
+    return Grid(place, f"{data}, by {spoken(metric)}", columns, rows, labels=3)
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | None:

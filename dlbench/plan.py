@@ -60,6 +60,8 @@ def prepare(config: DictConfig) -> Plan:
     build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
     paths = plain["paths"]
     settings: TrainerSettings = build("trainer", plain["trainer"])
+    if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
+        say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
     data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always", EmbeddedDataNotice)
@@ -98,6 +100,8 @@ def build_task(plan: Plan) -> Task:
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
     task.check_data(plan.data)
+    if check_length := getattr(task, "check_length", None):  # what is to be decoded is known before the training
+        check_length("evaluation.decoding.max_length", plan.config["evaluation"]["decoding"]["max_length"])
     return task
 
 

@@ -163,6 +163,7 @@ def test_two_runs_are_the_same_to_the_bit_also_when_one_is_interrupted(
     [
         (["model.positions=9"], "data: the train transcripts: .*model.positions=9; raise it"),
         (["task.val_max_length=99"], "task.val_max_length: 99 symbols, where .*model.positions=98"),
+        (["evaluation.decoding.max_length=99"], "evaluation.decoding.max_length: 99 symbols, where .*positions=98"),
         (["scheduler.epochs=2"], "optimizer or scheduler: .*scheduler.warmup_epochs=2 leaves"),
         (["task.label_smoothing=1"], "task.label_smoothing=1: "),
         (["model.decoder=gru"], "model.decoder='gru': "),
@@ -177,14 +178,6 @@ def test_bad_values_are_named_before_anything_is_trained(
     with pytest.raises(DlbenchError, match=f"^{line}"):
         run(compose(*small(tmp_path), *overrides))
     assert Store(tmp_path).all() == []
-
-
-def test_a_decoding_longer_than_the_decoder_reads_keeps_the_training(
-    greedy: Outcome, compose: Compose, small: Small
-) -> None:
-    with pytest.raises(DlbenchError, match=r"^evaluation\.decoding\.max_length: 99 symbols, where the decoder has"):
-        run(compose(*small(greedy.record.folder.parent), "evaluation.decoding.max_length=99"))
-    assert not run(compose(*small(greedy.record.folder.parent))).trained
 
 
 def test_a_recogniser_is_not_asked_to_spell(greedy: Outcome) -> None:

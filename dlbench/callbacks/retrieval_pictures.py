@@ -41,7 +41,7 @@ class RetrievalPictures(ChosenEpochs):
         facts = {"source": data.pictures.source, "provenance": data.pictures.provenance}
         retrieved = recalled.retrieved(task.tolerance)
         title = (
-            f"{about(trainer, facts)}\n"
+            f"{about(trainer, facts, of='stored pictures')}\n"
             f"{task.model.patterns} patterns, {task.corruption} {task.amount:g}: {int(retrieved.sum())} of "
             f"{len(retrieved)} retrieved"
         )

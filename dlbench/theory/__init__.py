@@ -1,1 +1,4 @@
-"""What the reports derive on paper, as functions that can be checked: it needs torch, numpy and scipy alone."""
+"""What the reports derive on paper, as functions that can be checked.
+
+It needs torch, numpy, scipy and annotated_types, and of dlbench only `dlbench.randomness`.
+"""

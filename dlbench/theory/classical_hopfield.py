@@ -1,13 +1,14 @@
 """The classical, binary Hopfield network (Hopfield 1982), and how many patterns it holds.
 
 N patterns of D signs (+1 or -1) are stored in the sum of their outer products, W = X'X with a diagonal of zeros (Hebb).
-The factor 1 / D that is often put before it changes no update; without it all fields are integers, and exact. The load
-is N / D. For random patterns and D without bound, retrieval breaks down at a load of 0.138 (Amit, Gutfreund and
-Sompolinsky 1985; here `critical_load` solves their equations).
+The factor 1 / D that is often put before it changes no update; without it all fields are integers, and exact: in
+float32 while N D < 2^24. The load is N / D. For random patterns and D without bound, retrieval breaks down at a load of
+0.138 (Amit, Gutfreund and Sompolinsky 1985; here `critical_load` solves their equations).
 """
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from scipy.optimize import brentq, minimize_scalar
@@ -55,40 +56,40 @@ def retrieve(weights: Tensor, queries: Tensor, *, synchronous: bool = False, max
         weights: (D, D).
         queries: (Q, D).
         synchronous: All neurons at once, which may end in a cycle of two states (it has then not converged). Otherwise
-            one after the other, which always ends in a fixed point.
+            one after the other, which ends in a fixed point if `max_steps` suffices.
         max_steps: Updates of all neurons, at most.
     """
     update = synchronous_update if synchronous else asynchronous_update
     return iterate(lambda states: update(weights, states), queries, tolerance=0, max_steps=max_steps)
 
 
-def overlap_after_retrieval(
-    loads: Sequence[float], dim: int, seeds: Sequence[int], *, flipped: float = 0.0, probes: int = 32
-) -> Tensor:
-    """How much of a random pattern is left when it is retrieved: x's / D, 1 if all is right, about 0 by chance.
+def overlap_after_retrieval(loads: Sequence[float], dim: int, seeds: Sequence[int], *, probes: int = 32) -> Tensor:
+    """How much of a random pattern is left if retrieval starts at it: x's / D, 1 if all is, about 0 by chance.
 
     Args:
         loads: N / D, each at least 1 / D.
         dim: Neurons D.
         seeds: Each draws patterns of its own.
-        flipped: The share of neurons, drawn at random, whose sign is turned in the query.
         probes: How many of the patterns are retrieved (all, where there are fewer).
 
     Returns:
         Means over the patterns retrieved, (seeds, loads).
     """
-    overlaps = [[_overlap(round(load * dim), dim, seed, flipped, probes) for load in loads] for seed in seeds]
+    overlaps = [[_overlap(round(load * dim), dim, seed, probes) for load in loads] for seed in seeds]
     return torch.tensor(overlaps, dtype=torch.float64)
 
 
-def _overlap(count: int, dim: int, seed: int, flipped: float, probes: int) -> float:
+def _overlap(count: int, dim: int, seed: int, probes: int) -> float:
     """The mean overlap at one load."""
     draws = generator(seed, "classical Hopfield network", count, dim)
     patterns = torch.randint(0, 2, (count, dim), generator=draws).mul(2).sub(1).double()
     stored = patterns[:probes]
-    queries = torch.where(torch.rand(stored.shape, generator=draws) < flipped, -stored, stored)
-    retrieved = retrieve(weights(patterns), queries).states
+    retrieved = retrieve(weights(patterns), stored).states
     return float((retrieved * stored).mean())
+
+
+_ALL_RIGHT = 6.0
+"""From this y on erf(y) is 1 in floating point."""
 
 
 def _load(y: float) -> float:
@@ -96,6 +97,7 @@ def _load(y: float) -> float:
     return float((erf(y) / y - 2 / math.sqrt(math.pi) * math.exp(-(y**2))) ** 2 / 2)
 
 
+@cache
 def critical_load() -> tuple[float, float]:
     """The load at which retrieval breaks down, and the overlap just before (Amit et al. 1985): 0.1379 and 0.967.
 
@@ -109,6 +111,10 @@ def critical_load() -> tuple[float, float]:
 def mean_field_overlap(load: float) -> float:
     """The overlap that is left at this load where D has no bound; 0 above the critical load (Amit et al. 1985)."""
     critical, overlap = critical_load()
+    if math.isclose(load, critical, rel_tol=1e-12):
+        return overlap
     if load > critical:
         return 0.0
-    return float(erf(brentq(lambda y: _load(y) - load, float(erfinv(overlap)), 60.0)))
+    if load <= _load(_ALL_RIGHT):
+        return 1.0
+    return float(erf(brentq(lambda y: _load(y) - load, float(erfinv(overlap)), _ALL_RIGHT)))

@@ -52,7 +52,7 @@ def concave_gradient(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
 
 
 def gradient(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
-    """The gradient of the energy, q - X'p, (..., D): an update is a step of gradient descent of length 1."""
+    """The gradient of the energy, q - X'p, (..., D): an update is a step of gradient descent with step size 1."""
     return states - update(patterns, states, beta)
 
 
@@ -115,8 +115,10 @@ def sufficient_separation(count: int, beta: float, longest: float) -> float:
 
     It is 2 / (beta N) + log(2 (N-1) N beta M^2) / beta. With it, by `retrieval_error_bound`, an update maps the ball of
     radius 1 / (beta N M) around x_i into itself, and there its Jacobian's norm is below 1: the ball holds one fixed
-    point, to which all its points converge.
+    point, to which all its points converge. A pattern that is alone needs none: -inf.
     """
+    if count == 1:
+        return -math.inf
     return 2 / (beta * count) + math.log(2 * (count - 1) * count * beta * longest**2) / beta
 
 
@@ -157,11 +159,18 @@ def storage_bound(dim: int, beta: float, radius: float, failure: float) -> Stora
     """How many patterns drawn uniformly from a sphere can be stored (Ramsauer et al., Theorem 3).
 
     Args:
-        dim: Width D.
+        dim: Width D, at least 2.
         beta: The inverse temperature.
         radius: K, for a sphere of radius M = K sqrt(D-1).
-        failure: The probability p that the patterns drawn cannot be stored.
+        failure: The probability p that the patterns drawn cannot be stored, 0 < p < 1.
+
+    Raises:
+        ValueError: The width or the probability is outside of that.
     """
+    if dim < 2:
+        raise ValueError(f"dim={dim}: the theorem needs at least 2")
+    if not 0 < failure < 1:
+        raise ValueError(f"failure={failure}: the theorem needs a probability between 0 and 1")
     a = 2 / (dim - 1) * (1 + math.log(2 * beta * radius**2 * failure * (dim - 1)))
     b = 2 * radius**2 * beta / 5
     base = b / float(wrightomega(a + math.log(b)))  # wrightomega(x) = W0(exp(x)), Lambert's W, without overflow

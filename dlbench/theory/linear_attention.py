@@ -24,6 +24,9 @@ from dlbench.randomness import generator
 CHUNK, CAUSAL_CHUNK = 512, 256
 """Positions whose features are held at a time: memory is O(CHUNK M + M D), whatever the length.
 
+That is besides the output and what is as large as the inputs, and without gradients: for those the features of all
+positions are kept, O(L M).
+
 The causal form takes fewer: it has the kernel within each chunk to work out as well.
 """
 
@@ -159,7 +162,8 @@ def error_bound(reach: float, terms: int) -> float:
     The series' remainder is at most e = reach^K exp(reach) / K! times the exponential (Lagrange), each normalised
     weight then at most 2 e / (1 - e) times itself off; infinite where e >= 1.
     """
-    error = math.exp(reach + terms * math.log(reach) - math.lgamma(terms + 1)) if reach else 0.0
+    logarithm = reach + terms * math.log(reach) - math.lgamma(terms + 1) if reach else -math.inf
+    error = math.exp(min(logarithm, 0.0))  # from 1 on its size does not matter, and would overflow
     return 2 * error / (1 - error) if error < 1 else math.inf
 
 

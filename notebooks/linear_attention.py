@@ -255,7 +255,7 @@ pd.DataFrame(counted).set_index("D").round().astype(int)
 # %% [markdown]
 # Now measured, with three terms: softmax attention as the formula has it, which holds all $L^2$ weights; the fused one
 # of torch, which never does (Dao et al. 2022); and linear attention. The memory is that of all tensors a call makes, at
-# the worst moment.
+# the worst moment; the scratch that an operation needs within itself is not counted.
 
 # %%
 lengths = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -300,11 +300,10 @@ found.map(lambda length: "-" if math.isnan(length) else f"{length:.0f}")
 # %% [markdown]
 # Against the formula as written, linear attention saves memory soon and time later than the operations promise:
 # building the features is no matrix product, moves as many numbers as the products do, and so takes its own time.
-# Against the fused form there is no memory to save at all, and time only for longer
-# sequences still, the longer the wider the head.
+# Against the fused form there is no memory to save up to the longest sequence here, as far as it is counted (the fused
+# operation's own scratch is not), and time only for longer sequences still, the longer the wider the head.
 #
-# The causal form has the same operations and the kernel within the chunks besides, most of all where $M$ is small. The
-# fused softmax leaves out half of its own, so the crossing moves further out still.
+# The causal form has the same operations and the kernel within the chunks besides, most of all where $M$ is small.
 
 # %%
 for dim in (8, 32):

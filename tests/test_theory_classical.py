@@ -110,6 +110,25 @@ def test_mean_field_overlap_is_zero_above_the_critical_load() -> None:
     assert classical_hopfield.mean_field_overlap(0.13) > 0.97
 
 
+def test_mean_field_overlap_at_the_critical_load_is_the_critical_overlap() -> None:
+    load, overlap = classical_hopfield.critical_load()
+    for near in (math.nextafter(load, 0), load, math.nextafter(load, 1)):
+        assert classical_hopfield.mean_field_overlap(near) == overlap
+    assert classical_hopfield.mean_field_overlap(load * (1 - 1e-9)) == pytest.approx(overlap, abs=1e-4)
+
+
+@given(st.floats(0, 0.137), st.floats(0, 0.137))
+def test_mean_field_overlap_falls_from_one(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    overlaps = classical_hopfield.mean_field_overlap(low), classical_hopfield.mean_field_overlap(high)
+    assert 1 >= overlaps[0] >= overlaps[1] - 1e-9 > 0.96
+
+
+@pytest.mark.parametrize("load", [0.0, 1e-9, 1e-4, 1.389e-4])
+def test_mean_field_overlap_is_one_at_tiny_loads(load: float) -> None:
+    assert classical_hopfield.mean_field_overlap(load) == 1
+
+
 def test_overlap_depends_on_the_seed_alone_and_falls_with_the_load() -> None:
     loads = (0.02, 0.1, 0.3)
     overlaps = classical_hopfield.overlap_after_retrieval(loads, 200, (0, 1))

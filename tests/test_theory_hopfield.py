@@ -237,3 +237,19 @@ def test_so_many_patterns_as_the_theorem_promises_are_stored() -> None:
         close(patterns.norm(dim=-1), torch.full((count,), radius * math.sqrt(dim - 1), dtype=torch.float64))
         needed = hopfield.sufficient_separation(count, beta, radius * math.sqrt(dim - 1))
         assert (hopfield.separation(patterns) >= needed).all()
+
+
+@pytest.mark.parametrize("beta", [0.1, 20.0])
+def test_a_pattern_that_is_alone_is_stored_whatever_its_separation(beta: float) -> None:
+    assert hopfield.sufficient_separation(1, beta, 1.0) == -math.inf
+    alone = normal(1, 5, seed=0)
+    close(hopfield.update(alone, normal(3, 5, seed=1), beta), alone.expand(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("dim", "failure", "named"),
+    [(1, 0.1, "dim=1"), (0, 0.1, "dim=0"), (5, 0.0, "failure=0.0"), (5, 1.0, "failure=1.0")],
+)
+def test_storage_bound_names_what_the_theorem_does_not_cover(dim: int, failure: float, named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}:"):
+        hopfield.storage_bound(dim, 1.0, 1.0, failure)

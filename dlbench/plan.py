@@ -1,9 +1,10 @@
 """A run made ready: its configuration checked, its data read, its identity known; nothing computed yet."""
 
+import pydoc
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -99,6 +100,12 @@ def build_task(plan: Plan) -> Task:
         "scheduler": build("scheduler", plan.config["scheduler"]),
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
+    evaluation: Any = pydoc.locate(plan.config["evaluation"]["_target_"])
+    evaluated: type[Task] = get_type_hints(evaluation.__call__)["task"]
+    if not isinstance(task, evaluated):
+        raise ConfigError(
+            f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
+        )
     task.check_data(plan.data)
     if check_length := getattr(task, "check_length", None):  # what is to be decoded is known before the training
         check_length("evaluation.decoding.max_length", plan.config["evaluation"]["decoding"]["max_length"])

@@ -1,14 +1,16 @@
 """One run, read top to bottom: plan -> train or resume -> evaluate -> record."""
 
 import contextlib
+import pydoc
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from dlbench import resources
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.errors import ConfigError, DlbenchError, RecordError
@@ -143,11 +145,19 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
     built = {name: build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()}
     for name, callback in built.items():
         if not isinstance(task, getattr(callback, "shows", Task)):
+            fitting = " or ".join([*_fitting_callbacks(task), "none"])
             raise ConfigError(
                 f"callbacks.{name}: {type(callback).__name__} is not for {type(task).__name__}; choose "
-                "callbacks=images, sequences or none"
+                f"callbacks={fitting}"
             )
     return list(built.values())
+
+
+def _fitting_callbacks(task: Task) -> list[str]:
+    """The choices of ``callbacks`` that show something of such a task."""
+    groups = {path.stem: OmegaConf.load(path) for path in sorted((resources.conf() / "callbacks").glob("*.yaml"))}
+    shown: Any = {name: [pydoc.locate(node._target_) for node in group.values()] for name, group in groups.items()}
+    return [name for name, kinds in shown.items() if kinds and all(isinstance(task, kind.shows) for kind in kinds)]
 
 
 def tensorboard_logger(plan: Plan) -> TensorBoardLogger:

@@ -71,7 +71,7 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError):
             raise ConfigError(f"{section}: {cause}") from error
-        if isinstance(cause, RuntimeError | IndexError | KeyError):
+        if isinstance(cause, RuntimeError | IndexError | KeyError | AttributeError):
             raise ConfigError(f"{section}: cannot be built with these values ({cause})") from error
         raise (cause if isinstance(cause, Exception) else error) from None
 

@@ -20,6 +20,7 @@ def made(
     fingerprint: str = "f" * 64,
     is_stale: bool = False,
     curves: Path | None = None,
+    stand_in: Mapping[str, Any] | None = None,
 ) -> Result:
     """An evaluation as `dlbench.report.results.collect` would read it from a record of that experiment."""
     config = {**composed(experiment, overrides), "seed": seed}
@@ -29,6 +30,7 @@ def made(
     evaluation = record.evaluation(evaluation_id(run, config["evaluation"]))
     data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
     data |= {"source": "embedded" if provenance == "embedded" else "files", "fingerprint": fingerprint}
+    data |= {"stand_in": dict(stand_in)} if stand_in else {}
     manifest = {
         "run": run,
         "experiment": experiment,

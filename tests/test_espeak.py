@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from corpora import RATE
 
+from dlbench.data import espeak
 from dlbench.data.__main__ import main
 from dlbench.data.espeak import INSTALL
 from dlbench.data.speech import SpeechDataModule
@@ -75,7 +76,7 @@ def test_a_corpus_spoken_here_is_labelled_where_it_is_used(data: Path) -> None:
     with pytest.warns(UserWarning, match=r'LJ-3 has " \$ & ;'):
         facts = speech.describe()
     assert facts["provenance"] == "stand-in"
-    assert facts["stand_in"].keys() == {"engine", "voice", "speed"}
+    assert facts["stand_in"].keys() == {"engine", "voice", "speed", "start", "stop", "max_characters"}
     assert facts["sizes"] == {"train": 3, "val": 1, "test": 1}
 
 
@@ -89,6 +90,52 @@ def test_what_was_spoken_is_kept_and_more_can_be_added(data: Path) -> None:
     assert len((corpus / "metadata.csv").read_text().splitlines()) == 4
     assert {name: (corpus / "wavs" / name).stat().st_mtime_ns for name in times} == times
     assert {path.name for path in (corpus / "wavs").iterdir()} == {f"LJ-{number}.wav" for number in range(4)}
+
+
+@needs_espeak
+def test_fewer_rows_do_not_take_the_place_of_more(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert speak(data, "--rows", "0:3") == 0
+    before = hashes(data)
+    capsys.readouterr()
+    for options in (("--rows", "0:2"), ("--rows", "1:4"), ("--max-characters", "30")):
+        assert speak(data, *options) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert "ljspeech_spoken: would lose 1 of its rows; widen --rows or --max-characters" in line
+        assert hashes(data) == before
+
+
+@needs_espeak
+def test_while_a_corpus_grows_its_mark_is_that_of_its_rows(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert speak(data, "--rows", "0:2") == 0
+    corpus = data / "ljspeech_spoken"
+    files = corpus / "stand-in.json", corpus / "metadata.csv"
+    before = [path.read_text() for path in files]
+    with monkeypatch.context() as patched:
+        patched.setattr(espeak, "utter", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            speak(data)
+    assert [path.read_text() for path in files] == before
+    assert speak(data) == 0
+    mark = json.loads((corpus / "stand-in.json").read_text())
+    assert (mark["stop"], mark["utterances"]) == (None, 5)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@needs_espeak
+def test_under_a_registered_name_it_is_listed_and_checked_as_a_stand_in(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speak(data, "--into", str(tmp_path), "--to", "ljspeech") == 0
+    capsys.readouterr()
+    assert main(["list", "--json", "--folder", str(tmp_path)]) == 0
+    present = {row["name"]: row["present"] for row in json.loads(capsys.readouterr().out)}
+    assert (present["ljspeech"], present["cmudict"]) == ("stand-in", "no")
+    assert main(["check", "ljspeech", "--json", "--folder", str(tmp_path)]) == 0
+    states = {row["path"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+    assert states == {"ljspeech/metadata.csv": "stand-in", "ljspeech/README": "missing", "ljspeech/wavs": "stand-in"}
 
 
 @needs_espeak
@@ -129,12 +176,15 @@ def test_rows_that_cannot_be_spoken_are_named(data: Path, capsys: pytest.Capture
         (("--rows", "9:"), "no row of 5 is chosen; widen --rows or --max-characters"),
         (("--to", "../elsewhere"), "--to ../elsewhere: must be the name of a folder"),
         (("--to", ".."), "--to ..: must be the name of a folder"),
+        (("--to", ""), "--to : must be the name of a folder"),
+        (("--to", "a file"), "a file: there, but not made by speak; choose another name"),
         (("--into", "/dev/null"), "cannot be written"),
     ],
 )
 def test_what_cannot_be_ends_in_one_line(
     data: Path, options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (data / "a file").touch()
     before = hashes(data)
     assert speak(data, *options) == 1
     [line] = capsys.readouterr().err.splitlines()

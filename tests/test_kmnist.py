@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,24 @@ def test_the_other_split_deals_the_test_pictures_out_once(folder: Path) -> None:
     np.testing.assert_array_equal(np.sort(places), np.arange(TEST))
     assert (found.source, found.provenance) == ("test10k", "user copy")
     assert found.files.keys() == {IMAGES, LABELS}
+
+
+def test_files_are_trusted_only_in_their_own_places(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder / "kmnist", tmp_path / "kmnist")
+    official = registry.get("kmnist")
+    files = tuple(
+        replace(file, sha256=hashlib.sha256((tmp_path / file.path).read_bytes()).hexdigest()) for file in official.files
+    )
+    monkeypatch.setitem(registry.REGISTRY, "kmnist", replace(official, files=files))
+    assert read(tmp_path).provenance == "verified"
+    assert read(tmp_path, "test10k").provenance == "other split"
+    for kind in ("images-idx3", "labels-idx1"):
+        shutil.copy(tmp_path / "kmnist" / f"train-{kind}-ubyte.gz", tmp_path / "kmnist" / f"t10k-{kind}-ubyte.gz")
+    found = read(tmp_path)
+    assert len(found.test) == TRAIN
+    assert found.provenance == read(tmp_path, "test10k").provenance == "user copy"
 
 
 @pytest.mark.real_data
@@ -231,7 +251,7 @@ def test_a_bad_file_is_named_in_one_line(some: Callable[..., Path], name: str, d
     ("name", "array", "message"),
     [
         (IMAGES, np.zeros((10, 27, 28), np.uint8), r"holds uint8 \(10, 27, 28\), expected uint8 \(N, 28, 28\)"),
-        (IMAGES, np.zeros((0, 28, 28), np.uint8), "t10k-images.*: "),
+        (IMAGES, np.zeros((0, 28, 28), np.uint8), "t10k-images.*: no IDX file of pictures, or cut short"),
         (IMAGES, np.zeros(10, np.uint8), "no IDX file of pictures"),
         (LABELS, np.zeros((10, 1), np.uint8), "no IDX file of labels"),
         (LABELS, np.zeros(9, np.uint8), "t10k-labels.*: 9 labels for the 10 pictures in t10k-images"),

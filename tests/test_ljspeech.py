@@ -1,5 +1,6 @@
 """Corpora in LJSpeech's layout: what is wrong with a row, what becomes of the others, and what the cache keeps."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from dlbench.data.ljspeech import LeftOutNotice, Row, read_metadata
 from dlbench.data.log_mel import log_mel
 from dlbench.data.registry import REGISTRY, File
 from dlbench.data.speech import SpeechDataModule
-from dlbench.data.speech_files import PUBLISHED, SpeechFiles
+from dlbench.data.speech_files import PUBLISHED, SpeechFiles, have_published_lengths
 from dlbench.errors import DataError
 from dlbench.files import digest
 
@@ -55,6 +56,13 @@ def wav(data: Path, number: int) -> Path:
     return data / "spoken" / "wavs" / f"A-{number:02}.wav"
 
 
+def spoil(data: Path, number: int) -> None:
+    metadata = data / "spoken" / "metadata.csv"
+    lines = metadata.read_bytes().split(b"\n")
+    lines[number] = lines[number][:-1] + b"\xff"
+    metadata.write_bytes(b"\n".join(lines))
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-600])
 
@@ -77,6 +85,8 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "another rate": ("rate", lambda data: soundfile.write(wav(data, 4), sound(4, 2000), 16_000), "has 16000 Hz"),
     "stereo": ("channels", lambda data: soundfile.write(wav(data, 4), sound(4, 2000).reshape(-1, 2), RATE), "2 chann"),
     "no samples": ("short", lambda data: soundfile.write(wav(data, 4), sound(4, 0), RATE), "has 0 samples"),
+    "a byte that is not UTF-8": ("encoding", lambda data: spoil(data, 4), "is not UTF-8 (byte 0xff)"),
+    "an id too long": ("id", lambda data: replace_row(data, 4, f"{'A' * 300}|x|five"), "an id is no file name"),
     "no bytes": ("short", lambda data: wav(data, 4).write_bytes(b""), "has 0 bytes"),
 }
 
@@ -154,11 +164,24 @@ def test_splits_that_cannot_be_filled(data: Path) -> None:
         wav(data, number).unlink()
     with pytest.raises(DataError, match=r"no usable row for val; .*:5: a recording is missing .*2 rows left out"):
         module(data).describe()
+    replace_row(data, 0, "A-00|two")  # another split's
+    with pytest.raises(DataError, match=r"no usable row for val; .*:5: a recording is missing"):
+        module(data).describe()
     for splits in ((1, 1), (1, 0, 1)):
         with pytest.raises(ValueError, match="three positive numbers of rows"):
             module(data, splits=splits)
-    with pytest.raises(ValueError, match="name of a folder"):
-        module(data, corpus="../spoken")
+    for corpus in ("../spoken", "", ".", ".."):
+        with pytest.raises(ValueError, match="name of a folder"):
+            module(data, corpus=corpus)
+
+
+def test_a_transcript_of_which_cutting_leaves_nothing_is_empty(data: Path) -> None:
+    replace_row(data, 4, "A-04|x|     five")
+    assert rows_of(module(data, max_characters=6))["val"] == [4, 5]
+    with pytest.warns(LeftOutNotice, match=r"metadata\.csv:5: a transcript is empty \(A-04, as cut\)"):
+        assert rows_of(module(data, max_characters=5))["val"] == [5]
+    with pytest.raises(DataError, match=r"metadata\.csv:5: a transcript is empty"):
+        module(data, max_characters=5, strict=True).describe()
 
 
 def test_metadata_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -171,7 +194,7 @@ def test_metadata_is_read_as_it_stands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, r"no such file; .* fetch ljspeech"), (b"\n\n", "no rows"), (b"A|x|y\nB|\xff|z\n", r":2: not UTF-8")],
+    [(None, r"no such file; .* fetch ljspeech"), (b"\n\n", "no rows")],
 )
 def test_metadata_that_cannot_be_read(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
@@ -192,6 +215,9 @@ def test_only_the_whole_published_split_of_the_registered_file_is_verified(
 
     assert provenance() == "user copy"  # not the published numbers of rows
     monkeypatch.setattr(speech_files, "PUBLISHED", SPLITS)
+    assert provenance() == "user copy"  # noise of other lengths than the published recordings
+    lengths = [2205 + 160 * number for number in range(len(TEXTS))]
+    monkeypatch.setattr(speech_files, "LENGTHS", (1, round(lengths[0] / RATE, 2), round(lengths[-1] / RATE, 2)))
     assert provenance() == "verified"
     assert provenance((3, 3, 2)) == "user copy"
     (data / "spoken" / "stand-in.json").write_text("{}")
@@ -205,6 +231,20 @@ def test_only_the_whole_published_split_of_the_registered_file_is_verified(
     wav(data, 7).unlink()
     with pytest.warns(LeftOutNotice):
         assert provenance() == "user copy"
+
+
+def test_recordings_must_be_as_long_as_the_published_ones() -> None:
+    middle = (86_117 - 1.11 - 10.1) / 13_098
+    published = [round(seconds * RATE) for seconds in [1.11, 10.1, *[middle] * 13_098]]
+    assert have_published_lengths(published)
+    assert have_published_lengths([24_477, 222_621, *published[2:]])  # 1.11007 s, 10.09619 s
+    for others in (
+        [RATE, *published[1:]],  # the shortest, 1 s
+        [published[0], 11 * RATE, *published[2:]],  # the longest, 11 s
+        [*published[:2], *(samples + 3 for samples in published[2:])],  # 1.8 s more in all
+        [*published[:2], *(samples - 3 for samples in published[2:])],
+    ):
+        assert not have_published_lengths(others)
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -240,6 +280,57 @@ def test_a_copy_has_the_same_fingerprint_and_another_text_or_split_has_not(data:
     assert module(data, max_characters=5).describe()["fingerprint"] != before
     replace_row(data, 0, "A-00|x|another")
     assert module(data).describe()["fingerprint"] != before
+
+
+def test_what_the_system_cannot_read_is_named_and_not_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+
+    def fails(path: Path) -> bytes:
+        if path == wav(data, 3):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fails)
+        with pytest.raises(DataError, match=r"wavs/A-03\.wav: cannot be read \(Input/output error\)"):
+            module(data, jobs=2).describe()
+    assert module(data).describe()["left_out"] == {}
+
+
+def test_a_link_in_circles_is_no_missing_recording(data: Path) -> None:
+    wav(data, 3).unlink()
+    wav(data, 3).symlink_to(wav(data, 3).name)
+    with pytest.raises(DataError, match=r"wavs/A-03\.wav: cannot be read \(Too many levels of symbolic links\)"):
+        module(data).describe()
+
+
+def test_a_recording_that_goes_and_comes_back_is_there_again(data: Path) -> None:
+    whole = rows_of(module(data))
+    wav(data, 3).rename(data / "elsewhere.wav")
+    with pytest.warns(LeftOutNotice, match="is missing"):
+        assert rows_of(module(data)) == whole | {"train": [0, 1, 2]}
+    (data / "elsewhere.wav").rename(wav(data, 3))
+    assert rows_of(module(data)) == whole
+
+
+def test_a_recording_that_goes_while_others_are_read_is_not_kept_as_missing(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, look = wav(data, 3).read_bytes(), recordings._look
+    times = wav(data, 3).stat()
+
+    def look_and_lose(*arguments: Any) -> Any:
+        found = look(*arguments)
+        wav(data, 3).unlink()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recordings, "_look", look_and_lose)
+        with pytest.raises(DataError, match=r"A-03\.wav: cannot be read \(No such file or directory\)"):
+            module(data).describe()
+    wav(data, 3).write_bytes(content)
+    os.utime(wav(data, 3), ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert module(data).describe()["left_out"] == {}
 
 
 @pytest.mark.parametrize("file", ["index.json", "features.f32"])

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001  (phonetic letters look like others)
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlbench.data import registry
 from dlbench.data.pair_files import PairFiles, normalise
 from dlbench.data.pairs import Pair, PairSet
 from dlbench.errors import DataError
@@ -228,6 +230,40 @@ def test_the_fingerprint_is_of_the_pairs_and_not_of_the_files(tmp_path: Path) ->
     others = {name: text.replace("cat", "ca\tt"[:2]) for name, text in texts.items()}
     assert files.read(write(tmp_path / "others", others)).fingerprint() != unix.fingerprint()
     assert replace(unix, val=unix.test, test=unix.val).fingerprint() != unix.fingerprint()
+
+
+NAMES = P2G.paths()
+
+
+@pytest.fixture
+def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with three files, which are then the registered ones."""
+    write(tmp_path, {name: f"k æ t\tcat{place}\n" for place, name in enumerate(NAMES)})
+    known = tuple(
+        registry.File(name, None, hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()) for name in NAMES
+    )
+    monkeypatch.setitem(registry.REGISTRY, "p2g", replace(registry.get("p2g"), files=known))
+    return tmp_path
+
+
+def test_files_are_trusted_only_with_their_own_contents(registered: Path) -> None:
+    assert P2G.read(registered).provenance == "verified"
+    (registered / NAMES[2]).write_bytes((registered / NAMES[0]).read_bytes())
+    data = P2G.read(registered)
+    assert data.test == data.train
+    assert data.provenance == "user copy"
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1), (0, 0, 0), (0, 1, 1)])
+def test_registered_files_in_other_roles_are_another_split(registered: Path, order: tuple[int, ...]) -> None:
+    files = PairFiles("phonemes_word", *(NAMES[place] for place in order))
+    assert files.read(registered).provenance == "user copy"
+
+
+def test_registered_files_under_other_names_are_a_copy(registered: Path) -> None:
+    (registered / "p2g").rename(registered / "own")
+    files = PairFiles("phonemes_word", *(name.replace("p2g", "own") for name in NAMES))
+    assert files.read(registered).provenance == "user copy"
 
 
 # --- the real files --------------------------------------------------------------------------------------------------

@@ -164,6 +164,8 @@ def test_two_measures_of_the_same_runs_may_be_equal() -> None:
     ours = [result(seed, {CER: value, "test/wer": value}) for seed, value in NEAR.items()]
     found = compare(ours, not_higher_than="a", than_metric="test/wer", by=0.001)
     assert (found.verdict, found.reason) == (HOLDS, "the same in each of 3 runs")
+    rounded = [result(seed, {CER: value, "test/wer": value + 1e-15}) for seed, value in NEAR.items()]
+    assert compare(rounded, not_higher_than="a", than_metric="test/wer", by=0.001).verdict == HOLDS
     assert compare(ours, higher_than="a", than_metric="test/wer").verdict == UNDECIDED
     assert compare(ours[:1], not_higher_than="a", than_metric="test/wer", by=0.001).verdict == UNDECIDED
 

@@ -14,8 +14,10 @@ from torch import nn
 
 from dlbench.errors import ConfigError
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
-from dlbench.report.expressions import evaluate, operands
+from dlbench.report import networks, theory_checks
+from dlbench.report.expressions import THEORY, evaluate, operands
 from dlbench.settings import build
+from dlbench.theory import hopfield
 
 
 @given(a=st.integers(1, 99), b=st.integers(1, 9), c=st.integers(1, 9).map(lambda value: value / 2))
@@ -69,6 +71,48 @@ def test_counting_draws_no_random_number() -> None:
     before = torch.get_rng_state()
     evaluate('parameters("cnn_vanilla", "model.hidden=[64,32]")')
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_what_theory_is_asked_is_what_the_checks_are() -> None:
+    for name in THEORY:
+        assert getattr(theory_checks, name).__module__ == theory_checks.__name__
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "wrong"),
+    [
+        ("convex_gradient_error(3, 8)", "convex_energy", lambda x, q, beta: 1.001 * q.square().sum(-1) / 2),
+        ("concave_gradient_error(3, 8)", "concave_energy", lambda x, q, beta: (q @ x.T).logsumexp(-1)),
+        ("hessian_error(3, 8)", "jacobian", lambda x, q, beta: torch.zeros(8, 8, dtype=q.dtype)),
+        ("-smallest_eigenvalue(9, 4)", "concave_energy", lambda x, q, beta: (q @ x.T).logsumexp(-1)),
+        ("energy_rise(3, 8)", "update", lambda x, q, beta: 2 * q),
+        ("attention_error(3, 8)", "update", lambda x, q, beta: q),
+    ],
+)
+def test_a_wrong_formula_of_hopfield_networks_is_found(
+    asked: str, name: str, wrong: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "kept", lambda function: function)
+    assert evaluate(f"{asked} < 1e-10") is True
+    monkeypatch.setattr(hopfield, name, wrong)
+    assert evaluate(f"{asked} < 1e-10") is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "wrong"),
+    [
+        ("entry_formula_error(6, 5, 3, 2)", "published_entry", lambda i, j, kernel, height: 0.0 * (i + j)),
+        ("pixel_attention_error(4, 3)", "pixel_attention", lambda image: image),
+        ("feature_error(4, 3)", "features", lambda points, terms: points),
+    ],
+)
+def test_a_wrong_formula_of_convolution_and_attention_is_found(
+    asked: str, name: str, wrong: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "kept", lambda function: function)
+    assert evaluate(f"{asked} < 1e-10") is True
+    monkeypatch.setattr(theory_checks, name, wrong)
+    assert evaluate(f"{asked} < 1e-10") is False
 
 
 def test_arithmetic_does_without_torch() -> None:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from dlbench import resources
 from dlbench.cli import experiments
+from dlbench.composition import configuration_of
 from dlbench.data.pair_files import PairFiles
 from dlbench.errors import ConfigError
 from dlbench.report.evidence import in_variant
@@ -63,6 +64,18 @@ def test_every_variant_concerns_some_configurations_and_these_can_be_run(
             config = compose(f"+experiment={configuration.experiment}", *configuration.overrides)
             check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
             assert set(overrides) <= set(configuration.overrides)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "experiment"),
+    [("LSTM decoder", "asr_lstm_spoken"), ("attention decoder", "asr_attention_spoken")],
+)
+def test_what_stands_in_for_speech_is_what_the_spoken_experiments_run(configuration: str, experiment: str) -> None:
+    report = REPORTS["e2324"]
+    (substitute,) = report.substitutes.values()
+    own = report.configurations[configuration]
+    assert configuration in substitute.of
+    assert configuration_of(own.experiment, (*own.overrides, *substitute.overrides)) == configuration_of(experiment, ())
 
 
 @pytest.mark.parametrize("report", FILES)

@@ -38,6 +38,7 @@ def test_the_known_metrics_are_those_of_runs(compose: Callable[..., Any], tiny_i
     transducer = run(compose("+experiment=p2g_nucleus", *tiny, "model.size=16")).result["metrics"].keys()
     grey = run(compose("+experiment=kmnist_cnn", *tiny)).result["metrics"].keys()
     speech = run(compose("+experiment=asr_lstm", *tiny, "model.size=16")).result["metrics"].keys()
+    hopfield = run(compose("+experiment=hopfield_retrieval", *tiny, "model.patterns=20")).result["metrics"].keys()
     shifts = {f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)}
     rotations = {f"test/accuracy_rotation_{degrees}" for degrees in range(MAX_ROTATION + 1)}
     scales = {f"test/accuracy_scale_{tenths / 10:g}" for tenths in range(10, 10 * MAX_SCALE + 1)}
@@ -45,7 +46,7 @@ def test_the_known_metrics_are_those_of_runs(compose: Callable[..., Any], tiny_i
     assert "test/wer_at_3" in transducer
     of_one_epoch = {name for name in METRICS if name.endswith("_std")}
     assert {"test/accuracy_rotation_10", "test/accuracy_scale_1.3"} <= grey
-    measured = classifier | transducer | grey | speech
+    measured = classifier | transducer | grey | speech | hopfield
     assert measured | shifts | rotations | scales | samples | of_one_epoch == METRICS
 
 
@@ -111,6 +112,7 @@ def test_more_accuracy_is_better_and_less_error() -> None:
     assert not any(is_better_higher(metric) for metric in ("test/cer", "test/wer", "val/loss", "test/error_rate_macro"))
     assert [metric for metric in sorted(METRICS) if is_exact(metric)] == [
         "model/flops",
+        "model/load",
         "model/parameters",
         "model/receptive_field",
     ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -272,6 +273,23 @@ def test_full_takes_no_stand_in_for_data_that_is_not_there(
     for provenance in ("other split", "stand-in"):
         done = [recorded(job, provenance=provenance) for job in found]
         assert jobs("full", one, done, [f"paths.data={tmp_path}"]) == found
+
+
+def test_a_file_is_no_folder_of_recordings_and_a_folder_no_file(tmp_path: Path) -> None:
+    (job, *_) = jobs("quick", {"one": report(one={"experiment": "asr_lstm"})}, [])
+    job = replace(job, config=job.config | {"data": job.config["data"] | {"source": "auto"}})
+    job = replace(job, config=job.config | {"paths": {"data": str(tmp_path)}})
+    for metadata, waves in ((Path.mkdir, Path.mkdir), (Path.touch, Path.touch)):
+        folder = tmp_path / "ljspeech"
+        folder.mkdir()
+        metadata(folder / "metadata.csv")
+        waves(folder / "wavs")
+        assert missing_data(job)
+        rmtree(folder)
+    folder.mkdir()
+    (folder / "metadata.csv").touch()
+    (folder / "wavs").mkdir()
+    assert missing_data(job) is None
 
 
 def test_quick_speech_is_not_padded_to_the_published_lengths() -> None:

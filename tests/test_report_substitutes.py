@@ -181,6 +181,50 @@ def test_what_stands_in_is_found_by_its_provenance_and_settings_alone() -> None:
     assert spelling.stood_in == [0.4, 0.5]
 
 
+def test_data_made_in_another_way_takes_no_place_however_much_was_run_on_it() -> None:
+    asked = {"voice": "en-us", "speed": 300, "stop": None}
+    substitutes = {"noise": REPORT.substitutes["noise"].model_copy(update={"stand_in": asked})}
+    report = REPORT.model_copy(update={"substitutes": substitutes})
+
+    def stood_in(*results: Result) -> list[float]:
+        *_, spelling = Verdicts(Evidence({"r": report}, Collection(list(results)))).values
+        return spelling.stood_in
+
+    def spoken(fingerprint: str, seeds: Iterable[int], **facts: object) -> list[Result]:
+        made_as = {"provenance": STAND_IN, "fingerprint": fingerprint * 64, "stand_in": facts}
+        return [made(*SPOKEN, seed=seed, metrics={"test/cer": seed / 100}, **made_as) for seed in seeds]
+
+    ours = spoken("a", (42, 43), **asked, engine="1.51")
+    assert stood_in(*ours) == [0.42, 0.43]
+    for other in (asked | {"speed": 160}, asked | {"stop": 10}, {"voice": "en-us", "speed": 300}):
+        others = spoken("b", (44, 45, 46), **other)
+        assert stood_in(*others) == []
+        assert stood_in(*others, *ours) == [0.42, 0.43]
+
+
+def test_a_claim_that_other_data_cannot_tell_is_not_counted_and_what_is_computed_decides_nothing() -> None:
+    def told(*checks: dict[str, object]) -> tuple[list[Verdict], bool]:
+        claims = {"claims": [{"id": "r.one", "text": "One.", "checks": checks}]}
+        report = Report.model_validate(REPORT.model_dump(exclude_defaults=True) | claims)
+        verdicts = Verdicts(Evidence({"r": report}, Collection(on_the_other_split())))
+        found = [verdict for verdict, _ in verdicts.claims[0].substitutes.values()]
+        return found, any(grid.id == "glance-elsewhere" for grid in grids(build(verdicts)))
+
+    higher = {"of": "slow", "metric": "test/accuracy", "higher_than": "fast"}
+    assert told(higher) == ([Verdict.HOLDS_ELSEWHERE], True)
+    assert told(higher, {"statement": "1 > 2"}) == ([Verdict.HOLDS_ELSEWHERE], True)
+    assert told(higher, higher | {"metric": "test/loss"}) == ([Verdict.NOT_RUN], False)
+    assert told({"statement": "1 > 2"}) == ([], False)
+
+
+def test_a_figure_is_looked_at_where_real_runs_are_in_it() -> None:
+    claims = (REPORT.claims[-1].model_copy(update={"of": ("fast",)}),)
+    report = REPORT.model_copy(update={"claims": claims})
+    for provenance, verdict in ((OTHER_SPLIT, Verdict.NOT_RUN), (REAL, Verdict.READER)):
+        (claim,) = Verdicts(Evidence({"r": report}, Collection(list(runs(FAST, provenance, (0.7,)))))).claims
+        assert claim.verdict == verdict
+
+
 def test_real_runs_leave_no_place_for_others() -> None:
     verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71, 0.73)))
     fast, _, slow, _ = verdicts.values
@@ -252,6 +296,16 @@ def test_figures_are_drawn_of_it_under_its_name(tmp_path: Path) -> None:
     assert curves.note == "Other split, test pictures: a tenth of them."
     assert bars.note == "Other split, test pictures: a tenth of them. Not run yet: other."
     assert draw(REPORT.figures[0], REPORT, verdicts.evidence.results_of("r"), "fig") is None
+
+
+def test_no_figure_holds_real_runs_beside_others() -> None:
+    verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71)))
+    substituted = partial(verdicts.evidence.substituted, "r")
+    bars = draw(REPORT.figures[1], REPORT, verdicts.evidence.results_of("r"), "fig", substituted)
+    assert isinstance(bars, Picture)
+    assert "fast ours 0.7050 (n=2)" in bars.description
+    assert OTHER_SPLIT not in bars.description
+    assert bars.note == "Not run yet: slow and other."
 
 
 def test_the_table_of_all_numbers_says_on_what_data() -> None:

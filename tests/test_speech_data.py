@@ -160,7 +160,7 @@ def test_how_recordings_are_batched_does_not_change_the_fingerprint(data: Path) 
 @pytest.mark.parametrize(
     ("mark", "stand_in"),
     [
-        ('{"engine": "eSpeak NG 1.51", "voice": "en-us", "speed": 175, "start": 0}', ["engine", "voice", "speed"]),
+        ('{"engine": "eSpeak NG 1.51", "voice": "en-us", "speed": 175, "utterances": 8}', ["engine", "voice", "speed"]),
         ("{}", []),
         ("damaged", ["engine"]),
     ],
@@ -224,8 +224,11 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
     absent = {"corpus": "ljspeech", "embedded_sizes": SIZES}
     with pytest.warns(EmbeddedDataNotice, match=r"no recordings of ljspeech in .*data: using embedded tones; ") as said:
         assert module(data, source="auto", **absent).describe()["provenance"] == "embedded"
-    for command in ("python -m dlbench.data fetch ljspeech", "python -m dlbench.data speak ljspeech"):
+    speak = "python -m dlbench.data speak ljspeech --max-characters 60 --speed 300"
+    for command in ("python -m dlbench.data fetch ljspeech", speak):
         assert command in str(said[0].message)
+    with pytest.raises(DataError, match=f"no recordings of ljspeech_spoken in .*; speak them with: {speak}$"):
+        module(data, source="files", corpus="ljspeech_spoken").describe()
     with pytest.raises(DataError, match=r"data\.source=files: no recordings of ljspeech in .*fetch ljspeech"):
         module(data, source="files", **absent).describe()
     with warnings.catch_warnings():

@@ -168,7 +168,8 @@ def test_two_runs_are_the_same_to_the_bit_also_when_one_is_interrupted(
         (["task.label_smoothing=1"], "task.label_smoothing=1: "),
         (["model.decoder=gru"], "model.decoder='gru': "),
         (["model.heads=3"], "model: size=16 must be even and a multiple of heads=3"),
-        (["callbacks=images"], "callbacks.pictures: ClassifierPictures is not for SpeechRecognition"),
+        (["callbacks=images"], "callbacks.pictures: ClassifierPictures .*; choose callbacks=speech or none"),
+        (["evaluation=images"], "evaluation: ImageEvaluation is not for SpeechRecognition"),
         (["callbacks=sequences"], "callbacks.pictures: TransductionPictures is not for SpeechRecognition"),
     ],
 )

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge, Gt
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
 from dlbench.data.pictures import Pictures
+from dlbench.tasks.grey_evaluation import first_convolution
 from dlbench.tasks.image_classification import ImageClassification
 
 
@@ -56,7 +57,7 @@ class ClassifierPictures(ChosenEpochs):
     def _hear(self, logits: Tensor) -> None:
         self._logits.append(logits.detach().float().cpu())
 
-    def _draw(self, trainer: pl.Trainer, task: pl.LightningModule, probabilities: Tensor) -> None:
+    def _draw(self, trainer: pl.Trainer, task: ImageClassification, probabilities: Tensor) -> None:
         from dlbench.callbacks import figures  # matplotlib takes a while to import
 
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -69,8 +70,7 @@ class ClassifierPictures(ChosenEpochs):
                 probabilities, labels, pictures.images, data.class_names, title, count=self.mistakes
             ),
         }
-        model: nn.Module = task.model  # type: ignore[assignment]
-        convolution = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+        convolution = first_convolution(task.model)
         if convolution is not None and self.maps:
             picture, example = data.example()
             with torch.inference_mode():

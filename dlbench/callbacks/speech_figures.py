@@ -17,11 +17,13 @@ def alignment(features: Tensor, transcript: Transcript, about: str) -> Image:
 
     Args:
         features: Log-mel features of the utterance, (frames, mels).
-        transcript: What was written for it.
+        transcript: What was written for it; where nothing is attended to, the spectrogram stands alone.
         about: What the picture is of.
     """
     seconds = len(features) * HOP / RATE
     weights = transcript.attention
+    if weights is not None and not len(weights):  # only padding was written
+        weights = None
     figure = blank(8.0, 3.2 if weights is None else 7.5)
     upper, *lower = figure.subplots(1 if weights is None else 2, 1, sharex=True, squeeze=False)[:, 0]
     upper.imshow(

@@ -10,7 +10,7 @@ from pathlib import Path
 from joblib import cpu_count
 
 from dlbench.data import registry
-from dlbench.data.folders import data_folder, existing_data_folder
+from dlbench.data.folders import data_folder, existing_data_folder, is_name
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DataError, DlbenchError
 from dlbench.messages import say
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "list": "show every data set: size, licence, whether it is there",
-        "check": "verify the files of all data sets or one: ok, user copy, truncated, broken, missing",
+        "check": "verify the files of all data sets or one: ok, user copy, stand-in, truncated, broken, missing",
         "fetch": "download a data set into the data folder",
     }
     for name, text in helps.items():
@@ -75,10 +75,12 @@ def _positive(text: str) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    from dlbench.data.check import is_present
+    from dlbench.data.check import is_present, is_stand_in
 
     folder = existing_data_folder(given.folder) or data_folder(given.folder)
-    rows = [_row(data_set, is_present(data_set, folder)) for data_set in REGISTRY.values()]
+    rows = [
+        _row(data_set, is_present(data_set, folder), is_stand_in(data_set, folder)) for data_set in REGISTRY.values()
+    ]
     if given.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
@@ -90,13 +92,14 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
-def _row(data_set: DataSet, present: list[bool]) -> dict[str, str | int | None]:
+def _row(data_set: DataSet, present: list[bool], stand_in: bool) -> dict[str, str | int | None]:
+    there = "yes" if all(present) else f"{sum(present)} of {len(present)}" if any(present) else "no"
     return {
         "name": data_set.name,
         "title": data_set.title,
         "description": data_set.description,
         "bytes": data_set.size,
-        "present": "yes" if all(present) else f"{sum(present)} of {len(present)}" if any(present) else "no",
+        "present": "stand-in" if stand_in else there,
         "fetch": "kaggle" if data_set.source == "instead" else data_set.source,
         "licence": data_set.licence,
         "citation": data_set.citation,
@@ -142,7 +145,7 @@ def _speak(given: argparse.Namespace) -> int:
 
     folder = data_folder(given.folder)
     transcripts, corpus = folder / given.name, data_folder(given.into or folder) / given.to
-    if given.to == ".." or Path(given.to).name != given.to:
+    if not is_name(given.to):
         raise DataError(f"--to {given.to}: must be the name of a folder in the data folder")
     selection = espeak.Selection(given.rows[0], given.rows[1], given.max_characters)
     speaker = espeak.Speaker(given.voice, given.speed)

@@ -3,10 +3,11 @@
 import gzip
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from dlbench.data import ljspeech
 from dlbench.data.registry import DataSet, File, Folder, locate
 from dlbench.errors import DataError
 from dlbench.files import digest
@@ -19,6 +20,7 @@ class State(StrEnum):
 
     OK = "ok"
     ALTERED = "user copy"
+    STAND_IN = "stand-in"
     TRUNCATED = "truncated"
     BROKEN = "broken"
     MISSING = "missing"
@@ -46,12 +48,25 @@ def is_present(data_set: DataSet, folder: Path) -> list[bool]:
     return files + [(folder / part.path).is_dir() for part in data_set.folders]
 
 
+def is_stand_in(data_set: DataSet, folder: Path) -> bool:
+    """Whether what lies in a data set's folder was made in its place (`dlbench.data.espeak`) and says so."""
+    return (folder / data_set.name / ljspeech.STAND_IN).exists()
+
+
 def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
     """Examine every part of a data set below ``folder``; reads all files, and loads all pictures.
 
     A file of other content is a user copy as long as it is whole: archives must unpack, pictures and their labels must
-    load and fit each other, other files must be no shorter than registered.
+    load and fit each other, other files must be no shorter than registered. Nothing in a stand-in's folder is ok or a
+    copy, whatever its content.
     """
+    stand_in = is_stand_in(data_set, folder)
+    for finding in _check(data_set, folder):
+        is_there = finding.state not in (State.MISSING, State.BROKEN)
+        yield replace(finding, state=State.STAND_IN) if stand_in and is_there else finding
+
+
+def _check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
     if data_set.name == "intel_folder":
         yield from _check_intel_folder(data_set, folder)
         return

@@ -66,7 +66,8 @@ def speak(
 ) -> tuple[list[Row], list[Fault]]:
     """Speak rows of a corpus into another one; what an earlier, interrupted call has spoken is kept.
 
-    The stand-in's mark comes first and ``metadata.csv`` last: what looks complete is, and is labelled.
+    A new corpus is marked as a stand-in first, and ``metadata.csv`` comes when all is spoken: what looks complete is,
+    and is labelled. The mark of one that grows is renewed with it.
 
     Args:
         transcripts: The folder with LJSpeech's ``metadata.csv``.
@@ -79,8 +80,8 @@ def speak(
         The rows spoken, and what is wrong with those that were left out.
 
     Raises:
-        DataError: espeak-ng is not installed or refuses; no row is chosen; the folder holds other speech, or cannot be
-            written.
+        DataError: espeak-ng is not installed or refuses; no row is chosen; the folder holds other speech, or rows
+            that are not chosen, or cannot be written.
     """
     rows, faults = read_metadata(transcripts / METADATA)
     made_by = {
@@ -92,10 +93,11 @@ def speak(
     chosen = selection.choose(rows)
     if not chosen:
         raise DataError(f"{transcripts / METADATA}: no row of {len(rows)} is chosen; widen --rows or --max-characters")
-    _check_target(corpus, made_by)
+    mark = json.dumps(made_by | asdict(selection) | {"utterances": len(chosen)}, indent=2) + "\n"
     try:
-        mark = made_by | asdict(selection) | {"utterances": len(chosen)}
-        _write(corpus / STAND_IN, json.dumps(mark, indent=2) + "\n")
+        _check_target(corpus, made_by, chosen)
+        if not (corpus / METADATA).exists():
+            _write(corpus / STAND_IN, mark)
         (corpus / WAVES).mkdir(exist_ok=True)
         absent = [row for row in chosen if not (corpus / WAVES / f"{row.id}.wav").is_file()]
         calls = (delayed(utter)(row.text, corpus / WAVES / f"{row.id}.wav", speaker) for row in absent)
@@ -103,6 +105,7 @@ def speak(
         for _ in progress(spoken, len(absent), "speaking"):
             pass
         _write(corpus / METADATA, "".join(f"{row.line}\n" for row in chosen))
+        _write(corpus / STAND_IN, mark)
     except OSError as error:
         text = f"{error.filename or corpus}: cannot be written ({error.strerror})"
         raise DataError(f"{text}; choose another folder with --into") from error
@@ -130,9 +133,9 @@ def utter(text: str, path: Path, speaker: Speaker) -> None:
             raise DataError(f"espeak-ng -v {speaker.voice} does not make 22050 Hz, 16 bits, mono; choose another voice")
 
 
-def _check_target(corpus: Path, made_by: dict[str, str | int]) -> None:
-    """Go on only in a new folder, or one made in the same way."""
-    if not corpus.exists() or not any(corpus.iterdir()):
+def _check_target(corpus: Path, made_by: dict[str, str | int], chosen: Iterable[Row]) -> None:
+    """Go on only in a new folder, or one made in the same way that loses no row."""
+    if not corpus.exists() or (corpus.is_dir() and not any(corpus.iterdir())):
         return
     try:
         found = json.loads((corpus / STAND_IN).read_text(encoding="utf-8"))
@@ -142,6 +145,11 @@ def _check_target(corpus: Path, made_by: dict[str, str | int]) -> None:
     if other:
         text = ", ".join(f"{key}={found.get(key)!r}" for key in other)
         raise DataError(f"{corpus}: spoken otherwise ({text}); remove it, or choose another name with --to")
+    if not (corpus / METADATA).exists():
+        return
+    if lost := {row.id for row in read_metadata(corpus / METADATA)[0] if row} - {row.id for row in chosen}:
+        text = f"{corpus}: would lose {len(lost)} of its rows"
+        raise DataError(f"{text}; widen --rows or --max-characters, or choose another name with --to")
 
 
 def _write(path: Path, text: str) -> None:

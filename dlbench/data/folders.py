@@ -21,6 +21,11 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("dlbench")
 
 
+def is_name(name: str) -> bool:
+    """Whether this can be the name of a folder in the data folder, and leads nowhere else."""
+    return name not in ("", "..") and Path(name).name == name
+
+
 def existing_data_folder(given: Path | str | None = None) -> Path | None:
     """The data folder if it is there, ``None`` if only the default ``./data`` was to be tried and is not.
 

@@ -34,6 +34,7 @@ class IntelDataModule(PictureDataModule):
     """
 
     name, title, drawn = "intel", "Intel", "scenes"
+    source: Source
 
     def __init__(
         self,
@@ -60,8 +61,7 @@ class IntelDataModule(PictureDataModule):
 
     def find(self) -> tuple[intel_files.Kind, Path] | None:
         """See `dlbench.data.intel_files.find`."""
-        kinds: dict[str, intel_files.Kind] = {"npz": "npz", "folder": "folder"}
-        return intel_files.find(self.folder, kinds.get(self.source))
+        return intel_files.find(self.folder, self.source if self.source in ("npz", "folder") else None)
 
     def load(self, found: tuple[intel_files.Kind, Path]) -> PictureSet:
         """Read the npz file, or the official folders by way of the cache.

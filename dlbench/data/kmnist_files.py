@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dlbench.data import registry
+from dlbench.data import folders, registry
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import digest
@@ -31,16 +31,16 @@ OTHER_SPLIT = 1000
 
 _SPLIT_SEED = 42
 _GET = "get it again with python -m dlbench.data fetch kmnist"
-_FILES = registry.get("kmnist").files
 
 
 def find(folder: Path, *parts: Part) -> tuple[Path, ...] | None:
     """Images and labels of ``train``, ``t10k`` or both below a data folder; None if the first part's images are not.
 
     Raises:
-        DataError: Only some of the files are there.
+        DataError: Only some of the files are there; or see `dlbench.data.folders.require`.
     """
-    wanted = [file for part in parts for file in _FILES if Path(file.path).name.startswith(part)]
+    folders.require(folder)
+    wanted = [file for part in parts for file in registry.get("kmnist").files if Path(file.path).name.startswith(part)]
     found = [registry.locate(file, folder) for file in wanted]
     if found[0] is None:
         return None
@@ -161,6 +161,7 @@ def _chosen(pictures: Pictures, positions: npt.NDArray[np.int64]) -> Pictures:
 
 
 def _origin(paths: tuple[Path, ...], trusted: str) -> tuple[str, dict[str, str]]:
-    """Provenance, ``trusted`` where every file is registered, and the SHA-256 by name."""
+    """Provenance, ``trusted`` where every file is the registered one of its name, and the SHA-256 by name."""
     files = {path.name: digest(path) for path in paths}
-    return trusted if all(map(registry.is_known, files.values())) else "user copy", files
+    registered = {Path(file.path).name: file.sha256 for file in registry.get("kmnist").files}
+    return trusted if files.items() <= registered.items() else "user copy", files

@@ -4,6 +4,7 @@ Splits are given by row, so a row that cannot be used is left out and its place 
 another split. Rows are counted from 0 (REPORTS section 6); what people read names the line, counted from 1.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ STAND_IN = "stand-in.json"
 """The file that says of a corpus how it was spoken; no recording of people has it."""
 
 FAULTS = {
+    "encoding": ("a row is not UTF-8", "save the file in that encoding"),
     "columns": ("a row has not three columns", "write ID|transcript|normalised transcript, or remove the row"),
     "id": ("an id is no file name", "rename the file and the row's id"),
     "repeated": ("an id comes twice", "remove one of the two rows"),
@@ -57,15 +59,12 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
     """All rows of ``metadata.csv`` in its order, ``None`` in the place of one that cannot be used, and why.
 
     Raises:
-        DataError: The file is missing, not UTF-8, or has no rows.
+        DataError: The file is missing, cannot be read, or has no rows.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; get it with: python -m dlbench.data fetch ljspeech") from None
-    except UnicodeDecodeError as error:
-        before = error.object.count(b"\n", 0, error.start)
-        raise DataError(f"{path}:{before + 1}: not UTF-8; save the file in that encoding") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     if not text.strip():
@@ -82,6 +81,8 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
 
 
 def _parse(number: int, line: str, first: dict[str, int]) -> tuple[Row | None, Fault | None]:
+    if wrong := re.search("[\udc80-\udcff]", line):  # what surrogateescape makes of bytes that are not UTF-8
+        return None, Fault(number, "encoding", f"byte 0x{ord(wrong[0]) - 0xDC00:02x}")
     columns = line.split("|")
     if len(columns) != 3:
         return None, Fault(number, "columns", f"{len(columns)} of them")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlbench.data import npz_files, registry
+from dlbench.data import folders, npz_files, registry
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import digest
@@ -27,7 +27,12 @@ _FORM = npz_files.Form(picture=(28, 28, 1), stored=((28, 28),), label=(1,), clas
 
 
 def find(folder: Path) -> Path | None:
-    """The npz file below a data folder, if it is there."""
+    """The npz file below a data folder, if it is there.
+
+    Raises:
+        DataError: See `dlbench.data.folders.require`.
+    """
+    folders.require(folder)
     return registry.locate(_FILE, folder)
 
 

@@ -12,7 +12,7 @@ Formats (REPORTS sections 2 and 4):
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -133,9 +133,8 @@ class PairFiles:
             files[name] = hashlib.sha256(content).hexdigest()
             splits.append(self.parse(content, folder / name))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
-        is_known = all(registry.is_known(sha256) for sha256 in files.values())
         joiner = "" if self.format == "target_source_characters" else " "
-        provenance = "verified" if is_known else "user copy"
+        provenance = "verified" if self._are_registered(files) else "user copy"
         return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner)
 
     def parse(self, content: bytes, path: Path) -> list[Pair]:
@@ -159,6 +158,12 @@ class PairFiles:
             raise DataError(f"{path}: no pairs in it; {self.remedy}")
         # Pronunciations of a word may differ in their stress alone.
         return list(dict.fromkeys(pairs)) if self.format == "cmudict" else pairs
+
+    def _are_registered(self, files: Mapping[str, str]) -> bool:
+        """Whether each file, by its SHA-256, is the registered one of its path, and they are split as registered."""
+        registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
+        known = [(file.path, file.sha256) for file in registered]
+        return [(path, files[path]) for path in self.paths()] == known[: len(self.paths())]
 
     def _check(self, pair: Pair) -> None:
         for side, symbols in (("source", pair.source), ("target", pair.target)):

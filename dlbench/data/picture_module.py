@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from dlbench.data.batches import PictureTensors, loader, shift, to_network
 from dlbench.data.fingerprint import fingerprint
-from dlbench.data.folders import cache_folder, data_folder, require
+from dlbench.data.folders import cache_folder, data_folder
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
@@ -37,6 +37,9 @@ class PictureDataModule(pl.LightningDataModule):
         cache: Where derived files are kept; default: see `dlbench.data.folders.cache_folder`.
         seed: The run's seed, from which the order of training pictures comes.
     """
+
+    name: str
+    """The data set's name in the registry."""
 
     title: ClassVar[str]
     """The data set's name, for people."""
@@ -76,7 +79,6 @@ class PictureDataModule(pl.LightningDataModule):
         sizes = tuple(self.embedded_sizes)
         if self.source == "embedded":
             return self.draw(sizes)
-        require(self.folder)
         found = self.find()
         if found is not None:
             return self.load(found)
@@ -90,7 +92,11 @@ class PictureDataModule(pl.LightningDataModule):
 
     @abstractmethod
     def find(self) -> Any:
-        """Where in the data folder the pictures of the chosen source lie; None if they are not there."""
+        """Where in the data folder the pictures of the chosen source lie; None if they are not there.
+
+        Raises:
+            DataError: See `dlbench.data.folders.require`.
+        """
 
     @abstractmethod
     def load(self, found: Any) -> PictureSet:

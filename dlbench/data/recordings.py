@@ -4,11 +4,14 @@ Features go to the cache file as they are computed, and come out of it mapped in
 a few megabytes. A cache folder is complete or not there; of several processes one computes, the others wait.
 """
 
+import errno
 import hashlib
+import io
 import json
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,8 +31,14 @@ from dlbench.data.speech_corpus import Samples, hash_samples
 from dlbench.errors import DataError
 from dlbench.files import digest
 
+FORMAT = 1
+"""Of a cache folder; to be raised when what it holds, or how a recording is judged, changes."""
+
 PORTION = 64
 """Recordings whose features are in memory at a time."""
+
+ABSENT = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ENAMETOOLONG: "id"}
+"""What the system says of a file that is not there; whatever else it says may pass, and is kept nowhere."""
 
 STREAMED = 0x7FF00000
 """A wave file written to a pipe states a size from here on."""
@@ -61,7 +70,8 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
     """The features of all rows: out of the cache, or computed into it.
 
     What is kept depends on the recordings' names, sizes and times of change, on how features are computed, and on the
-    libraries that do it.
+    libraries that do it. A recording changed with its size and time kept is not noticed (remove the cache then); one
+    that is missing is looked for every time.
 
     Args:
         corpus: The folder with ``metadata.csv`` and ``wavs/``.
@@ -71,9 +81,13 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
         strict: Whether a recording that cannot be used is an error.
 
     Raises:
-        DataError: One cannot, and it is; or the cache folder cannot be written.
+        DataError: One cannot, and it is; the system cannot read one; or the cache folder cannot be written.
     """
-    folder = cache / f"speech-{_key(corpus, rows)}"
+    states, absent = _look(corpus, rows)
+    if strict and absent:
+        raise refusal(corpus / METADATA, absent[0])
+    folder = cache / f"speech-{_key(corpus, states)}"
+    rows = [row if state else None for row, state in zip(rows, states, strict=True)]
     try:
         if (found := _open(folder)) is None:
             cache.mkdir(parents=True, exist_ok=True)
@@ -84,7 +98,7 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
         raise DataError(f"{text}; set DLBENCH_CACHE to a folder with room for the features") from error
     if strict and found[0].faults:
         raise refusal(corpus / METADATA, found[0].faults[0])
-    return found
+    return replace(found[0], faults=sorted(absent + found[0].faults)), found[1]
 
 
 def read_wave(path: Path) -> Samples:
@@ -99,15 +113,29 @@ def read_wave(path: Path) -> Samples:
         raise DataError(f"{path}: {FAULTS[error.kind][0]} ({error.details}); {FAULTS[error.kind][1]}") from None
 
 
-def _key(corpus: Path, rows: Sequence[Row | None]) -> str:
-    """A hash of all that features depend on, without reading recordings."""
-    parts = [str(corpus.resolve()), digest(Path(log_mel.__file__)), torch.__version__, torchaudio.__version__]
-    for row in rows:
+def _look(corpus: Path, rows: Sequence[Row | None]) -> tuple[list[str], list[Fault]]:
+    """The name, size and time of change of each row's recording, ``""`` where there is none, and why there is none."""
+    states, faults = [""] * len(rows), []
+    for row in filter(None, rows):
+        name = f"{WAVES}/{row.id}.wav"
         try:
-            status = (corpus / WAVES / f"{row.id}.wav").stat() if row else None
-        except OSError:
-            status = None
-        parts.append(f"{row and row.id} {status and (status.st_size, status.st_mtime_ns)}")
+            status = (corpus / name).stat()
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise _unreadable(corpus / name, error) from error
+            faults.append(Fault(row.number, ABSENT[error.errno], name))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            states[row.number] = f"{row.id} {status.st_size} {status.st_mtime_ns}"
+        else:
+            faults.append(Fault(row.number, "broken", f"{name} is no file"))
+    return states, faults
+
+
+def _key(corpus: Path, states: list[str]) -> str:
+    """A hash of all that features depend on, without reading recordings."""
+    versions = str(FORMAT), torch.__version__, torchaudio.__version__, soundfile.__version__
+    parts = [str(corpus.resolve()), digest(Path(log_mel.__file__)), *versions, *states]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -191,16 +219,24 @@ class _UnusableError(Exception):
 
 
 def _read(path: Path) -> Samples:
+    """The samples of a recording.
+
+    Raises:
+        _UnusableError: For what the file holds.
+        DataError: The system cannot read it.
+    """
     name = f"{WAVES}/{path.name}"
-    if not path.exists():
-        raise _UnusableError("missing", name)
     try:
-        if _is_cut_short(path):
-            raise _UnusableError("broken", f"{name} ends before its time")
-        if not path.stat().st_size:
-            raise _UnusableError("short", f"{name} has 0 bytes")
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not content:
+        raise _UnusableError("short", f"{name} has 0 bytes")
+    if _is_cut_short(content):
+        raise _UnusableError("broken", f"{name} ends before its time")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
         raise _UnusableError("broken", f"{name}: {' '.join(str(error).split()).rpartition(': ')[2]}") from error
     if samples.shape[1] != 1:
         raise _UnusableError("channels", f"{name} has {samples.shape[1]} channels")
@@ -214,8 +250,10 @@ def _read(path: Path) -> Samples:
     return mono
 
 
-def _is_cut_short(path: Path) -> bool:
+def _is_cut_short(content: bytes) -> bool:
     """Whether a wave file has fewer bytes than its header says; what was streamed has no true number there."""
-    with path.open("rb") as file:
-        kind, size = file.read(4), int.from_bytes(file.read(4), "little")
-    return kind == b"RIFF" and path.stat().st_size < size + 8 < STREAMED
+    return content[:4] == b"RIFF" and len(content) < int.from_bytes(content[4:8], "little") + 8 < STREAMED
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror or error}); make it readable, or try again")

@@ -1,8 +1,9 @@
 """Read speech and its transcripts: LJSpeech, a stand-in spoken by a machine, or tones (REPORTS section 6).
 
-Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there and
-usable (a recording itself has no registered hash); ``stand-in`` a corpus made by ``python -m dlbench.data speak``;
-``embedded`` tones (`dlbench.data.embedded.tones`); anything else is a ``user copy``.
+Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there,
+usable, and as long as published, all together, the shortest and the longest (a recording itself has no registered
+hash); ``stand-in`` a corpus made by ``python -m dlbench.data speak``; ``embedded`` tones
+(`dlbench.data.embedded.tones`); anything else is a ``user copy``.
 """
 
 import warnings

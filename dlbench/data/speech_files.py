@@ -20,6 +20,12 @@ SPLITS = ("train", "val", "test")
 PUBLISHED = (9825, 655, 2620)
 """Rows of each split (REPORTS section 6)."""
 
+LENGTHS = (86_117, 1.11, 10.10)
+"""Of LJSpeech's recordings in seconds: all together (23:55:17), the shortest, the longest (README of LJSpeech 1.1)."""
+
+SPEAK = "python -m dlbench.data speak ljspeech --max-characters 60 --speed 300"
+"""How the corpus of ``conf/data/ljspeech_spoken.yaml`` is made."""
+
 MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
 
 
@@ -43,7 +49,7 @@ class SpeechFiles:
     strict: bool
 
     def __post_init__(self) -> None:
-        if self.corpus in ("", "..") or Path(self.corpus).name != self.corpus:
+        if not folders.is_name(self.corpus):
             raise ValueError(f"corpus={self.corpus!r}: must be the name of a folder in the data folder")
         if len(self.splits) != 3 or min(self.splits) < 1:
             raise ValueError(f"splits={list(self.splits)}: must be three positive numbers of rows (train, val, test)")
@@ -51,9 +57,10 @@ class SpeechFiles:
     @property
     def remedy(self) -> str:
         """How a corpus is had."""
+        if self.corpus == "ljspeech_spoken":
+            return f"speak them with: {SPEAK}"
         fetch = "python -m dlbench.data fetch ljspeech"
-        speak = "python -m dlbench.data speak ljspeech"
-        return f"get the recordings with: {fetch}, or speak a stand-in with: {speak}"
+        return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
     def are_in(self, folder: Path) -> bool:
         """Whether the data folder has the corpus, with recordings.
@@ -61,8 +68,7 @@ class SpeechFiles:
         Raises:
             DataError: The data folder does not exist and is not just the default.
         """
-        if not folder.is_dir() and folder != folders.DEFAULT:
-            raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+        folders.require(folder)
         return (folder / self.corpus / METADATA).is_file() and (folder / self.corpus / WAVES).is_dir()
 
     def read(self, folder: Path, cache: Path, jobs: int) -> SpeechCorpus:
@@ -78,23 +84,28 @@ class SpeechFiles:
             text = f"{metadata}: {len(rows)} rows are too few for data.splits={list(self.splits)}"
             raise DataError(f"{text}, which ask for {sum(self.splits)}; choose smaller numbers")
         rows = rows[: sum(self.splits)]
+        for row in filter(None, rows):
+            if not self.text_of(row).strip():
+                faults.append(Fault(row.number, "empty", f"{row.id}, as cut"))
+                rows[row.number] = None
         unknown = [fault for row in rows if row for fault in _unknown(row, self.text_of(row))]
         faults = [fault for fault in faults if fault.row < len(rows)]
         if self.strict and (faults or unknown):
             raise refusal(metadata, min(faults + unknown))
         found, features = recordings.load(metadata.parent, rows, cache, jobs, self.strict)
-        faults += found.faults
-        said = notices(metadata, sorted(faults + [fault for fault in unknown if found.frames[fault.row]]))
+        faults = sorted(faults + found.faults)
         splits = self._split([*self._utterances(metadata.parent, rows, found)])
-        for split, utterances in splits.items():
-            if not utterances:
-                raise DataError(f"{metadata}: no usable row for {split}; {next(said)}")
+        for split, span in self._spans().items():
+            if not splits[split]:
+                reason = next(notices(metadata, [fault for fault in faults if fault.row in span]))
+                raise DataError(f"{metadata}: no usable row for {split}; {reason}")
+        said = notices(metadata, sorted(faults + [fault for fault in unknown if found.frames[fault.row]]))
         sha256, stand_in = digest(metadata), _stand_in(metadata.parent)
         return SpeechCorpus(
             splits,
             features,
             source="files",
-            provenance="stand-in" if stand_in is not None else self._provenance(sha256, not faults),
+            provenance="stand-in" if stand_in is not None else self._provenance(sha256, faults, found.samples),
             files={f"{self.corpus}/{METADATA}": sha256},
             left_out=dict(sorted(Counter(fault.kind for fault in faults).items())),
             notices=tuple(said),
@@ -117,13 +128,27 @@ class SpeechFiles:
                 yield Utterance(row.id, self.text_of(row), number, seconds, path, sha256, *place)
 
     def _split(self, utterances: list[Utterance]) -> dict[str, tuple[Utterance, ...]]:
-        ends = [0, *accumulate(self.splits)]
-        parts = (tuple(item for item in utterances if item.row in range(*span)) for span in pairwise(ends))
-        return dict(zip(SPLITS, parts, strict=True))
+        spans = self._spans().items()
+        return {split: tuple(item for item in utterances if item.row in span) for split, span in spans}
 
-    def _provenance(self, sha256: str, is_complete: bool) -> str:
-        registered = registry.get("ljspeech").files[0].sha256
-        return "verified" if sha256 == registered and self.splits == PUBLISHED and is_complete else "user copy"
+    def _spans(self) -> dict[str, range]:
+        ends = pairwise([0, *accumulate(self.splits)])
+        return {split: range(*span) for split, span in zip(SPLITS, ends, strict=True)}
+
+    def _provenance(self, sha256: str, faults: list[Fault], samples: list[int]) -> str:
+        is_registered = sha256 == registry.get("ljspeech").files[0].sha256
+        is_published = is_registered and self.splits == PUBLISHED and not faults
+        return "verified" if is_published and have_published_lengths(samples) else "user copy"
+
+
+def have_published_lengths(samples: Sequence[int]) -> bool:
+    """Whether recordings of so many samples last as long as LJSpeech's do, see `LENGTHS`, as far as these are stated.
+
+    Recordings have no registered hash; noise or another voice under their names lasts another time.
+    """
+    total, shortest, longest = LENGTHS
+    found = min(samples) / RATE, max(samples) / RATE
+    return abs(sum(samples) / RATE - total) <= 1 and tuple(round(each, 2) for each in found) == (shortest, longest)
 
 
 def _unknown(row: Row, text: str) -> list[Fault]:

@@ -12,9 +12,17 @@ from dlbench import resources
 from dlbench.composition import composed
 from dlbench.identity import TRAINING_SECTIONS, canonical
 
-ALWAYS_NAMED = {("optimizer", "lr"), ("data", "layout"), ("model", "attention"), ("trainer", "precision")}
+HOPFIELD = ("patterns", "beta")
+ALWAYS_NAMED = {
+    ("optimizer", "lr"),
+    ("data", "layout"),
+    ("model", "attention"),
+    ("trainer", "precision"),
+    *(("model", key) for key in HOPFIELD),
+}
 NEVER_NAMED = {("trainer", "device"), ("trainer", "threads"), ("data", "eval_batch_size")}
-"""They change a result's last bits at most."""
+"""They change a result's last bits at most. Only ``eval_batch_size`` changes more, where a speech recogniser hears the
+padding (``model.mask_padding=false``) of batches padded to their longest (``data.frames=null``)."""
 
 USUAL_PRECISION = "32-true"
 
@@ -32,6 +40,7 @@ DECODED_BY = " decoded by "
 def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
     """The settings that are compared most: ``lr=0.01 chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
 
+    Of a Hopfield network these are its patterns and, if it has one, beta: ``patterns=100 beta=64 seed=42``.
     The precision is named where it is not the usual one; without the seed it names what is averaged over seeds.
     """
     model = scientific["model"]
@@ -40,6 +49,7 @@ def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
         f"lr={scientific['optimizer']['lr']}" if "lr" in scientific["optimizer"] else None,
         scientific["data"].get("layout"),
         f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
+        *(f"{key}={model[key]:g}" for key in HOPFIELD if key in model),
         precision if precision != USUAL_PRECISION else None,
         f"seed={scientific['seed']}" if with_seed else None,
     )

@@ -14,7 +14,10 @@ from typing import Any
 
 from dlbench import resources
 
-PACKAGES = ("dlbench", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "pillow")
+PACKAGES = (
+    *("dlbench", "torch", "torchvision", "torchaudio", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
+    *("pillow", "soundfile", "rapidfuzz"),
+)
 
 
 def describe_code() -> dict[str, Any]:

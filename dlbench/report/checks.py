@@ -17,6 +17,8 @@ from dlbench.report.statistics import difference_interval, of_curve, permutation
 
 def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> tuple[Verdict, list[Judgement]]:
     """A claim's verdict, and that of each of its checks; ``planned`` are the configurations that cannot run yet."""
+    if not claim.checks:
+        return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
     judgements = [
         Judgement(Verdict.PLANNED, describe(check), "no such experiment yet")
         if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
@@ -25,22 +27,19 @@ def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = (
     ]
     verdicts = {judgement.verdict for judgement in judgements}
     decisive = (Verdict.FAILS, Verdict.PLANNED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
-    return next((verdict for verdict in decisive if verdict in verdicts), Verdict.READER), judgements
+    return next(verdict for verdict in decisive if verdict in verdicts), judgements
 
 
 def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> tuple[Verdict, list[Judgement]] | None:
-    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run."""
-    whole, judgements = judge_claim(claim, results_of)
-    if not any(
-        isinstance(check, Comparison) and judged.n for check, judged in zip(claim.checks, judgements, strict=True)
-    ):
+    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run.
+
+    Its statements, which no data decides, are left out.
+    """
+    comparisons = tuple(check for check in claim.checks if isinstance(check, Comparison))
+    whole, judgements = judge_claim(claim.model_copy(update={"checks": comparisons}), results_of)
+    if not any(judged.n for judged in judgements):
         return None
-    found = [
-        replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict))
-        if isinstance(check, Comparison)
-        else judged
-        for check, judged in zip(claim.checks, judgements, strict=True)
-    ]
+    found = [replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict)) for judged in judgements]
     return ELSEWHERE.get(whole, whole), found
 
 
@@ -160,7 +159,8 @@ def _judge_pairs(
     # By how much each pair is on the claimed side of the margin.
     beyond = [sign * (our - their) - _margin(check, their) for our, their in pairs]
     claimed = [-excess for excess in beyond] if is_denied else beyond
-    if is_denied and check.of == check.other and len(pairs) > 1 and not any(differences):
+    is_same = all(math.isclose(difference, 0, abs_tol=1e-12) for difference in differences)
+    if is_denied and check.of == check.other and len(pairs) > 1 and is_same:
         verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
     else:
         verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)

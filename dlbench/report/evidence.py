@@ -37,15 +37,26 @@ class Evidence:
     @cached_property
     def real(self) -> dict[str, list[Result]]:
         """Results on the real data, by configuration, a seed each."""
-        return self._on(REAL)
+        return by_configuration(self._on(REAL))
 
     @cached_property
-    def elsewhere(self) -> dict[str, dict[str, list[Result]]]:
-        """The same on each of the `SUBSTITUTES`."""
-        return {provenance: self._on(provenance) for provenance in SUBSTITUTES}
+    def elsewhere(self) -> dict[tuple[str, str], dict[str, list[Result]]]:
+        """The same on the data of each substitute, by report and heading: of its provenance, and made as it says."""
+        return {
+            (name, heading): by_configuration(
+                result for result in self._on(substitute.provenance) if _is_made_as(result, substitute)
+            )
+            for name, report in self.reports.items()
+            for heading, substitute in report.substitutes.items()
+        }
 
-    def _on(self, provenance: str) -> dict[str, list[Result]]:
-        return by_configuration(result for result in self.collection.results if result.provenance == provenance)
+    @cached_property
+    def others(self) -> dict[str, dict[str, list[Result]]]:
+        """Results on other data, by provenance and configuration, whether or not a report has a place for them."""
+        return {provenance: by_configuration(self._on(provenance)) for provenance in SUBSTITUTES}
+
+    def _on(self, provenance: str) -> list[Result]:
+        return [result for result in self.collection.results if result.provenance == provenance]
 
     def results_of(self, name: str, variant: str | None = None) -> ResultsOf:
         """What gives the results of a report's configurations, as the report has them or in a variant.
@@ -82,7 +93,7 @@ class Evidence:
             if configuration not in given.of:
                 return []
             wanted = _with(report.configurations[configuration], given.overrides)
-            return self._found(name, configuration, wanted, self.elsewhere[given.provenance])
+            return self._found(name, configuration, wanted, self.elsewhere[name, substitute])
 
         return lookup
 
@@ -99,6 +110,12 @@ class Evidence:
         """Whether a variant concerns a configuration."""
         report = self.reports[name]
         return in_variant(report.configurations[configuration], report.variants[variant].overrides) is not None
+
+
+def _is_made_as(result: Result, substitute: Substitute) -> bool:
+    """Whether a record says of its data what the substitute says of its own."""
+    made = result.manifest["data"].get("stand_in") or {}
+    return all(key in made and made[key] == value for key, value in substitute.stand_in.items())
 
 
 def in_variant(configuration: Configuration, overrides: Overrides) -> Configuration | None:

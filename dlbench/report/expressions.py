@@ -1,11 +1,14 @@
-"""The little language of statements and slips in report files: arithmetic, and what networks cost and see.
+"""The little language of statements and slips in report files: arithmetic, what networks cost, and what theory says.
 
 Beside Python's arithmetic, comparisons, ``and``, ``or`` and ``not`` it knows the functions of `FUNCTIONS`.
 """
 
 import ast
+import hashlib
 import math
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from simpleeval import (
     DEFAULT_OPERATORS,
@@ -18,6 +21,7 @@ from simpleeval import (
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest
 from dlbench.report import networks
+from dlbench.source import source_hash
 
 Value = float | bool
 
@@ -38,7 +42,7 @@ def evaluate(expression: str, **variables: float) -> Value:
     except FunctionNotDefined as error:
         name = error.func_name
         raise ConfigError(f"{expression}: {name}: no such function; {nearest(name, FUNCTIONS)}") from error
-    except (ConfigError, InvalidExpression, ArithmeticError, TypeError, ValueError) as error:
+    except (ConfigError, InvalidExpression, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{expression}: {' '.join(str(error).split())}") from error
     if isinstance(value, bool):
         return value
@@ -79,6 +83,37 @@ def _linear(inputs: int, outputs: int) -> int:
     return (inputs + 1) * outputs
 
 
+def _theory(name: str, *arguments: float) -> float:
+    """What a function of `dlbench.report.theory_checks` gives; kept from one report to the next."""
+    code = Path(__file__).with_name("theory_checks.py").read_bytes()
+    source = f"{source_hash(['dlbench.report.theory_checks'])} {hashlib.sha256(code).hexdigest()}"
+    return networks.kept(_computed)(name, arguments, source)
+
+
+def _computed(name: str, arguments: tuple[float, ...], source: str) -> float:
+    """``source`` tells other code's answers apart."""
+    from dlbench.report import theory_checks
+
+    return theory_checks.computed(name, *arguments)
+
+
+THEORY = (
+    "convex_gradient_error",
+    "concave_gradient_error",
+    "hessian_error",
+    "smallest_eigenvalue",
+    "energy_rise",
+    "attention_error",
+    "transpose_error",
+    "convolved_length",
+    "entry_formula_error",
+    "three_class_parameters",
+    "pixel_attention_error",
+    "feature_error",
+    "attention_operations",
+)
+"""The functions of `dlbench.report.theory_checks`, told without importing torch."""
+
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "comb": math.comb,
     "factorial": math.factorial,
@@ -93,4 +128,5 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "receptive_field_of": _receptive_field_of,
     "conv": _conv,
     "linear": _linear,
+    **{name: partial(_theory, name) for name in THEORY},
 }

@@ -96,10 +96,14 @@ def missing_data(job: Job) -> str | None:
     return _missing(job.data, files, job.config["paths"]["data"])
 
 
+def _is_there(path: Path) -> bool:
+    return path.is_dir() if path.name == WAVES else path.is_file()
+
+
 def _missing(name: str, files: tuple[str, ...], given: str | None) -> str | None:
     folder = existing_data_folder(given) or data_folder(given)
     if files:
-        is_there = all((folder / path).exists() for path in files)
+        is_there = all(_is_there(folder / path) for path in files)
     elif name == "intel":
         is_there = intel_files.find(folder) is not None
     else:

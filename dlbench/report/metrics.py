@@ -25,7 +25,8 @@ MAX_SCALE = 2
 SIMILARITIES = ("jaccard", "cosine", "damerau_levenshtein")
 """Of speech."""
 
-RETRIEVAL = ("retrieval_accuracy", "nearest_before", "steps", "distance")
+SHARES = ("retrieval_accuracy", "nearest_before")
+RETRIEVAL = (*SHARES, "steps", "distance")
 """Of Hopfield networks."""
 
 MONITORED = ("accuracy", "cer", "damerau_levenshtein", "retrieval_accuracy")
@@ -121,7 +122,7 @@ SAID = {
     "cosine": "cosine similarity",
     "retrieval_accuracy": "share retrieved",
     "nearest_before": "share nearest before retrieval",
-    "steps": "mean steps to the fixed point",
+    "steps": "mean updates",
     "distance": "mean relative distance",
 }
 """How what is measured is said; what is not here is said as it stands."""

@@ -54,18 +54,18 @@ def _of_pictures(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 def _told(what: str, settings: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> int:
     source = source_hash([settings["_target_"].rpartition(".")[0], "dlbench.models.cost"])
-    return int(_kept()(what, dict(settings), dict(sizes or {}), source))
+    return int(kept(_measured)(what, dict(settings), dict(sizes or {}), source))
 
 
 @cache
-def _kept() -> Callable[..., int]:
-    """`_measured`, its answers kept in the cache folder, where that can be written."""
+def kept(function: Callable[..., float]) -> Callable[..., float]:
+    """The function, its answers kept in the cache folder, where that can be written."""
     try:
         memory = Memory(cache_folder() / "networks", verbose=0)
     except OSError:
         memory = Memory(None)
-    kept: Callable[..., int] = memory.cache(_measured)
-    return kept
+    remembered: Callable[..., float] = memory.cache(function)
+    return remembered
 
 
 def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int], source: str) -> int:

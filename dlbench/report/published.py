@@ -207,21 +207,28 @@ class Claim(_Strict):
     """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
 
     ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and where they
-    stand for something else.
+    stand for something else. ``of``: what the reader must see a figure of, where there are no checks.
     """
 
     id: str
     text: str
     note: str | None = None
     reports: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Self:
+        if self.of and self.checks:
+            raise ValueError("of: goes without checks, which name what they compare")
+        return self
 
     @property
     def configurations(self) -> set[str]:
-        """The names of the configurations that its checks compare."""
+        """The names of the configurations that its checks compare, or that a figure shows."""
         compared = [check for check in self.checks if isinstance(check, Comparison)]
         others = {check.other for check in compared if isinstance(check.other, str)}
-        return {check.of for check in compared} | others
+        return {check.of for check in compared} | others | {*self.of}
 
 
 class Slip(_Strict):
@@ -249,12 +256,14 @@ class Substitute(_Strict):
 
     - ``provenance``: what records say of its data: ``other split`` (the registered files, split in another way) or
       ``stand-in`` (other data of the same form).
+    - ``stand_in``: what records must say, under that name, of how their data was made: other stand-ins have no place.
     - ``of``: the configurations that it stands in for; it speaks for a claim that compares these alone.
     - ``overrides``: its own settings, in place of the configurations' own of the same keys or added to them.
     - ``about``: what it is, and in what it differs.
     """
 
     provenance: Literal["other split", "stand-in"]
+    stand_in: dict[str, str | int | None] = {}
     of: tuple[str, ...] = Field(min_length=1)
     overrides: Overrides = ()
     about: str

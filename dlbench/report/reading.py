@@ -118,6 +118,8 @@ def _names(report: Report) -> Iterator[tuple[Place, str, str]]:
         yield from ((at, "configuration", name) for name in figure.of)
         yield from ((at, "metric", metric) for metric in figure.metrics)
     for number, claim in enumerate(report.claims):
+        at = ["claims", number, "of"]
+        yield from ((at, "configuration", name) for name in claim.of)
         for place, check in enumerate(claim.checks):
             if isinstance(check, Statement):
                 continue

@@ -77,7 +77,7 @@ def _ours(verdicts: Verdicts) -> Iterator[Row]:
         for metric, number in result.metrics.items():
             yield {**about, "metric": metric, "statistic": "value", "value": number}
     evidence = verdicts.evidence
-    for group in (group for found in (evidence.real, *evidence.elsewhere.values()) for group in found.values()):
+    for group in (group for found in (evidence.real, *evidence.others.values()) for group in found.values()):
         for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
             values = measured(group, metric)
             if len(values) > 1:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlbench.data.embedded.sizes import check
 from dlbench.data.pairs import Pair, PairSet
-from dlbench.errors import DataError
 from dlbench.randomness import derive_seed
 
 Sounds = tuple[str, ...]
@@ -190,16 +190,9 @@ def generate(seed: int = 0, sizes: Sequence[int] = (4000, 500, 500)) -> PairSet:
     Raises:
         DataError: The seed or the sizes are not whole numbers, or not positive.
     """
-    if not _is_whole(seed) or seed < 0:
-        raise DataError(f"the seed of embedded words must be a whole number from 0 up, not {seed!r}")
-    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
-        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
+    check("words", seed, sizes)
     train, val, test = (_split(seed, number, size) for number, size in enumerate(sizes))
     return PairSet(train, val, test, source="embedded", provenance="embedded")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _split(seed: int, split: int, size: int) -> tuple[Pair, ...]:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dlbench.data.embedded.drawing import Dice
+from dlbench.data.embedded.sizes import check
 from dlbench.data.pictures import Pictures, PictureSet
-from dlbench.errors import DataError
 
 Draw = Callable[[int, Dice], npt.NDArray[np.uint8]]
 """A picture (height, width, channels) of a class, by chance."""
@@ -29,16 +29,9 @@ def generate(of: str, classes: tuple[str, ...], draw: Draw, seed: int, sizes: Se
     Raises:
         DataError: The seed or the sizes are not whole numbers, or not positive.
     """
-    if not _is_whole(seed) or seed < 0:
-        raise DataError(f"the seed of embedded {of} must be a whole number from 0 up, not {seed!r}")
-    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
-        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
+    check(of, seed, sizes)
     train, val, test = (_split(len(classes), draw, seed, number, size) for number, size in enumerate(sizes))
     return PictureSet(train, val, test, classes, source="embedded", provenance="embedded")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _split(classes: int, draw: Draw, seed: int, split: int, size: int) -> Pictures:

@@ -15,12 +15,12 @@ import torch
 
 from dlbench.data.embedded import lexicon
 from dlbench.data.embedded.drawing import Dice
+from dlbench.data.embedded.sizes import check
 from dlbench.data.log_mel import RATE, log_mel
 from dlbench.data.single_thread import single_thread
 from dlbench.data.speech_batches import VOCABULARY
 from dlbench.data.speech_corpus import Samples, SpeechCorpus, Utterance, hash_samples
 from dlbench.data.vocabulary import SPECIALS
-from dlbench.errors import DataError
 from dlbench.randomness import derive_seed
 
 SPLITS = ("train", "val", "test")
@@ -40,10 +40,7 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
     Raises:
         DataError: The seed or the sizes are not whole numbers, or not positive.
     """
-    if not _is_whole(seed) or seed < 0:
-        raise DataError(f"the seed of embedded tones must be a whole number from 0 up, not {seed!r}")
-    if not isinstance(sizes, Sequence) or len(sizes) != 3 or not all(_is_whole(size) and size > 0 for size in sizes):
-        raise DataError(f"data.embedded_sizes must be three positive whole numbers (train, val, test), not {sizes!r}")
+    check("tones", seed, sizes)
     splits: dict[str, tuple[Utterance, ...]] = {}
     waveforms: list[Samples] = []
     features: list[npt.NDArray[np.float32]] = []
@@ -116,7 +113,3 @@ def _chord(pitches: Sequence[int], length: int, tuning: float, dice: Dice) -> np
         turn = (places * (pitch * tuning / RATE) + dice.between(0, 1)) % 1 * 2 - 1
         wave += 4 * turn * (1 - np.abs(turn)) * dice.between(0.7, 1)
     return wave * np.minimum(1, np.minimum(places, length - 1 - places) / (0.005 * RATE))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -63,7 +63,7 @@ def attention(result: Result) -> list[Attention]:
 
 
 def maps(result: Result) -> npt.NDArray[Any]:
-    """The picture of a test example and the first convolution's maps, (height, width, channels).
+    """A picture of the evaluation's choice and the first convolution's maps, (height, width, channels).
 
     Raises:
         RecordError: There is none, or it is damaged.

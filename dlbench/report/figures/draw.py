@@ -24,8 +24,8 @@ def draw(
 ) -> Picture | Grid | None:
     """A figure as a picture, or a grid where it shows samples; its note says what is left out.
 
-    What stands in for a configuration is drawn under a name that says so, and beside nothing published. None where
-    there is nothing to draw.
+    What stands in for configurations is drawn only where none has runs of its own, under names that say so, and beside
+    nothing published. None where there is nothing to draw.
 
     Args:
         figure: One of the report's.
@@ -35,7 +35,8 @@ def draw(
         substituted: Gives what stands in for a configuration that has none.
     """
     every = {name: results_of(name) for name in figure.of}
-    used = {name: found for name, own in every.items() if not own and (found := substituted(name))}
+    is_real = any(every.values())
+    used = {} if is_real else {name: found for name in every if (found := substituted(name))}
     names = {name: f"{name} ({used[name].substitute.provenance})" if name in used else name for name in every}
     results = {names[name]: used[name].results if name in used else found for name, found in every.items()}
     results = {name: found for name, found in results.items() if found}

@@ -90,7 +90,7 @@ def confusion(results: Mapping[str, Sequence[Result]], identity: str, problems: 
 
 
 def maps(results: Mapping[str, Sequence[Result]], identity: str, problems: list[str]) -> tuple[str, str] | None:
-    """What the first layer of each configuration's first run makes of one test picture.
+    """What the first layer of each configuration's first run makes of one picture.
 
     Args:
         results: The runs of each configuration.
@@ -111,7 +111,7 @@ def maps(results: Mapping[str, Sequence[Result]], identity: str, problems: list[
         svg = style.svg(figure, identity)
     names = style.listed(list(found))
     return svg, (
-        "A test picture as the network sees it (top left), then what the first convolution's first filters make of it, "
+        "A picture as the network sees it (top left), then what the first convolution's first filters make of it, "
         f"before the nonlinearity, each map on a grey scale of its own: {names}."
     )
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from dlbench.report.metrics import RATES, SIMILARITIES
+from dlbench.report.metrics import RATES, SHARES, SIMILARITIES
 
 HANDLE, SPACE, LINE = 2.4, 1.4, 0.185
 """A legend's handles and the space between its columns, in letter heights; inches a line."""
@@ -69,7 +69,7 @@ SETTINGS: dict[str, Any] = {
 def is_fraction(metric: str) -> bool:
     """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
     name = metric.partition("/")[2]
-    return name.startswith(("accuracy", *RATES, *SIMILARITIES)) and not name.endswith("_std")
+    return name.startswith(("accuracy", *RATES, *SIMILARITIES, *SHARES)) and not name.endswith("_std")
 
 
 def listed(items: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section, Verdict
+from dlbench.report.checks import ELSEWHERE
 from dlbench.report.judgements import Judgement
 from dlbench.report.sections import values
 from dlbench.report.sections.claims import claim_id
@@ -55,6 +56,7 @@ def _elsewhere(verdicts: Verdicts) -> tuple[Block, ...]:
         )
         for judged in verdicts.claims
         for heading, (verdict, judgements) in judged.substitutes.items()
+        if verdict in ELSEWHERE.values()
     )
     if not rows:
         return ()

@@ -19,6 +19,7 @@ from dlbench.report.statistics import prediction_interval
 from dlbench.report.verdicts import measured
 
 Group = Sequence[Result]
+RETRIEVED = "test/retrieval_accuracy"
 OTHER_DATA = {
     "other split": "Real data, but not the published split of it: comparable with no report's values",
     "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
@@ -28,11 +29,16 @@ OTHER_DATA = {
 
 
 def leaderboards(groups: Iterable[Group]) -> Section:
-    """For each data set every configuration run on it, the best first; another kind of task has a board of its own."""
+    """For each data set every configuration run on it, the best first; another kind of task has a board of its own.
+
+    Retrieval has none: its settings are how hard it is.
+    """
     boards: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
         tested = [name for name in HEADINGS if name.startswith("test/") and measured(group, name)]
-        if tested and measured(group, metric := ranked_by(group[0].data, tested)):
+        if not tested or RETRIEVED in tested:
+            continue
+        if measured(group, metric := ranked_by(group[0].data, tested)):
             boards[group[0].data, metric].append(group)
     grids = tuple(_board(data, metric, found) for (data, metric), found in sorted(boards.items()))
     return Section("leaderboards", "Leaderboards", grids)

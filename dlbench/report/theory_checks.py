@@ -1,0 +1,149 @@
+"""What the statements of report files ask of `dlbench.theory`: each a number, computed over seeded draws.
+
+An error is the largest deviation of a closed form from an independent way to it, in float64. N patterns of width D are
+stored in Hopfield networks; H, W, M and N of convolutions are d2223's, L, D and K of attention e2324's (REPORTS section
+7). `dlbench.report.expressions` imports this where it is needed only: torch takes its time.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, scaled_dot_product_attention
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlbench.models.cost import count_parameters
+from dlbench.randomness import generator
+from dlbench.theory import hopfield
+from dlbench.theory.attention_cost import softmax_attention
+from dlbench.theory.convolution_matrix import pixel_attention, published_entry
+from dlbench.theory.linear_attention import features, linear_attention
+
+DIGITS = 12
+"""What is beyond these decimals is the machine's rounding."""
+
+DRAWS, UPDATES = 20, 10
+BETA = 2.0
+
+
+def computed(name: str, *arguments: float) -> float:
+    """The number that one of the functions here gives, to `DIGITS` decimals."""
+    value: float = globals()[name](*arguments)
+    return value if isinstance(value, int) else round(value, DIGITS) + 0.0  # no -0
+
+
+def _draws(*sizes: int) -> Tensor:
+    return torch.randn(*sizes, generator=generator(0, "theory checks", *sizes), dtype=torch.float64)
+
+
+def _patterns_and_states(N: int, D: int) -> tuple[Tensor, Tensor]:
+    drawn = _draws(N + DRAWS, D) / D**0.25
+    return drawn[:N], drawn[N:]
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def convex_gradient_error(N: int, D: int) -> float:
+    """The gradient of the energy's convex part, by autograd, against q."""
+    patterns, states = _patterns_and_states(N, D)
+    return _apart(torch.func.grad(lambda q: hopfield.convex_energy(patterns, q, BETA).sum())(states), states)
+
+
+def concave_gradient_error(N: int, D: int) -> float:
+    """The gradient of -lse, by autograd, against -X' softmax(beta X q)."""
+    patterns, states = _patterns_and_states(N, D)
+    found = torch.func.grad(lambda q: hopfield.concave_energy(patterns, q, BETA).sum())(states)
+    return _apart(found, -(BETA * states @ patterns.T).softmax(dim=-1) @ patterns)
+
+
+def _hessians(N: int, D: int) -> tuple[Tensor, Tensor]:
+    """The Hessian of lse at each state, by autograd and by its closed form, (states, D, D)."""
+    patterns, states = _patterns_and_states(N, D)
+    hessian = torch.func.hessian(lambda q: -hopfield.concave_energy(patterns, q, BETA))
+    return torch.func.vmap(hessian)(states), hopfield.jacobian(patterns, states, BETA)
+
+
+def hessian_error(N: int, D: int) -> float:
+    """The Hessian of lse, by autograd, against beta X'(diag(p) - pp')X."""
+    return _apart(*_hessians(N, D))
+
+
+def smallest_eigenvalue(N: int, D: int) -> float:
+    """Of the Hessian of lse, by autograd, over all states."""
+    return float(torch.linalg.eigvalsh(_hessians(N, D)[0]).min())
+
+
+def energy_rise(N: int, D: int) -> float:
+    """The most that the energy rises in one of ten updates of each state; negative where it always falls."""
+    patterns, states = _patterns_and_states(N, D)
+    energies = []
+    for _ in range(UPDATES + 1):
+        energies.append(hopfield.energy(patterns, states, BETA))
+        states = hopfield.update(patterns, states, BETA)
+    return float(torch.stack(energies).diff(dim=0).max())
+
+
+def attention_error(N: int, D: int) -> float:
+    """The update with beta = 1 / sqrt(D) against torch's attention with the patterns for keys and values."""
+    patterns, states = _patterns_and_states(N, D)
+    attended = scaled_dot_product_attention(states[None], patterns[None], patterns[None])[0]
+    return _apart(hopfield.update(patterns, states, D**-0.5), attended)
+
+
+def transpose_error(N: int, D: int) -> float:
+    """X' softmax(beta X Q') for queries as columns against the transpose of torch's attention for rows."""
+    patterns, states = _patterns_and_states(N, D)
+    columns = patterns.T @ (D**-0.5 * patterns @ states.T).softmax(dim=0)
+    return _apart(columns, scaled_dot_product_attention(states[None], patterns[None], patterns[None])[0].T)
+
+
+def convolved_length(H: int, M: int) -> int:
+    """Rows of what torch's convolution makes of H rows with a filter of M."""
+    return conv2d(_draws(1, 1, H, H), _draws(1, 1, M, M)).shape[-2]
+
+
+def entry_formula_error(H: int, W: int, M: int, N: int) -> float:
+    """T vec(x), with T by d2223's formula, against vec(z) of torch's convolution, column after column."""
+    image, kernel = _draws(H, W), _draws(M, N)
+    i, j = np.ix_(range(1, (H - M + 1) * (W - N + 1) + 1), range(1, H * W + 1))
+    matrix = torch.from_numpy(published_entry(i, j, kernel.numpy(), H))
+    return _apart(matrix @ image.T.flatten(), conv2d(image[None, None], kernel[None, None])[0, 0].T.flatten())
+
+
+def three_class_parameters(H: int, W: int, M: int, N: int, is_connected: bool) -> int:
+    """Weights of d2223's network of a filter, 2x2 pooling and three classes, or fully connected with as many units."""
+    with torch.device("meta"):
+        convolution, pooling = nn.Conv2d(1, 1, (M, N), bias=False), nn.MaxPool2d(2)
+        hidden = pooling(convolution(torch.empty(1, 1, H, W))).numel()
+        first = nn.Linear(H * W, hidden, bias=False) if is_connected else convolution
+        return count_parameters(nn.Sequential(first, nn.Linear(hidden, 3, bias=False)))
+
+
+def pixel_attention_error(H: int, W: int) -> float:
+    """softmax(vec(x) vec(x)') vec(x) against torch's attention over single pixels, unit projections, scale 1."""
+    image = _draws(H, W)
+    pixels = image.flatten()[None, :, None]
+    attended = scaled_dot_product_attention(pixels, pixels, pixels, scale=1.0)
+    return _apart(pixel_attention(image).flatten(), attended.flatten())
+
+
+def feature_error(D: int, K: int) -> float:
+    """phi(q)'phi(k) against the first K terms of the series of exp(q'k), summed one by one."""
+    queries, keys = _draws(2, DRAWS, D) / D**0.25
+    exponents = queries @ keys.T
+    series = sum((exponents**n / math.factorial(n) for n in range(1, K)), exponents**0)
+    return _apart(features(queries, K) @ features(keys, K).T, series)
+
+
+def attention_operations(L: int, D: int, K: int) -> int:
+    """Operations of the matrix products of attention over L positions, counted by torch; K = 0: softmax attention."""
+    queries, keys, values = _draws(3, L, D)
+    with FlopCounterMode(display=False) as counter:
+        if K:
+            linear_attention(queries, keys, values, K)
+        else:
+            softmax_attention(queries, keys, values)
+    return int(counter.get_total_flops())

@@ -58,11 +58,12 @@ runs.groupby(["data", "experiment"]).agg(
     seeds=("seed", "nunique"),
     minutes=("minutes", "median"),
     fewest_parameters=("model/parameters", "min"),
-).round({"minutes": 0}).astype({"minutes": int, "fewest_parameters": int})
+).round({"minutes": 0}).astype({"minutes": int, "fewest_parameters": "Int64"})
 
 # %% [markdown]
-# `settings` says in words what tells an experiment's configurations apart. `configuration` is a hash of everything but
-# the seed: rows with the same one are repetitions of one another, and `configuration_of` gives it for any command line.
+# A Hopfield network has no parameters. `settings` says in words what tells an experiment's configurations apart.
+# `configuration` is a hash of everything but the seed: rows with the same one are repetitions of one another, and
+# `configuration_of` gives it for any command line.
 
 
 # %%

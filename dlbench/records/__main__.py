@@ -27,6 +27,8 @@ PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "c
 """What a record is without weights and event files; these are committed."""
 
 DATA_COLUMNS = ("source", "reference")
+DATA_PICTURES = ("before_after.png",)
+"""Whole pictures of a data set, whose licence may not allow to share them."""
 """What predictions quote of a data set, which has a licence of its own."""
 
 
@@ -169,7 +171,12 @@ def _all_but_portable(record: Record) -> Any:
             return [name for name in names if name not in PORTABLE]
         if Path(folder).name == "evaluations":
             return sorted(set(names) - {evaluation.id for evaluation in record.evaluations()})
-        return [name for name in names if is_set_aside(Path(name)) or _is_leftover(Path(name)) or "tfevents" in name]
+        kept_back = ("tfevents", *DATA_PICTURES)
+        return [
+            name
+            for name in names
+            if is_set_aside(Path(name)) or _is_leftover(Path(name)) or any(part in name for part in kept_back)
+        ]
 
     return ignored
 

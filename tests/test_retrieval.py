@@ -19,6 +19,7 @@ from torch import Tensor
 from dlbench.data.kmnist import KmnistDataModule
 from dlbench.errors import ConfigError
 from dlbench.models.hopfield import ClassicalHopfield, HopfieldNetwork, ModernHopfield
+from dlbench.records.__main__ import main as export
 from dlbench.records.resume import load
 from dlbench.records.summary import summarise
 from dlbench.run import Outcome, run
@@ -45,6 +46,13 @@ def overrides(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> list
 @pytest.fixture(scope="module")
 def made(compose: Compose, overrides: list[str]) -> Outcome:
     return run(compose(*overrides))
+
+
+def test_what_is_exported_holds_no_pictures(made: Outcome, tmp_path: Path) -> None:
+    assert (made.evaluation.artifacts / "before_after.png").exists()
+    assert export(["export", str(tmp_path), made.record.id, "--runs", str(made.record.folder.parent)]) == 0
+    assert list(tmp_path.rglob("predictions.csv"))
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def rows(outcome: Outcome) -> list[dict[str, str]]:

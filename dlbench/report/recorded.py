@@ -39,7 +39,7 @@ class _Model(_Filled):
 
 
 class _Optimizer(_Filled):
-    lr: FiniteFloat | None = None
+    lr: FiniteFloat = 0  # where nothing is learned by gradient there is none
 
 
 class _Trainer(_Filled):

@@ -197,7 +197,7 @@ REQUIRED = {
         "run experiment source code code.commit code.dirty numerics numerics.torch numerics.device "
         "numerics.cpu_capability numerics.threads environment environment.processor data data.name data.source "
         "data.provenance data.fingerprint data.sizes data.sizes.train data.sizes.test scientific scientific.seed "
-        "scientific.model scientific.optimizer.lr scientific.trainer.epochs"
+        "scientific.model scientific.optimizer scientific.trainer.epochs"
     ),
     "training.json": "state epochs seconds peak_memory_bytes finished weights",
     "result.json": "evaluation experiment seconds metrics",
@@ -205,6 +205,8 @@ REQUIRED = {
 }
 WRONG = [
     ("manifest.json", "scientific.seed", "42"),
+    ("manifest.json", "scientific.optimizer.lr", None),  # it may be gone, where nothing is learned by gradient
+    ("manifest.json", "scientific.optimizer.lr", "0.1"),
     ("manifest.json", "scientific.data.fraction", 0),
     ("manifest.json", "scientific.data.layout", 7),
     ("manifest.json", "scientific.model.attention", "bahdanau"),

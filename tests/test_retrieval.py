@@ -321,6 +321,7 @@ def test_a_wrong_value_is_named_in_one_line(compose: Compose, override: str, lin
         ("optimizer=sgd", "task: nothing is learned by gradient; choose optimizer=none scheduler=none"),
         ("scheduler=constant", "task: nothing is learned by gradient"),
         ("model=cnn", "task: retrieval is of a Hopfield network; choose model=hopfield or model=hopfield_classical"),
+        ("evaluation=images", "evaluation: ImageEvaluation is not for PictureRetrieval; choose the one of its kind"),
         ("data=p2g", "model: ModernHopfield.__init__.. got an unexpected keyword argument 'source_symbols'"),
     ],
 )

@@ -41,7 +41,7 @@ class Board:
 
     def hparams(self) -> dict[str, tuple[dict[str, Any], dict[str, float], int]]:
         """For each row of the HParams table: settings, metrics, status."""
-        asked = api_pb2.ListSessionGroupsRequest(allowed_statuses=STATUSES, slice_size=100)
+        asked = api_pb2.ListSessionGroupsRequest(allowed_statuses=STATUSES, slice_size=10_000)
         rows = {}
         for group in list_session_groups.Handler(self.request, InOrder(self.context), "", asked).run().session_groups:
             (session,) = group.sessions

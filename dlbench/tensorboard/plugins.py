@@ -31,6 +31,10 @@ FIRST_SETTINGS = (
 FIRST_METRICS = (
     "test/accuracy",
     "val/accuracy",
+    "test/damerau_levenshtein",
+    "test/jaccard",
+    "test/cosine",
+    "test/retrieval_accuracy",
     "test/cer",
     "test/wer",
     "test/wer_at_3",
@@ -48,7 +52,11 @@ FIRST_METRICS = (
 NO_METRICS = ("optimizer/", "time/epoch_seconds")
 CHARTS = {
     "validation accuracy": "val/accuracy",
+    "validation Damerau-Levenshtein similarity": "val/damerau_levenshtein",
+    "validation Jaccard similarity": "val/jaccard",
+    "validation cosine similarity": "val/cosine",
     "validation character error rate": "val/cer",
+    "share of pictures retrieved": "val/retrieval_accuracy",
     "validation loss": "val/loss",
     "training loss": "train/loss",
 }

@@ -5,10 +5,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from dlbench.bench.ours import bare_steps, describe, endless, plan_of
 from dlbench.bench.part import Case, Effort, Part, Row
 from dlbench.bench.ratios import in_turns, median_ratio
-from dlbench.plan import build_task
 
 CASES = (Case("asr_lstm_spoken"), Case("asr_attention_spoken"))
 PUBLISHED = (
@@ -27,7 +25,9 @@ PAIRS = 8
 
 def speech(effort: Effort) -> Part:
     """Training steps on the same utterances with padding left out and with all of it, in turns in one process."""
-    rows, notes = [], []
+    from dlbench.bench.ours import describe, plan_of  # torch, which the other parts leave to their workers
+
+    rows = []
     for case in CASES if effort.whole else CASES[:1]:
         overrides = case.overrides(effort, *(() if effort.whole else SMALL))
         steps = {
@@ -40,12 +40,15 @@ def speech(effort: Effort) -> Part:
         ours, reference = (median(taken[name]) for name in ("masked", "published"))
         ratio = median_ratio(taken["published"], taken["masked"])
         rows.append(Row(f"{case.name}, training step", "ms", 1000 * ours, 1000 * reference, ratio))
-        notes = [describe(plan_of(overrides)), "The ratio tells how many times as fast it is to leave padding out."]
+    notes = [describe(plan_of(overrides)), "The ratio tells how many times as fast it is to leave padding out."]
     return Part("Padding of speech", "padded as published", rows, notes)
 
 
 def _steps(overrides: tuple[str, ...]) -> Callable[[], float]:
     """Measures a training step of a run, without Lightning."""
+    from dlbench.bench.ours import bare_steps, endless, plan_of
+    from dlbench.plan import build_task
+
     plan = plan_of(overrides)
     task = build_task(plan).train()
     optimizer = task.optimizer_factory(task.parameters())

@@ -7,15 +7,15 @@ import pytorch_lightning as pl
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
-from dlbench.callbacks.overheard import overheard
+from dlbench.callbacks.chosen_epochs import about, folder, writers
+from dlbench.callbacks.overheard import DecodedPictures
 from dlbench.data.pairs import PairSet
 from dlbench.tasks.transduction import Decoded, Transduction
 from dlbench.tasks.transduction_evaluation import END, Prediction, collect
 from dlbench.tensorboard.events import text
 
 
-class TransductionPictures(ChosenEpochs):
+class TransductionPictures(DecodedPictures):
     """Attention of the first validation pairs, a table of predictions, and the error rate by length.
 
     A model without attention gets no attention maps.
@@ -36,29 +36,14 @@ class TransductionPictures(ChosenEpochs):
     ) -> None:
         super().__init__(epochs)
         self.attention, self.samples = attention, samples
-        self._decoder: Any = None
-        self._heard: list[Decoded] = []
 
-    def listen(self, task: Any) -> None:
-        """Keep what validation decodes."""
-        self._heard = []
-        self._decoder, task.decoder = task.decoder, overheard(task.decoder, self._heard)
-
-    def stop(self, task: Any) -> None:
-        """Give the task its own decoder back."""
-        task.decoder = self._decoder
-
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
+    def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
         """Log the pictures and the table."""
-        heard, self._heard = self._heard, []
-        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in heard):  # else the run ends as diverged
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            predictions = collect(heard, data.pairs("val"), data.target_vocabulary, data.reverse_source)
-            self._draw(trainer, data.pair_set, predictions)
-
-    def _draw(self, trainer: pl.Trainer, pairs: PairSet, predictions: Sequence[Prediction]) -> None:
         from dlbench.callbacks import sequence_figures as figures  # matplotlib takes a while to import
 
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        predictions = collect(heard, data.pairs("val"), data.target_vocabulary, data.reverse_source)
+        pairs: PairSet = data.pair_set
         facts, epoch = {"source": pairs.source, "provenance": pairs.provenance}, trainer.current_epoch + 1
         place, title = folder(facts), about(trainer, facts)
         joiners = pairs.source_joiner, pairs.target_joiner

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 from annotated_types import Gt
 
-from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
-from dlbench.callbacks.overheard import overheard
+from dlbench.callbacks.chosen_epochs import about, folder, writers
+from dlbench.callbacks.overheard import DecodedPictures
 from dlbench.data.log_mel import RATE
 from dlbench.tasks.speech import SpeechRecognition
-from dlbench.tasks.speech_evaluation import Transcript, collect
+from dlbench.tasks.speech_evaluation import collect
 from dlbench.tasks.transduction import Decoded
 from dlbench.tensorboard.events import text
 
 
-class SpeechPictures(ChosenEpochs):
+class SpeechPictures(DecodedPictures):
     """Spectrograms above their alignments, the sound itself, and a table of transcripts beside the reference.
 
     Args:
@@ -34,30 +34,16 @@ class SpeechPictures(ChosenEpochs):
     ) -> None:
         super().__init__(epochs)
         self.examples, self.samples = examples, samples
-        self._decoder: Any = None
-        self._heard: list[Decoded] = []
         self._played = False
 
-    def listen(self, task: Any) -> None:
-        """Keep what validation decodes."""
-        self._heard = []
-        self._decoder, task.decoder = task.decoder, overheard(task.decoder, self._heard)
-
-    def stop(self, task: Any) -> None:
-        """Give the task its own decoder back."""
-        task.decoder = self._decoder
-
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
+    def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
         """Log the pictures, the table and, once a training, the sound."""
-        heard, self._heard = self._heard, []
-        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in heard):  # else the run ends as diverged
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            self._draw(trainer, data, collect(heard, data.utterances("val"), data.vocabulary))
-
-    def _draw(self, trainer: pl.Trainer, data: Any, transcripts: Sequence[Transcript]) -> None:
         from dlbench.callbacks import speech_figures as figures  # matplotlib takes a while to import
 
-        facts, epoch = data.describe(), trainer.current_epoch + 1
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        transcripts = collect(heard, data.utterances("val"), data.vocabulary)
+        facts = {"source": data.speech.source, "provenance": data.speech.provenance}
+        epoch = trainer.current_epoch + 1
         place, title = folder(facts), about(trainer, facts)
         shown = list(enumerate(transcripts[: self.examples]))
         images = {f"utterance_{at}": figures.alignment(data.features("val", at), each, title) for at, each in shown}

@@ -49,3 +49,13 @@ def require(folder: Path) -> None:
     """
     if not folder.is_dir() and folder != DEFAULT:
         raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+
+
+def check_cache(cache: Path, folder: Path) -> None:
+    """See that derived files are kept outside the data folder.
+
+    Raises:
+        DataError: They would be kept in it.
+    """
+    if cache.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")

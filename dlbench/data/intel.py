@@ -11,9 +11,9 @@ from torch import Tensor
 from dlbench.data import intel_files
 from dlbench.data.batches import Layout, to_network
 from dlbench.data.embedded import scenes
+from dlbench.data.folders import check_cache
 from dlbench.data.picture_module import PictureDataModule
 from dlbench.data.pictures import PictureSet
-from dlbench.errors import DataError
 
 Source = Literal["auto", "npz", "folder", "embedded"]
 
@@ -69,8 +69,7 @@ class IntelDataModule(PictureDataModule):
         Raises:
             DataError: See `dlbench.data.intel_files`; or the cache lies in the data folder.
         """
-        if self.cache.resolve().is_relative_to(self.folder.resolve()):
-            raise DataError(f"{self.cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")
+        check_cache(self.cache, self.folder)
         kind, path = found
         return _read_npz(path, path.stat().st_mtime_ns) if kind == "npz" else intel_files.load_folder(path, self.cache)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dlbench.data import recordings
 from dlbench.data.embedded import tones
-from dlbench.data.folders import cache_folder, data_folder
+from dlbench.data.folders import cache_folder, check_cache, data_folder
 from dlbench.data.ljspeech import LeftOutNotice
 from dlbench.data.log_mel import MELS, RATE
 from dlbench.data.notice import EmbeddedDataNotice
@@ -109,8 +109,7 @@ class SpeechDataModule(pl.LightningDataModule):
                 raise DataError(f"data.source=files: {where}; {self.files.remedy}")
             warnings.warn(f"{where}: using embedded tones; {self.files.remedy}", EmbeddedDataNotice, stacklevel=2)
             return self._make_up()
-        if self.cache.resolve().is_relative_to(self.folder.resolve()):
-            raise DataError(f"{self.cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")
+        check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)
         for notice in found.notices:
             warnings.warn(notice, LeftOutNotice, stacklevel=2)

@@ -34,6 +34,7 @@ class IntelDataModule(PictureDataModule):
     """
 
     name, title, drawn = "intel", "Intel", "scenes"
+    generate = staticmethod(scenes.generate)
     source: Source
 
     def __init__(
@@ -73,21 +74,12 @@ class IntelDataModule(PictureDataModule):
         kind, path = found
         return _read_npz(path, path.stat().st_mtime_ns) if kind == "npz" else intel_files.load_folder(path, self.cache)
 
-    def draw(self, sizes: tuple[int, ...]) -> PictureSet:
-        """See `dlbench.data.embedded.scenes`."""
-        return _draw(sizes)
-
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""
         return to_network(pictures, self.layout)
 
 
 # The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _draw(sizes: tuple[int, ...]) -> PictureSet:
-    return scenes.generate(sizes=sizes)
-
-
 @lru_cache(maxsize=1)
 def _read_npz(path: Path, _changed_ns: int) -> PictureSet:
     return intel_files.load_npz(path)

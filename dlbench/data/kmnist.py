@@ -37,6 +37,7 @@ class KmnistDataModule(PictureDataModule):
     """
 
     name, title, drawn = "kmnist", "Kuzushiji-MNIST", "glyphs"
+    generate = staticmethod(glyphs.generate)
     shown = "train", 4
 
     def __init__(
@@ -70,10 +71,6 @@ class KmnistDataModule(PictureDataModule):
         """See `dlbench.data.kmnist_files`."""
         return _read(found, tuple(path.stat().st_mtime_ns for path in found))
 
-    def draw(self, sizes: tuple[int, ...]) -> PictureSet:
-        """See `dlbench.data.embedded.glyphs`."""
-        return _draw(sizes)
-
     def remedy(self) -> str:
         """How the real pictures are had, and whether those of the other split are there."""
         remedy = super().remedy()
@@ -89,11 +86,6 @@ class KmnistDataModule(PictureDataModule):
 
 
 # The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _draw(sizes: tuple[int, ...]) -> PictureSet:
-    return glyphs.generate(sizes=sizes)
-
-
 @lru_cache(maxsize=1)
 def _read(paths: Paths, _changed_ns: tuple[int, ...]) -> PictureSet:
     return kmnist_files.other_split(*paths) if len(paths) == 2 else kmnist_files.published(*paths)

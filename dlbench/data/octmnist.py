@@ -33,6 +33,7 @@ class OctmnistDataModule(PictureDataModule):
     """
 
     name, title, drawn = "octmnist", "OctMNIST", "scans"
+    generate = staticmethod(retina.generate)
     shown = "train", 4
 
     def __init__(
@@ -66,17 +67,8 @@ class OctmnistDataModule(PictureDataModule):
         """See `dlbench.data.octmnist_files.load_npz`."""
         return _read(found, self.test_cut, found.stat().st_mtime_ns)
 
-    def draw(self, sizes: tuple[int, ...]) -> PictureSet:
-        """See `dlbench.data.embedded.retina`."""
-        return _draw(sizes)
-
 
 # The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _draw(sizes: tuple[int, ...]) -> PictureSet:
-    return retina.generate(sizes=sizes)
-
-
 @lru_cache(maxsize=1)
 def _read(path: Path, test_cut: TestCut, _changed_ns: int) -> PictureSet:
     return octmnist_files.load_npz(path, test_cut)

@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +46,9 @@ class PictureDataModule(pl.LightningDataModule):
 
     drawn: ClassVar[str]
     """What embedded pictures are of."""
+
+    generate: ClassVar[Callable[..., PictureSet]]
+    """Draws embedded pictures of the ``sizes`` of train, val and test; a static method."""
 
     shown: ClassVar[tuple[str, int]] = "val", 0
     """Split and position of the picture whose activation maps are shown."""
@@ -102,9 +105,9 @@ class PictureDataModule(pl.LightningDataModule):
     def load(self, found: Any) -> PictureSet:
         """The pictures that lie where `find` found them."""
 
-    @abstractmethod
     def draw(self, sizes: tuple[int, ...]) -> PictureSet:
         """Embedded pictures for train, val and test."""
+        return _drawn(type(self).generate, sizes)
 
     def remedy(self) -> str:
         """How the real pictures are had."""
@@ -175,3 +178,9 @@ class PictureDataModule(pl.LightningDataModule):
         pictures: Pictures = self.pictures.splits()[split]
         images = self.arrange(transform(torch.from_numpy(pictures.images)))
         return PictureTensors(images, torch.from_numpy(pictures.labels))
+
+
+# The runs of a sweep share a process, and its pictures with it.
+@lru_cache(maxsize=3)
+def _drawn(generate: Callable[..., PictureSet], sizes: tuple[int, ...]) -> PictureSet:
+    return generate(sizes=sizes)

@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test lint bench tensorboard notebooks wheel clean
+.PHONY: help install reproduce-report docs-report test golden lint bench tensorboard notebooks wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,9 @@ docs-report: $(INSTALLED)  ## Render docs/report and the README's main table fro
 
 test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
+	$(BIN)/python tests/golden/golden.py
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,142 @@
+"""Whether today's code gives the bits it gave: see ``tests/golden``."""
+
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+import golden
+import run as runner
+
+HALVES = [list(runner.CASES)[first::2] for first in range(2)]
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_bits_are_those_kept_or_those_of_the_commit_before(half: int) -> None:
+    numerics, today = golden.ask(golden.ROOT, HALVES[half], processes=1)
+    kept = {name: found for name, found in golden.kept().get(numerics, {}).items() if name in today}
+    has_same_versions = all(kept[name].get("versions") == today[name].get("versions") for name in kept)
+    if kept.keys() == today.keys() and has_same_versions and not golden.changed(kept, today):
+        return
+    # Another kind of machine, or the same kind that computes otherwise: the commit before is asked here.
+    commit = golden.before()
+    then = commit and golden.bits_of_commit(commit, list(today))
+    if not then:
+        assert not kept, golden.changed(kept, today) or "tests/golden/bits.json lacks cases: make golden"
+        pytest.skip(f"no golden bits of {numerics}, and no commit before to ask")
+    assert not golden.changed(then, today)
+    assert not kept or has_same_versions, "make golden"
+    if kept:
+        warnings.warn(f"bits differ from those kept for {numerics}, and so do the last commit's", stacklevel=1)
+
+
+def test_no_commit_changed_bits_without_a_version() -> None:
+    assert not golden.blessed(golden.kept())
+
+
+def test_every_experiment_has_a_case() -> None:
+    experiments = {path.stem for path in (golden.ROOT / "conf/experiment").glob("*.yaml")}
+    assert experiments <= {name.partition(":")[0] for name in runner.CASES}
+
+
+def test_a_change_of_bits_is_a_change_only_with_the_same_versions() -> None:
+    case = {"weights": "a", "metrics": {"m": 1}, "versions": {"convnet": "1.0"}}
+    assert golden.changed({"x": case}, {"x": {**case, "weights": "b"}}) == ["x: weights"]
+    assert golden.changed({"x": case}, {"x": {**case, "metrics": {"n": 1}}}) == ["x: m"]
+    assert not golden.changed({"x": case}, {"x": {**case, "metrics": {"m": 1, "n": 1}}})
+    assert not golden.changed({"x": case}, {"x": {**case, "weights": "b", "versions": {"convnet": "1.1"}}})
+
+
+def _expected(numerics: str, cases: list[str]) -> golden.Bits:
+    kept = golden.kept().get(numerics)
+    return {case: kept[case] for case in cases} if kept else golden.ask(golden.ROOT, cases)[1]
+
+
+def _copy(folder: Path) -> Path:
+    root = folder / "copy"
+    for name in ("dlbench", "conf", "experiments", "hydra_plugins", "tests/golden"):
+        ignored = shutil.ignore_patterns("__pycache__", "results")
+        shutil.copytree(golden.ROOT / name, root / name, ignore=ignored)
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(golden.ROOT / name, root / name)
+    return root
+
+
+def _edit(path: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
+    assert count, f"{pattern} is not in {path.name} any more"
+    path.write_text(text, encoding="utf-8")
+
+
+def _move(root: Path) -> None:
+    """The classifier LeNet into a module of another name."""
+    (root / "dlbench/models/lenet.py").rename(root / "dlbench/models/small_cnn.py")
+    for path in [*root.glob("dlbench/**/*.py"), *root.glob("conf/**/*.yaml")]:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("dlbench.models.lenet", "dlbench.models.small_cnn"), encoding="utf-8")
+
+
+Edit = tuple[str, str, str, str]
+"""A case, a file, a pattern in it, and what to put in its place."""
+
+CHANGING: dict[str, Edit] = {
+    "another stream at initialisation": ("kmnist_mlp", "dlbench/plan.py", r'"init"\)', '"start")'),
+    "another order of batches": (
+        *("kmnist_mlp", "dlbench/data/picture_module.py"),
+        *(r"self\.batch_size, self\.seed\)", "self.batch_size, self.seed + 1)"),
+    ),
+    "the layout ignored": (
+        *("cnn_vanilla: layout", "dlbench/data/intel.py", r"to_network\(pictures, self\.layout\)"),
+        'to_network(pictures, "chw")',
+    ),
+    "permuted pixels ignored": (
+        *("kmnist_mlp: permuted", "dlbench/data/kmnist.py"),
+        *(r"return permute_pixels\(arranged\) if .*", "return arranged"),
+    ),
+    "bucketing ignored": (
+        *("p2g_lstm: bucketed", "dlbench/data/transduction.py"),
+        *(r"self\.bucket_batches, self\.seed", "1, self.seed"),
+    ),
+    "cudnn.benchmark": ("kmnist_mlp", "dlbench/training.py", r"(cudnn\.benchmark = )False", r"\1True"),
+    "the last ten epochs": ("cnn_bn_gap: curve", "dlbench/records/history.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
+}
+
+HARMLESS: dict[str, Callable[[Path], None]] = {
+    "a comment and a docstring": lambda root: _edit(
+        root / "dlbench/models/mlp.py", r'\A"""', '# A comment.\n"""In other words: '
+    ),
+    "a local name": lambda root: _edit(root / "dlbench/models/lenet.py", r"\bblocks\b", "layers_of_blocks"),
+    "a private function's name": lambda root: _edit(root / "dlbench/tasks/recall.py", r"\b_compared\b", "_nearest"),
+    "a further option": lambda root: _edit(
+        root / "dlbench/models/mlp.py", r"(        classes: int = 10,\n)", r"\1        further: bool = False,\n"
+    ),
+    "a class moved": _move,
+    "an error's text": lambda root: _edit(root / "dlbench/tasks/retrieval.py", r"choose fewer patterns", "take fewer"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGING)
+def test_an_edit_that_changes_results_changes_bits(name: str, tmp_path: Path) -> None:
+    case, file, pattern, replacement = CHANGING[name]
+    root = _copy(tmp_path)
+    _edit(root / file, pattern, replacement)
+    numerics, found = golden.ask(root, [case])
+    assert golden.changed(_expected(numerics, [case]), found)
+
+
+@pytest.mark.slow
+def test_harmless_edits_change_no_bit(tmp_path: Path) -> None:
+    cases = ["kmnist_cnn", "kmnist_mlp", "hopfield_retrieval", "octmnist_cnn_maxpool"]
+    root = _copy(tmp_path)
+    for edit in HARMLESS.values():
+        edit(root)
+    numerics, found = golden.ask(root, cases)
+    expected = _expected(numerics, cases)
+    assert found.keys() == expected.keys()
+    assert not golden.changed(expected, found)

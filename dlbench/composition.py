@@ -15,7 +15,7 @@ from dlbench import identity, resources
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
     """The configuration, evaluation included, that an experiment with overrides composes to."""
     plain = composed(experiment, tuple(overrides))
-    return identity.compared_id(identity.canonical(plain, fingerprint="", device=""), plain["evaluation"])
+    return identity.compared_id(identity.training(plain, fingerprint="", device=""), plain["evaluation"])
 
 
 @cache

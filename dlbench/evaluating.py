@@ -1,6 +1,5 @@
 """The evaluations of a training: made from its checkpoints, and looked up."""
 
-import pydoc
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,14 +7,15 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from dlbench import components, identity
 from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.plan import Plan, build_task
-from dlbench.records import history
+from dlbench.records import history, seal
 from dlbench.records.files import set_aside, write_text
 from dlbench.records.manifest import describe_code, now
 from dlbench.records.resume import load
-from dlbench.records.store import State, read_done, write_done
+from dlbench.records.store import State
 from dlbench.settings import build
 from dlbench.tensorboard import events
 
@@ -43,9 +43,9 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
     result, problem = _look_up(plan)
     if result is not None:
         if problem:
-            say(f"{problem}; rerun=stale makes it again")
+            say(f"{problem}; rerun=outdated makes it again")
         return result
-    training = read_done(plan.record.training)
+    training = plan.record.closed()
     weights = read_weights(plan) if training["state"] == State.FINISHED else None
     if weights and len(members) != len(plan.members):
         raise RecordError(f"evaluation {plan.evaluation.id}: changed by another process; run the same command again")
@@ -59,13 +59,14 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
     result = {
         "run": plan.record.id,
         "evaluation": plan.evaluation.id,
+        "identity": identity.evaluation(plan.record.id, plan.config["evaluation"]),
+        "weights": training["weights"],
         "experiment": plan.config["name"],
         "data": plan.facts,
         **{key: training[key] for key in ("state", "step") if key in training},
         "metrics": metrics,
         **({"members": _members_weights(plan)} if plan.members else {}),
-        "source": plan.source,
-        "evaluation_source": plan.evaluation_source,
+        "versions": {**plan.versions, **components.versions(plan.config["evaluation"])},
         "code": describe_code(),
         "numerics": plan.settings.numerics(),
         "seconds": round(time.perf_counter() - began, 3),
@@ -73,8 +74,9 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
     }
     write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
     events.write_final(plan.record, result)
-    write_done(plan.evaluation.result, result)
-    return read_done(plan.evaluation.result)
+    files = seal.hashes(plan.evaluation.folder, without=(plan.evaluation.result.name,))
+    seal.close(plan.evaluation.result, result, files)
+    return plan.evaluation.read()
 
 
 def usable_result(plan: Plan) -> dict[str, Any] | None:
@@ -87,28 +89,31 @@ def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
     if not plan.evaluation.result.exists():
         return None, None
     try:
-        result = read_done(plan.evaluation.result)
+        result = plan.evaluation.check()
     except RecordError as error:
         return None, str(error)
+    if plan.record.training.exists() and result["weights"] != plan.record.closed()["weights"]:
+        return None, f"evaluation {plan.evaluation.id}: is of other weights than the training's"
     if plan.members and result.get("members") != _members_weights(plan):
         return None, f"evaluation {plan.evaluation.id}: a member was trained again"
-    if result.get("evaluation_source", plan.evaluation_source) == plan.evaluation_source:
+    outdated = components.outdated(result["versions"])
+    if not outdated:
         return result, None
-    stale = f"evaluation {plan.evaluation.id} is stale (made by other source)"
-    return (result if plan.config["rerun"] == "never" else None), stale
+    then = ", ".join(f"{name} {old}, now {new}" for name, (old, new) in outdated.items())
+    return (result if plan.config["rerun"] != "outdated" else None), f"evaluation {plan.evaluation.id}: made by {then}"
 
 
 def _members_weights(plan: Plan) -> dict[str, str | None]:
     """Each member's record, with the hash of its weights; None where it is not trained."""
     return {
-        member.record.id: read_done(member.record.training)["weights"] if member.record.training.exists() else None
+        member.record.id: member.record.closed()["weights"] if member.record.training.exists() else None
         for member in plan.members
     }
 
 
 def _curves(plan: Plan) -> dict[str, float]:
     """What is told of the training's own curves; an ensemble has none."""
-    task_class: Any = pydoc.locate(plan.config["task"]["_target_"])
+    task_class: Any = components.locate(plan.config["task"]["_target_"])
     return history.summarise(history.read(plan.record.metrics), task_class.monitor)
 
 
@@ -134,7 +139,7 @@ def read_weights(plan: Plan) -> Weights:
     if not plan.record.checkpoints.folder.exists():
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
-    training = read_done(plan.record.training)
+    training = plan.record.closed()
     epochs = training["epochs"], training["best_epoch"]
     if not {*epochs} <= checkpoints.keys():
         set_aside(plan.record.training)

@@ -1,24 +1,22 @@
 """A run made ready: its configuration checked, its data read, its identity known; nothing computed yet."""
 
-import pydoc
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench import identity
+from dlbench import components, identity
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.errors import ConfigError, RecordError
 from dlbench.messages import say
 from dlbench.randomness import reseed_global
-from dlbench.records.confirmations import is_made_by
 from dlbench.records.files import read_json, set_aside, write_json, write_text
-from dlbench.records.manifest import describe_code, describe_environment, now
+from dlbench.records.manifest import describe_code, describe_environment
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.settings import build, check
-from dlbench.source import evaluation_modules_of, modules_of, source_hash
 from dlbench.tasks.base import Task
 from dlbench.training import TrainerSettings
 
@@ -27,18 +25,17 @@ from dlbench.training import TrainerSettings
 class Plan:
     """Everything a run needs.
 
-    ``config`` is the resolved configuration, ``scientific`` the part of it that is the run's identity, ``data`` the
-    DataModule, ``facts`` what it says of itself, ``source`` and ``evaluation_source`` the hashes of the code that
-    training and evaluation depend on, ``members`` the runs of other seeds that the evaluation averages with this one.
+    ``config`` is the resolved configuration, ``identity`` what is hashed of it (see `dlbench.identity.training`),
+    ``versions`` those of its components by name, ``data`` the DataModule, ``facts`` what it says of itself, ``members``
+    the runs of other seeds that the evaluation averages with this one.
     """
 
     config: dict[str, Any]
-    scientific: dict[str, Any]
+    identity: dict[str, Any]
+    versions: dict[str, str]
     data: Any
     facts: dict[str, Any]
     settings: TrainerSettings
-    source: str
-    evaluation_source: str
     record: Record
     evaluation: Evaluation
     members: tuple["Plan", ...] = ()
@@ -69,21 +66,13 @@ def prepare(config: DictConfig) -> Plan:
         facts = data.describe()
     for notice in notices:
         say(str(notice.message))
-    scientific = identity.canonical(plain, facts["fingerprint"], settings.device_kind())
-    record = Store(Path(paths["runs"])).record(identity.training_id(scientific))
-    evaluation = record.evaluation(identity.evaluation_id(record.id, plain["evaluation"]))
-    return Plan(
-        plain,
-        scientific,
-        data,
-        facts,
-        settings,
-        source_hash(modules_of(plain)),
-        source_hash(evaluation_modules_of(plain)),
-        record,
-        evaluation,
-        _members(config, plain, facts),
-    )
+    meaning = identity.training(plain, facts["fingerprint"], settings.device_kind())
+    record = Store(Path(paths["runs"])).record(identity.digest(meaning))
+    evaluation = record.evaluation(identity.digest(identity.evaluation(record.id, plain["evaluation"])))
+    parts = {name: plain[name] for name in identity.TRAINING_SECTIONS} | dict(identity.changing_callbacks(plain))
+    versions = components.versions(parts)
+    members = _members(config, plain, facts)
+    return Plan(plain, meaning, versions, data, facts, settings, record, evaluation, members)
 
 
 def build_task(plan: Plan) -> Task:
@@ -100,7 +89,7 @@ def build_task(plan: Plan) -> Task:
         "scheduler": build("scheduler", plan.config["scheduler"]),
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
-    evaluation: Any = pydoc.locate(plan.config["evaluation"]["_target_"])
+    evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     evaluated: type[Task] = get_type_hints(evaluation.__call__)["task"]
     if not isinstance(task, evaluated):
         raise ConfigError(
@@ -118,8 +107,7 @@ def with_evaluation(plan: Plan, settings: dict[str, Any]) -> Plan:
     return replace(
         plan,
         config=config,
-        evaluation_source=source_hash(evaluation_modules_of(config)),
-        evaluation=plan.record.evaluation(identity.evaluation_id(plan.record.id, settings)),
+        evaluation=plan.record.evaluation(identity.digest(identity.evaluation(plan.record.id, settings))),
         members=_members(OmegaConf.create(config), config, plan.facts),
     )
 
@@ -153,23 +141,26 @@ def clear_the_way(plan: Plan) -> None:
         say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
 
 
-def start_record(plan: Plan) -> None:
-    """Write what is known before the first step: ``config.yaml``, ``manifest.json``.
+def write_plan(plan: Plan, started: str) -> None:
+    """Write what is known before the first step: ``identity.json``, ``config.yaml``, ``manifest.json``.
 
-    This machine's folders and what was shown beside the training are no part of the record.
+    They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
+    was only shown beside the training are no part of the record.
     """
-    config = {name: value for name, value in plan.config.items() if name not in ("paths", "callbacks")}
+    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks")}
+    config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
+    write_json(plan.record.identity, plan.identity)
     write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
     manifest = {
         "run": plan.record.id,
         "experiment": plan.config["name"],
-        "scientific": plan.scientific,
         "data": plan.facts,
-        "source": plan.source,
+        "versions": plan.versions,
+        "bound": components.bound(plan.config),
         "code": describe_code(),
         "numerics": plan.settings.numerics(),
         "environment": describe_environment(),
-        "started": now(),
+        "started": started,
     }
     write_json(plan.record.manifest, manifest)
 
@@ -178,22 +169,51 @@ def _unusable(plan: Plan, state: State) -> str | None:
     """Why an existing record must make way, if it must."""
     if state == State.ABSENT:
         return None
+    if state == State.CORRUPT:
+        return f"it is damaged ({_damage(plan.record)})"
     manifest = _manifest(plan.record)
     done = state in (State.FINISHED, State.DIVERGED)
-    same_source = is_made_by(plan.record, manifest, plan.source) if done else manifest.get("source") == plan.source
-    same_numerics = manifest.get("numerics") == plan.settings.numerics()
-    if done and manifest and not same_source and plan.config["rerun"] == "never":
-        say(f"record {plan.record.id} is stale (made by other source); rerun=stale trains it again")
+    versions, recorded = plan.versions, manifest.get("versions")
+    here = plan.settings.numerics()
+    if done and (rebound := _rebound(plan, manifest)):
+        return rebound
     reasons = {
-        "its training.json is damaged": state == State.CORRUPT,
         "its last try failed": state == State.FAILED,
         "rerun=always": plan.config["rerun"] == "always",
         "its manifest.json is missing or damaged": not manifest,
-        "it is stale (made by other source)": done and not same_source and plan.config["rerun"] == "stale",
-        "it was begun by other source": not done and not same_source,
-        "it was begun on other numerics": not done and not same_numerics,
+        f"it is of other versions ({_other_versions(recorded, versions)})": recorded != versions
+        and (not done or plan.config["rerun"] == "outdated"),
+        "it was begun on other numerics": not done and manifest.get("numerics") != here,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _other_versions(recorded: Any, versions: Mapping[str, str]) -> str:
+    then = recorded if isinstance(recorded, dict) else {}
+    names = sorted({*then, *versions})
+    return ", ".join(
+        f"{name} {then.get(name, 'none')}, now {versions.get(name, 'none')}"
+        for name in names
+        if then.get(name) != versions.get(name)
+    )
+
+
+def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
+    """Whether a library fills an argument that the configuration leaves open with another default than then."""
+    now = components.bound(plan.config)
+    for target, then in manifest.get("bound", {}).items():
+        for name, value in then.items():
+            if name in now.get(target, {}) and now[target][name] != value:
+                return f"{target} has another default of {name} now, {now[target][name]}, where it was {value}"
+    return None
+
+
+def _damage(record: Record) -> str:
+    try:
+        record.closed()
+    except RecordError as error:
+        return str(error).replace(f"{record.folder}/", "")
+    return "its state is unknown"
 
 
 def _manifest(record: Record) -> dict[str, Any]:

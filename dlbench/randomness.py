@@ -8,7 +8,10 @@ import hashlib
 
 import torch
 
+from dlbench.components import component
 
+
+@component("random_streams", "1.0")
 def derive_seed(seed: int, purpose: str, *counters: int) -> int:
     """A 63-bit seed that depends on every argument and on nothing else (BLAKE2b, the same on every machine)."""
     key = "/".join(map(str, (seed, purpose, *counters)))

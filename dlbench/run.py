@@ -1,7 +1,6 @@
 """One run, read top to bottom: plan -> train or resume -> evaluate -> record."""
 
 import contextlib
-import pydoc
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +9,18 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from dlbench import resources
+from dlbench import components, resources
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.evaluating import LostCheckpointError, Weights, ensure_evaluated, read_weights, usable_result
 from dlbench.messages import say
-from dlbench.plan import Plan, build_task, clear_the_way, prepare, start_record
+from dlbench.plan import Plan, build_task, clear_the_way, prepare, write_plan
+from dlbench.records import seal
 from dlbench.records.files import read_json, write_json
 from dlbench.records.manifest import forget_peak_memory, now, peak_memory_bytes
-from dlbench.records.resume import resume_point
-from dlbench.records.store import Evaluation, Record, State, write_done
+from dlbench.records.resume import load, recorder_state, resume_point
+from dlbench.records.store import Evaluation, Record, State
 from dlbench.settings import build, callbacks
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
@@ -101,11 +101,14 @@ def train(plan: Plan) -> None:
     shown = [*progress(plan.settings.progress), *build_callbacks(plan, task)]
     events.discard_final(record)
     checkpoint = resume_point(record)
+    began = now() if checkpoint is None else recorder_state(load(checkpoint))["started"]
+    write_plan(plan, began)
+    if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
+        events.rebuild(record, record.tensorboard, events.EARLIER)
     logger = tensorboard_logger(plan)
     if checkpoint is None:
-        start_record(plan)
-        logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest)), 0)
-    recorder = EpochRecorder(record, task.monitor)
+        logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest), plan.config), 0)
+    recorder = EpochRecorder(record, task.monitor, began)
     trainer = plan.settings.trainer(record.folder, logger, [*shown, recorder])
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
@@ -120,20 +123,20 @@ def train(plan: Plan) -> None:
             write_json(record.failure, failure)
         raise
     record.checkpoints.prune({recorder.best_epoch}, keep=1)
-    write_done(
-        record.training,
-        {
-            "run": record.id,
-            **closing,
-            "epochs": trainer.current_epoch,
-            "best_epoch": recorder.best_epoch,
-            "steps": trainer.global_step,
-            "weights": weights_hash(task.model),
-            "seconds": round(recorder.seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes(),
-            "finished": now(),
-        },
-    )
+    record.metrics.touch()  # there is none where the loss was lost in the first epoch
+    logger.finalize("success")  # its file is complete before it is hashed
+    closing |= {
+        "run": record.id,
+        "epochs": trainer.current_epoch,
+        "best_epoch": recorder.best_epoch,
+        "steps": trainer.global_step,
+        "weights": weights_hash(task.model),
+        "seconds": round(recorder.seconds, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "finished": now(),
+    }
+    without = ("evaluations", record.training.name, record.failure.name)
+    seal.close(record.training, closing, seal.hashes(record.folder, without=without))
 
 
 def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
@@ -156,7 +159,7 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
 def _fitting_callbacks(task: Task) -> list[str]:
     """The choices of ``callbacks`` that show something of such a task."""
     groups = {path.stem: OmegaConf.load(path) for path in sorted((resources.conf() / "callbacks").glob("*.yaml"))}
-    shown: Any = {name: [pydoc.locate(node._target_) for node in group.values()] for name, group in groups.items()}
+    shown: Any = {name: [components.locate(node._target_) for node in group.values()] for name, group in groups.items()}
     return [name for name, kinds in shown.items() if kinds and all(isinstance(task, kind.shows) for kind in kinds)]
 
 

@@ -1,13 +1,13 @@
 """Configurations against the signatures they fill: unknown keys, wrong types and ranges, each named in one line."""
 
 import inspect
-import pydoc
 from collections.abc import Mapping
 from typing import Any, Literal, get_type_hints
 
 import hydra.utils
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from dlbench import components
 from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.messages import nearest
@@ -15,18 +15,21 @@ from dlbench.messages import nearest
 TOP_LEVEL: dict[str, Any] = {
     "name": str,
     "seed": int,
-    "rerun": Literal["never", "stale", "always"],
+    "rerun": Literal["never", "outdated", "always"],
     "verbose": bool,
 }
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),
-    "model": ("source_symbols", "target_symbols", "symbols", "mels"),
-    "data": ("folder", "cache", "seed"),
-    "optimizer": ("parameters",),
+    "model": ("source_symbols", "target_symbols", "symbols", "mels"),  # what the data decides
+    "data": ("folder", "cache", "seed"),  # the data folder, the cache folder, and the run's seed
+    "optimizer": ("parameters", "params"),
     "scheduler": ("optimizer",),
     "model.attention": ("size",),
 }
-"""Arguments that the run itself fills in: no keys of the configuration."""
+"""Arguments that the run itself fills in, of constructors that have them: no keys of the configuration."""
+
+OPTIONAL = ("folder", "cache", "seed")
+"""Of these, arguments that a constructor may do without."""
 
 PATHS: dict[str, Any] = {"data": str | None, "runs": str, "cache": str | None}
 
@@ -65,8 +68,14 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
     Raises:
         ConfigError: The constructor refuses a value or a combination of values.
     """
+    node = components.today(node)
+    parameters = inspect.signature(components.locate(node["_target_"])).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in arguments.items() if takes_all or name in parameters}
+    if missing := sorted(arguments.keys() - given.keys() - {*OPTIONAL}):
+        raise ConfigError(f"{section}._target_={node['_target_']}: has no argument {missing[0]}, which it is given")
     try:
-        return hydra.utils.instantiate(node, **arguments, _convert_="all")
+        return hydra.utils.instantiate(node, **given, _convert_="all")
     except hydra.errors.InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | TypeError):
@@ -80,9 +89,10 @@ def _check_section(section: str, node: Mapping[str, Any]) -> None:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{section}._target_: missing; it names the class or function to fill")
     name = node["_target_"]
-    target: Any = pydoc.locate(name)
+    target: Any = components.locate(name)
     if not callable(target):
         raise ConfigError(f"{section}._target_={name}: no such class or function")
+    components.check_code(components.path_now(name))
     given = GIVEN.get(section, ())
     known = {key: value for key, value in inspect.signature(target).parameters.items() if key not in given}
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
@@ -104,7 +114,11 @@ def _check_section(section: str, node: Mapping[str, Any]) -> None:
 
 def _check_value(key: str, value: Any, kind: Any) -> None:
     try:
-        TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+        adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    except PydanticSchemaGenerationError:  # a library's type, such as a tensor, which its own constructor checks
+        return
+    try:
+        adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"[{step}]" for step in first["loc"] if isinstance(step, int))

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Literal
 
+from dlbench import components
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.messages import say
 from dlbench.records.checkpoints import Checkpoint
-from dlbench.records.files import read_config, read_json
-from dlbench.records.store import Record, State, read_done
-from dlbench.records.summary import is_stale
+from dlbench.records.files import read_json
+from dlbench.records.store import Record, State
 
 if TYPE_CHECKING:  # torch and Lightning are loaded when there is something to decode
     from dlbench.decoding.hypotheses import Decoder
@@ -38,8 +38,10 @@ class Speller:
 
     def __init__(self, record: Record, choice: Choice | None = None) -> None:
         self.record = record
+        if record.training.exists():
+            record.closed()
         manifest = read_json(record.manifest)
-        self.config = read_config(record.config)
+        self.config = record.settings()
         try:
             facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             if "vocabularies" not in facts:
@@ -56,7 +58,7 @@ class Speller:
             self.source_vocabulary, self.target_vocabulary = vocabularies["source"], vocabularies["target"]
             self.target_joiner: str = facts["joiners"]["target"]
             self.is_of_files: bool = facts["source"] == "files"
-            stale = is_stale(record, manifest)
+            outdated = components.outdated(manifest["versions"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RecordError(f"record {record.id}: config.yaml or manifest.json is damaged ({error!r})") from error
         if (state := record.state()) != State.FINISHED:
@@ -65,8 +67,9 @@ class Speller:
         self.data, evaluation = self._build("data", seed=self.seed), self._build("evaluation")
         self.max_length: int = evaluation.decoding.max_length
         self.checkpoint = self._checkpoint(choice or evaluation.checkpoint)
-        if stale:
-            say(f"record {record.id} is stale (made by other source)")
+        if outdated:
+            then = ", ".join(f"{name} {old}, now {new}" for name, (old, new) in outdated.items())
+            say(f"record {record.id} was made by other versions ({then}): its last digits may differ")
 
     def read(self, text: str) -> tuple[str, ...]:
         """A text as source symbols: segments separated by spaces, or characters normalised as the data was.
@@ -150,7 +153,7 @@ class Speller:
 
     def _checkpoint(self, choice: Choice) -> Checkpoint:
         record = self.record
-        epoch = read_done(record.training)["epochs" if choice == "last" else "best_epoch"]
+        epoch = record.closed()["epochs" if choice == "last" else "best_epoch"]
         checkpoints = record.checkpoints.all()
         if not checkpoints:
             raise RecordError(

@@ -15,12 +15,17 @@ from annotated_types import Gt
 from torch import nn
 
 from dlbench.allocator import keep_freed_memory
+from dlbench.components import component
 from dlbench.errors import ConfigError
+from dlbench.numerics import numerics
+from dlbench.randomness import derive_seed
+from dlbench.tasks.base import Task
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 
 
+@component("trainer", "1.0", outside=("progress",), uses=(Task, derive_seed))
 @dataclass(frozen=True)
 class TrainerSettings:
     """Execution settings; all but ``progress`` belong to a run's identity.
@@ -88,13 +93,7 @@ class TrainerSettings:
 
     def numerics(self) -> dict[str, Any]:
         """What must match for results to be the same to the bit."""
-        kind = self.device_kind()
-        return {
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if kind == "cuda" else kind,
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "threads": self.threads,
-        }
+        return numerics(self.device_kind(), self.threads)
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -1,35 +1,79 @@
-"""Train a recorded run again from nothing, or its first epochs, and hold every number against the record's."""
+"""Train a recorded run again from nothing, or its first epochs, and hold every number and file against the record's.
 
+Today's code does it where it is of the record's versions; else the record's own commit does, checked out beside.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from dlbench import components, resources
+from dlbench.data.folders import cache_folder, data_folder
 from dlbench.errors import RecordError
-from dlbench.plan import Plan, prepare, with_evaluation
+from dlbench.messages import say
+from dlbench.numerics import Difference, differences, untold
+from dlbench.plan import prepare, with_evaluation
 from dlbench.records import history
-from dlbench.records.confirmations import confirm, is_made_by
 from dlbench.records.files import read_config, read_json
-from dlbench.records.manifest import describe_code, now
-from dlbench.records.store import Record, State, read_done
+from dlbench.records.store import DATA_COLUMNS, Evaluation, Record, State
 from dlbench.run import ensure_trained, execute
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be made again: the record, how many of its epochs, and where the data lies."""
+
+    record: Record
+    manifest: Mapping[str, Any]
+    paths: Mapping[str, Any]
+    epochs: int
+    is_whole: bool
+
+    def overrides(self) -> dict[str, Any]:
+        """What the record resolved ``auto`` to must hold here too."""
+        device = read_json(self.record.identity)["trainer"]["device"]
+        found: dict[str, Any] = {"trainer": {"device": device}, "rerun": "never"}
+        if self.manifest["data"]["source"] == "embedded":
+            found["data"] = {"source": "embedded"}
+        return found
+
+    def evaluations(self) -> list[Evaluation]:
+        """Those to make again."""
+        return self.record.evaluations() if self.is_whole else []
+
+
+Made = tuple[Record, Mapping[str, Evaluation]]
+"""A run made again: its training, and its evaluations by the recorded ones' ids."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What came of verifying a record.
 
-    ``differences`` holds (what, recorded, now); ``numerics`` the same for the numerics fingerprint: only where that
-    is empty are bits promised to be equal. ``compared`` counts the values compared, over ``epochs`` epochs.
+    ``differences`` holds (what, recorded, now); ``numerics`` the same for the numerics fingerprint, and ``untold`` what
+    an older record does not tell of it: only where both are empty are bits promised to be equal. ``compared`` counts
+    the values and files compared, over ``epochs`` epochs; ``commit`` is the one checked out for it, if one was.
     """
 
     run: str
     epochs: int
     compared: int
-    differences: list[tuple[str, Any, Any]] = field(default_factory=list)
-    numerics: list[tuple[str, Any, Any]] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    numerics: list[Difference] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    commit: str | None = None
 
     @property
     def is_reproduced(self) -> bool:
@@ -39,14 +83,17 @@ class Verdict:
     @property
     def is_failure(self) -> bool:
         """Whether values differ that were promised to be equal."""
-        return bool(self.differences) and not self.numerics
+        return bool(self.differences) and not self.numerics and not self.untold
 
 
-def verify(record: Record, paths: Mapping[str, Any], progress: str | None = None, epochs: int | None = None) -> Verdict:
-    """Train and evaluate again in a temporary folder, then compare curves, weights and metrics.
-
-    Where every bit is equal and today's source is other than the record's, that is noted in the record's
-    ``confirmations.json``: it is no longer stale.
+def verify(
+    record: Record,
+    paths: Mapping[str, Any],
+    progress: str | None = None,
+    epochs: int | None = None,
+    own_commit: bool = False,
+) -> Verdict:
+    """Train and evaluate again in a temporary folder, then compare curves, weights, metrics, predictions, artifacts.
 
     Args:
         record: A finished record, with or without its checkpoints.
@@ -54,44 +101,152 @@ def verify(record: Record, paths: Mapping[str, Any], progress: str | None = None
         progress: How to show progress; None: as the record says.
         epochs: Train only the first so many epochs and compare only their curves, which start from the initial weights
             and hold losses and validation accuracies to the last bit; None: all, and every evaluation.
+        own_commit: Have the record's commit do it even where today's code is of the same versions.
 
     Raises:
-        RecordError: The record is not finished, or the data here is not what it was made with.
+        RecordError: The record is damaged or not finished, the data here is not what it was made with, or its commit
+            cannot be had.
     """
-    if record.state() not in (State.FINISHED, State.DIVERGED):
-        raise RecordError(f"record {record.id} is {record.state()}; only a finished one can be verified")
+    if (state := record.state()) == State.CORRUPT:
+        record.check()
+    if state not in (State.FINISHED, State.DIVERGED):
+        raise RecordError(f"record {record.id} is {state}; only a finished one can be verified")
+    record.check()
     manifest = read_json(record.manifest)
+    recorded_epochs = int(record.settings()["trainer"]["epochs"])
+    chosen = min(epochs or recorded_epochs, recorded_epochs)
+    is_whole = chosen == recorded_epochs
+    results = [evaluation.read() for evaluation in record.evaluations()] if is_whole else []
+    versions = dict(manifest["versions"])
+    for result in results:
+        versions |= result["versions"]
+    outdated = components.outdated(versions)
+    commit = manifest["code"]["commit"] if outdated or own_commit else None
+    if outdated:
+        changes = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in outdated.items())
+        say(f"record {record.id} is of other versions ({changes}): its commit {str(commit)[:8]} makes it again")
     with tempfile.TemporaryDirectory(prefix="dlbench-verify-") as scratch:
-        # What the record resolved "auto" to must hold here too.
-        overrides: dict[str, Any] = {
-            "paths": {**paths, "runs": scratch},
-            "trainer": {"device": manifest["scientific"]["trainer"]["device"]},
-            "rerun": "never",
-        }
-        if progress:
-            overrides["trainer"]["progress"] = progress
-        if manifest["data"]["source"] == "embedded":
-            overrides["data"] = {"source": "embedded"}
-        again = prepare(OmegaConf.merge(OmegaConf.create(read_config(record.config)), overrides))  # type: ignore[arg-type]
-        if again.record.id != record.id:
-            raise RecordError(_why_not_comparable(again, manifest))
-        recorded_epochs = again.settings.epochs
-        epochs = min(epochs or recorded_epochs, recorded_epochs)
-        ensure_trained(replace(again, settings=replace(again.settings, epochs=epochs)))
-        pairs = list(_curve_pairs(record, again.record, epochs))
-        if epochs == recorded_epochs:
-            pairs += [*_training_pairs(record, again.record), *_evaluation_pairs(record, again)]
-    differences = [(name, old, new) for name, old, new in pairs if old != new]
-    recorded, here = manifest["numerics"], again.settings.numerics()
-    numerics = [(key, recorded.get(key), here[key]) for key in here if recorded.get(key) != here[key]]
-    if pairs and not differences and not is_made_by(record, manifest, again.source):
-        confirm(record, source=again.source, epochs=epochs, values=len(pairs), code=describe_code(), finished=now())
-    return Verdict(record.id, epochs, len(pairs), differences, numerics)
+        asked = _Asked(record, manifest, paths, chosen, is_whole)
+        if outdated or own_commit:
+            made, numerics = _by_commit(asked, Path(scratch))
+        else:
+            made, numerics = _by_today(asked, progress, Path(scratch))
+        pairs = list(_pairs(record, made, chosen, is_whole))
+    return Verdict(
+        record.id,
+        chosen,
+        len(pairs),
+        [(name, old, new) for name, old, new in pairs if old != new],
+        differences(manifest["numerics"], numerics),
+        untold(manifest["numerics"], numerics),
+        commit,
+    )
 
 
-def _training_pairs(old: Record, new: Record) -> Iterator[tuple[str, Any, Any]]:
+def _by_today(asked: _Asked, progress: str | None, scratch: Path) -> tuple[Made, dict[str, Any]]:
+    """Today's code makes it again."""
+    record, overrides = asked.record, asked.overrides() | {"paths": {**asked.paths, "runs": str(scratch)}}
+    if progress:
+        overrides["trainer"]["progress"] = progress
+    config = {**record.settings(), "evaluation": _first_settings(record)}
+    again = prepare(OmegaConf.merge(OmegaConf.create(config), overrides))  # type: ignore[arg-type]
+    if again.record.id != record.id:
+        raise RecordError(_why_another(again.record.id, again.facts, asked.manifest))
+    ensure_trained(replace(again, settings=replace(again.settings, epochs=asked.epochs)))
+    evaluations = {}
+    for evaluation in asked.evaluations():
+        evaluations[evaluation.id] = execute(with_evaluation(again, evaluation.settings())).evaluation
+    return (again.record, evaluations), again.settings.numerics()
+
+
+def _first_settings(record: Record) -> dict[str, Any]:
+    """The settings of an evaluation of the record, which its configuration may have been without the members of."""
+    found: dict[str, Any] = record.settings()["evaluation"]
+    return found | ({"members": []} if "members" in found else {})
+
+
+def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
+    """The record's commit makes it again, from the configuration as it stands in the record."""
+    record, code = asked.record, asked.manifest["code"]
+    commit, root = code["commit"], resources.checkout()
+    if not commit or code["dirty"]:
+        raise RecordError(f"record {record.id} was made by code that no commit holds; it cannot be made again")
+    if root is None:
+        raise RecordError(f"record {record.id} needs the code of commit {commit}; install that, or use a git checkout")
+    config = read_config(record.config)
+    evaluations: dict[str, Evaluation] = {}
+    with worktree(root, commit, scratch / "code") as tree:
+        for number, evaluation in enumerate(asked.evaluations() or [None]):
+            settings = evaluation.recorded_settings() if evaluation else config["evaluation"] | _alone(config)
+            whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), asked.overrides())
+            whole.trainer.epochs, whole.trainer.progress = asked.epochs, "none"
+            data, cache = data_folder(asked.paths["data"]).absolute(), asked.paths["cache"] or str(cache_folder())
+            whole.paths = {"data": str(data), "cache": cache, "runs": str(scratch / "runs")}
+            _run_elsewhere(tree, whole, scratch / f"conf-{number}")
+            made = Record(next(path.parent for path in (scratch / "runs").glob("*/training.json")))
+            new = [found for found in made.evaluations() if found.id not in {each.id for each in evaluations.values()}]
+            if evaluation and new:
+                evaluations[evaluation.id] = new[0]
+    return (made, evaluations), read_json(made.manifest)["numerics"]
+
+
+def _alone(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"members": []} if "members" in config["evaluation"] else {}
+
+
+def _run_elsewhere(code: Path, config: Any, folder: Path) -> None:
+    """``python -m dlbench`` of another checkout, with a whole configuration in place of its own.
+
+    Raises:
+        RecordError: It failed; the last line that it said is told.
+    """
+    folder.mkdir()
+    quiet = {"defaults": [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}, "_self_"]}
+    here = {"hydra": {"output_subdir": None, "run": {"dir": "."}, "job": {"chdir": False}}}
+    OmegaConf.save(OmegaConf.create({**quiet, **OmegaConf.to_container(config), **here}), folder / "record.yaml")  # type: ignore[dict-item]
+    command = [sys.executable, "-m", "dlbench", "--config-path", str(folder), "--config-name", "record"]
+    environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise RecordError(f"its commit could not make the run again: {said[-1] if said else 'it said nothing'}")
+
+
+@contextlib.contextmanager
+def worktree(root: Path, commit: str, folder: Path) -> Iterator[Path]:
+    """Another commit of the checkout at ``root`` in a folder of its own, for as long as it is needed.
+
+    Raises:
+        RecordError: It is not in this checkout's history.
+    """
+    add = ["git", "-C", str(root), "worktree", "add", "--quiet", "--detach", str(folder), commit]
+    done = subprocess.run(add, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RecordError(f"commit {commit} cannot be checked out ({done.stderr.strip()}); fetch it, then try again")
+    try:
+        yield folder
+    finally:
+        remove = ["git", "-C", str(root), "worktree", "remove", "--force", str(folder)]
+        if subprocess.run(remove, capture_output=True, check=False).returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pairs(record: Record, made: Made, epochs: int, is_whole: bool) -> Iterator[tuple[str, Any, Any]]:
+    again, evaluations = made
+    yield from _curve_pairs(record, again, epochs)
+    if not is_whole:
+        return
+    old, new = (read_json(each.training) for each in (record, again))
     for key in ("state", "step", "epochs", "best_epoch", "weights"):
-        yield f"training {key}", read_done(old.training).get(key), read_done(new.training).get(key)
+        yield f"training {key}", old.get(key), new.get(key)
+    for identity, other in evaluations.items():
+        evaluation = record.evaluation(identity)
+        metrics, new_metrics = (read_json(each.result)["metrics"] for each in (evaluation, other))
+        for name in sorted({*metrics, *new_metrics}):
+            yield f"evaluation {identity} {name}", metrics.get(name), new_metrics.get(name)
+        for name in evaluation.outputs():
+            content, new_content = evaluation.output(name), other.output(name)
+            yield f"evaluation {identity} {name}", *_comparable(name, content, new_content)
 
 
 def _curve_pairs(old: Record, new: Record, epochs: int) -> Iterator[tuple[str, Any, Any]]:
@@ -103,20 +258,39 @@ def _curve_pairs(old: Record, new: Record, epochs: int) -> Iterator[tuple[str, A
                 yield f"epoch {row['epoch']} {name}", row.get(name), new_row.get(name)
 
 
-def _evaluation_pairs(record: Record, again: Plan) -> Iterator[tuple[str, Any, Any]]:
-    for evaluation in record.evaluations():
-        settings = read_config(evaluation.config)
-        metrics = read_done(evaluation.result)["metrics"]
-        new_metrics = execute(with_evaluation(again, settings)).result["metrics"]
-        for name in sorted({*metrics, *new_metrics}):
-            yield f"evaluation {evaluation.id} {name}", metrics.get(name), new_metrics.get(name)
+def _comparable(name: str, old: bytes | None, new: bytes | None) -> tuple[Any, Any]:
+    """Two files as values to compare; of different ones only the first place where they differ."""
+    if old is None or new is None:
+        return old and "there", new and "there"
+    if name.endswith(".png"):
+        pixels = [_pixels(content) for content in (old, new)]
+        return ("some pixels", "others") if pixels[0] != pixels[1] else (None, None)
+    if name == "predictions.csv":
+        tables = [list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))) for content in (old, new)]
+        rows: list[list[Any]] = [
+            [{key: row[key] for key in row if key not in DATA_COLUMNS} for row in table] for table in tables
+        ]
+    elif name.endswith(".json"):
+        rows = [json.loads(content) for content in (old, new)]
+    else:
+        rows = [content.decode("utf-8").splitlines() for content in (old, new)]
+    if len(rows[0]) != len(rows[1]):
+        return f"{len(rows[0])} rows", f"{len(rows[1])} rows"
+    return next(((one, other) for one, other in zip(*rows, strict=True) if one != other), (None, None))
 
 
-def _why_not_comparable(again: Plan, manifest: Mapping[str, Any]) -> str:
-    recorded, here = manifest["data"], again.facts
-    if recorded["fingerprint"] != here["fingerprint"]:
+def _pixels(content: bytes) -> bytes:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    recorded = manifest["data"]
+    if recorded["fingerprint"] != facts["fingerprint"]:
         return (
             f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "
-            f"{here['source']}, {here['provenance']}); name the right data folder with --data FOLDER"
+            f"{facts['source']}, {facts['provenance']}); name the right data folder with --data FOLDER"
         )
-    return f"record {manifest['run']}: its configuration has another identity in this version, {again.record.id}"
+    return f"record {manifest['run']}: its configuration has another identity in this version, {identity}"

@@ -1,7 +1,6 @@
 """Two runs held against each other, bit for bit."""
 
-from dlbench.records import history
-from dlbench.records.store import read_done
+from dlbench.records import history, seal
 from dlbench.run import Outcome
 
 
@@ -12,6 +11,6 @@ def same_bits(outcome: Outcome, expected: Outcome) -> bool:
         rows = history.read(made.record.metrics)
         return [{name: row[name] for name in row if not name.startswith("time/")} for row in rows]
 
-    weights = [read_done(made.record.training)["weights"] for made in (outcome, expected)]
+    weights = [seal.read(made.record.training)["weights"] for made in (outcome, expected)]
     same_metrics = outcome.result["metrics"] == expected.result["metrics"]
     return weights[0] == weights[1] and curves(outcome) == curves(expected) and same_metrics

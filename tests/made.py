@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlbench import components, identity
 from dlbench.composition import composed
-from dlbench.identity import canonical, compared_id, evaluation_id, training_id
 from dlbench.records.store import Record
 from dlbench.report.jobs import Job
 from dlbench.report.results import Result
@@ -18,25 +18,29 @@ def made(
     seed: int = 42,
     provenance: str = "verified",
     fingerprint: str = "f" * 64,
-    is_stale: bool = False,
+    versions: Mapping[str, str] | None = None,
     curves: Path | None = None,
     stand_in: Mapping[str, Any] | None = None,
 ) -> Result:
-    """An evaluation as `dlbench.report.results.collect` would read it from a record of that experiment."""
+    """An evaluation as `dlbench.report.results.collect` would read it from a record of that experiment.
+
+    ``versions`` are those of components that were others than today's.
+    """
     config = {**composed(experiment, overrides), "seed": seed}
-    scientific = canonical(config, fingerprint, "cpu")
-    run = training_id(scientific)
+    meaning = identity.training(config, fingerprint, "cpu")
+    run = identity.digest(meaning)
+    evaluated = config["evaluation"]
+    versions = {**components.versions(config), **(versions or {})}
     record = Record((curves or Path("nowhere")) / run)
-    evaluation = record.evaluation(evaluation_id(run, config["evaluation"]))
+    evaluation = record.evaluation(identity.digest(identity.evaluation(run, evaluated)))
     data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
     data |= {"source": "embedded" if provenance == "embedded" else "files", "fingerprint": fingerprint}
     data |= {"stand_in": dict(stand_in)} if stand_in else {}
     manifest = {
         "run": run,
         "experiment": experiment,
-        "scientific": scientific,
         "data": data,
-        "source": "0" * 64,
+        "versions": versions,
         "code": {"commit": "c" * 40, "dirty": False},
         "numerics": {"torch": "2", "device": "cpu", "cpu_capability": "none", "threads": 1},
         "environment": {"processor": "made"},
@@ -44,5 +48,6 @@ def made(
     finished = "2026-01-01T00:00:00+00:00"
     training = {"epochs": 2, "seconds": 60.0, "peak_memory_bytes": 10**9, "finished": finished, "weights": "w"}
     result = {"evaluation": evaluation.id, "experiment": experiment, "metrics": dict(metrics)}
-    configuration = compared_id(scientific, config["evaluation"])
-    return Result(record, evaluation, config, manifest, training, result, config["evaluation"], configuration, is_stale)
+    result |= {"weights": "w", "versions": versions}
+    configuration = identity.compared_id(meaning, evaluated)
+    return Result(record, evaluation, config, meaning, manifest, training, result, evaluated, configuration)

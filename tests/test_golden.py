@@ -39,17 +39,21 @@ def test_no_commit_changed_bits_without_a_version() -> None:
     assert not golden.blessed(golden.kept())
 
 
+def test_no_commit_changed_a_default_without_a_major() -> None:
+    assert not golden.changed_meanings(golden.components.SNAPSHOT.read_text(encoding="utf-8"))
+
+
 def test_every_experiment_has_a_case() -> None:
     experiments = {path.stem for path in (golden.ROOT / "conf/experiment").glob("*.yaml")}
     assert experiments <= {name.partition(":")[0] for name in runner.CASES}
 
 
 def test_a_change_of_bits_is_a_change_only_with_the_same_versions() -> None:
-    case = {"weights": "a", "metrics": {"m": 1}, "versions": {"convnet": "1.0"}}
+    case = {"weights": "a", "metrics": {"m": 1}, "versions": "convnet 1.0"}
     assert golden.changed({"x": case}, {"x": {**case, "weights": "b"}}) == ["x: weights"]
     assert golden.changed({"x": case}, {"x": {**case, "metrics": {"n": 1}}}) == ["x: m"]
     assert not golden.changed({"x": case}, {"x": {**case, "metrics": {"m": 1, "n": 1}}})
-    assert not golden.changed({"x": case}, {"x": {**case, "weights": "b", "versions": {"convnet": "1.1"}}})
+    assert not golden.changed({"x": case}, {"x": {**case, "weights": "b", "versions": "convnet 1.1"}})
 
 
 def _expected(numerics: str, cases: list[str]) -> golden.Bits:

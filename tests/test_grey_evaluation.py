@@ -214,7 +214,7 @@ def test_another_split_is_named_wherever_a_result_is_shown(
     events = accumulated(drawn.record.tensorboard)
     assert {tag.partition("/")[0] for tag in events.Tags()["images"]} == {"pictures (other split)"}
     assert b"kmnist (other split)" in events.Tensors("run")[0].tensor_proto.string_val[0]
-    assert run_name(read_json(drawn.record.manifest)).startswith("kmnist_cnn (other split)/")
+    assert run_name(read_json(drawn.record.manifest), drawn.record.settings()).startswith("kmnist_cnn (other split)/")
     console.show(drawn)
     assert "kmnist_cnn on kmnist (other split): finished" in capsys.readouterr().out
 
@@ -257,7 +257,7 @@ def test_permuted_pixels_are_another_training_of_the_same_data(
     other = run(compose(EXPERIMENT, *tiny, "data.permute_pixels=true", "trainer.epochs=1"))
     assert other.record.id != finished.record.id
     assert other.result["data"] == finished.result["data"]
-    assert "permute_pixels=true" in run_name(read_json(other.record.manifest))
+    assert "permute_pixels=true" in run_name(read_json(other.record.manifest), other.record.settings())
 
 
 def test_the_networks_of_a_report_are_held_against_pictures_they_do_not_fit(compose: Compose, tiny: list[str]) -> None:

@@ -140,7 +140,7 @@ def test_events_are_cut_back_to_an_epoch_in_every_file_and_go_on_from_there(tmp_
 def test_tries_within_one_second_are_read_in_their_order_whatever_their_process_numbers(tmp_path: Path) -> None:
     moment = f"events.out.tfevents.{int(time.time()):010d}.host"
     for process, epochs in (("9998", (1, 2)), ("10003", (3, 4)), ("17", (5,))):
-        history.cut_back_tensorboard(tmp_path, 4)
+        history.cut_back_tensorboard(tmp_path, epochs[0] - 1)
         log(tmp_path, *epochs)
         (newest,) = (path for path in tmp_path.iterdir() if not path.name.endswith("earlier"))
         newest.rename(tmp_path / f"{moment}.{process}.0")
@@ -160,6 +160,13 @@ def test_an_event_cut_short_ends_its_file_and_what_came_before_is_kept(tmp_path:
     assert file.read_bytes() == whole
     history.cut_back_tensorboard(tmp_path, 1)
     assert logged(tmp_path) == points(1)
+
+
+def test_events_that_do_not_reach_the_epoch_are_damaged_and_set_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "tensorboard"
+    log(folder, 1, 2)
+    history.cut_back_tensorboard(folder, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["tensorboard.aside-1"]
 
 
 def test_without_events_there_is_nothing_to_cut_back(tmp_path: Path) -> None:

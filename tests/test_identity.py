@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlbench.identity import canonical, configuration_id, digest, evaluation_id, training_id
+from dlbench import components, identity, resources
+from dlbench.composition import composed
+from dlbench.identity import configuration_id, digest
 from dlbench.plan import prepare
+from dlbench.records.files import read_json
+from dlbench.records.store import Store
+from dlbench.report.command import command
+from dlbench.report.results import collect
 
 FINGERPRINT = "f" * 64
-Canonical = Callable[..., dict[str, Any]]
+Made = Callable[..., dict[str, Any]]
+RECORDS = resources.experiments() / "results"
 
 
 @pytest.fixture(scope="module")
-def scientific(compose: Callable[..., Any]) -> Canonical:
-    """The canonical configuration of the plain CNN with some overrides."""
+def meaning(compose: Callable[..., Any]) -> Made:
+    """What is hashed of the plain CNN with some overrides."""
 
     def made(*overrides: str, fingerprint: str = FINGERPRINT, device: str = "cpu") -> dict[str, Any]:
         config = compose("+experiment=cnn_vanilla", *overrides)
-        return canonical(OmegaConf.to_container(config, resolve=True), fingerprint, device)  # type: ignore[arg-type]
+        return identity.training(OmegaConf.to_container(config, resolve=True), fingerprint, device)  # type: ignore[arg-type]
 
     return made
 
@@ -48,13 +56,13 @@ def scientific(compose: Callable[..., Any]) -> Canonical:
         "trainer.limit_train_batches=10",
     ],
 )
-def test_what_changes_results_changes_the_training(scientific: Canonical, override: str) -> None:
-    assert training_id(scientific(override)) != training_id(scientific())
+def test_what_changes_results_changes_the_training(meaning: Made, override: str) -> None:
+    assert digest(meaning(override)) != digest(meaning())
 
 
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"fingerprint": "0" * 64}])
-def test_another_kind_of_device_or_other_data_is_another_training(scientific: Canonical, change: dict) -> None:
-    assert training_id(scientific(**change)) != training_id(scientific())
+def test_another_kind_of_device_or_other_data_is_another_training(meaning: Made, change: dict) -> None:
+    assert digest(meaning(**change)) != digest(meaning())
 
 
 @pytest.mark.parametrize(
@@ -71,34 +79,85 @@ def test_another_kind_of_device_or_other_data_is_another_training(scientific: Ca
         "rerun=always",
         "verbose=true",
         "evaluation.max_shift=0",
+        "callbacks=none",
+        "callbacks.pictures.epochs=[3]",
         "optimizer.momentum=0",  # the number that 0.0 is
+        "~optimizer.momentum",  # its default
     ],
 )
-def test_what_cannot_change_results_does_not_change_the_training(scientific: Canonical, override: str) -> None:
-    assert training_id(scientific(override)) == training_id(scientific())
+def test_what_cannot_change_results_does_not_change_the_training(meaning: Made, override: str) -> None:
+    assert digest(meaning(override)) == digest(meaning())
+
+
+def test_an_identity_says_names_and_what_is_not_as_by_default(meaning: Made) -> None:
+    assert meaning("data.layout=scrambled", "model.gap=true") == {
+        "task": {"is": "image_classification 1"},
+        "data": {"is": "intel 1", "layout": "scrambled"},
+        "model": {"is": "convnet 1", "gap": True},
+        "optimizer": {"is": "sgd 1", "lr": 0.01},
+        "scheduler": {"is": "torch.optim.lr_scheduler.ConstantLR", "factor": 1, "total_iters": 0},
+        "trainer": {"is": "trainer 1", "epochs": 40, "precision": "32-true", "threads": 1, "device": "cpu"},
+        "seed": 42,
+        "fingerprint": FINGERPRINT,
+    }
 
 
 def test_an_evaluation_is_of_one_training_under_one_setting() -> None:
+    node = {"_target_": "dlbench.tasks.image_evaluation.ImageEvaluation"}
     identities = {
-        evaluation_id(training, {"max_shift": shift})
+        digest(identity.evaluation(training, {**node, "max_shift": shift}))
         for training in ("0123456789ab", "ba9876543210")
         for shift in (0, 4)
     }
     assert len(identities) == 4
+    assert identity.evaluation("0123456789ab", {**node, "max_shift": 4}) == identity.evaluation("0123456789ab", node)
 
 
-def test_a_configuration_is_what_seeds_data_sets_and_machines_have_in_common(scientific: Canonical) -> None:
-    other = scientific("seed=43", "trainer.threads=2", fingerprint="0" * 64, device="cuda")
-    assert configuration_id(other) == configuration_id(scientific())
+def test_a_configuration_is_what_seeds_data_sets_and_machines_have_in_common(meaning: Made) -> None:
+    other = meaning("seed=43", "trainer.threads=2", fingerprint="0" * 64, device="cuda")
+    assert configuration_id(other) == configuration_id(meaning())
     for override in ("data.layout=scrambled", "trainer.epochs=41", "trainer.precision=bf16-mixed", "optimizer.lr=0.1"):
-        assert configuration_id(scientific(override)) != configuration_id(scientific())
+        assert configuration_id(meaning(override)) != configuration_id(meaning())
 
 
-def test_the_canonical_configuration_is_a_copy(compose: Callable[..., Any]) -> None:
-    config = OmegaConf.to_container(compose("+experiment=cnn_vanilla"), resolve=True)
+def test_an_identity_is_a_copy(compose: Callable[..., Any]) -> None:
+    config = OmegaConf.to_container(compose("+experiment=cnn_bn_gap"), resolve=True)
     before = copy.deepcopy(config)
-    canonical(config, FINGERPRINT, "cuda")["model"]["gap"] = True  # type: ignore[arg-type]
+    identity.training(config, FINGERPRINT, "cuda")["model"]["hidden_bn"][0] = None  # type: ignore[arg-type]
     assert config == before
+
+
+def test_every_committed_identity_can_be_told_from_its_configuration() -> None:
+    records = Store(RECORDS).all()
+    assert len(records) >= 244
+    for record in records:
+        recorded = read_json(record.identity)
+        assert digest(recorded) == record.id
+        told = identity.training(record.settings(), recorded["fingerprint"], recorded["trainer"]["device"])
+        assert told == recorded
+        for evaluation in record.evaluations():
+            assert identity.evaluation(record.id, evaluation.settings()) == evaluation.read()["identity"]
+
+
+def test_one_experiment_of_each_family_composes_to_its_committed_identity() -> None:
+    families: dict[str, Any] = {}
+    for result in collect([Store(RECORDS)]).results:
+        families.setdefault(f"{result.identity['model']['is']} on {result.identity['data']['is']}", result)
+    assert len(families) >= 9
+    for family, result in families.items():
+        overrides = tuple(command(result).split()[4:])
+        plain = composed(result.experiment, overrides)
+        told = identity.training(plain, result.fingerprint, result.identity["trainer"]["device"])
+        assert digest(told) == result.run, family
+
+
+def test_committed_records_are_whole_and_of_known_versions() -> None:
+    by_version: dict[bool, int] = defaultdict(int)
+    for record in Store(RECORDS).all():
+        record.check()
+        by_version[components.is_comparable(read_json(record.manifest)["versions"])] += 1
+    assert by_version[True] >= 244
+    assert not by_version[False]
 
 
 PLAIN = st.recursive(

@@ -1,6 +1,7 @@
 """``python -m dlbench.records``: what it shows of a store, what it exports, and what it dares to delete."""
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -9,13 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from resealed import change, made_by, renamed, reseal
 
+from dlbench import identity
 from dlbench.records.__main__ import main
 from dlbench.records.files import read_json, write_json
-from dlbench.records.store import Record, State, Store
+from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.records.summary import Use
 from dlbench.run import run
 
-FAILED, INTERRUPTED, STALE, CORRUPT = "xf0", "xf1", "xs0", "xc0"  # no hexadecimal digits: like no real record
+FAILED, INTERRUPTED, CORRUPT = "xf0", "xf1", "xc0"  # no hexadecimal digits: like no real record
 
 
 class Answer(NamedTuple):
@@ -36,19 +40,26 @@ def finished(
     return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, epochs=1))).record
 
 
+@pytest.fixture(scope="module")
+def outdated(finished: Record) -> str:
+    """The name of a run of another seed, which other versions made."""
+    return identity.digest({**read_json(finished.identity), "seed": 43})
+
+
 @pytest.fixture
-def store(finished: Record, tmp_path: Path) -> Store:
+def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
     """The finished run, and a copy of it in each of the states that a store may show."""
     runs = tmp_path / "runs"
-    for name in (finished.id, FAILED, INTERRUPTED, STALE, CORRUPT):
+    for name in (finished.id, FAILED, INTERRUPTED, outdated, CORRUPT):
         shutil.copytree(finished.folder, runs / name)
     store = Store(runs)
     for name in (FAILED, INTERRUPTED):
         store.record(name).training.unlink()
         shutil.rmtree(store.record(name).folder / "evaluations")
     write_json(store.record(FAILED).failure, {"error": "RuntimeError: out of luck", "traceback": "..."})
-    manifest = read_json(store.record(STALE).manifest)
-    write_json(store.record(STALE).manifest, {**manifest, "source": "0" * 64})
+    other = store.record(outdated)
+    change(other.config, seed=43)
+    made_by(renamed(other, lambda told: told.update(seed=43)), {"convnet": "1.9"})
     training = store.record(CORRUPT).training
     training.write_bytes(training.read_bytes()[:-20])
     return store
@@ -77,13 +88,13 @@ def tree(folder: Path) -> set[Path]:
 # --- list ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_record_is_listed_with_its_state(records: Records, finished: Record) -> None:
+def test_every_record_is_listed_with_its_state(records: Records, finished: Record, outdated: str) -> None:
     rows = {row["run"]: row for row in json.loads(records("list", "--json").out)}
-    assert {name: (row["state"], row["stale"]) for name, row in rows.items() if name != CORRUPT} == {
-        finished.id: (State.FINISHED, False),
-        FAILED: (State.FAILED, False),
-        INTERRUPTED: (State.INTERRUPTED, False),
-        STALE: (State.FINISHED, True),
+    assert {name: (row["state"], row["use"]) for name, row in rows.items() if name != CORRUPT} == {
+        finished.id: (State.FINISHED, Use.REPRODUCIBLE),
+        FAILED: (State.FAILED, None),
+        INTERRUPTED: (State.INTERRUPTED, None),
+        outdated: (State.FINISHED, Use.COMPARABLE),
     }
     assert rows[CORRUPT]["state"] == State.CORRUPT
     (evaluation,) = finished.evaluations()
@@ -114,7 +125,51 @@ def test_one_damaged_record_does_not_hide_the_others(name: str, content: str, re
     assert rows[INTERRUPTED]["problem"]
 
 
-def test_the_listing_has_a_line_a_record(records: Records, store: Store, finished: Record) -> None:
+@pytest.mark.parametrize("numerics", [{"cpu": "another"}, {"torch": "1.0.0"}, {"cpu": None}])
+def test_a_record_of_another_machine_is_comparable(
+    numerics: dict[str, Any], records: Records, store: Store, finished: Record
+) -> None:
+    manifest = store.record(finished.id).manifest
+    told = read_json(manifest)["numerics"] | numerics
+    change(manifest, numerics={name: value for name, value in told.items() if value})
+    reseal(store.record(finished.id))
+    rows = {row["run"]: row for row in json.loads(records("list", "--json").out)}
+    assert (rows[finished.id]["state"], rows[finished.id]["use"]) == (State.FINISHED, Use.COMPARABLE)
+
+
+def test_a_record_whose_parts_mean_something_else_is_no_longer_comparable(
+    records: Records, store: Store, outdated: str
+) -> None:
+    made_by(store.record(outdated), {"convnet": "9.0"})
+    rows = {row["run"]: row for row in json.loads(records("list", "--json").out)}
+    assert (rows[outdated]["state"], rows[outdated]["use"]) == (State.FINISHED, Use.NEITHER)
+
+
+@pytest.mark.parametrize("name", ["identity.json", "config.yaml", "manifest.json", "metrics.jsonl", "result.json"])
+def test_a_finished_record_with_a_damaged_file_is_corrupt_and_the_file_named(
+    name: str, records: Records, store: Store, finished: Record
+) -> None:
+    path = next(store.record(finished.id).folder.rglob(name))
+    path.write_text(path.read_text(encoding="utf-8").replace("0", "1", 1), encoding="utf-8")
+    (row,) = [row for row in json.loads(records("list", "--json").out) if row["run"] == finished.id]
+    assert (row["state"], row["use"]) == (State.CORRUPT, None)
+    assert f"{name}: " in row["problem"]
+
+
+def test_every_file_is_checked_on_request(records: Records, store: Store, finished: Record) -> None:
+    shutil.rmtree(store.record(CORRUPT).folder)
+    answer = records("list", "--check")
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "4 of 4 records are whole")
+    path = next(store.record(finished.id).folder.rglob("predictions.csv"))
+    path.write_bytes(path.read_bytes()[:-1])
+    (row,) = [row for row in json.loads(records("list", "--json").out) if row["run"] == finished.id]
+    assert row["state"] == State.FINISHED
+    answer = records("list", "--check")
+    assert (answer.code, answer.out.splitlines()[-1]) == (1, "3 of 4 records are whole")
+    assert "predictions.csv: damaged" in answer.out
+
+
+def test_the_listing_has_a_line_a_record(records: Records, store: Store, finished: Record, outdated: str) -> None:
     answer = records("list")
     assert (answer.code, answer.err) == (0, "")
     lines = {line.split()[0]: " ".join(line.split()) for line in answer.out.splitlines() if ": " not in line}
@@ -123,8 +178,9 @@ def test_the_listing_has_a_line_a_record(records: Records, store: Store, finishe
     metrics = read_json(evaluation.result)["metrics"]
     accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
     settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, embedded"
-    assert lines[finished.id] == f"{finished.id} {settings} finished {accuracies}"
-    assert lines[STALE] == f"{STALE} {settings} finished, stale {accuracies}"
+    assert lines[finished.id] == f"{finished.id} {settings} finished, reproducible here {accuracies}"
+    others = settings.replace("seed=42", "seed=43")
+    assert lines[outdated] == f"{outdated} {others} finished, comparable {accuracies}"
     assert lines[INTERRUPTED] == f"{INTERRUPTED} {settings} interrupted"
 
 
@@ -157,11 +213,11 @@ def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: 
     assert beam.split()[-5:] == [f"{metrics[name]:.4f}" for name in names]
 
 
-def test_the_precision_is_listed_where_it_is_not_the_usual_one(store: Store, records: Records) -> None:
-    manifest = read_json(store.record(STALE).manifest)
-    manifest["scientific"]["trainer"]["precision"] = "bf16-mixed"
-    write_json(store.record(STALE).manifest, manifest)
-    assert "lr=0.01 chw bf16-mixed seed=42 1 epochs" in records("list").out
+def test_the_precision_is_listed_where_it_is_not_the_usual_one(store: Store, records: Records, outdated: str) -> None:
+    record = store.record(outdated)
+    change(record.config, trainer={**record.settings()["trainer"], "precision": "bf16-mixed"})
+    reseal(record)
+    assert "lr=0.01 chw bf16-mixed seed=43 1 epochs" in records("list").out
 
 
 # --- show ------------------------------------------------------------------------------------------------------------
@@ -196,8 +252,6 @@ def test_show_says_why_a_run_failed(records: Records) -> None:
 def test_a_record_that_cannot_be_told_or_read_is_one_line(
     command: str, prefix: str, message: str, records: Records, store: Store
 ) -> None:
-    if command == "verify" and prefix == CORRUPT:
-        message = "record xc0 is corrupt; only a finished one can be verified"
     answer = records(command, prefix)
     assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
     assert answer.err.startswith("dlbench: " + message.format(folder=store.folder))
@@ -219,14 +273,30 @@ def test_an_exported_record_is_whole_but_for_weights_and_events(
     answer = records("export", target, finished.id)
     assert (answer.code, answer.out, answer.err) == (0, f"{target / finished.id}\n", "")
     (exported,) = Store(target).all()
-    kept = {path for path in tree(finished.folder) if path.parts[0] not in ("checkpoints", "tensorboard")}
+    (own,), (packed,) = finished.evaluations(), exported.evaluations()
+    kept = {Path(name) for name in ("identity.json", "config.yaml", "manifest.json", "metrics.jsonl", "training.json")}
+    for path in kept:
+        assert (exported.folder / path).read_bytes() == (finished.folder / path).read_bytes()
+    evaluation = packed.folder.relative_to(exported.folder)
+    kept |= {evaluation.parent, evaluation, evaluation / "result.json", evaluation / "outputs.zip"}
     assert tree(exported.folder) == kept
-    assert all(
-        (exported.folder / path).read_bytes() == (finished.folder / path).read_bytes()
-        for path in kept
-        if (finished.folder / path).is_file()
-    )
+    assert {"predictions.csv", "artifacts/confusion_matrix.csv"} <= {*own.outputs()}
+    assert packed.outputs() == own.outputs()
+    assert all(packed.output(name) == own.output(name) for name in [*own.outputs(), "config.yaml"])
+    assert packed.settings() == own.settings()
+    unlike = ("files", "seal")
+    results = [{key: value for key, value in each.read().items() if key not in unlike} for each in (own, packed)]
+    assert results[0] == results[1]
+    exported.check()
     assert exported.state() == State.FINISHED
+
+
+def test_the_same_record_is_exported_to_the_same_bytes(records: Records, finished: Record, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        assert records("export", tmp_path / name, finished.id).code == 0
+    one, other = (tmp_path / name / finished.id for name in ("one", "other"))
+    assert tree(one) == tree(other)
+    assert all((other / path).read_bytes() == (one / path).read_bytes() for path in tree(one) if (one / path).is_file())
 
 
 def test_events_of_decodings_are_not_exported(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
@@ -240,23 +310,27 @@ def test_events_of_decodings_are_not_exported(decoded: Record, store: Store, rec
 def test_exported_predictions_quote_no_data(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
     shutil.copytree(decoded.folder, store.folder / decoded.id)
     records("export", str(tmp_path / "out"), decoded.id)
+    exported = Store(tmp_path / "out").record(decoded.id)
+    exported.check()
     for evaluation in decoded.evaluations():
-        own = evaluation.folder / "predictions.csv"
-        exported = tmp_path / "out" / own.relative_to(decoded.folder.parent)
-        with own.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows, found = (predictions(each) for each in (evaluation, exported.evaluation(evaluation.id)))
         kept = [{name: row[name] for name in row if name not in ("source", "reference")} for row in rows]
         assert "source" in rows[0]
-        with exported.open(encoding="utf-8", newline="") as file:
-            assert list(csv.DictReader(file)) == kept
+        assert found == kept
+
+
+def predictions(evaluation: Evaluation) -> list[dict[str, str]]:
+    content = evaluation.output("predictions.csv")
+    assert content is not None
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
 
 
 def test_export_leaves_out_what_is_not_finished_and_says_so(
-    records: Records, finished: Record, store: Store, tmp_path: Path
+    records: Records, finished: Record, outdated: str, tmp_path: Path
 ) -> None:
     answer = records("export", tmp_path / "results")
     assert answer.code == 0
-    assert {record.id for record in Store(tmp_path / "results").all()} == {finished.id, STALE}
+    assert {record.id for record in Store(tmp_path / "results").all()} == {finished.id, outdated}
     assert set(answer.err.splitlines()) == {
         f"dlbench: {FAILED} is failed, not finished and evaluated: left out",
         f"dlbench: {INTERRUPTED} is interrupted, not finished and evaluated: left out",
@@ -264,9 +338,9 @@ def test_export_leaves_out_what_is_not_finished_and_says_so(
     }
 
 
-def test_export_says_in_json_what_it_copied(records: Records, finished: Record, tmp_path: Path) -> None:
+def test_export_says_in_json_what_it_copied(records: Records, finished: Record, outdated: str, tmp_path: Path) -> None:
     target = tmp_path / "results"
-    copied = [str(target / name) for name in sorted((finished.id, STALE))]
+    copied = [str(target / name) for name in sorted((finished.id, outdated))]
     assert json.loads(records("export", target, "--json").out) == copied
     assert json.loads(records("export", target, "--json").out) == []
 
@@ -283,13 +357,15 @@ def test_export_overwrites_nothing(records: Records, finished: Record, tmp_path:
     assert mine.read_text() == "mine"
 
 
-def test_export_leaves_out_what_was_set_aside_in_a_record(records: Records, store: Store, tmp_path: Path) -> None:
-    evaluations = store.record(STALE).folder / "evaluations"
+def test_export_leaves_out_what_was_set_aside_in_a_record(
+    records: Records, store: Store, outdated: str, tmp_path: Path
+) -> None:
+    evaluations = store.record(outdated).folder / "evaluations"
     (evaluation,) = evaluations.iterdir()
     shutil.copytree(evaluation, evaluations / f"{evaluation.name}.aside-1")
     (evaluation / ".result.json.abc.tmp").touch()
-    records("export", tmp_path / "results", STALE)
-    assert [path.name for path in (tmp_path / "results" / STALE / "evaluations").iterdir()] == [evaluation.name]
+    records("export", tmp_path / "results", outdated)
+    assert [path.name for path in (tmp_path / "results" / outdated / "evaluations").iterdir()] == [evaluation.name]
     assert not list((tmp_path / "results").rglob("*.tmp"))
 
 
@@ -297,7 +373,7 @@ def test_export_leaves_out_what_was_set_aside_in_a_record(records: Records, stor
 
 
 @pytest.fixture
-def litter(store: Store, finished: Record) -> list[Path]:
+def litter(store: Store, finished: Record, outdated: str) -> list[Path]:
     """What a hard life leaves in a store: records, evaluations and checkpoints set aside, files of killed writers."""
     record = store.record(finished.id).folder
     (evaluation,) = (record / "evaluations").iterdir()
@@ -305,7 +381,7 @@ def litter(store: Store, finished: Record) -> list[Path]:
         store.folder / f"{finished.id}.aside-1",
         record / "evaluations" / f"{evaluation.name}.aside-1",
     ]
-    shutil.copytree(store.record(STALE).folder, aside[0])
+    shutil.copytree(store.record(outdated).folder, aside[0])
     shutil.copytree(evaluation, aside[1])
     files = [
         record / "checkpoints" / "epoch-0001.0123456789abcdef.ckpt.aside-2",
@@ -350,11 +426,11 @@ def test_clean_says_in_json_what_it_would_delete_and_what_it_deleted(
 
 
 def test_clean_deletes_weights_of_finished_runs_alone_and_on_request(
-    records: Records, store: Store, finished: Record
+    records: Records, store: Store, finished: Record, outdated: str
 ) -> None:
     before = tree(store.folder)
     assert records("clean", "--weights", "--yes").code == 0
-    weights = {Path(name, "checkpoints") for name in (finished.id, STALE)}
+    weights = {Path(name, "checkpoints") for name in (finished.id, outdated)}
     assert tree(store.folder) == {path for path in before if not weights & {path, *path.parents}}
     assert store.record(INTERRUPTED).checkpoints.whole()
     assert store.record(finished.id).state() == State.FINISHED

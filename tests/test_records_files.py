@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlbench import identity
 from dlbench.errors import RecordError
 from dlbench.files import digest
+from dlbench.records import seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, read_json, set_aside, write_json, write_text
-from dlbench.records.store import Record, State, Store, read_done, write_done
+from dlbench.records.store import Record, State, Store
 
 Holder = Callable[[Record], AbstractContextManager[object]]
 
@@ -189,13 +192,26 @@ def test_a_run_without_checkpoints_has_none(tmp_path: Path) -> None:
 # --- states ----------------------------------------------------------------------------------------------------------
 
 
+MEANING = {"seed": 42}
+"""What the record's name is the hash of."""
+
+
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    return Store(tmp_path / "runs").record("0123456789ab")
+    return Store(tmp_path / "runs").record(identity.digest(MEANING))
 
 
 def begin(record: Record) -> None:
     write_text(record.config, "seed: 42\n")
+
+
+def close(record: Record, **content: Any) -> None:
+    """Write all files of a training that is done."""
+    begin(record)
+    write_json(record.identity, MEANING)
+    write_json(record.manifest, {"run": record.id})
+    write_text(record.metrics, '{"epoch": 1}\n')
+    seal.close(record.training, {"run": record.id, **content}, seal.hashes(record.folder, without=("training.json",)))
 
 
 @pytest.mark.parametrize(
@@ -203,11 +219,9 @@ def begin(record: Record) -> None:
     [
         ("config.yaml", "seed: 42", State.INTERRUPTED),
         ("failure.json", '{"error": "ValueError"}', State.FAILED),
-        ("training.json", '{"schema": 1, "state": "finished"}', State.FINISHED),
-        ("training.json", '{"schema": 1, "state": "diverged"}', State.DIVERGED),
-        ("training.json", '{"schema": 1, "state": "fin', State.CORRUPT),
-        ("training.json", '{"schema": 1, "state": "perfect"}', State.CORRUPT),
-        ("training.json", '{"schema": 1}', State.CORRUPT),
+        ("training.json", '{"schema": 1, "state": "finished"}', State.CORRUPT),
+        ("training.json", '{"schema": 2, "state": "finished"}', State.CORRUPT),
+        ("training.json", '{"schema": 2, "state": "fin', State.CORRUPT),
         ("training.json", '{"schema": 99, "state": "finished"}', State.CORRUPT),
         ("training.json", "", State.CORRUPT),
     ],
@@ -217,6 +231,35 @@ def test_a_folder_tells_its_state(record: Record, file: str, content: str, state
     begin(record)
     write_text(record.folder / file, content)
     assert record.state() == record.state_on_disk() == state
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ({"state": "finished"}, State.FINISHED),
+        ({"state": "diverged"}, State.DIVERGED),
+        ({"state": "perfect"}, State.CORRUPT),
+        ({}, State.CORRUPT),
+        ({"state": "finished", "run": "ba9876543210"}, State.CORRUPT),
+    ],
+)
+def test_a_closed_training_tells_its_state(record: Record, content: dict[str, str], state: State) -> None:
+    close(record, **content)
+    assert record.state() == record.state_on_disk() == state
+
+
+@pytest.mark.parametrize("file", ["identity.json", "config.yaml", "manifest.json", "metrics.jsonl"])
+@pytest.mark.parametrize("content", [None, "", '{"seed": 43}'])
+def test_a_closed_training_whose_files_are_not_those_recorded_is_corrupt(
+    record: Record, file: str, content: str | None
+) -> None:
+    close(record, state="finished")
+    (record.folder / file).unlink()
+    if content is not None:
+        (record.folder / file).write_text(content)
+    assert record.state() == record.state_on_disk() == State.CORRUPT
+    with pytest.raises(RecordError, match=re.escape(f"{record.folder / file}: ")):
+        record.closed()
 
 
 @contextmanager
@@ -256,7 +299,7 @@ def test_an_unfinished_run_that_is_held_is_running(record: Record, hold: Holder)
     with hold(record):
         assert record.state() == State.RUNNING
         assert record.state_on_disk() == State.INTERRUPTED
-        write_done(record.training, {"state": "finished"})
+        close(record, state="finished")
         assert record.state() == State.FINISHED
         record.training.unlink()
     assert record.state() == State.INTERRUPTED
@@ -300,8 +343,8 @@ def test_runs_that_cannot_be_written_are_named_with_the_remedy(tmp_path: Path) -
 
 def test_records_are_found_by_the_beginning_of_their_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for identity in ("aaaa11112222", "aabb11112222", "cccc11112222"):
-        begin(store.record(identity))
+    for name in ("aaaa11112222", "aabb11112222", "cccc11112222"):
+        begin(store.record(name))
     set_aside(store.record("cccc11112222").folder)
     with store.record("aaaa11112222").lock():
         pass
@@ -318,10 +361,10 @@ def test_records_are_found_by_the_beginning_of_their_name(tmp_path: Path) -> Non
 
 def test_an_evaluation_counts_once_it_is_done_and_until_it_is_set_aside(record: Record) -> None:
     begin(record)
-    for identity in ("aaaa", "bbbb", "cccc"):
-        write_text(record.evaluation(identity).folder / "config.yaml", "max_shift: 4\n")
-    for identity in ("aaaa", "bbbb"):
-        write_done(record.evaluation(identity).result, {"metrics": {}})
+    for name in ("aaaa", "bbbb", "cccc"):
+        write_text(record.evaluation(name).folder / "config.yaml", "max_shift: 4\n")
+    for name in ("aaaa", "bbbb"):
+        seal.close(record.evaluation(name).result, {"metrics": {}}, {})
     assert [evaluation.id for evaluation in record.evaluations()] == ["aaaa", "bbbb"]
     set_aside(record.evaluation("aaaa").folder)
     assert [evaluation.id for evaluation in record.evaluations()] == ["bbbb"]
@@ -329,7 +372,7 @@ def test_an_evaluation_counts_once_it_is_done_and_until_it_is_set_aside(record: 
 
 @given(
     content=st.dictionaries(
-        st.text().filter(lambda key: key != "schema"),
+        st.text().filter(lambda key: key not in ("schema", "files", "seal")),
         st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
     )
 )
@@ -337,5 +380,7 @@ def test_a_closing_file_is_read_as_it_was_written(
     content: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "closing.json"
-    write_done(path, content)
-    assert read_done(path) == {"schema": 1, **content}
+    seal.close(path, content, {})
+    found = seal.read(path)
+    assert len(found.pop("seal")) == 64
+    assert found == {"schema": 2, **content, "files": {}}

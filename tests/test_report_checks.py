@@ -33,12 +33,13 @@ RELATIONS = st.sampled_from(["higher_than", "lower_than", "not_higher_than", "no
 def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none")) -> Result:
     """An evaluation of a run of this seed, with its curves in a folder."""
     record = Store(folder).record(str(seed))
-    manifest = {"scientific": {"seed": seed}, "data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
-    evaluated = {"experiment": "p2g_lstm", "metrics": metrics}
+    manifest = {"data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
+    evaluated = {"experiment": "p2g_lstm", "metrics": metrics, "versions": {}}
     return Result(
         record=record,
         evaluation=record.evaluation("e"),
-        config={},
+        config={"seed": seed},
+        identity={"seed": seed},
         manifest=manifest,
         training={},
         result=evaluated,

@@ -26,10 +26,9 @@ Compose = Callable[..., Any]
 def identities(words: list[str], compose: Compose, result: Result) -> tuple[str, str]:
     """The training and evaluation that overrides compose to on the result's data and device."""
     config: dict[str, Any] = OmegaConf.to_container(compose(*words), resolve=True)  # type: ignore[assignment]
-    scientific = result.manifest["scientific"]
-    canonical = identity.canonical(config, scientific["fingerprint"], scientific["trainer"]["device"])
-    training = identity.training_id(canonical)
-    return training, identity.evaluation_id(training, config["evaluation"])
+    recorded = result.identity
+    training = identity.digest(identity.training(config, recorded["fingerprint"], recorded["trainer"]["device"]))
+    return training, identity.digest(identity.evaluation(training, config["evaluation"]))
 
 
 @pytest.mark.parametrize("result", COMMITTED, ids=lambda result: result.evaluation.id)

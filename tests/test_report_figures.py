@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from resealed import put
 
 from dlbench import resources
 from dlbench.records.store import Record, Store
@@ -273,13 +274,18 @@ def test_fractions(metric: str, is_fraction: bool) -> None:
 # --- artifacts -------------------------------------------------------------------------------------------------------
 
 
+def output(result: Result, name: str) -> str:
+    """What the evaluation wrote, as text."""
+    content = result.evaluation.output(name)
+    assert content is not None
+    return content.decode("utf-8")
+
+
 def test_confusion_is_the_mean_of_the_runs(results_of: ResultsOf) -> None:
     runs = results_of(BN_GAP)
     rows, columns, counts = mean_counts([artifacts.confusion(run) for run in runs])
-    read = [
-        np.genfromtxt(run.evaluation.artifacts / "confusion_matrix.csv", delimiter=",", skip_header=1)[:, 1:]
-        for run in runs
-    ]
+    tables = [output(run, "artifacts/confusion_matrix.csv").splitlines() for run in runs]
+    read = [np.genfromtxt(table, delimiter=",", skip_header=1)[:, 1:] for table in tables]
     assert rows == columns
     np.testing.assert_allclose(counts, np.mean(read, axis=0))
     accuracy = format_value(float(np.mean([run.metrics["test/accuracy"] for run in runs])))
@@ -296,7 +302,7 @@ def test_a_class_that_only_one_run_predicted_counts_as_none_in_the_other() -> No
 
 def test_attention_is_that_of_the_first_words(results_of: ResultsOf) -> None:
     first = results_of(ATTENTION)[0]
-    kept = json.loads((first.evaluation.artifacts / "attention.json").read_text())
+    kept = json.loads(output(first, "artifacts/attention.json"))
     drawn = picture(FIGURES["attention"], results_of)
     words = ["".join(one["hypothesis"]).removesuffix("<eos>") for one in kept]
     assert f"{ATTENTION}: {', '.join(words[:4])}." in drawn.description
@@ -329,7 +335,7 @@ def test_damage_is_named_and_the_rest_is_drawn(
 ) -> None:
     whole = FIGURES[kind].of[0]
     damaged = copied(whole)[:1]
-    (damaged[0].evaluation.folder / file).write_text(content)
+    put(damaged[0].evaluation, file, content)
     report = REPORT.model_copy(
         update={"configurations": {**REPORT.configurations, "damaged": Configuration(experiment="x")}}
     )
@@ -359,11 +365,11 @@ def test_what_an_evaluation_did_not_keep_is_left_out_and_said(
 
 def test_attention_of_nothing_is_not_drawn(copied: ResultsOf) -> None:
     run = copied(ATTENTION)[0]
-    path = run.evaluation.artifacts / "attention.json"
     nothing = {"source": ["a"], "hypothesis": [], "weights": []}
-    path.write_text(json.dumps([nothing]))
+    put(run.evaluation, "artifacts/attention.json", json.dumps([nothing]))
     assert draw(FIGURES["attention"], REPORT, lambda _: [run], "fig") is None
-    path.write_text(json.dumps([nothing, {"source": ["$", " "], "hypothesis": ["b"], "weights": [[1.0, 0.0]]}]))
+    something = {"source": ["$", " "], "hypothesis": ["b"], "weights": [[1.0, 0.0]]}
+    put(run.evaluation, "artifacts/attention.json", json.dumps([nothing, something]))
     assert picture(FIGURES["attention"], lambda _: [run]).description.endswith("b←$.")
 
 
@@ -376,7 +382,7 @@ def test_samples_stand_beside_the_published_ones(results_of: ResultsOf) -> None:
     assert isinstance(drawn, Grid)
     assert [column.heading for column in drawn.columns] == ["word", "published", "ours", ""]
     run = results_of(NUCLEUS)[0]
-    table = (run.evaluation.folder / "predictions.csv").read_text().splitlines()[1:]
+    table = output(run, "predictions.csv").splitlines()[1:]
     for (word, quoted), row in zip(figure.words.items(), drawn.rows, strict=True):
         kept = [line.split(",") for line in table if line.startswith(f"{quoted.place},")][:3]
         assert row[0].text == word
@@ -398,9 +404,8 @@ def test_only_as_many_samples_count_as_the_evaluation_says(results_of: ResultsOf
 
 def test_another_word_at_the_place_is_told(copied: ResultsOf) -> None:
     run = copied(NUCLEUS)[0]
-    (run.evaluation.folder / "predictions.csv").write_text(
-        "index,rank,source,reference,hypothesis,probability,correct\n0,1,x,remander,remander,0.1,1\n"
-    )
+    table = "index,rank,source,reference,hypothesis,probability,correct\n0,1,x,remander,remander,0.1,1\n"
+    put(run.evaluation, "predictions.csv", table)
     drawn = draw(FIGURES["samples"], REPORT, lambda _: [run], "words")
     assert isinstance(drawn, Grid)
     assert drawn.note == f"Run {run.run} has remander at place 0, not remainder."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from resealed import made_by, reseal, reseal_evaluation
 
 from dlbench import resources
 from dlbench.errors import ConfigError
@@ -33,10 +34,6 @@ def copied(tmp_path: Path) -> Record:
     return Record(shutil.copytree(source, tmp_path / "runs" / source.name))
 
 
-def change(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**read(path), **changes}), encoding="utf-8")
-
-
 def test_every_evaluation_is_a_row_with_what_its_files_say(runs: pd.DataFrame) -> None:
     files = {path.parent.name: path for path in COMMITTED.glob("*/evaluations/*/result.json")}
     assert {*runs.evaluation} == {*files}
@@ -49,15 +46,14 @@ def test_every_evaluation_is_a_row_with_what_its_files_say(runs: pd.DataFrame) -
         assert {name: row[name] for name in metrics if not pd.isna(row[name])} == result["metrics"]
         assert (row["run"], row["experiment"]) == (folder.name, result["experiment"])
         assert (row["data"], row["provenance"]) == (manifest["data"]["name"], manifest["data"]["provenance"])
-        assert row["seed"] == manifest["scientific"]["seed"]
+        assert row["seed"] == read(folder / "identity.json")["seed"]
         assert row["minutes"] * 60 == pytest.approx(training["seconds"])
         assert row["peak_memory_gb"] * 1e9 == pytest.approx(training["peak_memory_bytes"])
 
 
 def test_rows_of_one_configuration_differ_in_seed_alone(runs: pd.DataFrame) -> None:
     def without_seed(run: str) -> dict[str, Any]:
-        scientific: dict[str, Any] = read(COMMITTED / run / "manifest.json")["scientific"]
-        return {key: value for key, value in scientific.items() if key != "seed"}
+        return {key: value for key, value in read(COMMITTED / run / "identity.json").items() if key != "seed"}
 
     for _, rows in runs.groupby("configuration"):
         assert rows.seed.is_unique
@@ -87,7 +83,7 @@ def test_curves_are_the_lines_of_metrics_jsonl() -> None:
         assert dict(zip(zip(rows.epoch, rows.metric, strict=True), rows.value, strict=True)) == written
         manifest = read(COMMITTED / str(run) / "manifest.json")
         assert {*rows.experiment} == {manifest["experiment"]}
-        assert {*rows.seed} == {manifest["scientific"]["seed"]}
+        assert {*rows.seed} == {read(COMMITTED / str(run) / "identity.json")["seed"]}
         assert not rows.settings.str.contains("decoded").any()
 
 
@@ -97,15 +93,15 @@ def test_own_runs_come_with_the_committed_ones(decoded: Record, monkeypatch: pyt
     assert {*own.decoding} == {"greedy", "nucleus p=0.8", "beam width=5"}
     assert {*own.run} == {decoded.id}
     assert {*own.provenance} == {"embedded"}
-    assert not own.stale.any()
+    assert not own.outdated.any()
     assert {*every.evaluation} == {*own.evaluation} | {*frame(COMMITTED).evaluation}
     assert {*curves().run} == {*every.run}
 
 
-def test_a_record_of_other_source_is_stale(copied: Record) -> None:
-    copied.confirmations.unlink(missing_ok=True)
-    change(copied.manifest, source="0" * 64)
-    assert list(frame(copied.folder.parent).stale) == [True]
+def test_a_record_of_other_versions_is_outdated(copied: Record) -> None:
+    assert list(frame(copied.folder.parent).outdated) == [False]
+    made_by(copied, {"convnet": "1.9"})
+    assert list(frame(copied.folder.parent).outdated) == [True]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "training.json"])
@@ -119,6 +115,9 @@ def test_damaged_curves_are_left_out_and_named(copied: Record, capsys: pytest.Ca
     lines = copied.metrics.read_text(encoding="utf-8").splitlines()
     copied.metrics.write_text("\n".join(["{", *lines]), encoding="utf-8")
     assert frame(copied.folder.parent).empty
+    assert f"record {copied.id} is left out: metrics.jsonl: damaged" in capsys.readouterr().err
+    reseal(copied)
+    assert frame(copied.folder.parent).empty
     assert curves(copied.folder.parent).empty
     assert f"record {copied.id} is left out: metrics.jsonl: line 1 is damaged" in capsys.readouterr().err
 
@@ -129,7 +128,7 @@ def test_of_two_records_that_contradict_each_other_the_first_counts(
     other = Record(shutil.copytree(copied.folder, tmp_path / "other" / copied.id))
     (evaluation,) = other.evaluations()
     metrics = read(evaluation.result)["metrics"]
-    change(evaluation.result, metrics={**metrics, "test/accuracy": 0.0})
+    reseal_evaluation(evaluation, metrics={**metrics, "test/accuracy": 0.0})
     found = frame(copied.folder.parent, other.folder.parent)
     assert list(found["test/accuracy"]) == [metrics["test/accuracy"]]
     assert f"records of {copied.id} differ in test/accuracy" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlbench import identity
 from dlbench.cli import experiments
+from dlbench.components import by_name
 from dlbench.data.registry import REGISTRY
 from dlbench.errors import ConfigError
 from dlbench.records.store import Evaluation, Record
@@ -72,27 +73,28 @@ def recorded(
     seconds: float = 100.0,
     evaluating: float = 0.0,
     provenance: str = "verified",
-    stale: bool = False,
+    outdated: bool = False,
     runs: Path = Path("nowhere"),
 ) -> Result:
     """What a job leaves behind."""
     sizes = job.embedded_sizes if provenance == "embedded" else {"train": 10_000, "val": 1_000, "test": 1_000}
-    scientific = identity.canonical({**job.config, "seed": job.seed}, fingerprint="f", device="cpu")
-    record = Record(runs / identity.training_id(scientific))
+    meaning = identity.training({**job.config, "seed": job.seed}, fingerprint="f", device="cpu")
+    record = Record(runs / identity.digest(meaning))
     return Result(
         record=record,
         evaluation=Evaluation(record.folder / "evaluations" / job.configuration),
-        config=job.config,
-        manifest={
-            "scientific": scientific,
-            "data": {"name": job.data, "fingerprint": "f", "provenance": provenance, "sizes": sizes},
-        },
+        config={**job.config, "seed": job.seed},
+        identity=meaning,
+        manifest={"data": {"name": job.data, "fingerprint": "f", "provenance": provenance, "sizes": sizes}},
         training={"seconds": seconds, "epochs": job.config["trainer"]["epochs"]},
-        result={"experiment": job.experiment, "seconds": evaluating, "metrics": {}},
+        result={"experiment": job.experiment, "seconds": evaluating, "metrics": {}, "versions": versions(outdated)},
         evaluated=job.config["evaluation"],
         configuration=job.configuration,
-        is_stale=stale,
     )
+
+
+def versions(outdated: bool) -> dict[str, str]:
+    return {"trainer": "1.9" if outdated else by_name()["trainer"].version}
 
 
 def identities(found: Iterable[Job]) -> set[tuple[str, int]]:
@@ -162,7 +164,7 @@ def test_every_quick_job_of_the_reports_can_be_run(compose: Callable[..., DictCo
         check(config)
         assert config["seed"] == job.seed
         assert (config["evaluation"].get("members") or []) == list(job.members)
-        assert identity.compared_id(identity.canonical(config, "", ""), config["evaluation"]) == job.configuration
+        assert identity.compared_id(identity.training(config, "", ""), config["evaluation"]) == job.configuration
 
 
 def test_further_overrides_count_for_what_a_job_is() -> None:
@@ -210,19 +212,19 @@ def test_what_is_recorded_is_not_run_and_all_else_is(profile: str, seed: int, pa
     everything = jobs(profile, REPORTS, [])
     done = random.Random(seed).sample(everything, round(part * len(everything)))
     kind = "embedded" if profile == "quick" else "verified"
-    results = [recorded(job, provenance=kind, stale=job.seed % 2 == 0) for job in done]
+    results = [recorded(job, provenance=kind, outdated=job.seed % 2 == 0) for job in done]
     assert identities(jobs(profile, REPORTS, results)) == identities(everything) - identities(done)
 
 
 @pytest.mark.parametrize(
-    ("rerun", "stale", "fresh"), [("never", False, False), ("stale", True, False), ("always", True, True)]
+    ("rerun", "outdated", "fresh"), [("never", False, False), ("outdated", True, False), ("always", True, True)]
 )
-def test_rerun_says_what_is_made_again(rerun: str, stale: bool, fresh: bool) -> None:
+def test_rerun_says_what_is_made_again(rerun: str, outdated: bool, fresh: bool) -> None:
     words = {"words": REPORTS["words"]}
     first, second, *others = jobs("full", words, [])
-    results = [recorded(first, stale=True), recorded(second)]
+    results = [recorded(first, outdated=True), recorded(second)]
     again = jobs("full", words, results, [f"rerun={rerun}"])
-    assert (first in again, second in again) == (stale, fresh)
+    assert (first in again, second in again) == (outdated, fresh)
     assert set(others) <= set(again)
 
 
@@ -354,9 +356,9 @@ def test_a_training_that_is_at_hand_is_not_counted(tmp_path: Path) -> None:
     assert estimate([ensemble], [trained, beam], 1).seconds == pytest.approx(2 * 100)
     copies = {**trained.manifest, "data": {**trained.manifest["data"], "provenance": "user copy"}}
     assert seconds(manifest=copies) == pytest.approx(2 * (100 + 7))
-    to_do = [replace(job, config={**job.config, "rerun": "stale"}) for job in to_do]
+    to_do = [replace(job, config={**job.config, "rerun": "outdated"}) for job in to_do]
     assert seconds() == pytest.approx(100 + 2 * 7)
-    assert seconds(is_stale=True) == pytest.approx(2 * (100 + 7))
+    assert seconds(result={**trained.result, "versions": versions(outdated=True)}) == pytest.approx(2 * (100 + 7))
 
 
 def test_other_settings_of_an_experiment_are_scaled_by_epochs_and_examples() -> None:

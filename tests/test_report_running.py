@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dlbench.records.store import Store, read_done
+from dlbench.records import seal
+from dlbench.records.store import Store
 from dlbench.report import running
 from dlbench.report.jobs import Job
 from dlbench.report.running import run
@@ -84,11 +85,11 @@ def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
         "(runs.parent / 'listed').write_text(str(listed))"
     )
     runs = tmp_path / name
-    assert run([job("+a=1", seed=1), job("+b=2", seed=2)], runs, ["rerun=stale", "hydra.launcher.n_jobs=1"], nothing)
+    assert run([job("+a=1", seed=1), job("+b=2", seed=2)], runs, ["rerun=outdated", "hydra.launcher.n_jobs=1"], nothing)
     assert json.loads((tmp_path / "jobs.json").read_text()) == [["+a=1", "seed=1"], ["+b=2", "seed=2"]]
     arguments = json.loads((tmp_path / "arguments.json").read_text())
     assert arguments[:3] == ["-m", "dlbench", "-m"]
-    assert arguments[-2:] == ["rerun=stale", "hydra.launcher.n_jobs=1"]
+    assert arguments[-2:] == ["rerun=outdated", "hydra.launcher.n_jobs=1"]
     (where,) = (word for word in arguments if word.startswith("hydra.sweeper.jobs="))
     assert OverridesParser.create().parse_override(where).value() == (tmp_path / "listed").read_text()
     assert list((runs / ".sweep").iterdir()) == []
@@ -150,9 +151,9 @@ def endings(runs: Path) -> Endings:
     """By record: state, weights and metrics; to be equal to the bit."""
     return {
         record.id: (
-            read_done(record.training)["state"],
-            read_done(record.training)["weights"],
-            [read_done(evaluation.result)["metrics"] for evaluation in record.evaluations()],
+            seal.read(record.training)["state"],
+            seal.read(record.training)["weights"],
+            [seal.read(evaluation.result)["metrics"] for evaluation in record.evaluations()],
         )
         for record in Store(runs).all()
         if record.training.exists()

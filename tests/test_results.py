@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 from made import made
+from resealed import change, made_by, read, renamed, reseal, reseal_evaluation
 
 from dlbench import resources
 from dlbench.composition import composed, configuration_of
-from dlbench.records.confirmations import confirm
-from dlbench.records.files import read_config, read_json, write_json
+from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
 from dlbench.report.__main__ import main
 from dlbench.report.blocks import Grid
 from dlbench.report.results import (
+    NO_LONGER,
     NOT_EVALUATED,
-    STALE_TOO,
+    OUTDATED_TOO,
     SUPERSEDED,
     Contradiction,
     LeftOut,
@@ -52,6 +53,13 @@ def store(finished: Record, tmp_path: Path) -> Store:
     return store
 
 
+def of_seed(seed: int, finished: Record, store: Store) -> Record:
+    """The finished run as if it were another seed's."""
+    record = Record(shutil.copytree(finished.folder, store.folder / f"seed-{seed}"))
+    change(record.config, seed=seed)
+    return renamed(record, lambda told: told.update(seed=seed))
+
+
 def copy_of(finished: Record, folder: Path) -> tuple[Store, Path]:
     """Another store with the same run, and its result's file."""
     store = Store(folder)
@@ -64,34 +72,36 @@ def test_finished_runs_are_collected(store: Store, finished: Record) -> None:
     collection = collect([store])
     (result,) = collection.results
     (evaluation,) = finished.evaluations()
-    assert (result.run, result.seed, result.provenance, result.is_stale) == (finished.id, 42, "embedded", False)
+    assert (result.run, result.seed, result.provenance, result.is_outdated) == (finished.id, 42, "embedded", False)
     assert result.metrics == read_json(evaluation.result)["metrics"]
     assert result.configuration == configuration_of("cnn_bn_gap", ["trainer.epochs=2"])
-    assert result.name == run_name(read_json(finished.manifest))
+    assert result.name == run_name(read_json(finished.manifest), finished.settings())
     assert [row["epoch"] for row in result.curves] == [1, 2]
     assert (collection.left_out, collection.contradictions) == ([], [])
 
 
-def test_a_run_made_by_other_source_is_stale(store: Store, finished: Record) -> None:
-    manifest = store.record(finished.id).manifest
-    write_json(manifest, {**read_json(manifest), "source": "0" * 64})
+def test_a_run_made_by_other_versions_is_outdated(store: Store, finished: Record) -> None:
+    made_by(store.record(finished.id), {"convnet": "1.9"})
     (result,) = collect([store]).results
-    assert result.is_stale
+    assert result.is_outdated
+    assert result.versions["convnet"] == "1.9"
+
+
+def test_a_run_whose_parts_mean_something_else_today_is_left_out(store: Store, finished: Record) -> None:
+    made_by(store.record(finished.id), {"convnet": "9.0"})
+    collection = collect([store])
+    assert (collection.results, collection.left_out) == ([], [LeftOut(finished.id, NO_LONGER)])
 
 
 def test_a_run_in_two_stores_counts_once_and_the_first_is_taken(store: Store, finished: Record, tmp_path: Path) -> None:
     other, path = copy_of(finished, tmp_path / "other")
-    write_json(path, {**read_json(path), "metrics": {"test/accuracy": 0.25}})
+    reseal_evaluation(Evaluation(path.parent), metrics={"test/accuracy": 0.25})
     assert [result.metrics for result in collect([other, store]).results] == [{"test/accuracy": 0.25}]
     assert [len(result.metrics) > 1 for result in collect([store, other]).results] == [True]
 
 
-def change(path: Path, **changes: Any) -> None:
-    write_json(path, {**read_json(path), **changes})
-
-
 def change_accuracy(evaluation: Evaluation) -> None:
-    change(evaluation.result, metrics={**read_json(evaluation.result)["metrics"], "test/accuracy": 0.25})
+    reseal_evaluation(evaluation, metrics={**read_json(evaluation.result)["metrics"], "test/accuracy": 0.25})
 
 
 def test_two_records_of_one_run_that_differ_contradict_each_other(
@@ -101,11 +111,13 @@ def test_two_records_of_one_run_that_differ_contradict_each_other(
     assert collect([store, other]).contradictions == []
     change_accuracy(Evaluation(path.parent))
     record = other.record(finished.id)
-    change(record.training, weights="others")
+    reseal(record, weights="others")
+    reseal_evaluation(Evaluation(path.parent), weights="others")
     expected = [Contradiction(finished.id, ("test/accuracy", "weights"))]
     assert collect([store, other]).contradictions == expected
     # On another machine's numerics other bits are to be expected.
     change(record.manifest, numerics={**read_json(record.manifest)["numerics"], "cpu_capability": "other"})
+    reseal(record)
     assert collect([store, other]).contradictions == []
 
 
@@ -113,59 +125,52 @@ def test_a_contradiction_is_told_once_a_run(decoded: Record, tmp_path: Path) -> 
     stores = [Store(shutil.copytree(decoded.folder.parent, tmp_path / name)) for name in ("one", "other")]
     first, second, _ = stores[1].record(decoded.id).evaluations()
     for evaluation, metric in ((first, "test/cer"), (second, "test/wer")):
-        change(evaluation.result, metrics={**read_json(evaluation.result)["metrics"], metric: 9.0})
+        reseal_evaluation(evaluation, metrics={**read_json(evaluation.result)["metrics"], metric: 9.0})
     assert collect(stores).contradictions == [Contradiction(decoded.id, ("test/cer", "test/wer"))]
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_records_made_by_different_source_the_one_that_is_up_to_date_is_taken(
+def test_of_records_made_by_different_versions_the_one_that_is_up_to_date_is_taken(
     order: int, store: Store, finished: Record, tmp_path: Path
 ) -> None:
     other, path = copy_of(finished, tmp_path / "other")
-    change(other.record(finished.id).manifest, source="0" * 64)
+    made_by(other.record(finished.id), {"convnet": "1.9"})
     stores = [store, other][::order]
-    assert [result.is_stale for result in collect(stores).results] == [False]
+    assert [result.is_outdated for result in collect(stores).results] == [False]
     assert collect(stores).left_out == []
     change_accuracy(Evaluation(path.parent))
     collection = collect(stores)
-    assert [result.is_stale for result in collection.results] == [False]
+    assert [result.is_outdated for result in collection.results] == [False]
     assert collection.left_out == [LeftOut(finished.id, SUPERSEDED)]
     assert collection.contradictions == []
 
 
-def test_what_the_same_source_made_contradicts_itself_even_if_stale(
+def test_what_the_same_versions_made_contradicts_itself_even_if_outdated(
     store: Store, finished: Record, tmp_path: Path
 ) -> None:
     other, path = copy_of(finished, tmp_path / "other")
     for one in (store, other):
-        change(one.record(finished.id).manifest, source="0" * 64)
+        made_by(one.record(finished.id), {"convnet": "1.9"})
     change_accuracy(Evaluation(path.parent))
     assert collect([store, other]).contradictions == [Contradiction(finished.id, ("test/accuracy",))]
-    change(other.record(finished.id).manifest, source="1" * 64)
+    made_by(other.record(finished.id), {"convnet": "1.8"})
     collection = collect([store, other])
-    assert (collection.contradictions, collection.left_out) == ([], [LeftOut(finished.id, STALE_TOO)])
+    assert (collection.contradictions, collection.left_out) == ([], [LeftOut(finished.id, OUTDATED_TOO)])
 
 
-def test_what_a_confirmed_record_and_a_fresh_one_say_must_agree(store: Store, finished: Record, tmp_path: Path) -> None:
-    other, path = copy_of(finished, tmp_path / "other")
-    record = other.record(finished.id)
-    confirm(record, source=read_json(record.manifest)["source"], epochs=2)
-    change(record.manifest, source="0" * 64)
-    change_accuracy(Evaluation(path.parent))
-    assert collect([store, other]).contradictions == [Contradiction(finished.id, ("test/accuracy",))]
-
-
-@pytest.mark.parametrize("file", ["training.json", "manifest.json", "result.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "file", ["training.json", "identity.json", "manifest.json", "result.json", "config.yaml", "predictions.csv"]
+)
 @pytest.mark.parametrize("content", ["{", "[]", '{"schema": 1}', '{"schema": 99}'])
 def test_a_damaged_record_is_left_out_by_name(file: str, content: str, store: Store, finished: Record) -> None:
-    shutil.copytree(finished.folder, store.record("0bad").folder)
-    path = next(store.record("0bad").folder.rglob(file))
+    bad = of_seed(43, finished, store)
+    path = next(bad.folder.rglob(file))
     path.write_text(content)
     collection = collect([store])
     assert [result.run for result in collection.results] == [finished.id]
     (left_out,) = collection.left_out
-    assert left_out.run == "0bad"
-    assert left_out.reason
+    assert left_out.run == bad.id
+    assert file in left_out.reason
 
 
 @pytest.fixture
@@ -175,10 +180,10 @@ def committed(tmp_path: Path) -> Record:
     return Record(shutil.copytree(source.folder, tmp_path / "committed" / source.id))
 
 
-def break_key(record: Record, file: str, keys: str, value: Any) -> None:
-    """Give a key of a record's file another value, or take it out."""
+def break_key(record: Record, file: str, keys: str, value: Any) -> Record:
+    """Give a key of a record's file another value, or take it out; the record is sealed with it."""
     path = next(record.folder.rglob(file))
-    content: Any = read_config(path) if path.suffix == ".yaml" else read_json(path)
+    content: Any = read(path)
     *outer, last = keys.split(".")
     node = content
     for key in outer:
@@ -188,28 +193,31 @@ def break_key(record: Record, file: str, keys: str, value: Any) -> None:
     else:
         node[last] = value
     path.write_text(json.dumps(content), encoding="utf-8")
+    return reseal(record)
 
 
 GONE = object()
 NAN = float("nan")
 REQUIRED = {
     "manifest.json": (
-        "run experiment source code code.commit code.dirty numerics numerics.torch numerics.device "
+        "run experiment versions code code.commit code.dirty numerics numerics.torch numerics.device "
         "numerics.cpu_capability numerics.threads environment environment.processor data data.name data.source "
-        "data.provenance data.fingerprint data.sizes data.sizes.train data.sizes.test scientific scientific.seed "
-        "scientific.model scientific.optimizer scientific.trainer.epochs"
+        "data.provenance data.fingerprint data.sizes data.sizes.train data.sizes.test"
     ),
+    "identity.json": "seed fingerprint trainer",
     "training.json": "state epochs seconds peak_memory_bytes finished weights",
-    "result.json": "evaluation experiment seconds metrics",
-    "config.yaml": "model seed optimizer._target_ evaluation._target_",
+    "result.json": "experiment seconds metrics versions",
+    "config.yaml": "model seed optimizer optimizer._target_ evaluation._target_ trainer.epochs",
 }
 WRONG = [
-    ("manifest.json", "scientific.seed", "42"),
-    ("manifest.json", "scientific.optimizer.lr", None),  # it may be gone, where nothing is learned by gradient
-    ("manifest.json", "scientific.optimizer.lr", "0.1"),
-    ("manifest.json", "scientific.data.fraction", 0),
-    ("manifest.json", "scientific.data.layout", 7),
-    ("manifest.json", "scientific.model.attention", "bahdanau"),
+    ("identity.json", "seed", "42"),
+    ("config.yaml", "seed", "42"),
+    ("config.yaml", "optimizer.lr", None),  # it may be gone, where nothing is learned by gradient
+    ("config.yaml", "optimizer.lr", "0.1"),
+    ("config.yaml", "data.fraction", 0),
+    ("config.yaml", "data.layout", 7),
+    ("config.yaml", "model.attention", "bahdanau"),
+    ("manifest.json", "versions.convnet", 1.0),
     ("manifest.json", "data.sizes.train", 0),
     ("manifest.json", "data.sizes.test", None),
     ("manifest.json", "data.provenance", "found"),
@@ -238,7 +246,7 @@ WRONG = [
 def test_a_record_with_an_odd_key_is_left_out_and_the_key_named(
     file: str, keys: str, value: Any, committed: Record
 ) -> None:
-    break_key(committed, file, keys, value)
+    committed = break_key(committed, file, keys, value)
     collection = collect([Store(committed.folder.parent)])
     assert collection.results == []
     (left_out,) = collection.left_out
@@ -282,6 +290,8 @@ def test_a_record_with_odd_curves_is_left_out(old: str, new: str, told: str, sto
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+    assert "metrics.jsonl: damaged" in collect([store]).left_out[0].reason
+    reseal(store.record(finished.id))
     collection = collect([store])
     assert collection.results == []
     (left_out,) = collection.left_out
@@ -309,20 +319,19 @@ def test_what_is_being_evaluated_is_not_named(store: Store, finished: Record) ->
 
 
 def test_what_was_trained_for_an_ensemble_needs_no_evaluation(store: Store, finished: Record) -> None:
-    member = Record(shutil.copytree(finished.folder, store.record("0member").folder))
+    member = of_seed(43, finished, store)
     shutil.rmtree(member.folder / "evaluations")
-    assert collect([store]).left_out == [LeftOut("0member", NOT_EVALUATED)]
+    assert collect([store]).left_out == [LeftOut(member.id, NOT_EVALUATED)]
     (evaluation,) = store.record(finished.id).evaluations()
-    change(evaluation.result, members={"0member": "w"})
+    reseal_evaluation(evaluation, members={member.id: "w"})
     assert collect([store]).left_out == []
 
 
 def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finished: Record) -> None:
-    for state in ("diverged", "0begun"):
-        shutil.copytree(finished.folder, store.record(f"1{state}").folder)
-    change(store.record("1diverged").training, state="diverged")
-    store.record("10begun").training.unlink()
-    store.record("10begun").metrics.write_text("")
+    diverged, begun = (of_seed(seed, finished, store) for seed in (43, 44))
+    reseal(diverged, state="diverged")
+    begun.training.unlink()
+    begun.metrics.write_text("")
     aside = shutil.copytree(finished.folder, store.folder / f"{finished.id}.aside-1")
     (aside / "config.yaml").unlink()
     collection = collect([store])
@@ -334,15 +343,17 @@ def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finish
 def test_the_report_is_written_beside_odd_records(
     committed: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = committed.folder.parent
+    runs, ids = committed.folder.parent, list[str]()
     for number, (file, keys, value) in enumerate(WRONG):
         odd = Record(shutil.copytree(committed.folder, runs / f"odd{number}"))
-        break_key(odd, file, keys, value)
+        change(odd.config, seed=1000 + number)
+        odd = renamed(odd, lambda told, seed=1000 + number: told.update(seed=seed))  # type: ignore[misc]
+        ids.append(break_key(odd, file, keys, value).id)
     assert main(["--profile", "none", "--runs", str(runs), "--output", str(tmp_path / "report")]) == 0
     assert capsys.readouterr().err == ""
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     listed = text.partition("Records left out")[2]
-    assert all(f"odd{number}" in listed for number in range(len(WRONG)))
+    assert all(name in listed for name in ids)
 
 
 def test_runs_without_a_known_test_metric_are_ranked_by_nothing() -> None:
@@ -368,7 +379,7 @@ def test_a_run_whose_parts_are_gone_is_listed_without_a_command() -> None:
 
 def test_a_record_of_an_unknown_experiment_is_left_out_by_name(store: Store, finished: Record) -> None:
     (evaluation,) = store.record(finished.id).evaluations()
-    write_json(evaluation.result, {**read_json(evaluation.result), "experiment": "cnn_of_old"})
+    reseal_evaluation(evaluation, experiment="cnn_of_old")
     collection = collect([store])
     assert collection.results == []
     assert collection.left_out == [LeftOut(finished.id, "unknown experiment cnn_of_old")]
@@ -389,9 +400,10 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone() -> N
 
 
 def test_of_two_results_with_one_seed_the_one_that_is_up_to_date_counts() -> None:
-    stale, fresh = (made("cnn_vanilla", metrics={}, is_stale=is_stale) for is_stale in (True, False))
-    other = made("cnn_vanilla", seed=1, metrics={}, is_stale=True)
-    for results in ([stale, other, fresh], [fresh, other, stale]):
+    others = {"convnet": "1.9"}
+    outdated, fresh = (made("cnn_vanilla", metrics={}, versions=versions) for versions in (others, None))
+    other = made("cnn_vanilla", seed=1, metrics={}, versions=others)
+    for results in ([outdated, other, fresh], [fresh, other, outdated]):
         assert list(by_configuration(results).values()) == [[other, fresh]]
     (again,) = by_configuration([fresh, replace(fresh)]).values()
     assert again[0] is fresh

@@ -1,5 +1,6 @@
 """Killed at any moment and started again, a run ends in the same bits; two starts at once make one run."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from bits import same_bits
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dlbench.records.store import Record, State, Store, read_done
+from dlbench.records import history, seal
+from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 
 Compose = Callable[..., DictConfig]
@@ -74,7 +76,7 @@ def steps(record: Record, name: str) -> list[int]:
         pytest.param(
             ("dlbench.records.checkpoints:CheckpointFolder.save", str(EPOCHS), "after"), id="before the closing"
         ),
-        pytest.param(("dlbench.records.store:write_done", "1", "after"), id="before the evaluation"),
+        pytest.param(("dlbench.records.seal:close", "1", "after"), id="before the evaluation"),
         pytest.param(("torch:load", "1", "after"), id="within the evaluation"),
     ],
 )
@@ -88,7 +90,7 @@ def test_a_killed_run_ends_in_the_same_bits(
     assert outcome.record == record
     assert same_bits(outcome, uninterrupted)
     assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
-    assert read_done(record.training)["epochs"] == EPOCHS
+    assert seal.read(record.training)["epochs"] == EPOCHS
 
 
 @pytest.mark.slow
@@ -122,6 +124,34 @@ def test_a_gap_in_the_curves_is_trained_again(
     outcome = run(compose(*overrides))
     assert same_bits(outcome, uninterrupted)
     assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
+
+
+@pytest.mark.slow
+def test_changed_curves_are_never_gone_on_from(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
+    first, *rest = history.read(record.metrics)
+    changed = [{**first, "val/loss": first["val/loss"] + 1e-6}, *rest]
+    record.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
+    outcome = run(compose(*overrides))
+    assert "no checkpoint to go on from; set aside" in capsys.readouterr().err
+    assert same_bits(outcome, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["identity.json", "config.yaml", "manifest.json"])
+def test_a_damaged_description_of_a_killed_run_is_not_carried_along(
+    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
+) -> None:
+    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
+    before = (record.folder / name).read_bytes()
+    (record.folder / name).write_text("{")
+    outcome = run(compose(*overrides))
+    assert same_bits(outcome, uninterrupted)
+    record.check()
+    if name != "manifest.json":
+        assert (record.folder / name).read_bytes() == before
 
 
 @pytest.mark.slow
@@ -183,4 +213,4 @@ def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, overrides: list
     epochs = sorted(output.count(f"/{EPOCHS}  val/") for output, _ in outputs)
     assert epochs == [0, EPOCHS]
     (record,) = Store(tmp_path).all()
-    assert read_done(record.training)["weights"] == read_done(uninterrupted.record.training)["weights"]
+    assert seal.read(record.training)["weights"] == seal.read(uninterrupted.record.training)["weights"]

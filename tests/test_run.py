@@ -11,12 +11,14 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from resealed import made_by
 
 from dlbench import resources
+from dlbench.components import by_name
 from dlbench.errors import ConfigError
-from dlbench.records import history
+from dlbench.records import history, seal
 from dlbench.records.manifest import forget_peak_memory, peak_memory_bytes
-from dlbench.records.store import State, Store, read_done
+from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 
@@ -41,12 +43,12 @@ def test_a_record_holds_what_the_design_says(finished: Outcome) -> None:
     record, evaluation = finished.record, finished.evaluation
     assert finished.trained
     assert record.state() == State.FINISHED
-    for path in (record.config, record.manifest, record.metrics, record.training, record.tensorboard):
+    for path in (record.identity, record.config, record.manifest, record.metrics, record.training, record.tensorboard):
         assert path.exists()
     for name in ("config.yaml", "result.json", "predictions.csv", "artifacts/confusion_matrix.csv"):
         assert (evaluation.folder / name).stat().st_size > 0
     assert Image.open(evaluation.artifacts / "activation_maps.png").size[0] > 3 * 144
-    result = read_done(evaluation.result)
+    result = seal.read(evaluation.result)
     assert result["run"] == record.id
     assert result["evaluation"] == evaluation.id
     assert result["experiment"] == "cnn_bn_gap"
@@ -71,7 +73,8 @@ def test_the_metrics_agree_with_the_predictions(finished: Outcome) -> None:
 def test_a_record_names_no_folder_and_no_host(finished: Outcome) -> None:
     import socket
 
-    for path in (finished.record.config, finished.record.manifest, finished.evaluation.result):
+    record = finished.record
+    for path in (record.identity, record.config, record.manifest, record.training, finished.evaluation.result):
         text = path.read_text()
         assert str(finished.record.folder.parent) not in text
         assert str(Path.home()) not in text
@@ -82,9 +85,11 @@ def test_a_record_names_no_folder_and_no_host(finished: Outcome) -> None:
 def test_the_manifest_says_where_a_result_comes_from(finished: Outcome) -> None:
     manifest = json.loads(finished.record.manifest.read_text())
     assert {"commit", "dirty"} <= manifest["code"].keys()
-    assert {"torch", "device", "cpu_capability", "threads"} == manifest["numerics"].keys()
+    assert {"torch", "device", "cpu_capability", "threads", "cpu", "limits"} == manifest["numerics"].keys()
     assert {"torch", "pytorch-lightning", "hydra-core"} <= manifest["environment"]["packages"].keys()
-    assert len(manifest["data"]["fingerprint"]) == len(manifest["source"]) == 64
+    assert len(manifest["data"]["fingerprint"]) == 64
+    assert manifest["versions"].items() <= {name: each.version for name, each in by_name().items()}.items()
+    assert {"convnet", "intel", "sgd", "trainer", "training_loss"} <= manifest["versions"].keys()
 
 
 def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
@@ -122,7 +127,7 @@ def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
 ) -> None:
     again = run(compose("+experiment=cnn_bn_gap", *tiny))
     assert again.trained
-    assert read_done(again.record.training)["weights"] == read_done(finished.record.training)["weights"]
+    assert seal.read(again.record.training)["weights"] == seal.read(finished.record.training)["weights"]
     rows = without_times(history.read(again.record.metrics))
     assert rows == without_times(history.read(finished.record.metrics))
     assert again.result["metrics"] == finished.result["metrics"]
@@ -221,20 +226,19 @@ def test_a_failed_run_says_why_and_starts_again(
     assert [path.name for path in record.folder.parent.glob("*.aside-*")] == [f"{record.id}.aside-1"]
 
 
-def test_a_record_of_other_source_is_used_with_a_warning_or_made_again(
+def test_a_record_of_other_versions_is_used_with_a_warning_or_made_again(
     compose: Compose, tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = run(compose("+experiment=cnn_bn_gap", *tiny))
-    manifest = json.loads(outcome.record.manifest.read_text())
-    outcome.record.manifest.write_text(json.dumps(manifest | {"source": "0" * 64}))
+    made_by(outcome.record, {"convnet": "1.9"})
     capsys.readouterr()
     assert not run(compose("+experiment=cnn_bn_gap", *tiny)).trained
-    assert capsys.readouterr().err.count("is stale") == 1
-    again = run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=stale"))
+    assert capsys.readouterr().err.count("made by convnet 1.9, now 1.0; rerun=outdated makes it again") == 1
+    again = run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=outdated"))
     assert again.trained
     assert again.result["metrics"] == outcome.result["metrics"]
     assert len(list(again.record.folder.parent.glob("*.aside-1"))) == 1
-    assert not run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=stale")).trained
+    assert not run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=outdated")).trained
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 99}', "[]"])

@@ -63,7 +63,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: Input should be less than or equal to 16"),
         ("seed=1.5", "seed=1.5: Input should be a valid integer"),
-        ("rerun=sometimes", "rerun='sometimes': Input should be 'never', 'stale' or 'always'"),
+        ("rerun=sometimes", "rerun='sometimes': Input should be 'never', 'outdated' or 'always'"),
         ("verbose=2", "verbose=2: Input should be a valid boolean"),
     ],
 )

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dlbench import resources
 from dlbench.cli import experiments
-from dlbench.records.store import Record, State, Store, read_done
+from dlbench.records import seal
+from dlbench.records.store import Record, State, Store
 from dlbench.sweep.job import Job, JobOutcome, labels
 from dlbench.sweep.progress import Progress
 from dlbench.sweep.summary import table_of
@@ -46,8 +47,8 @@ def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
 
 
 def ending(record: Record) -> tuple[Any, ...]:
-    training = read_done(record.training)
-    metrics = [read_done(evaluation.result)["metrics"] for evaluation in record.evaluations()]
+    training = seal.read(record.training)
+    metrics = [seal.read(evaluation.result)["metrics"] for evaluation in record.evaluations()]
     return training["state"], training.get("step"), training["weights"], metrics
 
 
@@ -87,7 +88,7 @@ def test_a_lost_loss_is_a_result_with_its_step(swept: tuple[Path, int, str, str]
     runs, _, out, _ = swept
     diverged = [record for record in Store(runs).all() if record.state() == State.DIVERGED]
     assert len(diverged) == 2
-    steps = ", ".join(str(read_done(record.training)["step"]) for record in diverged)
+    steps = ", ".join(str(seal.read(record.training)["step"]) for record in diverged)
     assert f"2 diverged (step {steps})" in out
 
 

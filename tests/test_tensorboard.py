@@ -10,7 +10,8 @@ from diverging import loss_is_nan_from
 from omegaconf import DictConfig
 from tensorboard.plugins.hparams import api_pb2
 
-from dlbench.records.store import Record, read_done
+from dlbench.records import seal
+from dlbench.records.store import Record
 from dlbench.run import Outcome, run
 from dlbench.tensorboard import events
 
@@ -118,7 +119,7 @@ def test_every_decoding_of_a_training_is_a_row_with_its_own_metrics(decoded: Rec
         _, metrics, _ = rows[f"evaluations/{evaluation.id}"]
         recorded = {
             name: value
-            for name, value in read_done(evaluation.result)["metrics"].items()
+            for name, value in seal.read(evaluation.result)["metrics"].items()
             if not name.startswith(("model/", "optimizer/"))
         }
         assert {"test/cer", "test/wer", "test/error_rate_macro", "val/cer", "val/cer_best"} <= recorded.keys()
@@ -130,7 +131,7 @@ def test_a_decoding_made_again_replaces_its_own_row_alone(decoded: Record, tmp_p
     before = Board(record.folder).hparams()
     events.discard_final(record)
     assert Board(record.folder).hparams() == {}
-    newest = read_done(record.evaluations()[1].result)
+    newest = seal.read(record.evaluations()[1].result)
     for _ in range(2):
         events.write_final(record, newest)
         assert Board(record.folder).hparams() == before

@@ -14,47 +14,59 @@ from typing import Any
 import pytest
 from board import Board, accumulated
 from omegaconf import DictConfig, OmegaConf
+from resealed import change, reseal
 
 from dlbench import resources
-from dlbench.records import history
-from dlbench.records.files import read_json, set_aside, write_json
+from dlbench.records import history, seal
+from dlbench.records.files import read_json, set_aside
 from dlbench.records.labels import decoding, evaluation_name, run_name
-from dlbench.records.store import Record, Store, read_done
+from dlbench.records.store import Record, Store
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
 from dlbench.tensorboard.__main__ import main
 from dlbench.tensorboard.view import View
 
 COMMITTED = Store(resources.experiments() / "results")
-OWN_IDS = ("00000000bb00", "00000000bb01")
+OWN_SEEDS = (1043, 1044)
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """A folder of two runs of the user's own, with event files; the second one's data is embedded."""
     folder = tmp_path / "runs"
-    for name, source in zip(OWN_IDS, ("npz", "embedded"), strict=True):
-        record = Record(Path(shutil.copytree(COMMITTED.find("2a8afb38").folder, folder / name)))
+    for seed, source in zip(OWN_SEEDS, ("npz", "embedded"), strict=True):
+        record = Record(Path(shutil.copytree(COMMITTED.find("b2e0cd9b").folder, folder / source)))
         manifest = read_json(record.manifest)
-        manifest["data"]["source"] = source
-        manifest["scientific"]["seed"] = 43
-        write_json(record.manifest, manifest | {"run": name})
+        change(record.manifest, data={**manifest["data"], "source": source})
+        change(record.config, seed=seed)
+        change(record.identity, seed=seed)
+        record = reseal(record)
         events.rebuild(record, record.tensorboard)
     return folder
 
 
+def own(runs: Path, number: int) -> Record:
+    """One of the user's own runs."""
+    (found,) = [record for record in Store(runs).all() if record.settings()["seed"] == OWN_SEEDS[number]]
+    return found
+
+
+def named(record: Record) -> str:
+    return run_name(read_json(record.manifest), record.settings())
+
+
 def names(*stores: Store) -> set[str]:
-    return {run_name(read_json(record.manifest)) for store in stores for record in store.all()}
+    return {named(record) for store in stores for record in store.all()}
 
 
 def decodings(*stores: Store) -> set[str]:
     """The names of what was decoded."""
     return {
-        evaluation_name(read_json(record.manifest), read_done(evaluation.result), decoding_of(evaluation))
+        evaluation_name(read_json(record.manifest), record.settings(), seal.read(evaluation.result), how)
         for store in stores
         for record in store.all()
         for evaluation in record.evaluations()
-        if decoding_of(evaluation)
+        if (how := decoding_of(evaluation))
     }
 
 
@@ -75,44 +87,45 @@ def classifiers(tmp_path: Path) -> Store:
 @pytest.mark.parametrize(
     ("run", "name"),
     [
-        ("3d7c5cad", "cnn_bn_gap/lr=0.01 scrambled seed=42 (3d7c5cad)"),
-        ("529c0c64", "cnn_vanilla/lr=0.01 chw seed=42 (529c0c64)"),
+        ("0c52659b", "cnn_bn_gap/lr=0.01 scrambled seed=42 (0c52659b)"),
+        ("b6d1ead6", "cnn_vanilla/lr=0.01 chw seed=42 (b6d1ead6)"),
     ],
 )
 def test_a_run_of_the_experiments_own_settings_has_a_short_name(run: str, name: str) -> None:
-    assert run_name(read_json(COMMITTED.find(run).manifest)) == name
+    assert named(COMMITTED.find(run)) == name
 
 
 def test_a_name_tells_what_differs_from_the_experiment() -> None:
-    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
-    scientific = manifest["scientific"]
-    scientific["model"] |= {"hidden_bn": [True, True], "pooling": "no/thing", "classes": None}
-    scientific["optimizer"] |= {"_target_": "dlbench.tasks.optimizers.adam", "beta1": 0.9}
-    scientific["trainer"] |= {"epochs": 4, "device": "cuda"}
-    (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 chw seed=42 (.*) \(2a8afb38\)$", run_name(manifest))
+    record = COMMITTED.find("b2e0cd9b")
+    config = record.settings()
+    config["model"] |= {"hidden_bn": [True, True], "pooling": "no/thing", "classes": None}
+    config["optimizer"] |= {"_target_": "dlbench.tasks.optimizers.adam", "beta1": 0.9}
+    config["trainer"] |= {"epochs": 4, "device": "cuda"}
+    name = run_name(read_json(record.manifest), config)
+    (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 chw seed=42 (.*) \(b2e0cd9b\)$", name)
     different = {"pooling=no_thing", "hidden_bn=[true,true]", "classes=null", "optimizer=adam", "epochs=4"}
     assert set(settings.split()) == different
 
 
 def test_a_name_tells_embedded_data() -> None:
-    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
+    record = COMMITTED.find("b2e0cd9b")
+    manifest = read_json(record.manifest)
     manifest["data"]["source"] = "embedded"
-    assert run_name(manifest) == "cnn_bn_gap (embedded data)/lr=0.01 chw seed=42 (2a8afb38)"
+    assert run_name(manifest, record.settings()) == "cnn_bn_gap (embedded data)/lr=0.01 chw seed=42 (b2e0cd9b)"
 
 
 def test_a_name_tells_attention_and_precision(decoded: Record) -> None:
-    manifest = read_json(decoded.manifest)
-    scientific = manifest["scientific"]
+    manifest, config = read_json(decoded.manifest), decoded.settings()
     group, settings = "p2g_attention (embedded data)", "seed=42 size=16 epochs=2"
-    assert run_name(manifest) == f"{group}/lr=0.003 attention=bahdanau {settings} ({decoded.id[:8]})"
-    scientific["model"]["attention"]["layer_norm"] = True
-    scientific["trainer"]["precision"] = "bf16-mixed"
+    assert run_name(manifest, config) == f"{group}/lr=0.003 attention=bahdanau {settings} ({decoded.id[:8]})"
+    config["model"]["attention"]["layer_norm"] = True
+    config["trainer"]["precision"] = "bf16-mixed"
     expected = f"lr=0.003 attention=bahdanau,layer_norm=true bf16-mixed {settings}"
-    assert run_name(manifest) == f"{group}/{expected} ({decoded.id[:8]})"
-    scientific["model"]["attention"] = None
-    assert run_name(manifest).startswith(f"{group}/lr=0.003 attention=none bf16-mixed seed=42")
-    del scientific["model"]["attention"]
-    assert run_name(manifest).startswith(f"{group}/lr=0.003 bf16-mixed seed=42")
+    assert run_name(manifest, config) == f"{group}/{expected} ({decoded.id[:8]})"
+    config["model"]["attention"] = None
+    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 attention=none bf16-mixed seed=42")
+    del config["model"]["attention"]
+    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 bf16-mixed seed=42")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +153,9 @@ def test_a_decoding_has_a_name(overrides: list[str], name: str, compose: Callabl
 
 
 def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
-    manifest = read_json(COMMITTED.find("2a8afb38").manifest)
-    assert run_name(manifest | {"experiment": "gone"}) == "gone/lr=0.01 chw seed=42 (2a8afb38)"
+    record = COMMITTED.find("b2e0cd9b")
+    manifest = read_json(record.manifest) | {"experiment": "gone"}
+    assert run_name(manifest, record.settings()) == "gone/lr=0.01 chw seed=42 (b2e0cd9b)"
 
 
 # --- the view --------------------------------------------------------------------------------------------------------
@@ -167,8 +181,8 @@ def test_own_and_committed_runs_are_shown_by_name(runs: Path, classifiers: Store
 
 def test_committed_records_are_shown_as_they_were_measured(tmp_path: Path) -> None:
     View(tmp_path, [COMMITTED]).refresh()
-    record = COMMITTED.find("2a8afb38")
-    name, rows = run_name(read_json(record.manifest)), history.read(record.metrics)
+    record = COMMITTED.find("b2e0cd9b")
+    name, rows = named(record), history.read(record.metrics)
     found = accumulated(tmp_path / name)
     for tag in ("train/loss", "val/accuracy", "val/loss", "time/epoch_seconds"):
         curve = [(event.step, event.value) for event in found.Scalars(tag)]
@@ -178,7 +192,7 @@ def test_committed_records_are_shown_as_they_were_measured(tmp_path: Path) -> No
     (evaluation,) = record.evaluations()
     recorded = {
         tag: value
-        for tag, value in read_done(evaluation.result)["metrics"].items()
+        for tag, value in seal.read(evaluation.result)["metrics"].items()
         if not tag.startswith(("model/", "optimizer/"))
     }
     _, metrics, _ = Board(tmp_path).hparams()[name]
@@ -191,7 +205,7 @@ def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest
     assert view.refresh() == 0  # the folder itself may come later
     (tmp_path / "elsewhere").rename(runs)
     assert view.refresh() == 2
-    set_aside(runs / OWN_IDS[0])
+    set_aside(own(runs, 0).folder)
     assert view.refresh() == 1
     assert Board(view.folder).runs() == names(Store(runs))
     (runs / "begun").mkdir()
@@ -204,7 +218,7 @@ def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest
 
 
 def test_a_run_appears_with_its_first_event(runs: Path, tmp_path: Path) -> None:
-    record = Record(runs / OWN_IDS[0])
+    record = own(runs, 0)
     for path in (record.training, record.folder / "evaluations", record.tensorboard):
         path.rename(tmp_path / path.name)
     view = View(tmp_path / "view", [Store(runs)])
@@ -214,11 +228,11 @@ def test_a_run_appears_with_its_first_event(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_events_lack_the_final_metrics_is_shown_with_them(runs: Path, tmp_path: Path) -> None:
-    record = Record(runs / OWN_IDS[0])
+    record = own(runs, 0)
     (record.tensorboard / events.FINAL).rename(record.tensorboard / "events.out.tfevents.1")
     view = View(tmp_path / "view", [Store(runs)])
     view.refresh()
-    place = view.folder / run_name(read_json(record.manifest))
+    place = view.folder / named(record)
     assert not place.is_symlink()
     assert Board(view.folder).hparams().keys() == names(Store(runs))
 
@@ -246,7 +260,7 @@ def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, classifiers: Store
 def test_decodings_are_shown_beside_their_training(decoded: Record, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     record = Record(Path(shutil.copytree(decoded.folder, runs / decoded.id)))
-    training = run_name(read_json(record.manifest))
+    training = named(record)
     hows = {decoding_of(evaluation): evaluation for evaluation in record.evaluations()}
     expected = {f"{training} decoded by {how} ({evaluation.id[:8]})": how for how, evaluation in hows.items()}
     assert set(hows) == {"greedy", "nucleus p=0.8", "beam width=5"}
@@ -299,7 +313,7 @@ def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: R
     board = Board(tmp_path)
     tab = board.charts()
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]
-    group, training = "p2g_attention (embedded data)", run_name(read_json(decoded.manifest))
+    group, training = "p2g_attention (embedded data)", named(decoded)
     (charts,) = [category["chart"] for category in categories if category["title"] == group]
     assert [chart["title"] for chart in charts] == [
         "validation character error rate",

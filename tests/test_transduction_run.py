@@ -11,6 +11,7 @@ import jiwer
 import pytest
 import torch
 from omegaconf import DictConfig
+from resealed import reseal_evaluation
 
 from dlbench.data.pair_batches import PairBatch
 from dlbench.decoding.ensemble import Ensemble
@@ -18,9 +19,8 @@ from dlbench.decoding.greedy import Greedy
 from dlbench.errors import ConfigError, DlbenchError
 from dlbench.evaluating import read_weights
 from dlbench.plan import build_task, prepare
-from dlbench.records import history
-from dlbench.records.files import write_json
-from dlbench.records.store import Store, read_done
+from dlbench.records import history, seal
+from dlbench.records.store import Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.transduction import Transduction, symbols
 from dlbench.verify import verify
@@ -73,17 +73,17 @@ def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again
         assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_an_evaluation_made_by_other_source_is_stale_and_made_again_when_asked(
+def test_an_evaluation_made_by_other_versions_is_made_again_when_asked(
     again: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = again("decoding=top_k")
-    write_json(first.evaluation.result, {**read_done(first.evaluation.result), "evaluation_source": "other"})
+    reseal_evaluation(first.evaluation, versions={**first.result["versions"], "top_k": "1.9"})
     capsys.readouterr()
-    assert again("decoding=top_k").result["evaluation_source"] == "other"
-    assert "is stale (made by other source); rerun=stale makes it again" in capsys.readouterr().err
-    remade = again("decoding=top_k", "rerun=stale")
+    assert again("decoding=top_k").result["versions"]["top_k"] == "1.9"
+    assert "made by top_k 1.9, now 1.0; rerun=outdated makes it again" in capsys.readouterr().err
+    remade = again("decoding=top_k", "rerun=outdated")
     assert not remade.trained
-    assert remade.result["evaluation_source"] == first.result["evaluation_source"]
+    assert remade.result["versions"] == first.result["versions"]
     assert remade.result["metrics"] == first.result["metrics"]
 
 
@@ -168,18 +168,18 @@ def test_an_ensemble_trains_its_members_once(
     assert alone.record.id in ensemble.result["members"]
 
 
-@pytest.mark.parametrize("loss", ["damaged", "made by other source", "a member trained anew"])
+@pytest.mark.parametrize("loss", ["damaged", "made by other versions", "a member trained anew"])
 def test_an_ensemble_made_again_is_an_ensemble_again(
     loss: str, ensemble: Outcome, again: Callable[..., Outcome]
 ) -> None:
-    path, content = ensemble.evaluation.result, read_done(ensemble.evaluation.result)
+    evaluation, content = ensemble.evaluation, seal.read(ensemble.evaluation.result)
     if loss == "damaged":
-        path.write_text("{")
-    elif loss == "made by other source":
-        write_json(path, {**content, "evaluation_source": "other"})
+        evaluation.result.write_text("{")
+    elif loss == "made by other versions":
+        reseal_evaluation(evaluation, versions={**content["versions"], "ensemble": "1.9"})
     else:
-        write_json(path, {**content, "members": dict.fromkeys(content["members"], "other weights")})
-    remade = again("evaluation.members=[43,44]", "rerun=stale")
+        reseal_evaluation(evaluation, members=dict.fromkeys(content["members"], "other weights"))
+    remade = again("evaluation.members=[43,44]", "rerun=outdated")
     assert not remade.trained
     assert remade.result["metrics"] == ensemble.result["metrics"]
     assert rows(remade) == rows(ensemble)
@@ -264,7 +264,7 @@ def test_a_run_interrupted_in_training_ends_in_the_same_bits(
             run(config)
     outcome = run(config)
     assert outcome.record.id == expected.record.id
-    trainings = [read_done(made.record.training) for made in (outcome, expected)]
+    trainings = [seal.read(made.record.training) for made in (outcome, expected)]
     assert trainings[0]["weights"] == trainings[1]["weights"]
     assert outcome.result["metrics"] == expected.result["metrics"]
     assert [row["epoch"] for row in history.read(outcome.record.metrics)] == [1, 2]

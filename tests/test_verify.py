@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
+from resealed import change, made_by, reseal
 
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.__main__ import main
-from dlbench.records.confirmations import confirmations
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record
-from dlbench.records.summary import summarise
 from dlbench.run import run
 from dlbench.verify import verify
 
@@ -43,40 +43,31 @@ def verified(record: Record, *flags: str) -> int:
     return main(["verify", record.id, "--runs", str(record.folder.parent), *flags])
 
 
-def test_the_first_epochs_confirm_a_record_made_by_other_source(
-    record: Record, capsys: pytest.CaptureFixture[str]
-) -> None:
-    manifest = read_json(record.manifest)
-    write_json(record.manifest, {**manifest, "source": "f" * 64})
-    assert summarise(record)[0].stale
+def test_the_first_epochs_alone_can_be_verified(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
     assert verified(record, "--epochs", "1") == 0
     assert "equal to the bit (epochs 1-1)" in capsys.readouterr().out
-    (confirmation,) = confirmations(record)
-    assert (confirmation["source"], confirmation["epochs"]) == (manifest["source"], 1)
-    assert not summarise(record)[0].stale
-    assert verified(record) == 0
-    assert confirmations(record) == [confirmation]
 
 
-def test_other_bits_confirm_nothing(record: Record) -> None:
-    write_json(record.manifest, {**read_json(record.manifest), "source": "f" * 64})
-    alter_curve(record)
-    assert verified(record, "--epochs", "1") == 1
-    assert confirmations(record) == []
-    assert summarise(record)[0].stale
-
-
-def test_a_fresh_record_needs_no_confirmation(record: Record) -> None:
-    assert verified(record, "--epochs", "1") == 0
-    assert not record.confirmations.exists()
-
-
-def test_damaged_confirmations_are_named(record: Record) -> None:
-    write_json(record.manifest, {**read_json(record.manifest), "source": "f" * 64})
-    write_json(record.confirmations, {"confirmations": [3]})
-    problem = summarise(record)[0].problem
-    assert problem
-    assert "confirmations.json: damaged" in problem
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ({"commit": "f" * 40, "dirty": True}, "was made by code that no commit holds"),
+        ({"commit": None, "dirty": None}, "was made by code that no commit holds"),
+        ({"commit": "f" * 40, "dirty": False}, f"commit {'f' * 40} cannot be checked out"),
+    ],
+)
+@pytest.mark.parametrize("is_outdated", [True, False])
+def test_a_record_of_other_versions_needs_its_own_commit(
+    code: dict[str, Any], told: str, is_outdated: bool, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(record.manifest, code=code)
+    made_by(record, {"convnet": "1.9"} if is_outdated else {})
+    with pytest.raises(SystemExit) as exit_:
+        verified(record, "--epochs", "1", *([] if is_outdated else ["--own-commit"]))
+    assert exit_.value.code == 1
+    said = capsys.readouterr().err
+    assert told in said
+    assert ("is of other versions (convnet 1.9, now 1.0)" in said) == is_outdated
 
 
 @pytest.mark.parametrize("epochs", ["0", "-1", "many"])
@@ -133,7 +124,11 @@ def test_a_true_record_is_equal_in_every_value(record: Record, capsys: pytest.Ca
     rows = history.read(record.metrics)
     curves = sum(not name.startswith("time/") for row in rows for name in row)
     training = len(("state", "step", "epochs", "best_epoch", "weights"))
-    assert verdict["compared"] == training + 1 + curves + len(read_json(evaluation.result)["metrics"])
+    outputs = evaluation.outputs()
+    assert {"predictions.csv", "artifacts/confusion_matrix.csv", "artifacts/activation_maps.png"} <= {*outputs}
+    metrics = read_json(evaluation.result)["metrics"]
+    assert verdict["compared"] == training + 1 + curves + len(metrics) + len(outputs)
+    assert (verdict["untold"], verdict["commit"]) == ([], None)
 
 
 def test_verifying_a_record_changes_nothing_in_it(record: Record) -> None:
@@ -145,13 +140,54 @@ def test_verifying_a_record_changes_nothing_in_it(record: Record) -> None:
     assert content() == before
 
 
-@pytest.mark.parametrize(
-    "alter", [alter_curve, drop_an_epoch, alter_result, invent_a_metric, alter_weights, alter_best_epoch]
-)
+def alter_prediction(record: Record) -> str:
+    (evaluation,) = record.evaluations()
+    path = evaluation.folder / "predictions.csv"
+    *rows, last = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*rows, last.replace("0.", "0.9")]), encoding="utf-8")
+    return f"evaluation {evaluation.id} predictions.csv"
+
+
+def alter_picture(record: Record) -> str:
+    (evaluation,) = record.evaluations()
+    path = evaluation.artifacts / "activation_maps.png"
+    picture = Image.open(path).convert("RGB")
+    picture.putpixel((0, 0), (1, 2, 3))
+    picture.save(path)
+    return f"evaluation {evaluation.id} artifacts/activation_maps.png"
+
+
+def lose_an_artifact(record: Record) -> str:
+    (evaluation,) = record.evaluations()
+    path = evaluation.artifacts / "confusion_matrix.csv"
+    path.rename(path.with_name("other_matrix.csv"))
+    return f"evaluation {evaluation.id} artifacts/other_matrix.csv"
+
+
+ALTERATIONS = [
+    *(alter_curve, drop_an_epoch, alter_result, invent_a_metric, alter_weights, alter_best_epoch),
+    *(alter_prediction, alter_picture, lose_an_artifact),
+]
+
+
+@pytest.mark.parametrize("alter", ALTERATIONS)
+def test_an_altered_file_is_refused(
+    alter: Callable[[Record], str], record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alter(record)
+    with pytest.raises(SystemExit) as exit_:
+        verified(record)
+    assert exit_.value.code == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+
+
+@pytest.mark.parametrize("alter", ALTERATIONS)
 def test_an_altered_value_is_named_and_fails(
     alter: Callable[[Record], str], record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = alter(record)
+    reseal(record)
     assert verified(record) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if ": recorded " in line]
@@ -168,6 +204,7 @@ def test_differences_on_other_numerics_are_reported_and_no_failure(
     manifest = read_json(record.manifest)
     manifest["numerics"]["torch"] = "1.0.0"
     write_json(record.manifest, manifest)
+    reseal(record)
     assert verified(record) == 0
     lines = capsys.readouterr().out.splitlines()
     first, second = [line for line in lines if line.startswith("numerics ") or ": recorded " in line]
@@ -176,10 +213,25 @@ def test_differences_on_other_numerics_are_reported_and_no_failure(
     assert second.startswith(f"{name}: recorded ")
 
 
+def test_differences_from_a_record_that_does_not_tell_its_machine_are_no_failure(
+    record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = alter_curve(record)
+    manifest = read_json(record.manifest)
+    del manifest["numerics"]["cpu"]
+    write_json(record.manifest, manifest)
+    reseal(record)
+    assert verified(record) == 0
+    first, second, _ = capsys.readouterr().out.splitlines()
+    assert first == "the record does not tell its cpu: on another machine bits may differ"
+    assert second.startswith(f"{name}: recorded ")
+
+
 def test_other_data_is_told_from_other_results(record: Record) -> None:
     config = OmegaConf.load(record.config)
     config.data.embedded_sizes = [24, 12, 13]
     write_text(record.config, OmegaConf.to_yaml(config))
+    reseal(record)
     with pytest.raises(RecordError, match=rf"record {record.id} was made with other data \(embedded, .*--data FOLDER"):
         verify(record, PATHS)
 
@@ -188,6 +240,7 @@ def test_an_altered_configuration_is_told_from_other_data(record: Record) -> Non
     config = OmegaConf.load(record.config)
     config.seed = 7
     write_text(record.config, OmegaConf.to_yaml(config))
+    reseal(record)
     with pytest.raises(RecordError, match=rf"record {record.id}: its configuration has another identity"):
         verify(record, PATHS)
 
@@ -201,7 +254,7 @@ def test_an_unfinished_record_cannot_be_verified(record: Record, capsys: pytest.
     assert capsys.readouterr() == ("", expected)
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "config.yaml"])
+@pytest.mark.parametrize("file", ["identity.json", "manifest.json", "config.yaml", "metrics.jsonl"])
 def test_a_record_with_a_damaged_file_cannot_be_verified(
     file: str, record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:

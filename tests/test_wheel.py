@@ -55,7 +55,7 @@ def test_the_wheel_holds_configurations_and_reports_and_no_tests_or_data(wheel: 
         expected = {f"dlbench/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.yaml")}
         assert expected
         assert expected <= names
-    assert "dlbench/constraints.txt" in names
+    assert {"dlbench/constraints.txt", "dlbench/components.json"} <= names
     modules = {
         f"{path.relative_to(ROOT)}" for top in ("dlbench", "hydra_plugins") for path in (ROOT / top).rglob("*.py")
     }
@@ -74,7 +74,7 @@ def test_the_installed_wheel_runs_from_any_folder(installed: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     listed = call(installed, "-m", "dlbench.records", "list", folder=tmp_path).stdout
     assert "cnn_bn_gap" in listed
-    assert "stale" not in listed
+    assert "finished, reproducible here" in listed
 
 
 def test_the_installed_wheel_brings_its_commands_and_reports(installed: Path, tmp_path: Path) -> None:

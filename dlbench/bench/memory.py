@@ -9,7 +9,7 @@ from dlbench.bench.processes import measure
 from dlbench.bench.ratios import Target
 from dlbench.data import intel_files
 from dlbench.data.folders import data_folder
-from dlbench.records.store import Store, read_done
+from dlbench.records.store import Store
 
 CASES = (Case("cnn_bn_gap"), Case("cnn_vanilla"))
 TARGET = Target("below", 1.5)
@@ -34,7 +34,7 @@ def memory(effort: Effort) -> Part:
             ]
             usage = measure("-m", "dlbench", *overrides)
             (record,) = Store(Path(folder)).all()
-            trained = read_done(record.training)["peak_memory_bytes"]
+            trained = record.closed()["peak_memory_bytes"]
         rows.append(Row(f"{case.name}, training (its record's peak)", "GB", trained / 1e9, target=TARGET))
         rows.append(Row(f"{case.name}, the whole process", "GB", usage.peak_bytes / 1e9, target=TARGET))
     return Part(title, "", rows, [f"real pictures, fp32, one thread, a short epoch: {' '.join(SHORT)}"])

@@ -9,11 +9,13 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
+from dlbench.components import component
 from dlbench.data.pictures import Pictures
 from dlbench.tasks.grey_evaluation import first_convolution
 from dlbench.tasks.image_classification import ImageClassification
 
 
+@component("classifier_pictures", "1.0", display_only=True)
 class ClassifierPictures(ChosenEpochs):
     """The confusion matrix, the most confident mistakes, and the first layer's maps beside their input.
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from dlbench.files import digest
 from dlbench.records import history
 from dlbench.records.store import Record
 from dlbench.tasks.base import DivergedError, Monitor, read_metrics
@@ -21,10 +22,11 @@ class EpochRecorder(Checkpoint):
     Args:
         record: The run's record.
         monitor: The validation metric that marks the best epoch.
+        started: When the training began.
     """
 
-    def __init__(self, record: Record, monitor: Monitor) -> None:
-        self.record, self.monitor = record, monitor
+    def __init__(self, record: Record, monitor: Monitor, started: str = "") -> None:
+        self.record, self.monitor, self.started = record, monitor, started
         self.best_epoch, self.best_value = 0, monitor.worst
         self.seconds = 0.0
         self._epoch_began = 0.0
@@ -66,10 +68,16 @@ class EpochRecorder(Checkpoint):
         checkpoints.prune({best_before, self.best_epoch})
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
-        return {"best_epoch": self.best_epoch, "best_value": self.best_value, "seconds": self.seconds}
+        """What a resumed run must know, and the hash of the curves so far, which are part of what it goes on from."""
+        return {
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "seconds": self.seconds,
+            "started": self.started,
+            "curves": digest(self.record.metrics) if self.record.metrics.exists() else None,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self.best_epoch, self.best_value = state_dict["best_epoch"], state_dict["best_value"]
-        self.seconds = state_dict["seconds"]
+        self.seconds, self.started = state_dict["seconds"], state_dict["started"]

@@ -7,10 +7,12 @@ import pytorch_lightning as pl
 from annotated_types import Gt
 
 from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
+from dlbench.components import component
 from dlbench.tasks.retrieval import PictureRetrieval
 from dlbench.tasks.retrieval_evaluation import before_after
 
 
+@component("retrieval_pictures", "1.0", display_only=True)
 class RetrievalPictures(ChosenEpochs):
     """Stored pictures, their corrupted copies, and what was retrieved.
 

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from dlbench.callbacks.chosen_epochs import about, folder, writers
 from dlbench.callbacks.overheard import DecodedPictures
+from dlbench.components import component
 from dlbench.data.pairs import PairSet
 from dlbench.tasks.transduction import Decoded, Transduction
 from dlbench.tasks.transduction_evaluation import END, Prediction, collect
 from dlbench.tensorboard.events import text
 
 
+@component("transduction_pictures", "1.0", display_only=True)
 class TransductionPictures(DecodedPictures):
     """Attention of the first validation pairs, a table of predictions, and the error rate by length.
 

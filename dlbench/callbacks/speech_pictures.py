@@ -8,6 +8,7 @@ from annotated_types import Gt
 
 from dlbench.callbacks.chosen_epochs import about, folder, writers
 from dlbench.callbacks.overheard import DecodedPictures
+from dlbench.components import component
 from dlbench.data.log_mel import RATE
 from dlbench.tasks.speech import SpeechRecognition
 from dlbench.tasks.speech_evaluation import collect
@@ -15,6 +16,7 @@ from dlbench.tasks.transduction import Decoded
 from dlbench.tensorboard.events import text
 
 
+@component("speech_pictures", "1.0", display_only=True)
 class SpeechPictures(DecodedPictures):
     """Spectrograms above their alignments, the sound itself, and a table of transcripts beside the reference.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlbench.components import component
 from dlbench.randomness import derive_seed, generator
 
 Layout = Literal["chw", "scrambled"]
@@ -53,6 +54,7 @@ class PictureTensors(Dataset[tuple[Tensor, Tensor]]):
         return self.images[index].float().mul_(PIXEL_SCALE), self.labels[index]
 
 
+@component("picture_batches", "1.0")
 class BatchOrder(Sampler[Tensor]):
     """Positions of each batch: all of them, in order, or shuffled anew every epoch when a seed is given.
 

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from annotated_types import Gt
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.data import intel_files
-from dlbench.data.batches import Layout, to_network
+from dlbench.data.batches import BatchOrder, Layout, to_network
 from dlbench.data.embedded import scenes
 from dlbench.data.folders import check_cache
 from dlbench.data.picture_module import PictureDataModule
@@ -18,6 +19,7 @@ from dlbench.data.pictures import PictureSet
 Source = Literal["auto", "npz", "folder", "embedded"]
 
 
+@component("intel", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
 class IntelDataModule(PictureDataModule):
     """The Intel scenes in memory: 117 MB for the real set, batches gathered by index.
 

@@ -99,8 +99,8 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
 
     The resized pictures are kept in ``cache``. Their key is made of the contents of all pictures (with names and the
     Pillow version), not of times or sizes: the contents are hashed for the record in any case, a changed picture can
-    then never be served stale, and a copied or touched folder needs no second decoding. ``files`` holds for either
-    split the SHA-256 of what ``sha256sum */*`` prints in it, sorted by class and name.
+    then never be taken for the old one, and a copied or touched folder needs no second decoding. ``files`` holds for
+    either split the SHA-256 of what ``sha256sum */*`` prints in it, sorted by class and name.
 
     Raises:
         DataError: a split or class is missing, a folder is no class, a picture does not decode, or the cache folder

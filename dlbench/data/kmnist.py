@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from annotated_types import Gt
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.data import kmnist_files
+from dlbench.data.batches import BatchOrder
 from dlbench.data.embedded import glyphs
 from dlbench.data.permutation import permute_pixels
 from dlbench.data.picture_module import PictureDataModule
@@ -20,6 +22,7 @@ Source = Literal["auto", "idx", "test10k", "embedded"]
 Paths = tuple[Path, ...]
 
 
+@component("kmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
 class KmnistDataModule(PictureDataModule):
     """Kuzushiji-MNIST in memory: 55 MB for the real set.
 
@@ -32,7 +35,6 @@ class KmnistDataModule(PictureDataModule):
         eval_batch_size: See there.
         embedded_sizes: See there.
         folder: See there.
-        cache: Not used; every data set here takes one.
         seed: See there.
     """
 
@@ -49,7 +51,6 @@ class KmnistDataModule(PictureDataModule):
         eval_batch_size: Annotated[int, Gt(0)] = 250,
         embedded_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
-        cache: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -58,7 +59,6 @@ class KmnistDataModule(PictureDataModule):
             eval_batch_size=eval_batch_size,
             embedded_sizes=embedded_sizes,
             folder=folder,
-            cache=cache,
             seed=seed,
         )
         self.permute_pixels = permute_pixels

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
+from dlbench.components import component
+
 RATE = 22_050
 """Samples a second."""
 
@@ -27,6 +29,7 @@ def mel_filters() -> Tensor:
     return melscale_fbanks(N_FFT // 2 + 1, 0.0, RATE / 2, MELS, RATE, norm="slaney", mel_scale="slaney")  # type: ignore[no-any-return]
 
 
+@component("log_mel", "1.0")
 def log_mel(waveform: Tensor) -> Tensor:
     """Features (frames, MELS) of a mono waveform (samples,) in -1..1 with at least `SHORTEST` samples.
 

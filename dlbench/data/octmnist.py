@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt
 
+from dlbench.components import component
 from dlbench.data import octmnist_files
+from dlbench.data.batches import BatchOrder
 from dlbench.data.embedded import retina
 from dlbench.data.octmnist_files import TestCut
 from dlbench.data.picture_module import PictureDataModule
@@ -16,6 +18,7 @@ from dlbench.data.pictures import PictureSet
 Source = Literal["auto", "npz", "embedded"]
 
 
+@component("octmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
 class OctmnistDataModule(PictureDataModule):
     """OctMNIST in memory: 86 MB for the real set.
 
@@ -28,7 +31,6 @@ class OctmnistDataModule(PictureDataModule):
         eval_batch_size: See there.
         embedded_sizes: See there.
         folder: See there.
-        cache: Not used; every data set here takes one.
         seed: See there.
     """
 
@@ -45,7 +47,6 @@ class OctmnistDataModule(PictureDataModule):
         eval_batch_size: Annotated[int, Gt(0)] = 250,
         embedded_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
-        cache: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -54,7 +55,6 @@ class OctmnistDataModule(PictureDataModule):
             eval_batch_size=eval_batch_size,
             embedded_sizes=embedded_sizes,
             folder=folder,
-            cache=cache,
             seed=seed,
         )
         self.test_cut: TestCut = test_cut

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlbench.components import component
 from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.randomness import derive_seed, generator
@@ -97,6 +98,7 @@ class PairTensors(Dataset[PairBatch]):
         return self._noisy[1]
 
 
+@component("sequence_batches", "1.0")
 class BatchOrder(Sampler[Place]):
     """The batches of an epoch.
 

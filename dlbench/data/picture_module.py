@@ -61,7 +61,7 @@ class PictureDataModule(pl.LightningDataModule):
         eval_batch_size: int,
         embedded_sizes: Sequence[int],
         folder: str | None,
-        cache: str | None,
+        cache: str | None = None,
         seed: int,
     ) -> None:
         super().__init__()

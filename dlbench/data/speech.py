@@ -18,12 +18,14 @@ from annotated_types import Gt
 from joblib import cpu_count
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.data import recordings
 from dlbench.data.embedded import tones
 from dlbench.data.folders import cache_folder, check_cache, data_folder
 from dlbench.data.ljspeech import LeftOutNotice
-from dlbench.data.log_mel import MELS, RATE
+from dlbench.data.log_mel import MELS, RATE, log_mel
 from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.data.pair_batches import BatchOrder
 from dlbench.data.speech_batches import VOCABULARY, Loader, SpeechTensors, loader
 from dlbench.data.speech_corpus import SpeechCorpus, Utterance
 from dlbench.data.speech_files import PUBLISHED, SpeechFiles
@@ -33,6 +35,12 @@ from dlbench.errors import DataError
 Source = Literal["auto", "files", "embedded"]
 
 
+@component(
+    "speech",
+    "1.0",
+    outside=("source", "embedded_sizes", "corpus", "splits", "strict", "jobs"),
+    uses=(BatchOrder, log_mel),
+)
 class SpeechDataModule(pl.LightningDataModule):
     """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 import pytorch_lightning as pl
 from annotated_types import Ge, Gt, Le
 
+from dlbench.components import component
 from dlbench.data.embedded import lexicon
 from dlbench.data.folders import data_folder
 from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.pair_batches import Loader, PairTensors, loader, subset
+from dlbench.data.pair_batches import BatchOrder, Loader, PairTensors, loader, subset
 from dlbench.data.pair_files import Format, PairFiles
 from dlbench.data.pairs import Pair, PairSet
 from dlbench.data.vocabulary import Vocabulary
@@ -25,6 +26,12 @@ Source = Literal["auto", "files", "embedded"]
 SIDES = ("source", "target")
 
 
+@component(
+    "sequence_pairs",
+    "1.0",
+    outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length"),
+    uses=(BatchOrder,),
+)
 class TransductionDataModule(pl.LightningDataModule):
     """Sequence pairs in memory, batched by length.
 
@@ -46,7 +53,6 @@ class TransductionDataModule(pl.LightningDataModule):
         noise: The probability with which a training source symbol is replaced by a random known one.
         embedded_sizes: Words to invent for train, val and test when the source is ``embedded``.
         folder: The data folder; default: see `dlbench.data.folders.data_folder`.
-        cache: Not used; every data set here takes one.
         seed: The run's seed, on which order, noise and fraction depend.
 
     Raises:
@@ -73,7 +79,6 @@ class TransductionDataModule(pl.LightningDataModule):
         noise: Annotated[float, Ge(0), Le(1)] = 0.0,
         embedded_sizes: Sequence[int] = (4000, 500, 500),
         folder: str | None = None,
-        cache: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel, unroll
 
 
+@component("attended", "1.0")
 class Attended:
     """Another decoding, whose first hypothesis is run through the model once more to keep the attention it was given.
 

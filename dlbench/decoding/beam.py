@@ -6,12 +6,14 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.hypotheses import Hypotheses, StepModel
 
 Count = Annotated[int, Ge(1)]
 
 
+@component("beam", "1.0")
 class Beam:
     """Beam search that keeps what has ended: each such hypothesis takes a place of the beam for good.
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.decoding.hypotheses import State, StepModel
 
 
+@component("ensemble", "1.0")
 class Ensemble:
     """A model whose next-symbol distribution is the arithmetic mean of its members', step by step.
 

@@ -6,9 +6,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.decoding.hypotheses import Hypotheses, StepModel, unroll
 
 
+@component("greedy", "1.0")
 class Greedy:
     """The plain argmax over all outputs, specials included, as in the published reports (REPORTS sections 2 and 4).
 

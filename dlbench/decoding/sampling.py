@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 from torch.nn import functional
 
+from dlbench.components import component
 from dlbench.decoding.hypotheses import Hypotheses, StepModel, unroll
 from dlbench.randomness import generator
 
@@ -19,6 +20,7 @@ Count = Annotated[int, Ge(1)]
 Temperature = Annotated[float, Gt(0)]
 
 
+@component("nucleus", "1.0")
 class Nucleus:
     """Nucleus sampling (Holtzman et al., 2020): the smallest set of symbols whose probability mass reaches p.
 
@@ -52,6 +54,7 @@ class Nucleus:
         return mass.masked_fill(before >= (self.p if self.p < 1 else math.inf), 0), symbols
 
 
+@component("top_k", "1.0")
 class TopK:
     """Sampling from the k likeliest symbols (Fan et al., 2018).
 

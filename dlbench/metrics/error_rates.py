@@ -15,6 +15,8 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 from torchmetrics import Metric
 
+from dlbench.components import component
+
 Symbols = str | Sequence[str]
 
 
@@ -42,6 +44,7 @@ class _Rate(Metric):
         return self.errors / self.total.clamp(min=1)
 
 
+@component("cer", "1.0")
 class CharacterErrorRate(_Rate):
     """Micro average: all edit operations over the summed length of the references (REPORTS section 2)."""
 
@@ -55,6 +58,7 @@ class CharacterErrorRate(_Rate):
         self._add(sum(starmap(Levenshtein.distance, pairs)), sum(len(truth) for _, truth in pairs))
 
 
+@component("wer", "1.0")
 class WordErrorRate(_Rate):
     """Share of examples that are not exactly equal to their reference; a word is one example (REPORTS section 2)."""
 
@@ -64,6 +68,7 @@ class WordErrorRate(_Rate):
         self._add(sum(wrong), len(wrong))
 
 
+@component("wer_at_k", "1.0")
 class WordErrorRateAtK(_Rate):
     """WER@k: share of examples none of whose first k samples equals the reference (REPORTS section 2).
 
@@ -88,6 +93,7 @@ class WordErrorRateAtK(_Rate):
         self._add(sum(wrong), len(wrong))
 
 
+@component("macro_error_rate", "1.0")
 class MacroErrorRate(_Rate):
     """Mean over examples of edit distance / reference length (REPORTS section 4).
 

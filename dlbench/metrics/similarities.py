@@ -15,6 +15,8 @@ from rapidfuzz.distance import OSA
 from torch import Tensor
 from torchmetrics import Metric
 
+from dlbench.components import component
+
 Symbols = str | Sequence[Any]
 
 
@@ -53,6 +55,7 @@ class Similarity(Metric):
         return self.sum / self.count.clamp(min=1)
 
 
+@component("jaccard", "1.0")
 class Jaccard(Similarity):
     """Symbols in common over symbols in either, counted as often as they occur; their order does not matter."""
 
@@ -63,6 +66,7 @@ class Jaccard(Similarity):
         return common / (len(first) + len(second) - common)
 
 
+@component("cosine", "1.0")
 class Cosine(Similarity):
     """Symbols in common over the geometric mean of the lengths, which textdistance calls cosine."""
 
@@ -72,6 +76,7 @@ class Cosine(Similarity):
         return _common(first, second) / math.sqrt(max(len(first) * len(second), 1))
 
 
+@component("damerau_levenshtein", "1.0")
 class DamerauLevenshtein(Similarity):
     """1 - d / the longer length, d the restricted distance (optimal string alignment): no symbol is moved twice."""
 

@@ -5,6 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from dlbench.components import component
+
 
 class Attention(nn.Module):
     """Weigh the encoder's outputs by a score, and join their mean with the query.
@@ -53,6 +55,7 @@ class Attention(nn.Module):
         return joined, weights
 
 
+@component("additive_attention", "1.0")
 class AdditiveAttention(Attention):
     """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; REPORTS section 2).
 
@@ -95,6 +98,7 @@ class AdditiveAttention(Attention):
         return torch.cat([context, query], dim=-1)
 
 
+@component("dot_attention", "1.0")
 class DotAttention(Attention):
     """s = q' h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "dot").
 
@@ -120,6 +124,7 @@ class DotAttention(Attention):
         return torch.cat([query, context], dim=-1)
 
 
+@component("bilinear_attention", "1.0")
 class BilinearAttention(DotAttention):
     """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dlbench.components import component
+
 Pooling = Literal["max", "average", "none"]
 
 
@@ -40,6 +42,7 @@ def convolution_block(
     return [*layers, *(pool + drop if dropout_place == "after_pooling" else drop + pool)]
 
 
+@component("convnet", "1.0")
 class ConvNet(nn.Module):
     """Convolution blocks, then global average pooling or flattening, then fully connected layers.
 

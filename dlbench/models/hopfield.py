@@ -9,6 +9,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from dlbench.components import component
 from dlbench.theory import classical_hopfield, hopfield
 from dlbench.theory.fixed_point import Retrieval
 
@@ -75,6 +76,7 @@ class HopfieldNetwork(nn.Module):
         """Update states (Q, channels, height, width) until each stands still; where they end is flat, (Q, D)."""
 
 
+@component("modern_hopfield", "1.0")
 class ModernHopfield(HopfieldNetwork):
     """Continuous patterns of length 1, retrieved by softmax attention: see `dlbench.theory.hopfield`.
 
@@ -105,6 +107,7 @@ class ModernHopfield(HopfieldNetwork):
         return hopfield.retrieve(self.memory.flatten(1), states.flatten(1), self.beta, max_steps=self.max_steps)
 
 
+@component("classical_hopfield", "1.0")
 class ClassicalHopfield(HopfieldNetwork):
     """Patterns of signs, retrieved by the sum of their outer products: see `dlbench.theory.classical_hopfield`.
 

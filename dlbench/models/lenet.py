@@ -5,9 +5,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dlbench.components import component
 from dlbench.models.mlp import fully_connected
 
 
+@component("lenet", "1.0")
 class LeNet(nn.Module):
     """Convolution -> ReLU -> max-pool blocks, each with a kernel size and padding of its own, then a classifier.
 

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from dlbench.components import component
+
 
 def fully_connected(inputs: int, hidden: Sequence[int], dropout: Sequence[float], outputs: int) -> nn.Sequential:
     """Linear -> ReLU -> dropout for each hidden layer, then the linear output layer.
@@ -28,6 +30,7 @@ def fully_connected(inputs: int, hidden: Sequence[int], dropout: Sequence[float]
     return nn.Sequential(*layers, nn.Linear((inputs, *hidden)[-1], outputs))
 
 
+@component("mlp", "1.0")
 class MLP(nn.Module):
     """Hidden layers on the flattened picture, with as many parameters as asked for, or a few more.
 

@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Lt, MultipleOf
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dlbench.components import component
 from dlbench.models.attention import Attention
 
 PAD = 0
@@ -54,6 +55,7 @@ def _join_directions(state: Tensor) -> Tensor:
     return state.view(both // 2, 2, batch, half).transpose(1, 2).reshape(both // 2, batch, 2 * half)
 
 
+@component("seq2seq", "1.0")
 class Seq2Seq(nn.Module):
     """A bidirectional LSTM encoder, an LSTM decoder that starts from its final states, and attention if there is any.
 

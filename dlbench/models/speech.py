@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dlbench.components import component
 from dlbench.models.seq2seq import State, source_mask
 
 MAX_TIMESCALE = 3000
@@ -15,6 +16,7 @@ MAX_TIMESCALE = 3000
 KeysValues = tuple[Tensor, Tensor]
 
 
+@component("speech_recognizer", "1.0")
 class SpeechRecognizer(nn.Module):
     """Log-mel features in, symbols out: 1,471,235 parameters with the LSTM decoder, 1,329,835 with attention.
 

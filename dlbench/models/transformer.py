@@ -8,11 +8,13 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dlbench.components import component
 from dlbench.models.seq2seq import PAD, State, source_mask
 
 MAX_TIMESCALE = 10_000
 
 
+@component("transformer", "1.0")
 class Transformer(nn.Module):
     """Pre-norm encoder and decoder blocks (Vaswani et al. 2017; Xiong et al. 2020) with sinusoidal positions.
 

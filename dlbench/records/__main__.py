@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,18 @@ from rich.table import Table
 from dlbench import resources
 from dlbench.cli import one_line_errors
 from dlbench.messages import say
+from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
-from dlbench.records.store import Record, State, Store, find, read_done
+from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
 from dlbench.records.summary import decoding_of, summarise
 from dlbench.report.metrics import HEADINGS
 from dlbench.tables import print_whole
 
-PORTABLE = ("config.yaml", "manifest.json", "metrics.jsonl", "training.json", "confirmations.json", "evaluations")
+PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
 
-DATA_COLUMNS = ("source", "reference")
 DATA_PICTURES = ("before_after.png",)
 """Whole pictures of a data set, whose licence may not allow to share them."""
-"""What predictions quote of a data set, which has a licence of its own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    summaries = [line for record in Store(options.runs).all() for line in summarise(record)]
+    records = Store(options.runs).all()
+    summaries = [line for record in records for line in summarise(record, whole=options.check)]
     if options.json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
@@ -50,7 +51,7 @@ def _list(options: argparse.Namespace) -> int:
     headings = (HEADINGS[name] for name in metrics)
     table = Table("run", "experiment", "settings", *decoding, "data", "state", *headings, box=None)
     for row in summaries:
-        state = f"{row.state}, stale" if row.stale else str(row.state)
+        state = f"{row.state}, {row.use}" if row.use else str(row.state)
         shown = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics)
         how = [row.decoding] if decoding else []
         table.add_row(row.run, row.experiment, row.settings, *how, row.data, state, *shown)
@@ -60,6 +61,10 @@ def _list(options: argparse.Namespace) -> int:
         print(f"no records in {options.runs}")
     for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):
         print(problem)
+    if options.check:
+        damaged = len({row.run for row in summaries if row.state == State.CORRUPT})
+        print(f"{len(records) - damaged} of {len(records)} records are whole")
+        return int(damaged > 0)
     return 0
 
 
@@ -67,11 +72,11 @@ def _show(options: argparse.Namespace) -> int:
     record = _find(options)
     content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
     if record.training.exists():
-        content["training"] = read_done(record.training)
+        content["training"] = record.closed()
     if record.failure.exists():
         content["failure"] = read_json(record.failure)
     content["evaluations"] = [
-        {**({"decoding": how} if (how := decoding_of(evaluation)) else {}), **read_done(evaluation.result)}
+        {**({"decoding": how} if (how := decoding_of(evaluation)) else {}), **evaluation.read()}
         for evaluation in record.evaluations()
     ]
     if options.json:
@@ -85,12 +90,15 @@ def _verify(options: argparse.Namespace) -> int:
     from dlbench.verify import verify
 
     paths = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
-    verdict = verify(_find(options), paths, progress="none" if options.json else None, epochs=options.epochs)
+    progress = "none" if options.json else None
+    verdict = verify(_find(options), paths, progress, options.epochs, options.own_commit)
     if options.json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
         for key, recorded, here in verdict.numerics:
             print(f"numerics differ: {key} was {recorded}, here {here}; equal bits are not promised")
+        if verdict.untold:
+            print(f"the record does not tell its {', '.join(verdict.untold)}: on another machine bits may differ")
         for name, recorded, here in verdict.differences[:20]:
             print(f"{name}: recorded {recorded}, now {here}")
         equal = verdict.compared - len(verdict.differences)
@@ -112,8 +120,8 @@ def _export(options: argparse.Namespace) -> int:
             half = target.with_name(f".{record.id}.tmp")
             shutil.rmtree(half, ignore_errors=True)
             shutil.copytree(record.folder, half, ignore=_all_but_portable(record))
-            for predictions in half.glob("evaluations/*/predictions.csv"):
-                _leave_data_out(predictions)
+            for evaluation in half.glob("evaluations/*"):
+                pack(evaluation)
             half.rename(target)
             copied.append(str(target))
             if not options.json:
@@ -121,6 +129,26 @@ def _export(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(copied, indent=2))
     return 0
+
+
+def pack(folder: Path) -> None:
+    """Put all of an evaluation but its result together into one file, and seal it anew."""
+    if (predictions := folder / "predictions.csv").exists():
+        _leave_data_out(predictions)
+    paths = (folder / "config.yaml", predictions, *sorted(folder.glob("artifacts/*")))
+    found = [path for path in paths if path.is_file()]
+    if found:
+        with zipfile.ZipFile(folder / OUTPUTS, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for path in found:
+                # Without times, so that the same content is the same file.
+                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, path.read_bytes())
+                path.unlink()
+    shutil.rmtree(folder / "artifacts", ignore_errors=True)
+    result = seal.read(folder / "result.json")
+    content = {key: value for key, value in result.items() if key not in ("schema", "files", "seal")}
+    seal.close(folder / "result.json", content, seal.hashes(folder, without=("result.json",)))
 
 
 def _leave_data_out(path: Path) -> None:
@@ -206,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
 
     about_id = "the run's identity, or how it begins; committed records are found too"
     listing = command("list", _list, "a line for every record")
+    listing.add_argument("--check", action="store_true", help="hold every file of every record against its hash")
     show = command("show", _show, "everything a record says")
     show.add_argument("id", help=about_id)
     check = command("verify", _verify, "train a record again from nothing and compare every value")
@@ -215,6 +244,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="only the curves of the first N epochs (default: all, and metrics)",
+    )
+    check.add_argument(
+        "--own-commit", action="store_true", help="have the record's commit do it, also where today's code would"
     )
     check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
     export = command("export", _export, "copy finished records, without weights, for committing")

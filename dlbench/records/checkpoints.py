@@ -23,7 +23,7 @@ class Checkpoint:
 
     def is_whole(self) -> bool:
         """Whether its content is what its name says."""
-        return digest(self.path).startswith(self.digest)
+        return self.path.is_file() and digest(self.path).startswith(self.digest)
 
 
 class CheckpointFolder:

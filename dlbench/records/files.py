@@ -19,11 +19,13 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @contextlib.contextmanager
 def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterator[Path]:
-    """See `dlbench.files.atomic_path`.
+    """See `dlbench.files.atomic_path`; a folder that lies in the file's place is set aside.
 
     Raises:
         RecordError: The folder cannot be written or the disk is full.
     """
+    if path.is_dir():
+        set_aside(path)
     try:
         with files.atomic_path(path, name) as temporary:
             yield temporary
@@ -66,8 +68,21 @@ def read_config(path: Path) -> dict[str, Any]:
         RecordError: It is missing, damaged, or no mapping.
     """
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
+    return parse_config(content, path)
+
+
+def parse_config(content: bytes, path: Path) -> dict[str, Any]:
+    """The same from what a file holds.
+
+    Raises:
+        RecordError: It is damaged, or no mapping.
+    """
+    try:
+        config = yaml.load(content.decode("utf-8"), Loader=LOADER)
+    except (ValueError, yaml.YAMLError) as error:
         raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
     if not isinstance(config, dict):
         raise RecordError(f"{path}: holds no mapping")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import statistics
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlbench.components import component
 from dlbench.errors import RecordError
-from dlbench.records.files import atomic_path, write_text
+from dlbench.records.files import atomic_path, set_aside, write_text
 
 if TYPE_CHECKING:  # reading records does without torch
     from dlbench.tasks.base import Monitor
@@ -46,6 +48,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row is not None]
 
 
+@component("curve_summary", "1.0")
 def summarise(rows: list[dict[str, Any]], monitor: Monitor) -> dict[str, float]:
     """The last epoch's metrics, the monitored one's best value and its epoch, and its spread over the last epochs.
 
@@ -77,11 +80,17 @@ def epochs_without_gap(path: Path) -> int:
 
 def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
     """The row of every line, None for a damaged one."""
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             yield json.loads(line)
         except ValueError:
             yield None
+
+
+def digest_of(path: Path, epochs: int) -> str:
+    """The SHA-256 of the first so many rows as they stand in the file."""
+    lines = path.read_bytes().splitlines(keepends=True)[:epochs]
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def cut_back(path: Path, epoch: int) -> None:
@@ -96,16 +105,24 @@ def cut_back_tensorboard(folder: Path, epoch: int) -> None:
 
     A record cut short by a kill ends its file; what came before it is kept. Readers take a folder's files by name, and
     names made within one second are in order of process numbers, so files of earlier tries are renamed to come first.
+    Where what is kept does not reach as far as ``epoch``, the files are damaged, and the folder is set aside.
     """
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            writer = RecordWriter(file)
-            for record in RawEventFileLoader(str(path)).Load():
-                if Event.FromString(record).step <= epoch:
-                    writer.write(record)
-            writer.flush()
-        path.rename(path.with_name(f"events.out.tfevents.{number:010d}.earlier"))
+    last = 0
+    try:
+        for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                writer = RecordWriter(file)
+                for record in RawEventFileLoader(str(path)).Load():
+                    if (step := Event.FromString(record).step) <= epoch:
+                        writer.write(record)
+                        last = max(last, step)
+                writer.flush()
+            path.rename(path.with_name(f"events.out.tfevents.{number:010d}.earlier"))
+    except Exception:  # TensorBoard and protobuf meet damaged bytes with kinds of their own
+        last = -1
+    if folder.exists() and (last < epoch or any(path.is_dir() for path in folder.iterdir())):
+        set_aside(folder)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from dlbench import resources
 from dlbench.composition import composed
-from dlbench.identity import TRAINING_SECTIONS, canonical
+from dlbench.identity import TRAINING_SECTIONS, settings_of
 
 HOPFIELD = ("patterns", "beta")
 ALWAYS_NAMED = {
@@ -37,28 +37,28 @@ NONE = "none"
 DECODED_BY = " decoded by "
 
 
-def brief(scientific: Mapping[str, Any], *, with_seed: bool = True) -> str:
+def brief(config: Mapping[str, Any], *, with_seed: bool = True) -> str:
     """The settings that are compared most: ``lr=0.01 chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
 
     Of a Hopfield network these are its patterns and, if it has one, beta: ``patterns=100 beta=64 seed=42``.
     The precision is named where it is not the usual one; without the seed it names what is averaged over seeds.
     """
-    model = scientific["model"]
-    precision = scientific["trainer"].get("precision", USUAL_PRECISION)
+    model = config["model"]
+    precision = config["trainer"].get("precision", USUAL_PRECISION)
     shown = (
-        f"lr={scientific['optimizer']['lr']}" if "lr" in scientific["optimizer"] else None,
-        scientific["data"].get("layout"),
+        f"lr={config['optimizer']['lr']}" if "lr" in config["optimizer"] else None,
+        config["data"].get("layout"),
         f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
         *(f"{key}={model[key]:g}" for key in HOPFIELD if key in model),
         precision if precision != USUAL_PRECISION else None,
-        f"seed={scientific['seed']}" if with_seed else None,
+        f"seed={config['seed']}" if with_seed else None,
     )
     return " ".join(part for part in shown if part)
 
 
-def settings(experiment: str, scientific: Mapping[str, Any]) -> str:
+def settings(experiment: str, config: Mapping[str, Any]) -> str:
     """What tells a configuration from others, the seed left out: ``lr=0.01 chw epochs=10``."""
-    return " ".join([brief(scientific, with_seed=False), *differences(experiment, scientific)])
+    return " ".join([brief(config, with_seed=False), *differences(experiment, config)])
 
 
 def choice(group: str, node: Mapping[str, Any] | None, separator: str = " ") -> str:
@@ -110,38 +110,38 @@ def reserve(data: Mapping[str, Any]) -> str:
     return "" if data["provenance"] == VERIFIED else f" ({data['provenance']})"
 
 
-def run_name(manifest: Mapping[str, Any]) -> str:
+def run_name(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """A readable name, as TensorBoard shows it: ``cnn_bn_gap/lr=0.01 scrambled seed=42 (529c0c64)``.
 
     Besides the brief settings it names what differs from the experiment's own.
     """
-    return _name(manifest, 200)
+    return _name(manifest, config, 200)
 
 
-def evaluation_name(manifest: Mapping[str, Any], result: Mapping[str, Any], how: str) -> str:
+def evaluation_name(manifest: Mapping[str, Any], config: Mapping[str, Any], result: Mapping[str, Any], how: str) -> str:
     """A readable name of one of a run's decodings: ``... seed=42 (529c0c64) decoded by beam width=5 (0a1b2c3d)``.
 
     Args:
         manifest: The run's.
+        config: Its configuration.
         result: The evaluation's.
         how: How it decodes; see `decoding`.
     """
-    return f"{_name(manifest, 120)}{DECODED_BY}{how.replace('/', '_')[:80]} ({result['evaluation'][:8]})"
+    return f"{_name(manifest, config, 120)}{DECODED_BY}{how.replace('/', '_')[:80]} ({result['evaluation'][:8]})"
 
 
-def _name(manifest: Mapping[str, Any], limit: int) -> str:
-    scientific = manifest["scientific"]
-    words = [brief(scientific), *differences(str(manifest["experiment"]), scientific)]
+def _name(manifest: Mapping[str, Any], config: Mapping[str, Any], limit: int) -> str:
+    words = [brief(config), *differences(str(manifest["experiment"]), config)]
     settings = " ".join(words).replace("/", "_")[:limit]  # a file name's length is limited
     return f"{group(manifest)}/{settings} ({manifest['run'][:8]})"
 
 
-def differences(experiment: str, scientific: Mapping[str, Any]) -> list[str]:
+def differences(experiment: str, config: Mapping[str, Any]) -> list[str]:
     """``key=value`` for each setting that is not the experiment's own; none where there is no such experiment now."""
     usual = _defaults(experiment)
-    found = []
+    own, found = settings_of(config), []
     for section in TRAINING_SECTIONS if usual else ():
-        here, there = scientific.get(section, {}), usual[section]
+        here, there = own.get(section, {}), usual[section]
         target = here.get("_target_")
         if target != there.get("_target_"):
             found.append(f"{section}={str(target).rpartition('.')[2]}")
@@ -173,6 +173,6 @@ def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
 @cache
 def _defaults(experiment: str) -> dict[str, Any]:
     try:
-        return canonical(composed(experiment, ()), fingerprint="", device="")
+        return settings_of(composed(experiment, ()))
     except HydraException:
         return {}

@@ -21,7 +21,10 @@ def resume_point(record: Record) -> Checkpoint | None:
     epochs = {checkpoint.epoch for checkpoint in whole}
     recorded = history.epochs_without_gap(record.metrics)
     for checkpoint in reversed(whole):
-        if checkpoint.epoch <= recorded and best_epoch(load(checkpoint)) in epochs:
+        if checkpoint.epoch > recorded:
+            continue
+        state = recorder_state(load(checkpoint))
+        if state["best_epoch"] in epochs and state["curves"] == history.digest_of(record.metrics, checkpoint.epoch):
             record.checkpoints.discard_after(checkpoint.epoch)
             history.cut_back(record.metrics, checkpoint.epoch)
             history.cut_back_tensorboard(record.tensorboard, checkpoint.epoch)
@@ -39,6 +42,7 @@ def load(checkpoint: Checkpoint) -> dict[str, Any]:
     return content
 
 
-def best_epoch(content: dict[str, Any]) -> int:
-    """The best epoch so far, as the checkpoint's recorder knew it."""
-    return int(content["callbacks"][EpochRecorder.__qualname__]["best_epoch"])
+def recorder_state(content: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`."""
+    state: dict[str, Any] = content["callbacks"][EpochRecorder.__qualname__]
+    return state

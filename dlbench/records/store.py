@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +13,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dlbench import components, identity
 from dlbench.errors import RecordError
 from dlbench.messages import say
+from dlbench.records import seal
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.files import is_set_aside, read_json, write_json
+from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
 
-SCHEMA = 1
-"""Version of the record's layout; raised when an older reader would misread it."""
+CORE = ("identity.json", "config.yaml", "manifest.json", "metrics.jsonl")
+"""What is held against the seal at every reading of a record; the rest takes longer: see `Record.check`."""
+
+DATA_COLUMNS = ("source", "reference")
+"""What predictions quote of a data set, which has a licence of its own; committed ones leave it out."""
+
+OUTPUTS = "outputs.zip"
+"""Where a committed evaluation's settings, predictions and artifacts are packed together."""
 
 
 class State(StrEnum):
@@ -34,7 +44,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """One training's folder: ``config.yaml manifest.json metrics.jsonl checkpoints/ tensorboard/ training.json``."""
+    """One training's folder: ``identity.json config.yaml manifest.json metrics.jsonl checkpoints/ training.json``."""
 
     folder: Path
 
@@ -44,9 +54,23 @@ class Record:
         return self.folder.name
 
     @property
+    def identity(self) -> Path:
+        """What is hashed: see `dlbench.identity.training`."""
+        return self.folder / "identity.json"
+
+    @property
     def config(self) -> Path:
-        """The resolved configuration."""
+        """The resolved configuration, as it was."""
         return self.folder / "config.yaml"
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration in today's words: see `dlbench.components.today`.
+
+        Raises:
+            RecordError: It is missing or damaged.
+        """
+        found: dict[str, Any] = components.today(read_config(self.config))
+        return found
 
     @property
     def manifest(self) -> Path:
@@ -67,11 +91,6 @@ class Record:
     def failure(self) -> Path:
         """Why the last try ended in an error."""
         return self.folder / "failure.json"
-
-    @property
-    def confirmations(self) -> Path:
-        """Later code that gave the same bits."""
-        return self.folder / "confirmations.json"
 
     @property
     def tensorboard(self) -> Path:
@@ -101,12 +120,47 @@ class Record:
         """The state as the files alone tell it, for who holds the lock."""
         if self.training.exists():
             try:
-                return State(read_done(self.training)["state"])
+                return State(self.closed()["state"])
             except (RecordError, KeyError, ValueError):
                 return State.CORRUPT
         if not self.folder.exists():
             return State.ABSENT
         return State.FAILED if self.failure.exists() else State.INTERRUPTED
+
+    def closed(self) -> dict[str, Any]:
+        """The closing file of a training that is done, and what was hashed of it held against its files.
+
+        Raises:
+            RecordError: A file is missing or damaged, or the folder's name is not the hash of what is in it.
+        """
+        training = seal.read(self.training)
+        self.check_identity()
+        if training.get("run") != self.id:
+            raise RecordError(f"{self.training}: is of run {training.get('run')}, but lies in the folder {self.id}")
+        if missing := [name for name in CORE if name not in training["files"]]:
+            raise RecordError(f"{self.training}: has no hash of {missing[0]}")
+        seal.check(self.folder, training["files"], only=CORE)
+        return training
+
+    def check_identity(self) -> None:
+        """See that the folder is named by the hash of ``identity.json``.
+
+        Raises:
+            RecordError: It is not, or the file is missing or damaged.
+        """
+        if (found := identity.digest(read_json(self.identity))) != self.id:
+            raise RecordError(f"{self.identity}: is the identity of {found}, but lies in the folder {self.id}")
+
+    def check(self) -> None:
+        """Hold every file of the record, and of its evaluations, against its hash.
+
+        Raises:
+            RecordError: The first that is missing or damaged.
+        """
+        if self.training.exists():
+            seal.check(self.folder, self.closed()["files"])
+        for evaluation in self.evaluations():
+            evaluation.check()
 
     @property
     def _lock_path(self) -> Path:
@@ -150,7 +204,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation's folder: ``config.yaml result.json predictions.csv artifacts/``; ``result.json`` comes last."""
+    """One evaluation's folder: ``config.yaml result.json predictions.csv artifacts/``; ``result.json`` comes last.
+
+    In a committed record all but the result is packed into ``outputs.zip``.
+    """
 
     folder: Path
 
@@ -173,6 +230,87 @@ class Evaluation:
     def artifacts(self) -> Path:
         """Pictures and tables."""
         return self.folder / "artifacts"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings in today's words: see `dlbench.components.today`.
+
+        Raises:
+            RecordError: They are missing or damaged.
+        """
+        found: dict[str, Any] = components.today(self.recorded_settings())
+        return found
+
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings as they were.
+
+        Raises:
+            RecordError: They are missing or damaged.
+        """
+        content = self.output("config.yaml")
+        if content is None:
+            raise RecordError(f"{self.config}: is missing")
+        return parse_config(content, self.config)
+
+    def read(self) -> dict[str, Any]:
+        """The result, whose folder is named by the hash of what it says it is of, and with it the settings.
+
+        Raises:
+            RecordError: One is missing or damaged.
+        """
+        result = seal.read(self.result)
+        if (found := identity.digest(result.get("identity"))) != self.id or result.get("evaluation") != self.id:
+            raise RecordError(f"{self.result}: is the evaluation {found}, but lies in the folder {self.id}")
+        run = self.folder.parent.parent.name
+        if result.get("run") != run or result["identity"].get("training") != run:
+            raise RecordError(f"{self.result}: is of run {result.get('run')}, but lies in the folder {run}")
+        settings = next((name for name in ("config.yaml", OUTPUTS) if name in result["files"]), None)
+        if settings is None:
+            raise RecordError(f"{self.result}: has no hash of config.yaml")
+        seal.check(self.folder, result["files"], only=(settings,))
+        return result
+
+    def check(self) -> dict[str, Any]:
+        """The result, every file of the evaluation held against its hash.
+
+        Raises:
+            RecordError: The first that is missing or damaged.
+        """
+        result = self.read()
+        seal.check(self.folder, result["files"])
+        return result
+
+    def outputs(self) -> list[str]:
+        """The names of predictions and artifacts, packed or not.
+
+        Raises:
+            RecordError: The pack is damaged.
+        """
+        plain = [path for path in (self.folder / "predictions.csv", *self.folder.glob("artifacts/*")) if path.is_file()]
+        names = [path.relative_to(self.folder).as_posix() for path in plain]
+        if (packed := self.folder / OUTPUTS).is_file():
+            try:
+                with zipfile.ZipFile(packed) as archive:
+                    names += [name for name in archive.namelist() if name != self.config.name]
+            except (OSError, zipfile.BadZipFile) as error:
+                raise RecordError(f"{packed}: damaged ({error})") from error
+        return sorted(names)
+
+    def output(self, name: str) -> bytes | None:
+        """The content of one of its files, packed or not; None if there is none.
+
+        Raises:
+            RecordError: The pack is damaged.
+        """
+        if (path := self.folder / name).is_file():
+            return path.read_bytes()
+        packed = self.folder / OUTPUTS
+        if not packed.is_file():
+            return None
+        try:
+            with zipfile.ZipFile(packed) as archive:
+                return archive.read(name) if name in archive.namelist() else None
+        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise RecordError(f"{packed}: damaged ({error})") from error
 
 
 class Store:
@@ -213,20 +351,3 @@ def find(prefix: str, *folders: Path) -> Record:
     stores = [Store(folder) for folder in folders]
     having = (store for store in stores if any(record.id.startswith(prefix) for record in store.all()))
     return next(having, stores[0]).find(prefix)
-
-
-def write_done(path: Path, content: dict[str, Any]) -> None:
-    """Write a closing file (``training.json``, ``result.json``) with its schema."""
-    write_json(path, {"schema": SCHEMA, **content})
-
-
-def read_done(path: Path) -> dict[str, Any]:
-    """Read a closing file.
-
-    Raises:
-        RecordError: It is damaged, or of another schema.
-    """
-    content = read_json(path)
-    if content.get("schema") != SCHEMA:
-        raise RecordError(f"{path}: schema {content.get('schema')}, but this version reads {SCHEMA}")
-    return content

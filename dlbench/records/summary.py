@@ -1,24 +1,38 @@
 """A record at a glance, for listings."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
+from dlbench import components
 from dlbench.errors import RecordError
-from dlbench.records.confirmations import is_made_by
-from dlbench.records.files import read_config, read_json
+from dlbench.numerics import differences, numerics, untold
+from dlbench.records.files import read_json
 from dlbench.records.labels import brief, decoding
-from dlbench.records.store import Evaluation, Record, State, read_done
-from dlbench.source import evaluation_modules_of, modules_of, source_hash
+from dlbench.records.store import Evaluation, Record, State
+
+
+class Use(StrEnum):
+    """What a finished record may be used for."""
+
+    REPRODUCIBLE = "reproducible here"
+    """Same versions, same numerics: today's code gives its bits on this machine."""
+    COMPARABLE = "comparable"
+    """Same meaning: it counts in means, intervals and verdicts."""
+    NEITHER = "no longer comparable"
+    """A component means something else today."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of a listing. ``stale`` is None where it cannot be told; ``decoding`` is empty where nothing is."""
+    """One line of a listing. ``use`` is None for what is not finished; ``decoding`` is empty where nothing is."""
 
     run: str
     state: State
-    stale: bool | None
+    use: Use | None
     experiment: str
     data: str
     settings: str
@@ -27,30 +41,39 @@ class Summary:
     decoding: str = ""
 
 
-def summarise(record: Record) -> list[Summary]:
-    """Read what there is: a line a decoding, or else one; damage becomes a ``problem``, not an error."""
+def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
+    """Read what there is: a line a decoding, or else one; damage becomes a ``problem``, not an error.
+
+    Args:
+        record: The record.
+        whole: Hold every file against its hash, not only those that are read.
+    """
     try:
-        manifest = read_json(record.manifest)
-        whole = Summary(
+        if whole:
+            record.check()
+        problem = _problem(record)
+        manifest, state = read_json(record.manifest), record.state()
+        is_done = state in (State.FINISHED, State.DIVERGED)
+        line = Summary(
             record.id,
-            record.state(),
-            is_stale(record, manifest),
+            state,
+            use(manifest["versions"], manifest["numerics"]) if is_done else None,
             manifest["experiment"],
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
-            _settings(manifest["scientific"]),
+            _settings(record.settings()),
             {},
-            _problem(record),
+            problem,
         )
         found = []
         for evaluation in record.evaluations():
-            result = read_done(evaluation.result)
+            result = evaluation.read()
             if how := decoding_of(evaluation):
                 # A training may be shared: the experiment is the one that it was decoded for.
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
-                found.append(replace(whole, **about, stale=whole.stale or is_evaluation_stale(record, evaluation)))
+                found.append(replace(line, **about, use=use(result["versions"], result["numerics"])))
             else:
-                whole.metrics.update(result["metrics"])
-        return sorted(found, key=lambda line: line.decoding) or [whole]
+                line.metrics.update(result["metrics"])
+        return sorted(found, key=lambda found: found.decoding) or [line]
     except (RecordError, KeyError, TypeError, AttributeError) as error:
         return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))]
 
@@ -58,30 +81,37 @@ def summarise(record: Record) -> list[Summary]:
 def decoding_of(evaluation: Evaluation) -> str:
     """See `dlbench.records.labels.decoding`; empty too where the evaluation's settings are gone or damaged."""
     with contextlib.suppress(RecordError):
-        return decoding(read_config(evaluation.config))
+        return decoding(evaluation.settings())
     return ""
 
 
-def is_stale(record: Record, manifest: dict[str, Any]) -> bool:
-    """Whether today's code neither made the record nor was confirmed to, as far as its result depends on it."""
-    return not is_made_by(record, manifest, source_hash(modules_of(read_config(record.config))))
+def use(versions: Mapping[str, str], numerics: Mapping[str, Any]) -> Use:
+    """What a finished record may be used for today, here.
+
+    Args:
+        versions: Those of its components.
+        numerics: What its bits depended on beside the code.
+    """
+    if not components.is_comparable(versions):
+        return Use.NEITHER
+    here = numerics_here(str(numerics["device"]), int(numerics["threads"]))
+    if components.outdated(versions) or differences(numerics, here) or untold(numerics, here):
+        return Use.COMPARABLE
+    return Use.REPRODUCIBLE
 
 
-def is_evaluation_stale(record: Record, evaluation: Evaluation) -> bool:
-    """Whether an evaluation was made by other source than today's, as far as its own source was recorded."""
-    recorded = read_done(evaluation.result).get("evaluation_source")
-    if recorded is None:
-        return False
-    settings = read_config(evaluation.config)
-    return bool(recorded != source_hash(evaluation_modules_of({"evaluation": settings})))
+@cache
+def numerics_here(device: str, threads: int) -> dict[str, Any]:
+    """See `dlbench.numerics.numerics`; a GPU is known by its name."""
+    return numerics(device if device in ("cpu", "mps") else "cuda", threads)
 
 
-def _settings(scientific: dict[str, Any]) -> str:
-    return f"{brief(scientific)} {scientific['trainer']['epochs']} epochs"
+def _settings(config: dict[str, Any]) -> str:
+    return f"{brief(config)} {config['trainer']['epochs']} epochs"
 
 
 def _problem(record: Record) -> str | None:
     """Why the last try failed, or what is damaged."""
     if record.training.exists():
-        read_done(record.training)
+        record.closed()
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

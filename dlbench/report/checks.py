@@ -3,7 +3,8 @@
 import math
 import statistics
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from dlbench.report.blocks import Verdict
 from dlbench.report.judgements import Judgement
@@ -91,11 +92,15 @@ def _of_curve(metric: str, curve: Curve) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """A configuration in a comparison: what is measured of it, each seed's value, and which seeds never got there."""
+    """A configuration in a comparison: what is measured of it, each seed's value, and which seeds never got there.
+
+    ``versions`` are those of each seed's components, where it is a run's.
+    """
 
     name: str
     metric: str
     values: Mapping[int, float]
+    versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
 
     @property
@@ -108,7 +113,8 @@ def _side(name: str, metric: str, check: Comparison, results: Sequence[Result]) 
     values = {seed: value for seed, value in measured.items() if value is not None and math.isfinite(value)}
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
-    return _Side(name, _measured(metric, check), values, frozenset(unreached))
+    versions = {result.seed: result.versions for result in results}
+    return _Side(name, _measured(metric, check), values, versions, frozenset(unreached))
 
 
 def _value(result: Result, metric: str, check: Comparison) -> float | None:
@@ -140,6 +146,13 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     seeds = sorted(ours.values.keys() & theirs.values.keys())
     if not seeds:
         return Judgement(Verdict.UNDECIDED, said, f"no common seed: {ours.seeds}; {theirs.seeds}")
+    # Two versions draw other random numbers from the same seed: such runs are not a pair.
+    unlike = {seed: found for seed in seeds if (found := _other_versions(ours, theirs, seed))}
+    names = ", ".join(sorted({*chain(*unlike.values())}))
+    not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"
+    seeds = [seed for seed in seeds if seed not in unlike]
+    if not seeds:
+        return Judgement(Verdict.UNDECIDED, said, not_paired)
     told = [seed for seed in seeds if seed not in ours.unreached & theirs.unreached]
     if not told:
         return Judgement(Verdict.UNDECIDED, said, "neither ever gets there")
@@ -147,7 +160,13 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     if (ours.unreached | theirs.unreached) & set(told):
         reason = f"{judged.reason}; a run that never gets there counts as one epoch more than it has"
         judged = replace(judged, reason=reason)
-    return judged
+    return replace(judged, reason=f"{judged.reason}; {not_paired}") if unlike else judged
+
+
+def _other_versions(ours: _Side, theirs: _Side, seed: int) -> list[str]:
+    """The components that both runs of a seed are made of, but in different versions."""
+    one, other = ours.versions.get(seed, {}), theirs.versions.get(seed, {})
+    return sorted(name for name in one.keys() & other.keys() if one[name] != other[name])
 
 
 def _judge_pairs(

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from dlbench import components
 from dlbench.composition import composed
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.records.labels import NONE, chosen
@@ -96,7 +97,12 @@ def _changes(path: str, here: Any, there: Any) -> Iterator[str]:
     for key in [*here, *(key for key in there if key not in here)]:
         inner = f"{path}.{key}"
         if key not in here:
-            yield f"~{inner}"
+            # An option that came after the run: it was as by default.
+            known = components.snapshot().get(str(there.get("_target_")))
+            if known is None or key not in known.defaults:
+                yield f"~{inner}"
+            elif known.defaults[key] != there[key]:
+                yield f"{inner}={_literal(known.defaults[key])}"
         elif key not in there:
             yield f"+{inner}={_literal(here[key])}"
         else:

@@ -21,7 +21,6 @@ from simpleeval import (
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest
 from dlbench.report import networks
-from dlbench.source import source_hash
 
 Value = float | bool
 
@@ -86,7 +85,7 @@ def _linear(inputs: int, outputs: int) -> int:
 def _theory(name: str, *arguments: float) -> float:
     """What a function of `dlbench.report.theory_checks` gives; kept from one report to the next."""
     code = Path(__file__).with_name("theory_checks.py").read_bytes()
-    source = f"{source_hash(['dlbench.report.theory_checks'])} {hashlib.sha256(code).hexdigest()}"
+    source = f"{networks.code_hash('theory')} {networks.code_hash('models')} {hashlib.sha256(code).hexdigest()}"
     return networks.kept(_computed)(name, arguments, source)
 
 

@@ -32,12 +32,12 @@ class Job:
     @cached_property
     def configuration(self) -> str:
         """What is averaged over seeds: see `dlbench.identity.compared_id`."""
-        return identity.compared_id(self._scientific, self.config["evaluation"])
+        return identity.compared_id(self._meaning, self.config["evaluation"])
 
     @cached_property
     def training(self) -> str:
         """The same without the evaluation: several jobs may need one training."""
-        return identity.configuration_id(self._scientific)
+        return identity.configuration_id(self._meaning)
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -71,9 +71,9 @@ class Job:
         train, val, test = self.config["data"]["embedded_sizes"]
         return {"train": max(1, round(train * self.fraction)), "val": val, "test": test}
 
-    @property
-    def _scientific(self) -> dict[str, Any]:
-        return identity.canonical(self.config, fingerprint="", device="")
+    @cached_property
+    def _meaning(self) -> dict[str, Any]:
+        return identity.training(self.config, fingerprint="", device="")
 
 
 def further_members(config: Mapping[str, Any]) -> int:

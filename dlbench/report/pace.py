@@ -24,14 +24,14 @@ class Paces:
         self._evaluations: dict[Key, list[float]] = defaultdict(list)
         self._real_sizes: dict[str, dict[str, float]] = {}
         for result in results:
-            sizes, scientific = result.manifest["data"]["sizes"], result.manifest["scientific"]
+            sizes = result.manifest["data"]["sizes"]
             if result.provenance not in (EMBEDDED, *SUBSTITUTES):
-                whole = sizes["train"] / scientific["data"].get("fraction", 1)
+                whole = sizes["train"] / result.config["data"].get("fraction", 1)
                 self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
             # Pictures of another split cost what they cost; other utterances are shorter, or longer.
             kind = result.provenance if result.provenance in (EMBEDDED, STAND_IN) else REAL
             training = result.training["seconds"] / (result.training["epochs"] * sizes["train"])
-            for key in _keys(identity.configuration_id(scientific), result.experiment, kind):
+            for key in _keys(identity.configuration_id(result.identity), result.experiment, kind):
                 self._trainings[key].append(training)
             for key in _keys(result.configuration, result.experiment, kind):
                 self._evaluations[key].append(result.result["seconds"] / sizes["test"])

@@ -184,7 +184,7 @@ def _is_usable(job: Job, result: Result) -> bool:
         return False
     if job.is_embedded and job.embedded_sizes != result.manifest["data"]["sizes"]:
         return False
-    return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "stale" and not result.is_stale))
+    return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "outdated" and not result.is_outdated))
 
 
 def _trained(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Result]]:
@@ -192,7 +192,7 @@ def _trained(results: Iterable[Result]) -> dict[tuple[str, str, int], list[Resul
     found = defaultdict(list)
     for result in results:
         if result.record.checkpoints.all():
-            found[identity.configuration_id(result.manifest["scientific"]), result.data, result.seed].append(result)
+            found[identity.configuration_id(result.identity), result.data, result.seed].append(result)
     return found
 
 

@@ -1,14 +1,14 @@
 """What the report relies on in a record's files: read here, so that all else may take it for granted."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, PositiveInt, TypeAdapter, ValidationError
 
 from dlbench.errors import RecordError
 from dlbench.records import history
-from dlbench.records.files import read_config, read_json
-from dlbench.records.store import Evaluation, Record, State, read_done
+from dlbench.records.files import read_json
+from dlbench.records.store import Evaluation, Record, State
 
 Duration = Annotated[FiniteFloat, Field(ge=0)]
 
@@ -47,7 +47,7 @@ class _Trainer(_Filled):
     precision: str = ""
 
 
-class _Scientific(_Node):
+class _Config(_Node):
     task: _Filled
     data: _Data
     model: _Model
@@ -55,10 +55,13 @@ class _Scientific(_Node):
     scheduler: _Filled
     trainer: _Trainer
     seed: int
-
-
-class _Config(_Scientific):
     evaluation: _Filled
+
+
+class _Identity(_Node):
+    seed: int
+    fingerprint: str
+    trainer: dict[str, JsonValue]
 
 
 class _Evaluated(_Filled):
@@ -100,9 +103,8 @@ class _Environment(_Part):
 class _Manifest(_Part):
     run: str
     experiment: str
-    scientific: _Scientific
     data: _Delivered
-    source: str
+    versions: dict[str, str]
     code: _Code
     numerics: _Numerics
     environment: _Environment
@@ -125,6 +127,7 @@ class _Result(_Part):
     experiment: str
     seconds: Duration
     metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    versions: dict[str, str]
     members: dict[str, str | None] = {}
 
 
@@ -139,26 +142,43 @@ def is_finished(record: Record) -> bool:
     """
     if not record.training.exists():
         return False
-    closing = read_done(record.training)
+    closing = record.closed()
     _check(str(record.training), _Closed, closing)
     return bool(closing["state"] == State.FINISHED)
 
 
-def read_training(record: Record) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """A finished training's configuration, manifest and closing file.
+class Training(NamedTuple):
+    """The files of a finished training; its configuration is in today's words."""
+
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    manifest: dict[str, Any]
+    closed: dict[str, Any]
+
+
+def read_training(record: Record) -> Training:
+    """A finished training; every file of it is held against its hash.
 
     Raises:
         RecordError: One of them, or ``metrics.jsonl``, is missing or damaged, or a key is not as it must be.
     """
-    config, manifest, training = read_config(record.config), read_json(record.manifest), read_done(record.training)
+    record.check()
+    found = Training(record.settings(), read_json(record.identity), read_json(record.manifest), record.closed())
     for path, kind, content in (
-        (record.config, _Config, config),
-        (record.manifest, _Manifest, manifest),
-        (record.training, _Training, training),
+        (record.config, _Config, found.config),
+        (record.identity, _Identity, found.identity),
+        (record.manifest, _Manifest, found.manifest),
+        (record.training, _Training, found.closed),
     ):
         _check(str(path), kind, content)
-    _check_curves(record, training["epochs"])
-    return config, manifest, training
+    if found.identity["seed"] != found.config["seed"] or found.identity["fingerprint"] != _fingerprint(found.manifest):
+        raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
+    _check_curves(record, found.closed["epochs"])
+    return found
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["data"]["fingerprint"])
 
 
 def read_evaluation(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,7 +187,7 @@ def read_evaluation(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, A
     Raises:
         RecordError: One of them is missing or damaged, or a key is not as it must be.
     """
-    evaluated, result = read_config(evaluation.config), read_done(evaluation.result)
+    evaluated, result = evaluation.settings(), evaluation.read()
     _check(str(evaluation.config), _Evaluated, evaluated)
     _check(str(evaluation.result), _Result, result)
     return evaluated, result

@@ -6,39 +6,50 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from dlbench import identity
+from dlbench import components, identity
 from dlbench.cli import experiments
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import is_set_aside
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, Store
-from dlbench.records.summary import is_evaluation_stale, is_stale
 from dlbench.report.recorded import is_finished, read_evaluation, read_training
 
 NO_CONFIG = "config.yaml: is missing"
 NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
-SUPERSEDED = "stale; another folder's record of the same run is up to date"
-STALE_TOO = "stale; another folder's record of the same run, stale too, is taken and says something else"
+SUPERSEDED = "made by other versions; another folder's record of the same run, by today's, is taken"
+OUTDATED_TOO = "made by other versions; another folder's record of the same run, by others too, is taken"
+NO_LONGER = "no longer comparable: a component means something else today"
 
 
 @dataclass(frozen=True)
 class Result:
     """An evaluation of a finished run.
 
-    ``config``, ``manifest``, ``training`` and ``result`` are the record's files, ``evaluated`` the evaluation's
-    settings, ``configuration`` what is averaged over seeds (see `dlbench.identity.compared_id`).
+    ``config``, ``identity``, ``manifest``, ``training`` and ``result`` are the record's files, ``evaluated`` the
+    evaluation's settings, ``configuration`` what is averaged over seeds (see `dlbench.identity.compared_id`).
     """
 
     record: Record
     evaluation: Evaluation
     config: Mapping[str, Any]
+    identity: Mapping[str, Any]
     manifest: Mapping[str, Any]
     training: Mapping[str, Any]
     result: Mapping[str, Any]
     evaluated: Mapping[str, Any]
     configuration: str
-    is_stale: bool = False
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of all components it is made of, those of its evaluation included, by name."""
+        versions: Mapping[str, str] = self.result["versions"]
+        return versions
+
+    @cached_property
+    def is_outdated(self) -> bool:
+        """Whether one of these is another today: it is comparable, but today's code gives other bits."""
+        return bool(components.outdated(self.versions))
 
     @property
     def run(self) -> str:
@@ -53,7 +64,7 @@ class Result:
     @property
     def seed(self) -> int:
         """The training's seed."""
-        return int(self.manifest["scientific"]["seed"])
+        return int(self.config["seed"])
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -89,14 +100,15 @@ class Result:
     @cached_property
     def settings(self) -> str:
         """What tells its configuration from others: ``lr=0.01 chw epochs=10``, ``... decoded by greedy``."""
-        words = settings(self.experiment, self.manifest["scientific"])
+        words = settings(self.experiment, self.config)
         return f"{words}{DECODED_BY}{self.decoding}" if self.decoding else words
 
     @property
     def name(self) -> str:
         """What TensorBoard shows it as."""
-        is_decoded = bool(self.decoding)
-        return evaluation_name(self.manifest, self.result, self.decoding) if is_decoded else run_name(self.manifest)
+        if self.decoding:
+            return evaluation_name(self.manifest, self.config, self.result, self.decoding)
+        return run_name(self.manifest, self.config)
 
     @cached_property
     def curves(self) -> list[dict[str, Any]]:
@@ -136,8 +148,8 @@ class Collection:
 def collect(stores: Iterable[Store]) -> Collection:
     """Evaluations of the finished runs of all stores; a record that cannot be used is left out, by name.
 
-    The same evaluation counts once: from the first store where it is not stale, else from the first. Where another
-    store's says something else though it should not, that is a contradiction.
+    The same evaluation counts once: from the first store where today's versions made it, else from the first. Where
+    another store's says something else though it should not, that is a contradiction.
     """
     collection, known = Collection(), experiments()
     found: dict[str, list[Result]] = defaultdict(list)
@@ -156,7 +168,7 @@ def collect(stores: Iterable[Store]) -> Collection:
                 not_evaluated.append(record)
             for result in read:
                 found[result.evaluation.id].append(result)
-    collection.results = [min(same, key=lambda result: result.is_stale) for same in found.values()]
+    collection.results = [min(same, key=lambda result: result.is_outdated) for same in found.values()]
     _compare(found.values(), collection)
     # An ensemble's members may be trained for its sake alone.
     used = {run for same in found.values() for result in same for run in (result.run, *result.members)}
@@ -172,23 +184,17 @@ def _without_config(store: Store) -> list[str]:
 
 
 def _read(record: Record, known: Container[str]) -> Iterator[Result]:
-    config, manifest, training = read_training(record)
-    stale = is_stale(record, manifest)
+    training = read_training(record)
     for evaluation in record.evaluations():
         evaluated, result = read_evaluation(evaluation)
         if result["experiment"] not in known:
             raise RecordError(f"unknown experiment {result['experiment']}")
-        yield Result(
-            record,
-            evaluation,
-            config,
-            manifest,
-            training,
-            result,
-            evaluated,
-            identity.compared_id(manifest["scientific"], evaluated),
-            stale or is_evaluation_stale(record, evaluation),
-        )
+        if result["weights"] != training.closed["weights"]:
+            raise RecordError(f"evaluation {evaluation.id} is of other weights than the training's")
+        if not components.is_comparable(result["versions"]):
+            raise RecordError(NO_LONGER)
+        configuration = identity.compared_id(training.identity, evaluated)
+        yield Result(record, evaluation, *training, result, evaluated, configuration)
 
 
 def _reason(error: Exception, record: Record) -> str:
@@ -202,11 +208,11 @@ def _compare(found: Iterable[Sequence[Result]], collection: Collection) -> None:
     contradictory: dict[str, set[str]] = defaultdict(set)
     superseded: dict[LeftOut, None] = {}
     for same in found:
-        chosen = min(same, key=lambda result: result.is_stale)
+        chosen = min(same, key=lambda result: result.is_outdated)
         for other in same:
             differing = _differing(chosen, other)
-            if differing and other.is_stale and _source(chosen) != _source(other):
-                superseded[LeftOut(other.run, STALE_TOO if chosen.is_stale else SUPERSEDED)] = None
+            if differing and chosen.versions != other.versions:
+                superseded[LeftOut(other.run, OUTDATED_TOO if chosen.is_outdated else SUPERSEDED)] = None
             elif differing and chosen.manifest["numerics"] == other.manifest["numerics"]:
                 contradictory[chosen.run] |= differing
     collection.left_out += superseded
@@ -220,21 +226,16 @@ def _differing(one: Result, other: Result) -> set[str]:
     return differing | ({"weights"} if one.training["weights"] != other.training["weights"] else set())
 
 
-def _source(result: Result) -> tuple[Any, Any]:
-    """The code that trained and evaluated it, as far as its numbers depend on it."""
-    return result.manifest["source"], result.result.get("evaluation_source")
-
-
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
     """Results on the same data that differ only in seed, together, by seed; a seed counts once, the first found.
 
-    A stale one gives way to one that is not. Of one configuration on several data sets the largest group is kept:
-    data is never mixed.
+    One made by other versions gives way to one made by today's. Of one configuration on several data sets the largest
+    group is kept: data is never mixed.
     """
     groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         seeds = groups[result.configuration, result.fingerprint]
-        if seeds.setdefault(result.seed, result).is_stale and not result.is_stale:
+        if seeds.setdefault(result.seed, result).is_outdated and not result.is_outdated:
             seeds[result.seed] = result
     chosen: dict[str, list[Result]] = {}
     for (configuration, _), seeds in sorted(groups.items(), key=lambda group: -len(group[1])):

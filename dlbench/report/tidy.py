@@ -26,7 +26,7 @@ COLUMNS = (
     "run",
     "evaluation",
     "seed",
-    "stale",
+    "outdated",
     "metric",
     "statistic",
     "value",
@@ -73,7 +73,7 @@ def _published(verdicts: Verdicts) -> Iterator[Row]:
 def _ours(verdicts: Verdicts) -> Iterator[Row]:
     for result in verdicts.evidence.collection.results:
         about = {**_about(result), "run": result.run, "evaluation": result.evaluation.id, "seed": result.seed}
-        about["stale"] = int(result.is_stale)
+        about["outdated"] = int(result.is_outdated)
         for metric, number in result.metrics.items():
             yield {**about, "metric": metric, "statistic": "value", "value": number}
     evidence = verdicts.evidence

@@ -6,6 +6,7 @@ import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,17 @@ class Job:
     @property
     def training(self) -> str:
         """The identity of its training, as far as the configuration tells; jobs may share it."""
-        return identity.training_id({**self._scientific, "delivery": self.config["data"]})
+        return identity.digest({**self._meaning, "delivery": self.config["data"]})
 
     @property
     def configuration(self) -> str:
         """The same for jobs that are averaged over: see `dlbench.identity.compared_id`. Other data is another row."""
-        compared = identity.compared_id(self._scientific, self.config["evaluation"])
+        compared = identity.compared_id(self._meaning, self.config["evaluation"])
         return identity.digest({"compared": compared, "delivery": self.config["data"]})
 
-    @property
-    def _scientific(self) -> dict[str, Any]:
-        return identity.canonical(self.config, fingerprint="", device="")
+    @cached_property
+    def _meaning(self) -> dict[str, Any]:
+        return identity.training(self.config, fingerprint="", device="")
 
 
 def labels(jobs: Sequence[Job]) -> dict[int, tuple[str, ...]]:

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
+from dlbench.components import component
 from dlbench.tasks.optimizers import Momentum, NonNegative, Positive
 
 
+@component("adamw", "1.0")
 def adamw(
     parameters: Iterable[Parameter],
     lr: Positive,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.randomness import reseed_global
 
@@ -46,6 +47,7 @@ def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
     return {name: float(str(value.float().cpu().numpy())) for name, value in sorted(trainer.callback_metrics.items())}
 
 
+@component("training_loss", "1.0")
 class Task(pl.LightningModule):
     """A LightningModule whose training depends on (seed, step) alone.
 

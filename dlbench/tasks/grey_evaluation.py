@@ -13,6 +13,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from torchvision.utils import make_grid, save_image
 
+from dlbench.components import component
+from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.image_evaluation import ImageEvaluation, Weights, write_confusion, write_predictions
@@ -21,6 +23,7 @@ TILE = 140
 """Side in pixels of an activation map in ``activation_maps.png``."""
 
 
+@component("grey_image_evaluation", "1.0", uses=(history.summarise,))
 class GreyEvaluation(ImageEvaluation):
     """As `ImageEvaluation`, and under rotation and scaling; a network may also be without convolutions.
 

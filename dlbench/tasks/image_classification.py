@@ -8,6 +8,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.models.cost import count_flops
 from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
@@ -15,6 +16,7 @@ from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
 Batch = tuple[Tensor, Tensor]
 
 
+@component("image_classification", "1.0")
 class ImageClassification(Task):
     """Train with cross-entropy; validate and test with cross-entropy and micro accuracy over all pictures.
 

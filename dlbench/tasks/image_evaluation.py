@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision.utils import make_grid, save_image
 
+from dlbench.components import component
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
+from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
 
@@ -28,6 +30,7 @@ class PictureData(Protocol):
         """A split in order, its pictures moved by whole pixels."""
 
 
+@component("image_evaluation", "1.0", uses=(history.summarise,))
 class ImageEvaluation:
     """Test a classifier after its last epoch (the published protocol) and after its best validation epoch.
 

@@ -7,11 +7,14 @@ from annotated_types import Ge, Gt, Lt
 from torch.nn import Parameter
 from torch.optim import SGD, Adam, Optimizer
 
+from dlbench.components import component
+
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
 
 
+@component("sgd", "1.0")
 def sgd(
     parameters: Iterable[Parameter], lr: Positive, momentum: Momentum = 0.0, weight_decay: NonNegative = 0.0
 ) -> Optimizer:
@@ -19,6 +22,7 @@ def sgd(
     return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
+@component("adam", "1.0")
 def adam(
     parameters: Iterable[Parameter],
     lr: Positive,

@@ -6,6 +6,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
+from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.models.hopfield import HopfieldNetwork
 from dlbench.randomness import generator
@@ -15,10 +16,12 @@ from dlbench.tasks.recall import Corruption, Recall, corrupt, recall
 Batch = tuple[Tensor, Tensor]
 
 
+@component("nothing", "1.0")
 def nothing() -> None:
     """What stands where another task has its optimiser and schedule: nothing is learned by gradient here."""
 
 
+@component("picture_retrieval", "1.0")
 class PictureRetrieval(Task):
     """An epoch stores the first pictures of its order, which is a function of (seed, epoch); no step is taken.
 

@@ -11,6 +11,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
+from dlbench.components import component
+from dlbench.records import history
 from dlbench.tasks.recall import Recall
 from dlbench.tasks.retrieval import PictureRetrieval
 
@@ -19,6 +21,7 @@ Weights = Mapping[str, Tensor]
 COLUMNS = ("index", "nearest_before", "distance_before", "nearest", "distance", "steps", "converged", "retrieved")
 
 
+@component("retrieval_evaluation", "1.0", uses=(history.summarise,))
 class RetrievalEvaluation:
     """Retrieve corrupted copies of what the last epoch stored.
 

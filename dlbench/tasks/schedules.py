@@ -7,9 +7,12 @@ from annotated_types import Ge, Gt, Le
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from dlbench.components import component
+
 Factor = Annotated[float, Gt(0), Le(1)]
 
 
+@component("warmup_and_decay", "1.0")
 def warmup_and_decay(
     optimizer: Optimizer,
     epochs: Annotated[int, Gt(0)],

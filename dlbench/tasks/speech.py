@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
+from dlbench.components import component
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.greedy import Greedy
@@ -25,6 +26,7 @@ def scores(split: str) -> MetricCollection:
     return MetricCollection(named, compute_groups=False)  # type: ignore[arg-type]
 
 
+@component("speech_recognition", "1.0", uses=(Greedy, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate))
 class SpeechRecognition(Task):
     """Train with cross-entropy under full teacher forcing; validate with it and with greedy decoding.
 

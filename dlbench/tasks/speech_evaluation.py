@@ -15,12 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.functional.text import word_error_rate
 
+from dlbench.components import component
 from dlbench.data.log_mel import HOP, RATE
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.decoding.hypotheses import Decoder
+from dlbench.metrics.error_rates import CharacterErrorRate
+from dlbench.metrics.similarities import Cosine, DamerauLevenshtein, Jaccard
 from dlbench.models.cost import count_parameters
 from dlbench.randomness import generator
+from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.speech import SpeechRecognition, scores
 from dlbench.tasks.transduction import Decoded
@@ -62,6 +66,11 @@ class Transcript:
     attention: Tensor | None
 
 
+@component(
+    "speech_evaluation",
+    "1.0",
+    uses=(history.summarise, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate),
+)
 class SpeechEvaluation:
     """Decode the test split with the weights of the last or the best epoch.
 

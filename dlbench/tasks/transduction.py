@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
+from dlbench.components import component
 from dlbench.data.pair_batches import PairBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.greedy import Greedy
@@ -23,6 +24,7 @@ class Decoded(NamedTuple):
     hypotheses: Hypotheses
 
 
+@component("transduction", "1.0", uses=(Greedy, CharacterErrorRate, WordErrorRate, MacroErrorRate))
 class Transduction(Task):
     """Train with cross-entropy under full teacher forcing; validate with it and with greedy decoding.
 

@@ -15,6 +15,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dlbench.components import component
 from dlbench.data.pair_batches import PairBatch
 from dlbench.data.pairs import Pair, PairSet
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
@@ -27,6 +28,7 @@ from dlbench.metrics.error_rates import (
     WordErrorRateAtK,
 )
 from dlbench.models.cost import count_parameters
+from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, Transduction
 
@@ -64,6 +66,11 @@ class Prediction:
     attention: Tensor | None
 
 
+@component(
+    "transduction_evaluation",
+    "1.0",
+    uses=(history.summarise, Ensemble, CharacterErrorRate, WordErrorRate, WordErrorRateAtK, MacroErrorRate),
+)
 class TransductionEvaluation:
     """Decode the test split with the weights of the best or the last epoch.
 

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from dlbench.errors import RecordError
+from dlbench.identity import settings_of
 from dlbench.records import history
-from dlbench.records.files import atomic_path, read_config, read_json
+from dlbench.records.files import atomic_path, read_json
 from dlbench.records.labels import EMBEDDED, NONE, chosen, plain
-from dlbench.records.store import Evaluation, Record, State, read_done
+from dlbench.records.store import Evaluation, Record, State
 from dlbench.records.summary import decoding_of
 
 FINAL = "events.out.tfevents.final"
 """Readers take a folder's event files by name; this one sorts after those that were named by time."""
+
+EARLIER = "events.out.tfevents.0000000000.earlier"
+"""This one sorts before them."""
 
 SECTIONS = ("model", "optimizer", "scheduler", "data", "trainer")
 NOT_COMPARED = {"eval_batch_size", "device", "limit_train_batches"}
@@ -49,7 +53,7 @@ def discard_final(record: Record) -> None:
         (folder / FINAL).unlink(missing_ok=True)
 
 
-def rebuild(record: Record, folder: Path) -> None:
+def rebuild(record: Record, folder: Path, name: str = FINAL) -> None:
     """Write all that a record without event files still tells into ``folder``: description, curves, final metrics.
 
     Of what was decoded there is nothing: see `write_decoding`.
@@ -59,8 +63,8 @@ def rebuild(record: Record, folder: Path) -> None:
     """
     rows = history.read(record.metrics)
     results = [result for evaluation, result in _results(record) if not decoding_of(evaluation)]
-    manifest = read_json(record.manifest)
-    _write(folder / FINAL, [*_curves(manifest, rows), *(_undecoded(record, rows, results) if results else ())])
+    curves = _curves(read_json(record.manifest), record.settings(), rows)
+    _write(folder / name, [*curves, *(_undecoded(record, rows, results) if results else ())])
 
 
 def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
@@ -69,13 +73,13 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
     Raises:
         RecordError: A file of the record is damaged.
     """
-    settings = read_config(evaluation.config)
+    settings = evaluation.settings()
     rows = history.read(record.metrics)
     hyperparameters = {"experiment": result["experiment"], **_decoding_settings(settings)}
     _write(folder / FINAL, _final(record, rows, result, result["metrics"], hyperparameters))
 
 
-def description(manifest: Mapping[str, Any]) -> Any:
+def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
     data, sizes = manifest["data"], manifest["data"]["sizes"]
     source = f"**{EMBEDDED}**" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
@@ -83,7 +87,7 @@ def description(manifest: Mapping[str, Any]) -> Any:
         "run": manifest["run"],
         "experiment": manifest["experiment"],
         "data": f"{source}: " + ", ".join(f"{count} {split}" for split, count in sizes.items()),
-        **_settings(manifest["scientific"]),
+        **_settings(config),
     }
     head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())
     return text("run", "\n".join([head, "|---|---|", *body]))
@@ -98,24 +102,27 @@ def text(tag: str, markdown: str) -> Any:
     return _value(tag=tag, metadata=about, tensor=TensorProto(dtype="DT_STRING", string_val=[markdown.encode()]))
 
 
-def hyperparameters(manifest: Mapping[str, Any], state: str) -> dict[str, bool | float | str]:
+def hyperparameters(
+    manifest: Mapping[str, Any], config: Mapping[str, Any], state: str
+) -> dict[str, bool | float | str]:
     """What runs are compared by, flat: experiment, data, every scientific setting that is set, seed, state."""
     data = manifest["data"]
     return {
         "experiment": manifest["experiment"],
         "data": EMBEDDED if data["source"] == "embedded" else f"{data['name']}, {data['provenance']}",
         "state": state,
-        **_settings(manifest["scientific"]),
+        **_settings(config),
     }
 
 
-def _settings(scientific: Mapping[str, Any]) -> dict[str, bool | float | str]:
-    found: dict[str, bool | float | str] = {"seed": scientific["seed"]}
+def _settings(config: Mapping[str, Any]) -> dict[str, bool | float | str]:
+    settings = settings_of(config)
+    found: dict[str, bool | float | str] = {"seed": settings["seed"]}
     for section in SECTIONS:
         if section not in ("data", "trainer"):
-            found[section] = str(scientific[section]["_target_"]).rpartition(".")[2]
-        found |= _flat(section, scientific[section])
-    return {"model.attention": NONE, **found} if "attention" in scientific["model"] else found
+            found[section] = str(settings[section]["_target_"]).rpartition(".")[2]
+        found |= _flat(section, settings[section])
+    return {"model.attention": NONE, **found} if "attention" in settings["model"] else found
 
 
 def _decoding_settings(settings: Mapping[str, Any]) -> dict[str, bool | float | str]:
@@ -142,13 +149,13 @@ def _results(record: Record) -> list[tuple[Evaluation, Mapping[str, Any]]]:
     found: list[tuple[Evaluation, Mapping[str, Any]]] = []
     for evaluation in record.evaluations():
         with contextlib.suppress(RecordError):
-            found.append((evaluation, read_done(evaluation.result)))
+            found.append((evaluation, evaluation.read()))
     return found
 
 
-def _curves(manifest: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
+def _curves(manifest: Mapping[str, Any], config: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
     time = _seconds(manifest["started"])
-    yield 0, time, description(manifest)
+    yield 0, time, description(manifest, config)
     for row in rows:
         time += row.get("time/epoch_seconds", 0.0)
         for name, value in row.items():
@@ -179,7 +186,11 @@ def _final(
     began, ended, step = _seconds(manifest["started"]), _seconds(result["finished"]), rows[-1]["epoch"] if rows else 0
     start = SessionStartInfo(start_time_secs=began)
     of_model = {name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")}
-    for name, value in {**hyperparameters(manifest, result["state"]), **of_model, **settings}.items():
+    for name, value in {
+        **hyperparameters(manifest, record.settings(), result["state"]),
+        **of_model,
+        **settings,
+    }.items():
         kind = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
         setattr(start.hparams[name], kind, value)
     status = Status.STATUS_SUCCESS if result["state"] == State.FINISHED else Status.STATUS_FAILURE

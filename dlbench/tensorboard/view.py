@@ -9,7 +9,7 @@ from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.files import read_json
 from dlbench.records.labels import evaluation_name, run_name
-from dlbench.records.store import Evaluation, Record, State, Store, read_done
+from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
 
@@ -59,7 +59,9 @@ class View:
     def _record(self, record: Record) -> None:
         if not record.manifest.exists():  # it is just being begun
             return
-        place = self.folder / run_name(read_json(record.manifest))
+        if record.training.exists():
+            record.closed()
+        place = self.folder / run_name(read_json(record.manifest), record.settings())
         evaluations = record.evaluations()
         has_events = any(record.tensorboard.glob(EVENT_FILES))
         has_final = (record.tensorboard / events.FINAL).exists()
@@ -75,8 +77,8 @@ class View:
     def _decoding(self, evaluation: Evaluation, record: Record) -> None:
         place = None
         if how := decoding_of(evaluation):
-            result = read_done(evaluation.result)
-            place = self.folder / evaluation_name(read_json(record.manifest), result, how)
+            result = evaluation.read()
+            place = self.folder / evaluation_name(read_json(record.manifest), record.settings(), result, how)
             if (evaluation.folder / events.FINAL).exists():
                 _link(place, evaluation.folder)
             else:

@@ -1,7 +1,8 @@
 """Golden bits held against what is kept, against the commit before, and against all that was ever kept.
 
-``python tests/golden/golden.py`` (``make golden``) renews ``bits.json``. It refuses to give a case other bits while the
-versions of its components are the same: whoever changes bits raises a MINOR version first.
+``python tests/golden/golden.py`` (``make golden``) renews ``bits.json`` and ``dlbench/components.json``. It refuses to
+give a case other bits while the versions of its components are the same, and a component other defaults while its MAJOR
+is: whoever changes bits raises a MINOR version first, whoever changes a meaning a MAJOR.
 """
 
 import contextlib
@@ -13,6 +14,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # of two checkouts, the one that this file is in
+from dlbench import components
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -62,9 +66,9 @@ def changed(before: Bits, after: Bits) -> list[str]:
     ]
 
 
-def _versions(case: Mapping[str, Any]) -> dict[str, str]:
+def _versions(case: Mapping[str, Any]) -> set[str]:
     """Those that are not the first; the oldest bits were made before there were versions."""
-    return {name: version for name, version in case.get("versions", {}).items() if version != "1.0"}
+    return {each for each in case.get("versions", "").split(", ") if each and not each.endswith(" 1.0")}
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
@@ -75,22 +79,31 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
     return {key for key in then if then[key] != now.get(key)}
 
 
-def earlier() -> Iterator[tuple[str, dict[str, Bits]]]:
-    """Every committed state of ``bits.json``, newest first, with its commit; none outside a checkout."""
-    place = KEPT.relative_to(ROOT).as_posix()
+def earlier(path: Path) -> Iterator[tuple[str, str]]:
+    """Every committed state of a file, newest first, with its commit; none outside a checkout."""
+    place = path.relative_to(ROOT).as_posix()
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         for commit in _git("log", "--format=%H", "--", place).split():
             with contextlib.suppress(subprocess.CalledProcessError):  # the file was deleted there
-                yield commit, kept(_git("show", f"{commit}:{place}"))
+                yield commit, _git("show", f"{commit}:{place}")
+
+
+def changed_meanings(now: str) -> list[str]:
+    """Components to which a listing gives other defaults than an earlier commit's did, for the same MAJOR."""
+    return [
+        f"{problem} (other in {commit[:8]})"
+        for commit, then in earlier(components.SNAPSHOT)
+        for problem in components.changed_meaning(components.parse(then), components.parse(now))
+    ]
 
 
 def blessed(now: Mapping[str, Bits]) -> list[str]:
     """Cases to which ``now`` gives other bits than an earlier commit did, for the same versions and numerics."""
     return [
         f"{line} (other in {commit[:8]})"
-        for commit, then in earlier()
-        for numerics in then.keys() & now.keys()
-        for line in changed(then[numerics], now[numerics])
+        for commit, text in earlier(KEPT)
+        for numerics, then in kept(text).items()
+        for line in changed(then, now.get(numerics, {}))
     ]
 
 
@@ -124,7 +137,11 @@ def _run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, 
 
 
 def main() -> None:
-    """Renew ``bits.json`` for this machine's numerics."""
+    """Renew the listing of components, and ``bits.json`` for this machine's numerics."""
+    listing = components.listing(components.collect())
+    if problems := changed_meanings(listing):
+        sys.exit("\n".join(problems))
+    components.SNAPSHOT.write_text(listing, encoding="utf-8")
     numerics, found = ask(ROOT)
     content = kept() if KEPT.exists() else {}
     if problems := [*changed(content.get(numerics, {}), found), *blessed({numerics: found})]:

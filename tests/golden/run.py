@@ -144,6 +144,7 @@ def bits(names: list[str]) -> dict[str, dict[str, Any]]:
                 "metrics": outcome.result["metrics"],
                 **{path.name: file_hash(path) for path in outputs(outcome.evaluation.folder)},
                 "flags": flags(),
+                "versions": ", ".join(f"{name} {version}" for name, version in outcome.result["versions"].items()),
             }
     return found
 

@@ -1,9 +1,9 @@
 """What an evaluation keeps beside its numbers, read with its damage named: attention, maps, confusion, predictions."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,8 +54,7 @@ def attention(result: Result) -> list[Attention]:
         RecordError: There is none, or it is damaged.
     """
     reader = TypeAdapter(list[Attention])
-    path = result.evaluation.artifacts / "attention.json"
-    kept = _read(result, path, lambda path: reader.validate_python(json.loads(path.read_text(encoding="utf-8"))))
+    kept = _read(result, "artifacts/attention.json", lambda content: reader.validate_python(json.loads(content)))
     found = [one for one in kept if one.source and one.hypothesis]
     if not found:
         raise RecordError(f"run {result.run} wrote nothing that attention was kept of")
@@ -68,7 +67,7 @@ def maps(result: Result) -> npt.NDArray[Any]:
     Raises:
         RecordError: There is none, or it is damaged.
     """
-    return _read(result, result.evaluation.artifacts / "activation_maps.png", imread)
+    return _read(result, "artifacts/activation_maps.png", lambda content: imread(io.BytesIO(content)))
 
 
 def confusion(result: Result) -> Confusion:
@@ -77,7 +76,7 @@ def confusion(result: Result) -> Confusion:
     Raises:
         RecordError: There is none, or it is damaged.
     """
-    return _read(result, result.evaluation.artifacts / "confusion_matrix.csv", _read_confusion)
+    return _read(result, "artifacts/confusion_matrix.csv", _read_confusion)
 
 
 def predictions(result: Result) -> dict[int, list[Prediction]]:
@@ -86,7 +85,7 @@ def predictions(result: Result) -> dict[int, list[Prediction]]:
     Raises:
         RecordError: There are none, or they are damaged.
     """
-    return _read(result, result.evaluation.folder / "predictions.csv", _read_predictions)
+    return _read(result, "predictions.csv", _read_predictions)
 
 
 def first_of_each(
@@ -102,29 +101,30 @@ def first_of_each(
     return found
 
 
-def _read(result: Result, path: Path, read: Callable[[Path], T]) -> T:
-    if not path.exists():
-        raise RecordError(f"run {result.run} has no {path.name}")
+def _read(result: Result, name: str, read: Callable[[bytes], T]) -> T:
+    short = name.rpartition("/")[2]
     try:
-        return read(path)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, csv.Error) as error:
-        raise RecordError(f"{path.name} of run {result.run} is damaged") from error
+        content = result.evaluation.output(name)
+        if content is not None:
+            return read(content)
+    except (RecordError, OSError, ValueError, KeyError, TypeError, SyntaxError, csv.Error) as error:
+        raise RecordError(f"{short} of run {result.run} is damaged") from error
+    raise RecordError(f"run {result.run} has no {short}")
 
 
-def _read_confusion(path: Path) -> Confusion:
-    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+def _read_confusion(content: bytes) -> Confusion:
+    header, *rows = csv.reader(content.decode("utf-8").splitlines())
     if not rows:
         raise ValueError("no class")
     counts: Any = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
     return Confusion(counts=counts)
 
 
-def _read_predictions(path: Path) -> dict[int, list[Prediction]]:
+def _read_predictions(content: bytes) -> dict[int, list[Prediction]]:
     found: dict[int, list[Prediction]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, strict=True):
-            prediction = Prediction.model_validate(row)
-            found.setdefault(prediction.index, []).append(prediction)
+    for row in csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
+        prediction = Prediction.model_validate(row)
+        found.setdefault(prediction.index, []).append(prediction)
     if not found:
         raise ValueError("no row")
     return {index: sorted(kept, key=lambda one: one.rank) for index, kept in found.items()}

@@ -14,7 +14,7 @@ from dlbench.report.command import command, preparation
 from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
 from dlbench.report.numbers import format_value
 from dlbench.report.results import Collection, Result, by_configuration
-from dlbench.report.sections.values import STALE, interval, ours
+from dlbench.report.sections.values import OUTDATED, OUTDATED_NOTE, interval, ours
 from dlbench.report.statistics import prediction_interval
 from dlbench.report.verdicts import measured
 
@@ -91,7 +91,7 @@ def costs(groups: Iterable[Group]) -> Section:
     trained: dict[str, dict[str, Result]] = defaultdict(dict)
     for result in (result for group in groups for result in group if not result.evaluated.get("members")):
         # Decodings of one training cost it once; an ensemble costs what its members do.
-        trained[configuration_id(result.manifest["scientific"])].setdefault(result.run, result)
+        trained[configuration_id(result.identity)].setdefault(result.run, result)
     found = [list(runs.values()) for runs in trained.values()]
     rows = tuple(_cost(group) for group in sorted(found, key=lambda group: str(group[0].manifest["experiment"])))
     note = (
@@ -109,7 +109,7 @@ def _cost(group: Group) -> tuple[Cell, ...]:
     memory = statistics.median(float(result.training["peak_memory_bytes"]) for result in group) / 1e9
     return (
         Cell(manifest["experiment"]),
-        Cell(settings(manifest["experiment"], manifest["scientific"])),
+        Cell(settings(manifest["experiment"], group[0].config)),
         Cell(str(len(group)), len(group)),
         _decimal(statistics.median(seconds) / 60, 1),
         _decimal(statistics.median(seconds) / epochs, 1),
@@ -175,7 +175,7 @@ def runs(results: Iterable[Result]) -> Section:
     )
     first = dict.fromkeys(spoken for result in ordered if (spoken := preparation(result)))
     told = [Paragraph(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")]
-    grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, f"{STALE} stale: made by an earlier version.")
+    grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, OUTDATED_NOTE)
     return Section("runs", "Runs", (Paragraph(about), *(told if first else ()), grid))
 
 
@@ -187,7 +187,7 @@ def _run(result: Result) -> tuple[Cell, ...]:
     return (
         Cell(result.name),
         _command(result),
-        Cell(f"{result.run}/{result.evaluation.id}{STALE if result.is_stale else ''}"),
+        Cell(f"{result.run}/{result.evaluation.id}{OUTDATED if result.is_outdated else ''}"),
         Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
         Cell(commit),
         Cell(machine, hint=f"{numerics['cpu_capability']}, {numerics['threads']} thread(s)"),

@@ -16,8 +16,8 @@ COLUMNS = (
     Column("ours", is_number=True),
     Column("95% prediction interval", is_number=True),
 )
-STALE = "*"
-STALE_NOTE = f"{STALE} made by an earlier version of the code."
+OUTDATED = "*"
+OUTDATED_NOTE = f"{OUTDATED} comparable, but of other MINOR versions: its own commit gives its bits, not today's code."
 
 
 def grids(name: str, report: Report, values: Sequence[Value]) -> tuple[Grid, ...]:
@@ -47,9 +47,9 @@ def _grid(identity: str, report: Report, table: Table, values: Sequence[Value]) 
         for value in values
     )
     shown = [result for value in values for result in (*value.results, *_stood_in(value))]
-    is_stale = any(result.is_stale for result in shown)
+    is_outdated = any(result.is_outdated for result in shown)
     notes = [sentence(table.note)] if table.note else []
-    notes += [STALE_NOTE] if is_stale else []
+    notes += [OUTDATED_NOTE] if is_outdated else []
     notes += [used.note(name) for name, used in substitutes.items()]
     return Grid(identity, table.title, columns, rows, " ".join(notes) or None, labels=2)
 
@@ -72,11 +72,11 @@ def row(value: Value) -> tuple[Cell, ...]:
 
 
 def ours(results: Sequence[Result], metric: str) -> Cell:
-    """Mean, standard deviation and number of our runs; marked where one of them is stale."""
+    """Mean, standard deviation and number of our runs; marked where one of them was made by other versions."""
     found = measured(results, metric)
     if not found:
         return Cell("-")
-    mark = STALE if any(result.is_stale for result in results) else ""
+    mark = OUTDATED if any(result.is_outdated for result in results) else ""
     seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
     return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
 

@@ -1,0 +1,408 @@
+"""Components: the parts a configuration can name, each with a stable name and a version, wherever its code lies.
+
+A record is identified by the names and meanings of its parts. ``MAJOR`` changes with the meaning (another formula,
+another default), ``MINOR`` where only the bits do (another order of additions, another stream of the same distribution,
+a faster kernel). ``components.json`` lists them all, so that records can be read and compared without importing torch;
+``make golden`` renews it, and refuses a changed default without a new MAJOR.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import pydoc
+import re
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dlbench.errors import ConfigError
+
+PACKAGE = "dlbench"
+SNAPSHOT = Path(__file__).with_name("components.json")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a class or function declares of itself.
+
+    Attributes:
+        name: Its stable name; never that of another.
+        version: ``MAJOR.MINOR``.
+        outside: Arguments that do not change a result: how data gets here, what people see.
+        former: What arguments were called that have another name now, or are several: ``{"old": ("new",)}``.
+        formerly: Dotted paths at which it lay before.
+        uses: Names of the components it is made of; their MINORs count as its own, their MAJORs beyond 1 too.
+        display_only: Of a callback: it shows something of a training and never changes it.
+        defaults: The constructor's defaults, as plain JSON.
+    """
+
+    name: str
+    version: str
+    outside: tuple[str, ...] = ()
+    former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    formerly: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    display_only: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def major(self) -> int:
+        """The version of its meaning."""
+        return _major(self.version)
+
+
+def component(
+    name: str,
+    version: str,
+    *,
+    outside: Sequence[str] = (),
+    former: Mapping[str, tuple[str, ...]] | None = None,
+    formerly: Sequence[str] = (),
+    uses: Sequence[Any] = (),
+    display_only: bool = False,
+) -> Callable[[T], T]:
+    """Declare a class or function as a component; see `Component`. ``uses`` are components themselves.
+
+    Raises:
+        ValueError: The version is not ``MAJOR.MINOR``, or something used is no component.
+    """
+    if not re.fullmatch(r"[1-9]\d*\.\d+", version):
+        raise ValueError(f"component {name}: version {version!r} must be MAJOR.MINOR, as in 1.0")
+    used = [declared(each) for each in uses]
+    if None in used:
+        raise ValueError(f"component {name}: uses {uses[used.index(None)]}, which is no component")
+    names = tuple(each.name for each in used if each)
+
+    def declare(target: T) -> T:
+        target.__component__ = Component(  # type: ignore[attr-defined]
+            name, version, tuple(outside), dict(former or {}), tuple(formerly), names, display_only, defaults_of(target)
+        )
+        return target
+
+    return declare
+
+
+def declared(target: Any) -> Component | None:
+    """What a class or function declares of itself; a subclass does not inherit it."""
+    found = vars(target).get("__component__")
+    return found if isinstance(found, Component) else None
+
+
+def defaults_of(target: Any) -> dict[str, Any]:
+    """The defaults of a constructor's arguments, as plain JSON; what is no JSON stands as text."""
+    parameters = inspect.signature(target).parameters.values()
+    found = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=repr))
+    return plain
+
+
+@cache
+def snapshot() -> dict[str, Component]:
+    """The suite's own components by dotted path, as ``components.json`` lists them."""
+    return parse(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, Component]:
+    """The components of a listing, by dotted path."""
+    return {
+        path: Component(
+            **{
+                **entry,
+                **{key: tuple(entry[key]) for key in ("outside", "formerly", "uses")},
+                "former": {old: tuple(new) for old, new in entry["former"].items()},
+            }
+        )
+        for path, entry in json.loads(text).items()
+    }
+
+
+@cache
+def by_name() -> dict[str, Component]:
+    """The suite's own components by name."""
+    return {each.name: each for each in snapshot().values()}
+
+
+def collect() -> dict[str, Component]:
+    """The suite's own components by dotted path, read from the code itself; imports all of it.
+
+    Raises:
+        ValueError: Two have the same name.
+    """
+    import pkgutil
+
+    import dlbench
+
+    found: dict[str, Component] = {}
+    for module in pkgutil.walk_packages(dlbench.__path__, f"{PACKAGE}."):
+        if not module.name.endswith("__main__"):
+            for name, value in vars(pydoc.locate(module.name)).items():
+                own = getattr(value, "__module__", None) == module.name and hasattr(value, "__dict__")
+                if own and (each := declared(value)):
+                    found[f"{module.name}.{name}"] = each
+    names = [each.name for each in found.values()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"components of the same name: {', '.join(twice)}")
+    return dict(sorted(found.items()))
+
+
+def listing(components: Mapping[str, Component]) -> str:
+    """``components.json``: see `snapshot`."""
+    return json.dumps({path: asdict(each) for path, each in components.items()}, indent=1, ensure_ascii=False) + "\n"
+
+
+def changed_meaning(before: Mapping[str, Component], after: Mapping[str, Component]) -> list[str]:
+    """Components whose defaults changed, or that lost an argument without a word, though their MAJOR is the same."""
+    now = {each.name: each for each in after.values()}
+    problems = []
+    for each in before.values():
+        new = now.get(each.name)
+        if new is None or new.major != each.major:
+            continue
+        for name, default in each.defaults.items():
+            today = new.former.get(name, (name,))
+            if any(place not in new.defaults or new.defaults[place] != default for place in today):
+                problems.append(f"{each.name} {new.version}: the default of {name} was {default}; raise its MAJOR")
+    return problems
+
+
+def path_now(target: str) -> str:
+    """Where a component lies today that lay at ``target`` once; other targets stay as they are."""
+    return _moved().get(target, target)
+
+
+@cache
+def _moved() -> dict[str, str]:
+    return {old: path for path, each in snapshot().items() for old in each.formerly}
+
+
+def today(node: Any) -> Any:
+    """A recorded configuration in today's words: components where they lie now, arguments under their new names."""
+    if isinstance(node, list | tuple):
+        return [today(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    found = {key: today(value) for key, value in node.items()}
+    if isinstance(target := found.get("_target_"), str):
+        found["_target_"] = path_now(target)
+        known = snapshot().get(found["_target_"])
+        for old, new in known.former.items() if known else ():
+            if old in found and new != (old,):
+                value = found.pop(old)
+                found |= {name: value for name in new if name not in found}
+    return found
+
+
+def locate(target: str) -> Any:
+    """The class or function at a dotted path, or where it lies now; None if there is none."""
+    return pydoc.locate(path_now(target))
+
+
+def describe(target: str) -> tuple[dict[str, Any], Component]:
+    """What stands for a target in an identity, and the component it is.
+
+    The suite's own are told by name and MAJOR. Torch's are told by dotted path. Those of another installed distribution
+    by its version too. A user's own code is told by its declared name and MAJOR, or else by a hash of its module, of
+    all local modules that it imports, and of the MAJORs of the suite's components in these.
+
+    Raises:
+        ConfigError: There is no such target, or its source cannot be found.
+    """
+    target = path_now(target)
+    if known := snapshot().get(target):
+        return _meaning(known), known
+    top = target.partition(".")[0]
+    if top in ("torch", "torchvision"):
+        return {"is": target}, Component(target, "1.0")
+    located = locate(target)
+    if located is None:
+        raise ConfigError(f"_target_={target}: no such class or function")
+    if top == PACKAGE:
+        raise ConfigError(f"_target_={target}: no component of the suite; choose another, or make a class of your own")
+    if known := declared(located):
+        if known.name in by_name():
+            raise ConfigError(f"_target_={target}: declares the name {known.name}, which is taken; choose another")
+        return _meaning(known), known
+    module = inspect.getmodule(located)
+    name = module.__name__ if module else target.rpartition(".")[0]
+    if distribution := _distribution(name):
+        return {"is": target, "distribution": distribution}, Component(target, "1.0")
+    return {"is": target, "source": source_of(name)}, Component(target, "1.0")
+
+
+def outside(target: str) -> tuple[str, ...]:
+    """The arguments of one of the suite's own components that do not change a result."""
+    known = snapshot().get(path_now(target))
+    return known.outside if known else ()
+
+
+def is_display_only(target: str) -> bool:
+    """Whether a callback says, in its own body, that it only shows something: ``display_only = True``."""
+    known = snapshot().get(path_now(target))
+    return known.display_only if known else bool(vars(locate(target) or object).get("display_only", False))
+
+
+def _meaning(known: Component) -> dict[str, Any]:
+    majors = {name: by_name()[name].major for name in known.uses if name in by_name()}
+    beyond = {
+        name: major for name, major in sorted(majors.items()) if major > 1
+    }  # so that a further use changes nothing
+    return {"is": f"{known.name} {known.major}", **({"uses": beyond} if beyond else {})}
+
+
+def versions(node: Any) -> dict[str, str]:
+    """The versions of all components that a configuration names, and of what they use, by name."""
+    found: dict[str, str] = {}
+    if not isinstance(node, Mapping):
+        return found
+    for value in node.values():
+        found |= versions(value)
+    if isinstance(target := node.get("_target_"), str):
+        waiting = [describe(target)[1]]
+        while waiting:
+            each = waiting.pop()
+            if each.name != path_now(target):  # what has no declared version is told by the identity itself
+                found[each.name] = each.version
+            waiting += [by_name()[used] for used in each.uses if used in by_name()]
+    return dict(sorted(found.items()))
+
+
+def outdated(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Components whose version is another today: the one recorded, and today's; what is not the suite's is left out."""
+    today = {name: each.version for name, each in by_name().items()}
+    return {name: (then, today[name]) for name, then in recorded.items() if today.get(name, then) != then}
+
+
+def is_comparable(recorded: Mapping[str, str]) -> bool:
+    """Whether every component means today what it meant: its MAJOR is the same."""
+    return all(_major(then) == _major(now) for then, now in outdated(recorded).values())
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def check_code(target: str) -> None:
+    """See that the code of one of the suite's own components is what ``components.json`` says of it.
+
+    Raises:
+        ConfigError: Its version or a default is another.
+    """
+    if (known := snapshot().get(target)) and (live := declared(locate(target))):
+        problems = changed_meaning({target: known}, {target: live})
+        if live.version != known.version:
+            problems.append(f"{known.name}: version {live.version}, but components.json has {known.version}")
+        if problems:
+            raise ConfigError(f"{problems[0]}; then run make golden")
+
+
+def source_of(module: str) -> str:
+    """SHA-256 of a local module, of the packages it lies in, and of all local modules that they import.
+
+    Every byte counts, comments too. Not seen: what is imported by a computed name, and files that are read.
+
+    Raises:
+        ConfigError: The module has no file, as in a notebook or an interactive session.
+    """
+    files: dict[str, bytes] = {}
+    majors: dict[str, int] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in files or (path := _local_file(name)) is None:
+            continue
+        files[name] = path.read_bytes()
+        waiting += [".".join(name.split(".")[:end]) for end in range(1, name.count(".") + 1)]
+        for imported in _imports(name, path, files[name]):
+            if imported.partition(".")[0] != PACKAGE:
+                waiting.append(imported)
+            else:
+                inside = (each for place, each in snapshot().items() if _is_within(place, imported))
+                majors |= {each.name: each.major for each in inside if each.major > 1}
+    if module not in files:
+        raise ConfigError(f"{module}: its source cannot be found; put the code into a file that can be imported")
+    digest = hashlib.sha256(json.dumps(majors, sort_keys=True).encode())
+    for name in sorted(files):
+        digest.update(f"\n{name} {len(files[name])}\n".encode() + files[name])
+    return digest.hexdigest()
+
+
+def _is_within(place: str, imported: str) -> bool:
+    return place == imported or place.startswith(f"{imported}.")
+
+
+def _imports(name: str, path: Path, content: bytes) -> Iterator[str]:
+    """Dotted names of what a module imports, anywhere in it; of ``from a import b`` both ``a`` and ``a.b``."""
+    if path.suffix != ".py":
+        return
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (base, node.module) if part)
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _local_file(name: str) -> Path | None:
+    """The file of a module that is neither the suite's, nor Python's, nor an installed distribution's."""
+    top = name.partition(".")[0]
+    if top in (PACKAGE, *sys.stdlib_module_names) or _distribution(name):
+        return None
+    spec = _spec(name)
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module lies, found without running any of it."""
+    parts = name.split(".")
+    try:
+        spec = importlib.util.find_spec(parts[0])
+        for end in range(2, len(parts) + 1):
+            if spec is None or spec.submodule_search_locations is None:
+                return None
+            places = spec.submodule_search_locations
+            # A namespace package would look for its parent among the modules that are imported.
+            spec = PathFinder.find_spec(".".join(parts[:end]), list(getattr(places, "_path", places)))
+    except (ImportError, ValueError):
+        return None
+    return spec
+
+
+@cache
+def _distribution(name: str) -> str | None:
+    """Name and version of the installed distribution that a module belongs to; None for local code.
+
+    Code installed as editable lies outside of Python's own folders, and counts as local.
+    """
+    spec = _spec(name)
+    if spec is None or not spec.origin:
+        return None
+    folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    if not any(Path(spec.origin).resolve().is_relative_to(folder) for folder in folders):
+        return None
+    owners = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
+    return f"{owners[0]} {importlib.metadata.version(owners[0])}" if owners else None
+
+
+def bound(node: Any) -> dict[str, dict[str, Any]]:
+    """For each class of a configuration that is not the suite's own, the defaults that fill what is left open."""
+    found: dict[str, dict[str, Any]] = {}
+    if not isinstance(node, Mapping):
+        return found
+    for value in node.values():
+        found |= bound(value)
+    if isinstance(target := node.get("_target_"), str) and path_now(target) not in snapshot():
+        found[target] = {name: value for name, value in defaults_of(locate(target)).items() if name not in node}
+    return found

@@ -1,0 +1,100 @@
+"""What the bits of a result depend on beside the code; told without importing torch."""
+
+import importlib.util
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LIMITS = (
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+)
+"""Environment variables that choose other kernels on the same processor."""
+
+AVX512 = {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}
+AVX2 = {"avx2", "fma"}
+
+Difference = tuple[str, Any, Any]
+"""A key, what was recorded, and what is here."""
+
+
+def numerics(device: str, threads: int) -> dict[str, Any]:
+    """What must match for results to be the same to the bit.
+
+    Args:
+        device: The kind of device: ``cpu``, ``cuda``, ``mps``.
+        threads: CPU threads of torch.
+    """
+    found = {
+        "torch": _torch_version(),
+        "device": _gpu() if device == "cuda" else device,
+        "cpu_capability": _capability(),
+        "threads": threads,
+        "cpu": processor_family(),
+        "limits": {name: os.environ[name] for name in LIMITS if os.environ.get(name)},
+    }
+    if device == "cuda" and "torch" in sys.modules:
+        import torch
+
+        found["cuda"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
+    return found
+
+
+def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
+    """Where two differ, as far as the record tells; None on either side of it says nothing."""
+    common = (key for key in here if recorded.get(key) is not None and here[key] is not None)
+    return [(key, recorded[key], here[key]) for key in common if recorded[key] != here[key]]
+
+
+def untold(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What an older record does not tell, so that its bits may be another machine's all the same."""
+    return [key for key in here if key not in recorded]
+
+
+def processor_family() -> str:
+    """Vendor, family and model of the processor: ``AuthenticAMD 25 1``."""
+    words = ("vendor_id|cpu family|model", "CPU implementer|CPU architecture|CPU part")
+    for names in words:
+        fields = dict(re.findall(rf"^({names})\s*: (.*)$", _cpuinfo(), re.MULTILINE))
+        if fields:
+            return " ".join(fields.values())
+    return platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> str:
+    place = Path("/proc/cpuinfo")
+    return place.read_text(encoding="utf-8", errors="replace") if place.exists() else ""
+
+
+def _torch_version() -> str | None:
+    if "torch" in sys.modules:
+        return str(sys.modules["torch"].__version__)
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    found = re.search(r"__version__ = '([^']+)'", Path(spec.origin).with_name("version.py").read_text(encoding="utf-8"))
+    return found[1] if found else None
+
+
+def _capability() -> str | None:
+    """Torch's own word, or else what it would find; None where only torch can tell."""
+    if "torch" in sys.modules:
+        return str(sys.modules["torch"].backends.cpu.get_cpu_capability())
+    if chosen := os.environ.get("ATEN_CPU_CAPABILITY"):
+        return {"avx512": "AVX512", "avx2": "AVX2", "default": "DEFAULT"}.get(chosen)
+    flags = set(next(iter(re.findall(r"^flags\s*: (.*)$", _cpuinfo(), re.MULTILINE)), "").split())
+    if not flags:
+        return None
+    return "AVX512" if flags >= AVX512 else "AVX2" if flags >= AVX2 else "DEFAULT"
+
+
+def _gpu() -> str | None:
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

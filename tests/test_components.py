@@ -1,0 +1,362 @@
+"""Components: what they declare, how a user's own code is told, and how a listing is kept honest."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from dlbench import components, identity
+from dlbench.components import Component, changed_meaning, component, declared
+from dlbench.errors import ConfigError
+from dlbench.plan import prepare
+from dlbench.records.files import read_json
+from dlbench.records.store import State
+from dlbench.run import run
+
+SGD = "dlbench.tasks.optimizers.sgd"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Write modules of a user's own; they can be imported, and are forgotten afterwards."""
+    folder = tmp_path / "own code"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    names: set[str] = set()
+
+    def write(**modules: str) -> None:
+        for name, text in modules.items():
+            path = folder / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+            names.add(name.partition("/")[0])
+        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+            del sys.modules[name]
+        for cached in (components._local_file, components._distribution):
+            cached.cache_clear()
+
+    yield write
+    write()
+
+
+def test_the_listing_is_what_the_code_says() -> None:
+    assert components.SNAPSHOT.read_text() == components.listing(components.collect()), "make golden"
+
+
+def test_every_target_of_the_configurations_is_a_component() -> None:
+    targets = {
+        value
+        for path in Path("conf").rglob("*.yaml")
+        if "hydra" not in path.parts
+        for key, value in _items(OmegaConf.to_container(OmegaConf.load(path)))
+        if key == "_target_"
+    }
+    assert len(targets) > 30
+    assert {target for target in targets if not target.startswith("torch.")} <= components.snapshot().keys()
+
+
+def _items(node: Any) -> Any:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key, value
+            yield from _items(value)
+
+
+def test_the_listing_can_be_read_without_torch() -> None:
+    code = (
+        "import sys; from dlbench import identity; from dlbench.composition import composed\n"
+        "identity.training(composed('cnn_bn_gap', ()), 'f', 'cpu'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("version", ["1", "1.0.0", "0.1", "1.x", "v1.0"])
+def test_a_version_is_major_and_minor(version: str) -> None:
+    with pytest.raises(ValueError, match=r"MAJOR\.MINOR"):
+        component("mine", version)
+
+
+def test_a_subclass_is_no_component_by_its_base() -> None:
+    @component("base", "1.0")
+    class Base:
+        pass
+
+    class Derived(Base):
+        pass
+
+    assert declared(Base)
+    assert declared(Derived) is None
+
+
+BEFORE = Component("net", "1.3", defaults={"size": 8, "act": "relu"})
+
+
+@pytest.mark.parametrize(
+    ("after", "problems"),
+    [
+        (replace(BEFORE, defaults={"size": 8, "act": "relu", "further": True}), 0),
+        (replace(BEFORE, version="1.4"), 0),
+        (replace(BEFORE, defaults={"size": 9, "act": "relu"}), 1),
+        (replace(BEFORE, version="2.0", defaults={"size": 9}), 0),
+        (replace(BEFORE, defaults={"size": 8}), 1),
+        (replace(BEFORE, former={"act": ("nonlinearity",)}, defaults={"size": 8, "nonlinearity": "relu"}), 0),
+        (replace(BEFORE, former={"size": ("a", "b")}, defaults={"act": "relu", "a": 8, "b": 8}), 0),
+        (replace(BEFORE, former={"size": ("a", "b")}, defaults={"act": "relu", "a": 8, "b": 9}), 1),
+    ],
+)
+def test_a_changed_default_needs_a_new_major(after: Component, problems: int) -> None:
+    assert len(changed_meaning({"old.Net": BEFORE}, {"new.Net": after})) == problems
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, path: str, known: Component) -> None:
+    """Have the listing say something else, and forget what was derived from it."""
+    changed = {place: each for place, each in components.snapshot().items() if each.name != known.name} | {path: known}
+    monkeypatch.setattr(components, "snapshot", lambda: changed)
+    monkeypatch.setattr(components, "by_name", lambda: {each.name: each for each in changed.values()})
+    monkeypatch.setattr(
+        components, "_moved", lambda: {old: place for place, each in changed.items() for old in each.formerly}
+    )
+
+
+def test_a_moved_class_keeps_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": SGD, "lr": 0.1, "momentum": 0.5}
+    before = identity.part(node)
+    listed(monkeypatch, "elsewhere.sgd", replace(components.snapshot()[SGD], formerly=(SGD,)))
+    assert identity.part({**node, "_target_": "elsewhere.sgd"}) == before
+    assert identity.part(node) == before  # as an old record has it
+
+
+def test_a_further_option_with_a_default_keeps_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": SGD, "lr": 0.1}
+    before, known = identity.part(node), components.snapshot()[SGD]
+    listed(monkeypatch, SGD, replace(known, defaults={**known.defaults, "nesterov": False}))
+    assert identity.part({**node, "nesterov": False}) == before == identity.part(node)
+    assert identity.part({**node, "nesterov": True}) != before
+
+
+def test_a_renamed_and_a_split_argument_keep_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": SGD, "lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}
+    before, known = identity.part(node), components.snapshot()[SGD]
+    former = {"momentum": ("inertia",), "weight_decay": ("decay_weights", "decay_biases")}
+    defaults = {"inertia": 0.0, "decay_weights": 0.0, "decay_biases": 0.0}
+    listed(monkeypatch, SGD, replace(known, former=former, defaults=defaults))
+    new = {"_target_": SGD, "lr": 0.1, "inertia": 0.5, "decay_weights": 0.1, "decay_biases": 0.1}
+    assert identity.part(new) == before
+    assert components.today(node) == new
+    assert identity.part({**new, "decay_biases": 0.0}) != before
+    assert identity.part({"_target_": SGD, "lr": 0.1, **defaults}) == {"is": "sgd 1", "lr": 0.1}
+
+
+def test_a_major_changes_the_identity_and_a_minor_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": SGD, "lr": 0.1}
+    before, known = identity.part(node), components.snapshot()[SGD]
+    listed(monkeypatch, SGD, replace(known, version="1.7"))
+    assert identity.part(node) == before
+    assert components.versions({"optimizer": node}) == {"sgd": "1.7"}
+    listed(monkeypatch, SGD, replace(known, version="2.0"))
+    assert identity.part(node) != before
+
+
+def test_what_is_used_counts_by_its_minor_and_by_a_major_beyond_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"_target_": "dlbench.tasks.transduction.Transduction"}
+    before = identity.part(node)
+    assert components.versions(node).keys() == {"transduction", "greedy", "cer", "wer", "macro_error_rate"}
+    path, cer = next((path, each) for path, each in components.snapshot().items() if each.name == "cer")
+    listed(monkeypatch, path, replace(cer, version="1.1"))
+    assert identity.part(node) == before
+    assert components.versions(node)["cer"] == "1.1"
+    listed(monkeypatch, path, replace(cer, version="2.0"))
+    assert identity.part(node) != before
+
+
+NET = """
+    from torch import nn
+    import layers
+
+    class Net(nn.Module):
+        def __init__(self, outputs: int = 6, width: int = 4) -> None:
+            super().__init__()
+            self.outputs = outputs
+            self.features = nn.Sequential(nn.Conv2d(3, width, 3), layers.ACTIVATION())
+            self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, outputs))
+
+        def forward(self, x):
+            return self.head(self.features(x))
+"""
+LAYERS = "from torch import nn\nACTIVATION = nn.ReLU\n"
+
+
+def test_own_code_is_told_by_its_modules_and_what_they_import(own: Any) -> None:
+    own(net=NET, layers=LAYERS, other="")
+    node = {"_target_": "net.Net", "width": 5}
+    first = identity.part(node)
+    assert first.keys() == {"is", "source", "width"}
+    own(net=NET, layers=LAYERS, other="x = 1")
+    assert identity.part(node) == first
+    own(net=NET, layers=LAYERS.replace("ReLU", "Tanh"))
+    second = identity.part(node)
+    assert second != first
+    own(net=NET.replace("self.features", "self.features  # a comment", 1), layers=LAYERS)
+    assert identity.part(node) != first
+
+
+def test_own_packages_relative_imports_and_packages_above_count(own: Any) -> None:
+    texts = {"kit/__init__": "", "kit/nets/deep": "from ..parts import make\nclass Net:\n    pass\n"}
+    texts |= {"kit/nets/__init__": "", "kit/parts": "def make(): return 1\n"}
+    own(**texts)
+    first = components.source_of("kit.nets.deep")
+    own(**texts | {"kit/parts": "def make(): return 2\n"})
+    second = components.source_of("kit.nets.deep")
+    own(**texts | {"kit/__init__": "x = 1\n"})
+    assert len({first, second, components.source_of("kit.nets.deep")}) == 3
+
+
+def test_own_code_with_a_declared_version_is_told_by_that(own: Any) -> None:
+    declared = "from dlbench.components import component\n@component('my_net', '{}')\n" + textwrap.dedent(
+        """
+        class Net:
+            def __init__(self, width: int = 4):
+                pass
+        """
+    )
+    own(mine=declared.format("1.0"))
+    assert identity.part({"_target_": "mine.Net", "width": 4}) == {"is": "my_net 1"}
+    assert components.versions({"_target_": "mine.Net"}) == {"my_net": "1.0"}
+    own(mine=declared.format("1.1") + "# changed\n")
+    assert identity.part({"_target_": "mine.Net", "width": 4}) == {"is": "my_net 1"}
+    own(mine=declared.replace("my_net", "convnet").format("1.0"))
+    with pytest.raises(ConfigError, match="convnet, which is taken"):
+        identity.part({"_target_": "mine.Net"})
+
+
+def test_an_installed_distribution_is_told_by_its_version_and_torch_by_its_path() -> None:
+    torchs = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 1.0, "_partial_": True}
+    assert identity.part(torchs) == {"is": torchs["_target_"], "factor": 1}
+    assert components.bound({"scheduler": torchs})[torchs["_target_"]]["total_iters"] == 5
+    stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val/loss"}
+    assert identity.part(stopping)["distribution"].startswith("pytorch-lightning 2.")
+
+
+@pytest.mark.parametrize(
+    "target", ["dlbench.models.cnn.convolution_block", "dlbench.models.cnn.Nothing", "no.such.Net"]
+)
+def test_what_is_no_component_is_named(target: str) -> None:
+    with pytest.raises(ConfigError, match=target):
+        identity.part({"_target_": target})
+
+
+def test_code_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = type(sys)("notebook_cell")
+    module.Net = type("Net", (), {"__module__": "notebook_cell"})
+    monkeypatch.setitem(sys.modules, "notebook_cell", module)
+    with pytest.raises(ConfigError, match="put the code into a file"):
+        identity.part({"_target_": "notebook_cell.Net"})
+
+
+def test_a_changed_default_in_the_code_stops_a_run(
+    compose: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = components.snapshot()[SGD]
+    listed(monkeypatch, SGD, replace(known, defaults={**known.defaults, "momentum": 0.9}))
+    with pytest.raises(ConfigError, match=r"sgd .*default of momentum was 0\.9; raise its MAJOR"):
+        prepare(compose("+experiment=cnn_vanilla", *tiny))
+
+
+def with_part(config: DictConfig, section: str, **node: Any) -> DictConfig:
+    """A configuration with a part of a user's own in place of the suite's."""
+    OmegaConf.set_struct(config, False)
+    config[section] = node
+    return config
+
+
+def test_an_edited_net_of_the_user_is_trained_again(compose: Any, tiny: list[str], own: Any) -> None:
+    def config() -> DictConfig:
+        return with_part(compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1"), "model", _target_="net.Net")
+
+    own(net=NET, layers=LAYERS)
+    first = run(config())
+    assert first.trained
+    assert not run(config()).trained
+    own(net=NET, layers=LAYERS.replace("ReLU", "Tanh"))
+    second = run(config())
+    assert second.trained
+    assert second.record.id != first.record.id
+
+
+EARLY_STOPPING = "_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, patience: 1, min_delta: 9"
+STOP = f"+callbacks.stop={{{EARLY_STOPPING}}}"
+
+
+def test_a_callback_that_may_change_a_training_is_part_of_it(compose: Any, tiny: list[str]) -> None:
+    overrides = ["+experiment=cnn_vanilla", *tiny, "trainer.epochs=5"]
+    stopped = run(compose(*overrides, STOP))
+    assert stopped.record.closed()["epochs"] == 2
+    assert "callbacks.stop" in read_json(stopped.record.identity)
+    whole = run(compose(*overrides))
+    assert whole.trained
+    assert whole.record.id != stopped.record.id
+    assert whole.record.closed()["epochs"] == 5
+    assert not run(compose(*overrides, STOP)).trained
+
+
+def test_a_callback_says_in_its_own_body_that_it_only_shows(compose: Any, tiny: list[str], own: Any) -> None:
+    base = "import pytorch_lightning as pl\nclass Base(pl.Callback):\n    display_only = True\n"
+    own(shows=base + "class Derived(Base):\n    pass\n")
+    config = OmegaConf.to_container(compose("+experiment=cnn_vanilla", *tiny), resolve=True)
+    callbacks = {name: {"_target_": f"shows.{name}"} for name in ("Base", "Derived")}
+    found = identity.training({**config, "callbacks": callbacks}, "f", "cpu")
+    assert [key for key in found if key.startswith("callbacks")] == ["callbacks.Derived"]
+
+
+def test_records_of_other_versions(
+    compose: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["+experiment=cnn_vanilla", *tiny, "trainer.epochs=1"]
+    first = run(compose(*overrides))
+    listed(monkeypatch, SGD, replace(components.snapshot()[SGD], version="1.5"))
+    monkeypatch.setattr(components, "check_code", lambda target: None)
+    again = run(compose(*overrides))
+    assert not again.trained
+    assert again.result == first.result
+    outdated = run(compose(*overrides, "rerun=outdated"))
+    assert outdated.trained
+    assert outdated.record.id == first.record.id
+    assert "sgd 1.0, now 1.5" in capsys.readouterr().err
+    assert read_json(outdated.record.manifest)["versions"]["sgd"] == "1.5"
+    assert not run(compose(*overrides, "rerun=outdated")).trained
+    outdated.record.training.unlink()  # interrupted, and then changed again
+    listed(monkeypatch, SGD, replace(components.snapshot()[SGD], version="1.6"))
+    assert outdated.record.state_on_disk() == State.INTERRUPTED
+    assert run(compose(*overrides)).trained
+    assert "sgd 1.5, now 1.6" in capsys.readouterr().err
+
+
+def test_another_default_of_a_library_is_another_meaning(
+    compose: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def config() -> DictConfig:
+        composed = compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1")
+        return with_part(composed, "optimizer", _target_="torch.optim.SGD", _partial_=True, lr=0.1)
+
+    assert run(config()).trained
+    assert not run(config()).trained
+    real = components.defaults_of
+
+    def changed(target: Any) -> dict[str, Any]:
+        return {**real(target), **({"momentum": 0.5} if target.__name__ == "SGD" else {})}
+
+    monkeypatch.setattr(components, "defaults_of", changed)
+    assert run(config()).trained
+    assert "another default of momentum now, 0.5" in capsys.readouterr().err
+
+
+def test_the_listing_is_json_that_a_person_can_read() -> None:
+    entry = json.loads(components.SNAPSHOT.read_text())["dlbench.models.cnn.ConvNet"]
+    assert entry["name"] == "convnet"
+    assert entry["defaults"]["channels"] == [32, 64, 128]

@@ -1,0 +1,55 @@
+"""What bits depend on beside the code: two fingerprints differ wherever bits may."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from dlbench.numerics import LIMITS, differences, numerics, processor_family, untold
+
+
+def told(*, torch_first: bool, **limits: str) -> dict[str, Any]:
+    """The fingerprint of a new process."""
+    code = ("import torch; " if torch_first else "") + (
+        "import json, sys; from dlbench.numerics import numerics; print(json.dumps(numerics('cpu', 1)));"
+        f"assert ('torch' in sys.modules) == {torch_first}"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in LIMITS} | limits
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_it_is_told_without_torch_as_with_it() -> None:
+    assert told(torch_first=False) == told(torch_first=True)
+    assert told(torch_first=False, ATEN_CPU_CAPABILITY="default") == told(
+        torch_first=True, ATEN_CPU_CAPABILITY="default"
+    )
+
+
+@pytest.mark.parametrize(
+    "limit", [{"MKL_CBWR": "COMPATIBLE"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"ATEN_CPU_CAPABILITY": "default"}]
+)
+def test_limits_of_the_instruction_set_are_told_apart(limit: dict[str, str]) -> None:
+    here, limited = told(torch_first=False), told(torch_first=False, **limit)
+    assert "limits" in [key for key, _, _ in differences(here, limited)]
+
+
+def test_it_tells_torch_processor_threads_and_device() -> None:
+    here = numerics("cpu", 2)
+    assert here["torch"] == torch.__version__
+    assert here["cpu"] == processor_family() != ""
+    assert differences(here, numerics("cpu", 1)) == [("threads", 2, 1)]
+    assert differences(here, {**here, "cpu": "AuthenticAMD 99 1"})[0][0] == "cpu"
+
+
+def test_an_older_record_is_held_against_what_it_tells() -> None:
+    here = numerics("cpu", 1)
+    older = {key: here[key] for key in ("torch", "device", "cpu_capability", "threads")}
+    assert not differences(older, here)
+    assert untold(older, here) == ["cpu", "limits"]
+    assert differences({**older, "torch": "1.0"}, here) == [("torch", "1.0", here["torch"])]

@@ -128,15 +128,12 @@ def _decoder(options: argparse.Namespace, speller: "Speller") -> "Decoder":
 
 def _hypotheses(prediction: "Prediction", joiner: str) -> Iterator[dict[str, Any]]:
     """What was written, up to its end; ``complete`` tells whether the model ended it, or the limit of its length."""
-    from dlbench.tasks.transduction_evaluation import END
-
-    for symbols, log_prob in zip(prediction.hypotheses, prediction.log_probs, strict=True):
-        complete = symbols[-1:] == (END,)
+    for symbols, text, log_prob in zip(prediction.hypotheses, prediction.texts, prediction.log_probs, strict=True):
         yield {
-            "output": joiner.join(symbols[:-1] if complete else symbols),
+            "output": joiner.join(text),
             "probability": math.exp(log_prob),
             "log_probability": log_prob,
-            "complete": complete,
+            "complete": len(text) < len(symbols),
         }
 
 

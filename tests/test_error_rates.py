@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from torchmetrics import Metric
 
-from dlbench.metrics.error_rates import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK
+from dlbench.metrics.error_rates import (
+    CharacterErrorRate,
+    Edits,
+    MacroErrorRate,
+    WordErrorRate,
+    WordErrorRateAtK,
+    edits,
+)
 
 WORDS = st.text("abcé", max_size=8)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=12)
@@ -32,6 +39,43 @@ def test_character_error_rate_is_jiwers_and_rapidfuzzs(pairs: Examples) -> None:
     assert found == pytest.approx(distances / max(sum(len(truth) for _, truth in pairs), 1))
     guesses, truths = map(list, zip(*pairs, strict=True))
     assert found == pytest.approx(jiwer.cer(truths, guesses))
+
+
+SPACED = st.lists(st.tuples(*[st.text("ab  é\u0301\x1f😀", max_size=8)] * 2), max_size=12)
+
+
+@given(pairs=SPACED)
+def test_edits_are_as_many_as_rapidfuzz_counts_and_spaces_are_symbols(pairs: Examples) -> None:
+    guesses, truths = [guess for guess, _ in pairs], [truth for _, truth in pairs]
+    found = edits(guesses, truths)
+    operations = found.substitutions + found.deletions + found.insertions
+    assert operations == sum(Levenshtein.distance(guess, truth) for guess, truth in pairs)
+    assert found.symbols == sum(map(len, truths))
+    assert found.insertions - found.deletions == sum(len(guess) - len(truth) for guess, truth in pairs)
+    if pairs:
+        assert found.rate == pytest.approx(rate(CharacterErrorRate(), pairs))
+        assert sum(found.named("test/cer").values()) == pytest.approx(found.rate)
+    assert edits(map(list, guesses), map(tuple, truths)) == found
+
+
+@given(pairs=st.lists(st.tuples(*[st.lists(st.sampled_from(["one", "two", "t wo", ""]), max_size=5)] * 2), max_size=6))
+def test_a_symbol_may_be_a_word(pairs: Examples) -> None:
+    letters = {"one": "a", "two": "b", "t wo": "c", "": "d"}
+    spelled = [tuple("".join(letters[word] for word in side) for side in pair) for pair in pairs]
+    sides, spelled_sides = ([[pair[side] for pair in found] for side in (0, 1)] for found in (pairs, spelled))
+    assert edits(*sides) == edits(*spelled_sides)
+
+
+def test_each_kind_of_edit_is_told() -> None:
+    assert edits(["abc", "ab", "", "xabc"], ["axc", "abc", "", "abc"]) == Edits(1, 1, 1, 9)
+    assert edits([["a", "b"]], [["a b"]]) == Edits(1, 0, 1, 1)
+    assert Edits(1, 2, 3, 12).named("test/wer") == {
+        "test/wer_substitutions": 1 / 12,
+        "test/wer_deletions": 2 / 12,
+        "test/wer_insertions": 3 / 12,
+    }
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        edits(["a"], [])
 
 
 @given(pairs=PAIRS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from dlbench.tasks.adamw import adamw
+from dlbench.tasks.optimizers import adamw
 from dlbench.tasks.schedules import warmup_and_decay
 
 

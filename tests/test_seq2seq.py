@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention
 from dlbench.models.cost import count_parameters
+from dlbench.models.multihead import sinusoids
 from dlbench.models.seq2seq import Seq2Seq
-from dlbench.models.transformer import Transformer, positions
+from dlbench.models.transformer import MAX_TIMESCALE, Transformer
 
 SYMBOLS: dict[str, Any] = {"source_symbols": 20, "target_symbols": 15}
 MODELS = {
@@ -102,7 +103,7 @@ def test_every_parameter_learns_and_output_and_embedding_are_one(name: str) -> N
 
 
 def test_positions_are_sines_and_cosines() -> None:
-    table = positions(5, 4)
+    table = sinusoids(5, 4, MAX_TIMESCALE)
     rate = 10_000**-1.0
     for place in range(5):
         angles = torch.tensor([float(place), place * rate])

@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.data.pair_batches import loader
 from dlbench.data.speech import SpeechDataModule
-from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors, loader
+from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
 from dlbench.errors import ConfigError, DataError
 from dlbench.settings import _check_section, build

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from dlbench.decoding.beam import Beam
 from dlbench.decoding.greedy import Greedy
 from dlbench.models.cost import count_parameters
-from dlbench.models.speech import SpeechRecognizer, sinusoids
+from dlbench.models.multihead import sinusoids
+from dlbench.models.speech import MAX_TIMESCALE, SpeechRecognizer
 
 MELS, SYMBOLS = 6, 11
 DECODERS = ("lstm", "attention")
@@ -119,7 +120,7 @@ def test_a_width_that_does_not_fit_the_heads_is_refused(size: int) -> None:
 
 
 def test_positions_are_those_of_a_transformer_with_another_timescale() -> None:
-    places = sinusoids(50, 8)
+    places = sinusoids(50, 8, MAX_TIMESCALE)
     angles = torch.arange(50)[:, None] * 3000 ** (-torch.arange(4) / 3)
     torch.testing.assert_close(places, torch.cat([angles.sin(), angles.cos()], dim=1), atol=1e-4, rtol=1e-4)
 

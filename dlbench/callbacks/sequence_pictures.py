@@ -63,6 +63,4 @@ class TransductionPictures(DecodedPictures):
 
 def _written(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Tensor | None]:
     """Source, reference, hypothesis without its end, and attention."""
-    symbols = prediction.hypotheses[0]
-    hypothesis = symbols[:-1] if symbols[-1:] == (END,) else symbols
-    return prediction.pair.source, prediction.pair.target, hypothesis, prediction.attention
+    return prediction.pair.source, prediction.pair.target, prediction.texts[0], prediction.attention

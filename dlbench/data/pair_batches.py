@@ -1,9 +1,10 @@
 """Batches of sequence pairs out of memory: one gather each, bucketed by length, as a function of (seed, epoch)."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +15,25 @@ from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.randomness import derive_seed, generator
 
-Loader = DataLoader["PairBatch"]
+Batch = TypeVar("Batch")
+Loader = DataLoader[Batch]
 Place = tuple[int, Tensor]
 """An epoch, counted from 0, and the positions of a batch's pairs in their split."""
+
+
+class Split(Dataset[Batch]):
+    """A whole split of N examples, whose lengths decide how they are batched; an index gives a whole batch."""
+
+    source_lengths: Tensor
+    """(N,)."""
+    target_lengths: Tensor
+    """(N,), start and end included."""
+
+    def __len__(self) -> int:
+        return len(self.source_lengths)
+
+    @abstractmethod
+    def __getitem__(self, place: Place) -> Batch: ...
 
 
 class PairBatch(NamedTuple):
@@ -47,7 +64,7 @@ def subset(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[Pair, ...
     return tuple(pairs[position] for position in chosen.sort().values.tolist())
 
 
-class PairTensors(Dataset[PairBatch]):
+class PairTensors(Split["PairBatch"]):
     """A whole split as padded tensors; an index is an epoch and a vector of positions and gives a whole batch.
 
     Args:
@@ -75,9 +92,6 @@ class PairTensors(Dataset[PairBatch]):
         self.known = len(source_vocabulary)
         self.noise, self.seed = noise, seed
         self._noisy: tuple[int, Tensor] = (-1, self.source)
-
-    def __len__(self) -> int:
-        return len(self.source_lengths)
 
     def __getitem__(self, place: Place) -> PairBatch:
         epoch, index = place
@@ -110,7 +124,7 @@ class BatchOrder(Sampler[Place]):
     Lightning announces the epoch through `set_epoch`, also on resuming.
     """
 
-    def __init__(self, data: PairTensors, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> None:
+    def __init__(self, data: Split[Any], batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> None:
         self.lengths = data.source_lengths * (int(data.target_lengths.max()) + 1) + data.target_lengths
         self.batch_size, self.bucket_batches, self.seed = batch_size, bucket_batches, seed
         self.epoch = 0
@@ -144,7 +158,7 @@ class BatchOrder(Sampler[Place]):
         return [*dealt, rest] if len(rest) else dealt
 
 
-def loader(data: PairTensors, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader:
+def loader(data: Split[Batch], batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader[Batch]:
     """A DataLoader whose every batch is one gather a side; with a seed, shuffled (see `BatchOrder`).
 
     Its own generator keeps the base seed that DataLoader draws out of the global stream.

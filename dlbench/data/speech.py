@@ -12,7 +12,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from annotated_types import Gt
 from joblib import cpu_count
@@ -26,7 +25,8 @@ from dlbench.data.ljspeech import LeftOutNotice
 from dlbench.data.log_mel import MELS, RATE, log_mel
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.data.pair_batches import BatchOrder
-from dlbench.data.speech_batches import VOCABULARY, Loader, SpeechTensors, loader
+from dlbench.data.sequence_module import SequenceDataModule
+from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
 from dlbench.data.speech_corpus import SpeechCorpus, Utterance
 from dlbench.data.speech_files import PUBLISHED, SpeechFiles
 from dlbench.data.vocabulary import Vocabulary
@@ -41,7 +41,7 @@ Source = Literal["auto", "files", "embedded"]
     outside=("source", "embedded_sizes", "corpus", "splits", "strict", "jobs"),
     uses=(BatchOrder, log_mel),
 )
-class SpeechDataModule(pl.LightningDataModule):
+class SpeechDataModule(SequenceDataModule):
     """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
 
     Args:
@@ -196,22 +196,6 @@ class SpeechDataModule(pl.LightningDataModule):
             frames=self.frames,
             target_symbols=self.target_symbols,
         )
-
-    def train_dataloader(self) -> Loader:
-        """By (seed, epoch)."""
-        return loader(self.tensors("train"), self.batch_size, self.bucket_batches, self.seed)
-
-    def val_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("val")
-
-    def test_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("test")
-
-    def evaluation_dataloader(self, split: str) -> Loader:
-        """A split by length; each batch's ``index`` says where its recordings stand in the split."""
-        return loader(self.tensors(split), self.eval_batch_size)
 
     def _make_up(self) -> SpeechCorpus:
         return _generate(tuple(self.embedded_sizes))

@@ -1,20 +1,16 @@
 """Batches of recordings with their transcripts: one gather each out of an array of features that may lie on disk."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
-from dlbench.data.pair_batches import Place, pad
-from dlbench.data.pair_batches import loader as pair_loader
+from dlbench.data.pair_batches import Place, Split, pad
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
-
-Loader = DataLoader["SpeechBatch"]
 
 VOCABULARY = Vocabulary.from_sequences([" ,.?-abcdefghijklmnopqrstuvwxyz"])
 """The published 35 symbols (REPORTS section 6); ``@ < > #`` are padding, start, end and unknown, as everywhere here."""
@@ -34,7 +30,7 @@ class SpeechBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
-class SpeechTensors(Dataset[SpeechBatch]):
+class SpeechTensors(Split["SpeechBatch"]):
     """A whole split; an index is an epoch and a vector of positions and gives a whole batch.
 
     Args:
@@ -69,9 +65,6 @@ class SpeechTensors(Dataset[SpeechBatch]):
                 raise ValueError(f"target_symbols={target_symbols}: a target has {self.target.shape[1]}")
             self.target = functional.pad(self.target, (0, missing), value=PAD)
 
-    def __len__(self) -> int:
-        return len(self.source_lengths)
-
     def __getitem__(self, place: Place) -> SpeechBatch:
         _, index = place
         lengths = self.source_lengths[index]
@@ -81,9 +74,3 @@ class SpeechTensors(Dataset[SpeechBatch]):
             row[:length] = self.features[self.starts[position] :][:length]
         width = self.target_symbols or int(self.target_lengths[index].max())
         return SpeechBatch(source, lengths, self.target[index, :width], index)
-
-
-def loader(data: SpeechTensors, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader:
-    """Batches by (seed, epoch), or by length without a seed; see `dlbench.data.pair_batches.BatchOrder`."""
-    # The order asks for nothing but the two tensors of lengths, which a split of speech has as well.
-    return cast(Loader, pair_loader(cast(Any, data), batch_size, bucket_batches, seed))

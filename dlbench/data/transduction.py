@@ -9,16 +9,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pytorch_lightning as pl
 from annotated_types import Ge, Gt, Le
 
 from dlbench.components import component
 from dlbench.data.embedded import lexicon
 from dlbench.data.folders import data_folder
 from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.pair_batches import BatchOrder, Loader, PairTensors, loader, subset
+from dlbench.data.pair_batches import BatchOrder, PairTensors, subset
 from dlbench.data.pair_files import Format, PairFiles
 from dlbench.data.pairs import Pair, PairSet
+from dlbench.data.sequence_module import SequenceDataModule
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError
 
@@ -32,7 +32,7 @@ SIDES = ("source", "target")
     outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length"),
     uses=(BatchOrder,),
 )
-class TransductionDataModule(pl.LightningDataModule):
+class TransductionDataModule(SequenceDataModule):
     """Sequence pairs in memory, batched by length.
 
     Args:
@@ -168,21 +168,9 @@ class TransductionDataModule(pl.LightningDataModule):
             self.pairs(split), *vocabularies, reverse_source=self.reverse_source, noise=noise, seed=self.seed
         )
 
-    def train_dataloader(self) -> Loader:
-        """In batches of like length, by (seed, epoch)."""
-        return loader(self.tensors("train", self.noise), self.batch_size, self.bucket_batches, self.seed)
-
-    def val_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("val")
-
-    def test_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("test")
-
-    def evaluation_dataloader(self, split: str) -> Loader:
-        """A split by length, without noise; each batch's ``index`` says where its pairs stand in the split."""
-        return loader(self.tensors(split), self.eval_batch_size)
+    def train_tensors(self) -> PairTensors:
+        """With noise, if there is any."""
+        return self.tensors("train", self.noise)
 
     def _vocabulary(self, side: str) -> Vocabulary:
         return Vocabulary.from_sequences(getattr(pair, side) for pair in self.pairs("train"))

@@ -5,7 +5,8 @@ stay the same. So a further, separate pass is one sample more.
 """
 
 import math
-from typing import Annotated, Protocol
+from abc import abstractmethod
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -20,15 +21,47 @@ Count = Annotated[int, Ge(1)]
 Temperature = Annotated[float, Gt(0)]
 
 
+class Sampler:
+    """Sampling from a truncated distribution; a subclass says what is kept of it.
+
+    Args:
+        temperature: Divides the logits before the distribution is truncated.
+        samples: Sequences drawn for each source, independent of one another.
+        max_length: Most symbols of a sequence, EOS included.
+    """
+
+    def __init__(self, temperature: Temperature, samples: Count, max_length: Count) -> None:
+        self.temperature, self.samples, self.max_length = temperature, samples, max_length
+
+    @abstractmethod
+    def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept of distributions (R, V), not renormalised: masses (R, K), falling, and their symbols."""
+
+    @torch.inference_mode()
+    def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
+        """``samples`` hypotheses a source, in the order drawn; their log-probabilities are the model's own."""
+        numbers = uniforms(seed, index, self.samples, self.max_length).flatten(0, 1).to(source.device)
+
+        def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
+            mass, symbols = self.truncate((logits.float() / self.temperature).softmax(dim=-1))
+            return invert(mass, symbols, numbers[rows, step])
+
+        encoded = model.encode(source, lengths)
+        state = {name: value.repeat_interleave(self.samples, dim=0) for name, value in encoded.items()}
+        tokens, log_probs, _ = unroll(model, state, len(numbers), max_length=self.max_length, choose=choose)
+        shape = len(source), self.samples
+        return Hypotheses(tokens.view(*shape, -1), log_probs.view(shape), None)
+
+
 @component("nucleus", "1.0")
-class Nucleus:
+class Nucleus(Sampler):
     """Nucleus sampling (Holtzman et al., 2020): the smallest set of symbols whose probability mass reaches p.
 
     Args:
         p: Mass to reach; 1 samples from the whole distribution.
-        temperature: Divides the logits before the set is chosen.
-        samples: Sequences drawn for each source, independent of one another.
-        max_length: Most symbols of a sequence, EOS included.
+        temperature: See `Sampler`, for this and for those that follow.
+        samples: See there.
+        max_length: See there.
     """
 
     def __init__(
@@ -38,16 +71,11 @@ class Nucleus:
         samples: Count = 3,
         max_length: Count = 50,
     ) -> None:
+        super().__init__(temperature, samples, max_length)
         self.p = p
-        self.temperature, self.samples, self.max_length = temperature, samples, max_length
-
-    @torch.inference_mode()
-    def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-        """``samples`` hypotheses a source, in the order drawn; their log-probabilities are the model's own."""
-        return _sample(self, model, source, lengths, uniforms(seed, index, self.samples, self.max_length))
 
     def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-        """What is kept of distributions (R, V), not renormalised: masses (R, V), falling, 0 if dropped, and symbols."""
+        """See `Sampler.truncate`; K is V, and what is dropped has mass 0."""
         mass, symbols = probabilities.double().sort(dim=-1, descending=True, stable=True)
         before = functional.pad(mass.cumsum(dim=-1)[:, :-1], (1, 0))
         # Rounding may let a part of the distribution sum to 1: p = 1 drops nothing all the same.
@@ -55,39 +83,26 @@ class Nucleus:
 
 
 @component("top_k", "1.0")
-class TopK:
+class TopK(Sampler):
     """Sampling from the k likeliest symbols (Fan et al., 2018).
 
     Args:
         k: Symbols kept at every step.
-        temperature: Divides the logits.
-        samples: Sequences drawn for each source, independent of one another.
-        max_length: Most symbols of a sequence, EOS included.
+        temperature: See `Sampler`, for this and for those that follow.
+        samples: See there.
+        max_length: See there.
     """
 
     def __init__(
         self, k: Count = 5, temperature: Temperature = 1.0, samples: Count = 3, max_length: Count = 50
     ) -> None:
+        super().__init__(temperature, samples, max_length)
         self.k = k
-        self.temperature, self.samples, self.max_length = temperature, samples, max_length
-
-    @torch.inference_mode()
-    def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-        """``samples`` hypotheses a source, in the order drawn; their log-probabilities are the model's own."""
-        return _sample(self, model, source, lengths, uniforms(seed, index, self.samples, self.max_length))
 
     def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-        """What is kept of distributions (R, V), not renormalised: masses (R, k), falling, and their symbols."""
+        """See `Sampler.truncate`; K is k."""
         mass, symbols = probabilities.topk(min(self.k, probabilities.shape[-1]), dim=-1)
         return mass.double(), symbols
-
-
-class _Sampler(Protocol):
-    temperature: float
-    samples: int
-    max_length: int
-
-    def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 def uniforms(seed: int, index: Tensor, samples: int, steps: int) -> Tensor:
@@ -103,15 +118,3 @@ def invert(mass: Tensor, symbols: Tensor, uniform: Tensor) -> Tensor:
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
     # Only NaN, from a model that diverged, can lie beyond the last place.
     return symbols.gather(1, place.clamp_(max=mass.shape[1] - 1))[:, 0]
-
-
-def _sample(sampler: _Sampler, model: StepModel, source: Tensor, lengths: Tensor, numbers: Tensor) -> Hypotheses:
-    def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-        mass, symbols = sampler.truncate((logits.float() / sampler.temperature).softmax(dim=-1))
-        return invert(mass, symbols, numbers[rows, step])
-
-    samples = sampler.samples
-    numbers = numbers.flatten(0, 1).to(source.device)
-    state = {name: value.repeat_interleave(samples, dim=0) for name, value in model.encode(source, lengths).items()}
-    tokens, log_probs, _ = unroll(model, state, len(numbers), max_length=sampler.max_length, choose=choose)
-    return Hypotheses(tokens.view(len(source), samples, -1), log_probs.view(len(source), samples), None)

@@ -1,6 +1,5 @@
 """Speech recognition with an attention encoder and an LSTM or an attention decoder (REPORTS section 6)."""
 
-import math
 from typing import Annotated, Literal
 
 import torch
@@ -9,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dlbench.components import component
+from dlbench.models.multihead import KeysValues, MultiHeadAttention, sinusoids
 from dlbench.models.seq2seq import State, source_mask
 
 MAX_TIMESCALE = 3000
-
-KeysValues = tuple[Tensor, Tensor]
+"""Of the encoder's positions (REPORTS section 6)."""
 
 
 @component("speech_recognizer", "1.0")
@@ -88,7 +87,7 @@ class SpeechRecognizer(nn.Module):
             state["mask"] = source_mask((lengths + 1) // 2, (source.shape[1] + 1) // 2)
             features = features * source_mask(lengths, source.shape[1])[:, None]
         states = functional.gelu(self.second_convolution(features)).transpose(1, 2)
-        states = states + sinusoids(states.shape[1], self.size).to(states)
+        states = states + sinusoids(states.shape[1], self.size, MAX_TIMESCALE).to(states)
         for block in self.encoder:
             states, _ = block(states, None, _mask(state))
         memory = self.encoder_norm(states)
@@ -134,7 +133,7 @@ class AttentionReader(nn.Module):
     def __init__(self, size: int, heads: int, positions: int) -> None:
         super().__init__()
         self.positions = nn.Parameter(torch.empty(positions, size).normal_())
-        self.norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads)
+        self.norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads, key_bias=False)
 
     def start(self, memory: Tensor) -> State:
         """Nothing: no symbol has been read."""
@@ -164,7 +163,7 @@ class Block(nn.Module):
 
     def __init__(self, size: int, heads: int, feedforward: int) -> None:
         super().__init__()
-        self.norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads)
+        self.norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads, key_bias=False)
         self.feedforward = nn.Sequential(
             nn.LayerNorm(size), nn.Linear(size, feedforward), nn.GELU(), nn.Linear(feedforward, size)
         )
@@ -179,58 +178,9 @@ class Block(nn.Module):
         return states + self.feedforward(states), weights
 
 
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention of several heads, keys and values given; key projections have no bias."""
-
-    def __init__(self, size: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.value, self.output = (nn.Linear(size, size) for _ in range(3))
-        self.key = nn.Linear(size, size, bias=False)
-
-    def keys_and_values(self, memory: Tensor) -> KeysValues:
-        """Keys and values (B, heads, S, H / heads) of (B, S, H)."""
-        return self._split(self.key(memory)), self._split(self.value(memory))
-
-    def forward(
-        self, query: Tensor, memory: KeysValues, mask: Tensor | None, weigh: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Attend.
-
-        Args:
-            query: (B, T, H).
-            memory: See `keys_and_values`.
-            mask: True where to look, broadcasts to (B, heads, T, S); None: everywhere.
-            weigh: Compute the weights, too, which the fused operation does not give.
-
-        Returns:
-            Outputs (B, T, H), and with ``weigh`` the weights (B, T, S), the mean over the heads, else nothing (0,).
-        """
-        queries, (keys, values) = self._split(self.query(query)), memory
-        weights = query.new_empty(0)
-        if weigh:
-            scores = queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])
-            each = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(dim=-1)
-            attended, weights = each @ values, each.mean(dim=1)
-        else:
-            attended = functional.scaled_dot_product_attention(queries, keys, values, mask)
-        return self.output(attended.transpose(1, 2).flatten(2)), weights
-
-    def _split(self, states: Tensor) -> Tensor:
-        batch, places, size = states.shape
-        return states.view(batch, places, self.heads, size // self.heads).transpose(1, 2)
-
-
 def _memory(state: State) -> KeysValues:
     return state["memory_keys"], state["memory_values"]
 
 
 def _mask(state: State) -> Tensor | None:
     return state["mask"][:, None, None] if "mask" in state else None
-
-
-def sinusoids(count: int, size: int) -> Tensor:
-    """Sinusoidal positions (count, size) with timescales from 1 to 3000: sines, then cosines (REPORTS section 6)."""
-    rates = torch.exp(torch.arange(size // 2) * (-math.log(MAX_TIMESCALE) / max(size // 2 - 1, 1)))
-    angles = torch.arange(count)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -6,12 +6,13 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dlbench.components import component
+from dlbench.models.multihead import MultiHeadAttention, sinusoids
 from dlbench.models.seq2seq import PAD, State, source_mask
 
 MAX_TIMESCALE = 10_000
+"""Of the positions (Vaswani et al. 2017)."""
 
 
 @component("transformer", "1.0")
@@ -94,7 +95,7 @@ class Transformer(nn.Module):
         return self.output(self.decoder_norm(states)), state
 
     def _embed(self, embedding: nn.Embedding, symbols: Tensor, first: int) -> Tensor:
-        places = positions(first + symbols.shape[1], self.size).to(embedding.weight)[first:]
+        places = sinusoids(first + symbols.shape[1], self.size, MAX_TIMESCALE).to(embedding.weight)[first:]
         embedded: Tensor = self.dropout(embedding(symbols) * math.sqrt(self.size) + places)
         return embedded
 
@@ -121,7 +122,8 @@ class EncoderBlock(Block):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Encode (B, S, H) under a mask (B, 1, 1, S)."""
         normed = self.self_norm(states)
-        return self.feed(states + self.dropout(self.attention(normed, *self.attention.keys_and_values(normed), mask)))
+        attended, _ = self.attention(normed, self.attention.keys_and_values(normed), mask)
+        return self.feed(states + self.dropout(attended))
 
 
 class DecoderBlock(Block):
@@ -144,38 +146,8 @@ class DecoderBlock(Block):
             keys = torch.cat([state[f"{prefix}keys"], keys], dim=2)
             values = torch.cat([state[f"{prefix}values"], values], dim=2)
         state[f"{prefix}keys"], state[f"{prefix}values"] = keys, values
-        states = states + self.dropout(self.attention(normed, keys, values, causal))
+        attended, _ = self.attention(normed, (keys, values), causal)
+        states = states + self.dropout(attended)
         memory = state[f"{prefix}memory_keys"], state[f"{prefix}memory_values"]
-        states = states + self.dropout(self.cross(self.cross_norm(states), *memory, state["mask"][:, None, None]))
-        return self.feed(states)
-
-
-class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention of several heads, keys and values given."""
-
-    def __init__(self, size: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key_value, self.output = (nn.Linear(size, width * size) for width in (1, 2, 1))
-
-    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, S, H / heads) of (B, S, H)."""
-        keys, values = self.key_value(memory).chunk(2, dim=-1)
-        return self._split(keys), self._split(values)
-
-    def forward(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, H) for queries (B, T, H); the mask, true where to look, broadcasts to (B, heads, T, S)."""
-        attended = functional.scaled_dot_product_attention(self._split(self.query(query)), keys, values, mask)
-        joined: Tensor = self.output(attended.transpose(1, 2).flatten(2))
-        return joined
-
-    def _split(self, states: Tensor) -> Tensor:
-        batch, places, size = states.shape
-        return states.view(batch, places, self.heads, size // self.heads).transpose(1, 2)
-
-
-def positions(count: int, size: int) -> Tensor:
-    """Sinusoidal positions (count, size): sines in the first half, cosines in the second (Vaswani et al. 2017)."""
-    rates = torch.exp(torch.arange(size // 2) * (-math.log(MAX_TIMESCALE) / max(size // 2 - 1, 1)))
-    angles = torch.arange(count)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+        attended, _ = self.cross(self.cross_norm(states), memory, state["mask"][:, None, None])
+        return self.feed(states + self.dropout(attended))

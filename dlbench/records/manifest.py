@@ -16,7 +16,7 @@ from dlbench import resources
 
 PACKAGES = (
     *("dlbench", "torch", "torchvision", "torchaudio", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
-    *("pillow", "soundfile", "rapidfuzz"),
+    *("pillow", "soundfile", "rapidfuzz", "jiwer"),
 )
 
 

@@ -42,6 +42,7 @@ METRICS = frozenset(
         "val/accuracy",
         "val/best_epoch",
         *(f"{split}/{rate}" for split in ("val", "test") for rate in RATES),
+        *(f"test/{rate}_{kind}" for rate in ("cer", "wer") for kind in ("substitutions", "deletions", "insertions")),
         *(f"test/wer_at_{k}" for k in range(2, MAX_K + 1)),
         *(f"{split}/{similarity}" for split in ("val", "test") for similarity in SIMILARITIES),
         *(f"{split}/{name}" for split in ("val", "test") for name in RETRIEVAL),
@@ -110,6 +111,7 @@ PHRASES = {
     r"accuracy_rotation_(\d+)": "{} accuracy, rotated by {} degrees",
     r"accuracy_scale_([\d.]+)": "{} accuracy, scaled by {}",
     r"wer_at_(\d+)": "{} WER@{}",
+    r"(cer|wer)_(substitutions|deletions|insertions)": "{} {}, {}",
 }
 """How the names of metrics, their split apart, are said: the split, then what the pattern's groups take."""
 

@@ -220,9 +220,8 @@ def _compare(found: Iterable[Sequence[Result]], collection: Collection) -> None:
 
 
 def _differing(one: Result, other: Result) -> set[str]:
-    """The metrics, or ``weights``, in which two of one identity differ."""
-    names = one.metrics.keys() | other.metrics.keys()
-    differing = {name for name in names if one.metrics.get(name) != other.metrics.get(name)}
+    """The metrics that both have, or ``weights``, in which two of one identity differ."""
+    differing = {name for name in one.metrics.keys() & other.metrics.keys() if one.metrics[name] != other.metrics[name]}
     return differing | ({"weights"} if one.training["weights"] != other.training["weights"] else set())
 
 

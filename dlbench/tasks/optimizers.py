@@ -5,7 +5,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 from torch.nn import Parameter
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from dlbench.components import component
 
@@ -32,3 +32,15 @@ def adam(
 ) -> Optimizer:
     """Adam (Kingma and Ba, 2015)."""
     return Adam(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+
+
+@component("adamw", "1.0", formerly=("dlbench.tasks.adamw.adamw",))
+def adamw(
+    parameters: Iterable[Parameter],
+    lr: Positive,
+    beta1: Momentum = 0.9,
+    beta2: Momentum = 0.999,
+    weight_decay: NonNegative = 0.01,
+) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    return AdamW(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)

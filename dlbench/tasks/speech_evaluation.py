@@ -13,14 +13,13 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics.functional.text import word_error_rate
 
 from dlbench.components import component
 from dlbench.data.log_mel import HOP, RATE
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.decoding.hypotheses import Decoder
-from dlbench.metrics.error_rates import CharacterErrorRate
+from dlbench.metrics.error_rates import CharacterErrorRate, edits
 from dlbench.metrics.similarities import Cosine, DamerauLevenshtein, Jaccard
 from dlbench.models.cost import count_parameters
 from dlbench.randomness import generator
@@ -68,7 +67,7 @@ class Transcript:
 
 @component(
     "speech_evaluation",
-    "1.0",
+    "1.1",  # the word error rate in double precision
     uses=(history.summarise, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate),
 )
 class SpeechEvaluation:
@@ -76,7 +75,7 @@ class SpeechEvaluation:
 
     Of the first hypotheses come the three similarities as means over examples, and once more with each one's symbols in
     a random order (``test/jaccard_shuffled`` and so on), ``test/cer`` (micro) and ``test/wer`` (edit distance in words,
-    micro).
+    micro), and what the edits behind these two are (``test/wer_substitutions`` and so on).
 
     Args:
         decoding: The decoding; see `dlbench.decoding`.
@@ -165,8 +164,9 @@ def measure(transcripts: Sequence[Transcript], seed: int) -> dict[str, float]:
     own.update(guesses, truth)
     without_order.update([_shuffled(guess, seed, place) for place, guess in enumerate(guesses)], truth)
     shuffled = {f"{name}_shuffled": value for name, value in without_order.compute().items() if name != "test/cer"}
-    rates = {**own.compute(), **shuffled, "test/wer": word_error_rate(guesses, truth)}
-    return {name: float(value) for name, value in rates.items()}
+    rates = {name: float(value) for name, value in {**own.compute(), **shuffled}.items()}
+    words = edits(map(str.split, guesses), map(str.split, truth))
+    return rates | edits(guesses, truth).named("test/cer") | {"test/wer": words.rate} | words.named("test/wer")
 
 
 def _shuffled(text: str, seed: int, place: int) -> str:

@@ -26,6 +26,7 @@ from dlbench.metrics.error_rates import (
     MacroErrorRate,
     WordErrorRate,
     WordErrorRateAtK,
+    edits,
 )
 from dlbench.models.cost import count_parameters
 from dlbench.records import history
@@ -65,6 +66,11 @@ class Prediction:
     log_probs: tuple[float, ...]
     attention: Tensor | None
 
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The hypotheses without their ends."""
+        return [symbols[:-1] if symbols[-1:] == (END,) else symbols for symbols in self.hypotheses]
+
 
 @component(
     "transduction_evaluation",
@@ -74,8 +80,9 @@ class Prediction:
 class TransductionEvaluation:
     """Decode the test split with the weights of the best or the last epoch.
 
-    From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate_macro``; where a decoding
-    gives ``k`` or more, ``test/wer_at_k`` from the first k. With ``separate_pass`` the first three come from a further
+    From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate_macro``, and what the edits
+    behind the first of these are (``test/cer_substitutions``, ``..._deletions``, ``..._insertions``); where a decoding
+    gives ``k`` or more, ``test/wer_at_k`` from the first k. With ``separate_pass`` all but the last come from a further
     sample of their own, as in the published nucleus rows (REPORTS section 2): one more than k must then be drawn.
 
     Args:
@@ -150,15 +157,17 @@ class TransductionEvaluation:
         own = -1 if self.separate_pass else 0
         first = [prediction.hypotheses[own] for prediction in predictions]
         cer, wer, macro = CharacterErrorRate(), WordErrorRate(), MacroErrorRate(self.drop_last_symbol)
-        cer.update(_without_end(first), truth)
-        wer.update(_without_end(first), truth)
-        macro.update(first if self.drop_last_symbol else _without_end(first), truth)
+        texts = [prediction.texts[own] for prediction in predictions]
+        cer.update(texts, truth)
+        wer.update(texts, truth)
+        macro.update(first if self.drop_last_symbol else texts, truth)
         rates = {"test/cer": cer, "test/wer": wer, "test/error_rate_macro": macro}
-        candidates = [_without_end(prediction.hypotheses)[: self.k] for prediction in predictions]
+        candidates = [prediction.texts[: self.k] for prediction in predictions]
         if self.k > 1 and min(map(len, candidates), default=0) == self.k:
             rates[f"test/wer_at_{self.k}"] = at_k = WordErrorRateAtK(self.k)
             at_k.update(candidates, truth)
-        return {name: float(rate.compute()) for name, rate in rates.items()}
+        found = {name: float(rate.compute()) for name, rate in rates.items()}
+        return found | edits(texts, truth).named("test/cer")
 
     def write(self, folder: Path, task: Transduction, data: PairData, predictions: Sequence[Prediction]) -> None:
         """Write ``predictions.csv`` and, if the decoding keeps it, ``artifacts/attention.json``."""
@@ -204,9 +213,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], joiners: tu
         table.writerow(["index", "rank", "source", "reference", "hypothesis", "probability", "correct"])
         for index, prediction in enumerate(predictions):
             source, truth = joiners[0].join(prediction.pair.source), prediction.pair.target
-            for rank, (guess, value) in enumerate(
-                zip(_without_end(prediction.hypotheses), prediction.log_probs, strict=True), start=1
-            ):
+            for rank, (guess, value) in enumerate(zip(prediction.texts, prediction.log_probs, strict=True), start=1):
                 probability = f"{math.exp(value):.4g}"
                 written = joiners[1].join(truth), joiners[1].join(guess)
                 table.writerow([index, rank, source, *written, probability, int(guess == truth)])
@@ -224,10 +231,6 @@ def write_attention(path: Path, predictions: Sequence[Prediction]) -> None:
         if prediction.attention is not None
     ]
     path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _without_end(hypotheses: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return [guess[:-1] if guess and guess[-1] == END else guess for guess in hypotheses]
 
 
 def _networks(task: Transduction, members: Sequence[Weights]) -> nn.ModuleList:

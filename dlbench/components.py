@@ -235,7 +235,20 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
     name = module.__name__ if module else target.rpartition(".")[0]
     if distribution := _distribution(name):
         return {"is": target, "distribution": distribution}, Component(target, "1.0")
-    return {"is": target, "source": source_of(name)}, Component(target, "1.0")
+    return {"is": target, "source": _source_as_imported(name)}, Component(target, "1.0")
+
+
+_IMPORTED: dict[str, tuple[Any, str]] = {}
+
+
+def _source_as_imported(module: str) -> str:
+    """`source_of` a module at the time of its import: what a process runs is not what its file became since then."""
+    imported = getattr(sys.modules.get(module), "__spec__", None)  # another one after a reload
+    spec, source = _IMPORTED.get(module, (None, ""))
+    if spec is None or spec is not imported:
+        source = source_of(module)
+        _IMPORTED[module] = imported, source
+    return source
 
 
 def outside(target: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.plan import Plan, build_task
 from dlbench.records import history, seal
-from dlbench.records.files import set_aside, write_text
+from dlbench.records.files import read_json, set_aside, write_text
 from dlbench.records.manifest import describe_code, now
 from dlbench.records.resume import load
 from dlbench.records.store import State
@@ -66,7 +66,7 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
         **{key: training[key] for key in ("state", "step") if key in training},
         "metrics": metrics,
         **({"members": _members_weights(plan)} if plan.members else {}),
-        "versions": {**plan.versions, **components.versions(plan.config["evaluation"])},
+        "versions": {**_trained_by(plan), **components.versions(plan.config["evaluation"])},
         "code": describe_code(),
         "numerics": plan.settings.numerics(),
         "seconds": round(time.perf_counter() - began, 3),
@@ -77,6 +77,12 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
     files = seal.hashes(plan.evaluation.folder, without=(plan.evaluation.result.name,))
     seal.close(plan.evaluation.result, result, files)
     return plan.evaluation.read()
+
+
+def _trained_by(plan: Plan) -> dict[str, str]:
+    """The versions that trained what is evaluated, which may be others than today's."""
+    versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
+    return versions
 
 
 def usable_result(plan: Plan) -> dict[str, Any] | None:

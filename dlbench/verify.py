@@ -205,7 +205,9 @@ def _run_elsewhere(code: Path, config: Any, folder: Path) -> None:
     here = {"hydra": {"output_subdir": None, "run": {"dir": "."}, "job": {"chdir": False}}}
     OmegaConf.save(OmegaConf.create({**quiet, **OmegaConf.to_container(config), **here}), folder / "record.yaml")  # type: ignore[dict-item]
     command = [sys.executable, "-m", "dlbench", "--config-path", str(folder), "--config-name", "record"]
-    environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
+    # A user's own modules lie where they did: in the folder that this was started in, or on the path.
+    path = os.pathsep.join([str(code), str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
@@ -293,4 +295,7 @@ def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str,
             f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "
             f"{facts['source']}, {facts['provenance']}); name the right data folder with --data FOLDER"
         )
-    return f"record {manifest['run']}: its configuration has another identity in this version, {identity}"
+    return (
+        f"record {manifest['run']}: what its configuration names means something else today (identity {identity}); own "
+        "code must be as it was then"
+    )

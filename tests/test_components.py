@@ -206,6 +206,16 @@ def test_own_code_is_told_by_its_modules_and_what_they_import(own: Any) -> None:
     assert identity.part(node) != first
 
 
+def test_own_code_is_told_as_it_was_when_it_was_imported(own: Any, tmp_path: Path) -> None:
+    own(net=NET, layers=LAYERS)
+    first = identity.part({"_target_": "net.Net"})
+    path = tmp_path / "own code" / "layers.py"
+    path.write_text(LAYERS.replace("ReLU", "Tanh"))  # in the middle of a sweep, say
+    assert identity.part({"_target_": "net.Net"}) == first
+    own(net=NET, layers=path.read_text())
+    assert identity.part({"_target_": "net.Net"}) != first
+
+
 def test_own_packages_relative_imports_and_packages_above_count(own: Any) -> None:
     texts = {"kit/__init__": "", "kit/nets/deep": "from ..parts import make\nclass Net:\n    pass\n"}
     texts |= {"kit/nets/__init__": "", "kit/parts": "def make(): return 1\n"}

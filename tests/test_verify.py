@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from resealed import change, made_by, reseal
 
+from dlbench import resources
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.__main__ import main
@@ -265,3 +267,28 @@ def test_a_record_with_a_damaged_file_cannot_be_verified(
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert file in err
+
+
+@pytest.mark.slow
+def test_a_record_of_other_versions_is_made_again_by_its_own_commit(
+    record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = resources.checkout()
+    head = root and subprocess.run(
+        ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if not head or head.returncode:
+        pytest.skip("no git checkout")
+    change(record.manifest, code={"commit": head.stdout.strip(), "dirty": False})
+    made_by(record, {"sgd": "1.97"})
+    assert verified(record) == 0
+    said = capsys.readouterr()
+    assert f"of other versions (sgd 1.97, now 1.0): its commit {head.stdout[:8]} makes it again" in said.err
+    equal, _, compared = said.out.split(": ")[-1].partition(" of ")
+    assert equal == compared.split()[0]
+    change(record.evaluations()[0].result, metrics={"test/accuracy": 0.123})
+    reseal(record)
+    assert verified(record) == 1
+    assert "test/accuracy: recorded 0.123" in capsys.readouterr().out
+    worktrees = subprocess.run(["git", "-C", root, "worktree", "list"], capture_output=True, text=True, check=True)
+    assert "dlbench-verify" not in worktrees.stdout

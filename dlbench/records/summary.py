@@ -95,15 +95,21 @@ def use(versions: Mapping[str, str], numerics: Mapping[str, Any]) -> Use:
     if not components.is_comparable(versions):
         return Use.NEITHER
     here = numerics_here(str(numerics["device"]), int(numerics["threads"]))
-    if components.outdated(versions) or differences(numerics, here) or untold(numerics, here):
+    is_unknown = None in here.values()  # a GPU, say, that is not here
+    if is_unknown or components.outdated(versions) or differences(numerics, here) or untold(numerics, here):
         return Use.COMPARABLE
     return Use.REPRODUCIBLE
 
 
 @cache
 def numerics_here(device: str, threads: int) -> dict[str, Any]:
-    """See `dlbench.numerics.numerics`; a GPU is known by its name."""
-    return numerics(device if device in ("cpu", "mps") else "cuda", threads)
+    """See `dlbench.numerics.numerics`; a GPU is known by its name. Torch is asked only where it alone can tell."""
+    kind = device if device in ("cpu", "mps") else "cuda"
+    if None in (found := numerics(kind, threads)).values():
+        import torch  # noqa: F401
+
+        found = numerics(kind, threads)
+    return found
 
 
 def _settings(config: dict[str, Any]) -> str:

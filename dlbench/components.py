@@ -6,26 +6,24 @@ a faster kernel). ``components.json`` lists them all, so that records can be rea
 ``make golden`` renews it, and refuses a changed default without a new MAJOR.
 """
 
-import ast
 import hashlib
-import importlib.metadata
-import importlib.util
 import inspect
 import json
 import pydoc
 import re
-import sys
-import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlbench.errors import ConfigError
+from dlbench import own_code
+from dlbench.errors import ConfigError, DlbenchError
+from dlbench.own_code import PACKAGE
 
-PACKAGE = "dlbench"
+TRUSTED = re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*")
+"""Optimisers and schedules of torch's."""
+
 SNAPSHOT = Path(__file__).with_name("components.json")
 T = TypeVar("T")
 
@@ -233,22 +231,9 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
         return _meaning(known), known
     module = inspect.getmodule(located)
     name = module.__name__ if module else target.rpartition(".")[0]
-    if distribution := _distribution(name):
+    if distribution := own_code.distribution(name):
         return {"is": target, "distribution": distribution}, Component(target, "1.0")
-    return {"is": target, "source": _source_as_imported(name)}, Component(target, "1.0")
-
-
-_IMPORTED: dict[str, tuple[Any, str]] = {}
-
-
-def _source_as_imported(module: str) -> str:
-    """`source_of` a module at the time of its import: what a process runs is not what its file became since then."""
-    imported = getattr(sys.modules.get(module), "__spec__", None)  # another one after a reload
-    spec, source = _IMPORTED.get(module, (None, ""))
-    if spec is None or spec is not imported:
-        source = source_of(module)
-        _IMPORTED[module] = imported, source
-    return source
+    return {"is": target, "source": source_of(name)}, Component(target, "1.0")
 
 
 def outside(target: str) -> tuple[str, ...]:
@@ -303,6 +288,27 @@ def _major(version: str) -> int:
     return int(version.partition(".")[0])
 
 
+def check_trusted(node: Any, where: str, error: type[DlbenchError] = ConfigError) -> None:
+    """See that all that a file names is the suite's own or torch's, before any of it is imported.
+
+    A record, a report or a cache may come from anywhere; code of one's own is named on one's own command line.
+
+    Args:
+        node: A configuration, or a part of one.
+        where: What it stands in.
+        error: What is raised.
+
+    Raises:
+        DlbenchError: Something else is named.
+    """
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None and path_now(str(target)) not in snapshot() and not TRUSTED.fullmatch(str(target)):
+            raise error(f"{where}: names {target}, which is not the suite's, nor an optimiser or schedule of torch's")
+    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ():
+        check_trusted(value, where, error)
+
+
 def check_code(target: str) -> None:
     """See that the code of one of the suite's own components is what ``components.json`` says of it.
 
@@ -318,95 +324,15 @@ def check_code(target: str) -> None:
 
 
 def source_of(module: str) -> str:
-    """SHA-256 of a local module, of the packages it lies in, and of all local modules that they import.
-
-    Every byte counts, comments too. Not seen: what is imported by a computed name, and files that are read.
+    """The hash of a user's own module (see `dlbench.own_code.source`), and of MAJORs beyond 1 of what it takes of ours.
 
     Raises:
-        ConfigError: The module has no file, as in a notebook or an interactive session.
+        ConfigError: The module has no file.
     """
-    files: dict[str, bytes] = {}
-    majors: dict[str, int] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in files or (path := _local_file(name)) is None:
-            continue
-        files[name] = path.read_bytes()
-        waiting += [".".join(name.split(".")[:end]) for end in range(1, name.count(".") + 1)]
-        for imported in _imports(name, path, files[name]):
-            if imported.partition(".")[0] != PACKAGE:
-                waiting.append(imported)
-            else:
-                inside = (each for place, each in snapshot().items() if _is_within(place, imported))
-                majors |= {each.name: each.major for each in inside if each.major > 1}
-    if module not in files:
-        raise ConfigError(f"{module}: its source cannot be found; put the code into a file that can be imported")
-    digest = hashlib.sha256(json.dumps(majors, sort_keys=True).encode())
-    for name in sorted(files):
-        digest.update(f"\n{name} {len(files[name])}\n".encode() + files[name])
-    return digest.hexdigest()
-
-
-def _is_within(place: str, imported: str) -> bool:
-    return place == imported or place.startswith(f"{imported}.")
-
-
-def _imports(name: str, path: Path, content: bytes) -> Iterator[str]:
-    """Dotted names of what a module imports, anywhere in it; of ``from a import b`` both ``a`` and ``a.b``."""
-    if path.suffix != ".py":
-        return
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(content)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
-            origin = ".".join(part for part in (base, node.module) if part)
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-@cache
-def _local_file(name: str) -> Path | None:
-    """The file of a module that is neither the suite's, nor Python's, nor an installed distribution's."""
-    top = name.partition(".")[0]
-    if top in (PACKAGE, *sys.stdlib_module_names) or _distribution(name):
-        return None
-    spec = _spec(name)
-    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
-
-
-def _spec(name: str) -> ModuleSpec | None:
-    """Where a module lies, found without running any of it."""
-    parts = name.split(".")
-    try:
-        spec = importlib.util.find_spec(parts[0])
-        for end in range(2, len(parts) + 1):
-            if spec is None or spec.submodule_search_locations is None:
-                return None
-            places = spec.submodule_search_locations
-            # A namespace package would look for its parent among the modules that are imported.
-            spec = PathFinder.find_spec(".".join(parts[:end]), list(getattr(places, "_path", places)))
-    except (ImportError, ValueError):
-        return None
-    return spec
-
-
-@cache
-def _distribution(name: str) -> str | None:
-    """Name and version of the installed distribution that a module belongs to; None for local code.
-
-    Code installed as editable lies outside of Python's own folders, and counts as local.
-    """
-    spec = _spec(name)
-    if spec is None or not spec.origin:
-        return None
-    folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
-    if not any(Path(spec.origin).resolve().is_relative_to(folder) for folder in folders):
-        return None
-    owners = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
-    return f"{owners[0]} {importlib.metadata.version(owners[0])}" if owners else None
+    digest, ours = own_code.source(module)
+    within = (each for place, each in snapshot().items() if any(f"{place}.".startswith(f"{name}.") for name in ours))
+    majors = {each.name: each.major for each in within if each.major > 1}
+    return hashlib.sha256(f"{digest} {json.dumps(majors, sort_keys=True)}".encode()).hexdigest()
 
 
 def bound(node: Any) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from dlbench import components, identity
+from dlbench.environment import alone
 from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.plan import Plan, build_task
@@ -126,10 +127,11 @@ def _curves(plan: Plan) -> dict[str, float]:
 def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[str, float]:
     """Measure the weights of the last and of the best epoch; write predictions and artifacts."""
     task = build_task(plan)
-    trainer = plan.settings.trainer(plan.record.folder, False, [])
     evaluation = build("evaluation", plan.config["evaluation"])
     others = {"members": members} if members else {}
-    metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
+    with alone() as root:
+        trainer = plan.settings.trainer(root, False, [])
+        metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
     plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
     evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
     return dict(metrics)

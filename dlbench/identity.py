@@ -98,8 +98,13 @@ def compared_id(identity: Mapping[str, Any], settings: Mapping[str, Any]) -> str
 
     Of an ensemble only the number of members counts, since they are seeds too.
     """
-    members = {"members": len(settings["members"])} if settings.get("members") else {}
-    return digest(evaluation(configuration_id(identity), {**settings, **members}))
+    return compared_as(identity, plain(part(settings)))
+
+
+def compared_as(identity: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    """`compared_id` where it is told already what the evaluation is, as in a record."""
+    members = {"members": len(told["members"])} if told.get("members") else {}
+    return digest({"training": configuration_id(identity), "evaluation": {**told, **members}})
 
 
 def digest(value: Any) -> str:

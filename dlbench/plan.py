@@ -9,9 +9,11 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import components, identity
+from dlbench.data.folders import DEFAULT
 from dlbench.data.notice import EmbeddedDataNotice
 from dlbench.errors import ConfigError, RecordError
 from dlbench.messages import say
+from dlbench.paths import folder, started_in
 from dlbench.randomness import reseed_global
 from dlbench.records.files import read_json, set_aside, write_json, write_text
 from dlbench.records.manifest import describe_code, describe_environment
@@ -56,7 +58,7 @@ def prepare(config: DictConfig) -> Plan:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     check(plain)
     build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
-    paths = plain["paths"]
+    plain["paths"] = paths = _settled(plain["paths"])
     settings: TrainerSettings = build("trainer", plain["trainer"])
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
@@ -67,12 +69,20 @@ def prepare(config: DictConfig) -> Plan:
     for notice in notices:
         say(str(notice.message))
     meaning = identity.training(plain, facts["fingerprint"], settings.device_kind())
-    record = Store(Path(paths["runs"])).record(identity.digest(meaning))
+    record = Store(Path(str(paths["runs"]))).record(identity.digest(meaning))
     evaluation = record.evaluation(identity.digest(identity.evaluation(record.id, plain["evaluation"])))
     parts = {name: plain[name] for name in identity.TRAINING_SECTIONS} | dict(identity.changing_callbacks(plain))
     versions = components.versions(parts)
     members = _members(config, plain, facts)
     return Plan(plain, meaning, versions, data, facts, settings, record, evaluation, members)
+
+
+def _settled(named: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The folders, absolute: see `dlbench.paths`. Where Hydra moved the job, ``./data`` is that of the command."""
+    found = {name: str(folder(path)) if path else None for name, path in named.items()}
+    if not found["data"] and started_in() != Path.cwd() and (usual := folder(DEFAULT)).is_dir():
+        found["data"] = str(usual)
+    return found
 
 
 def build_task(plan: Plan) -> Task:

@@ -13,10 +13,9 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlbench import resources
+from dlbench import paths, resources
 from dlbench.cli import one_line_errors
 from dlbench.messages import say
 from dlbench.records.store import find
@@ -71,7 +70,7 @@ def _predict(options: argparse.Namespace) -> int:
     from dlbench.speller import InputError, Speller
 
     record = find(options.run, options.runs, resources.experiments() / "results")
-    speller = Speller(record, options.checkpoint)
+    speller = Speller(record, options.checkpoint, trust=options.trust)
     inputs = list(_read(options.inputs))
     if not inputs:
         say("no input; give it as arguments, or on standard input, one a line")
@@ -204,8 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("run", metavar="RUN", help="the record's identity, or how it begins")
     add("inputs", metavar="INPUT", nargs="*", help='what to read, such as "k æ t"; default: standard input, one a line')
-    runs = Path(os.environ.get("DLBENCH_RUNS", "runs"))
-    add("--runs", type=Path, default=runs, help="folder of records (default: %(default)s)")
+    add("--runs", type=paths.folder, default=paths.runs(), help="folder of records (default: $DLBENCH_RUNS, else runs)")
     add("--checkpoint", choices=("best", "last"), help="which epoch's weights (default: as the record's evaluation)")
     add("--decoding", dest="decoder", choices=tuple(DECODINGS), default="beam", help="default: %(default)s")
 
@@ -221,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     of_decoding("seed", int, "nucleus: what the samples depend on (default: the run's)")
     add("--attention", action="store_true", help="also what the first hypothesis attends to, symbol by symbol")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")
+    add("--trust", action="store_true", help="the record may name code that is not the suite's: your own")
     add("--json", action="store_true", help="print JSON")
     return parser
 

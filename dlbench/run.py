@@ -3,6 +3,7 @@
 import contextlib
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from dlbench import components, resources
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder
+from dlbench.environment import alone
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.evaluating import LostCheckpointError, Weights, ensure_evaluated, read_weights, usable_result
 from dlbench.messages import say
@@ -95,6 +97,11 @@ def ensure_trained(plan: Plan) -> bool:
 
 def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
+    with alone() as root:
+        _train(plan, root)
+
+
+def _train(plan: Plan, root: Path) -> None:
     record = plan.record
     forget_peak_memory()
     task = build_task(plan)
@@ -109,7 +116,7 @@ def train(plan: Plan) -> None:
     if checkpoint is None:
         logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest), plan.config), 0)
     recorder = EpochRecorder(record, task.monitor, began)
-    trainer = plan.settings.trainer(record.folder, logger, [*shown, recorder])
+    trainer = plan.settings.trainer(root, logger, [*shown, recorder])
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
         trainer.fit(task, plan.data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlbench import components
 from dlbench.data.vocabulary import Vocabulary
+from dlbench.environment import alone
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.messages import say
 from dlbench.records.checkpoints import Checkpoint
@@ -31,17 +32,20 @@ class Speller:
     Args:
         record: A transducer's.
         choice: Which epoch's weights; default: those that the record's evaluation uses.
+        trust: Whether the record may name code that is not the suite's.
 
     Raises:
         RecordError: It is no transducer's, not finished, or its weights are not there.
     """
 
-    def __init__(self, record: Record, choice: Choice | None = None) -> None:
+    def __init__(self, record: Record, choice: Choice | None = None, *, trust: bool = False) -> None:
         self.record = record
         if record.training.exists():
             record.closed()
         manifest = read_json(record.manifest)
         self.config = record.settings()
+        if not trust:
+            components.check_trusted(self.config, f"record {record.id} (--trust takes own code)", RecordError)
         try:
             facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             if "vocabularies" not in facts:
@@ -119,9 +123,10 @@ class Speller:
         task.decoder = decoder
         pairs, reverse = [Pair(source, ()) for source in sources], self.data.reverse_source
         tensors = PairTensors(pairs, self.source_vocabulary, self.target_vocabulary, reverse_source=reverse)
-        trainer = settings.trainer(self.record.folder, False, [])
         try:
-            decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
+            with alone() as root:
+                trainer = settings.trainer(root, False, [])
+                decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
         except SystemExit:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         return collect(decoded, pairs, self.target_vocabulary, reverse)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pytorch_lightning as pl
 import torch
 from annotated_types import Gt
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
 from dlbench.allocator import keep_freed_memory
@@ -72,11 +73,18 @@ class TrainerSettings:
         # "32-true" means it: by default cuDNN rounds to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
-    def trainer(self, folder: Path, logger: Any, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-        """A Trainer that saves, logs and shows only what its callbacks do."""
+    def trainer(self, root: Path, logger: Any, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+        """A Trainer that saves, logs and shows only what its callbacks do; see `dlbench.environment.alone`.
+
+        Args:
+            root: An empty folder; Lightning loads checkpoints that it finds in it.
+            logger: Lightning's loggers, or False.
+            callbacks: Its callbacks.
+        """
         quiet_lightning()
         return pl.Trainer(
-            default_root_dir=folder,
+            default_root_dir=root,
+            plugins=[LightningEnvironment()],
             accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device_kind()],
             devices=1,
             precision=self.precision,

@@ -92,6 +92,8 @@ def verify(
     progress: str | None = None,
     epochs: int | None = None,
     own_commit: bool = False,
+    *,
+    trust: bool = False,
 ) -> Verdict:
     """Train and evaluate again in a temporary folder, then compare curves, weights, metrics, predictions, artifacts.
 
@@ -102,6 +104,7 @@ def verify(
         epochs: Train only the first so many epochs and compare only their curves, which start from the initial weights
             and hold losses and validation accuracies to the last bit; None: all, and every evaluation.
         own_commit: Have the record's commit do it even where today's code is of the same versions.
+        trust: Whether the record may name code that is not the suite's.
 
     Raises:
         RecordError: The record is damaged or not finished, the data here is not what it was made with, or its commit
@@ -112,6 +115,9 @@ def verify(
     if state not in (State.FINISHED, State.DIVERGED):
         raise RecordError(f"record {record.id} is {state}; only a finished one can be verified")
     record.check()
+    if not trust:
+        named = [record.settings(), *(evaluation.settings() for evaluation in record.evaluations())]
+        components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)
     manifest = read_json(record.manifest)
     recorded_epochs = int(record.settings()["trainer"]["epochs"])
     chosen = min(epochs or recorded_epochs, recorded_epochs)
@@ -203,7 +209,7 @@ def _run_elsewhere(code: Path, config: Any, folder: Path) -> None:
     folder.mkdir()
     quiet = {"defaults": [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}, "_self_"]}
     here = {"hydra": {"output_subdir": None, "run": {"dir": "."}, "job": {"chdir": False}}}
-    OmegaConf.save(OmegaConf.create({**quiet, **OmegaConf.to_container(config), **here}), folder / "record.yaml")  # type: ignore[dict-item]
+    OmegaConf.save(OmegaConf.create({**OmegaConf.to_container(config), **quiet, **here}), folder / "record.yaml")  # type: ignore[dict-item]
     command = [sys.executable, "-m", "dlbench", "--config-path", str(folder), "--config-name", "record"]
     # A user's own modules lie where they did: in the folder that this was started in, or on the path.
     path = os.pathsep.join([str(code), str(Path.cwd()), os.environ.get("PYTHONPATH", "")])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench import components, identity
+from dlbench import components, identity, own_code
 from dlbench.components import Component, changed_meaning, component, declared
 from dlbench.errors import ConfigError
 from dlbench.plan import prepare
@@ -38,7 +38,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             names.add(name.partition("/")[0])
         for name in [name for name in sys.modules if name.partition(".")[0] in names]:
             del sys.modules[name]
-        for cached in (components._local_file, components._distribution):
+        for cached in (own_code._local_file, own_code.distribution):
             cached.cache_clear()
 
     yield write

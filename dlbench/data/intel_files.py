@@ -110,11 +110,10 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
         raise DataError(f"{cache}: the cache may not lie in the data's own folder; set DLBENCH_CACHE to another one")
     files = {name: _manifest_hash(split_folder(path, name), path) for name in SPLITS}
     key = hashlib.sha256(f"{files} {SIDE} bilinear {PIL.__version__}".encode()).hexdigest()[:16]
-    cached = cache / f"intel-{key}.npz"
-    splits = _read_cache(cached)
+    splits = _read_cache(cache, f"intel-{key}")
     if splits is None:
         splits = {name: read_split(path, name) for name in SPLITS}
-        _write_cache(cached, splits)
+        _write_cache(cache, f"intel-{key}", splits)
     official = splits["seg_train"]
     train, val = (Pictures(official.images[chosen], official.labels[chosen]) for chosen in split_indices(len(official)))
     return PictureSet(train, val, splits["seg_test"], CLASSES, "folder", "user copy", files)
@@ -180,21 +179,25 @@ def _manifest_hash(folder: Path, base: Path) -> str:
     return manifest.hexdigest()
 
 
-def _read_cache(cached: Path) -> dict[str, Pictures] | None:
-    """The splits kept in a cache file, or ``None`` if it is missing or damaged."""
-    try:
-        with np.load(cached, allow_pickle=False) as archive:
-            return {name: npz_files.checked(cached, _FORM, name, archive) for name in SPLITS}
-    except Exception:  # of whatever kind: the pictures are there to make it anew
-        return None
+def _read_cache(cache: Path, stem: str) -> dict[str, Pictures] | None:
+    """The splits kept in a cache file, whose name holds its hash; ``None`` if it is missing or damaged."""
+    for cached in sorted(cache.glob(f"{stem}.*.npz")):
+        try:
+            if cached.name == f"{stem}.{digest(cached)[:16]}.npz":
+                with np.load(cached, allow_pickle=False) as archive:
+                    return {name: npz_files.checked(cached, _FORM, name, archive) for name in SPLITS}
+        except Exception:  # of whatever kind: the pictures are there to make it anew
+            continue
+    return None
 
 
-def _write_cache(cached: Path, splits: dict[str, Pictures]) -> None:
+def _write_cache(cache: Path, stem: str, splits: dict[str, Pictures]) -> None:
     """Write a cache file at once: readers see either nothing or all of it."""
     arrays = {f"{name}_{kind}": getattr(part, kind) for name, part in splits.items() for kind in ("images", "labels")}
     try:
-        with atomic_path(cached) as temporary, temporary.open("wb") as file:
+        named = atomic_path(cache / stem, lambda path: f"{stem}.{digest(path)[:16]}.npz")
+        with named as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
-        text = f"{cached.parent}: the cache folder cannot be written ({error.strerror})"
+        text = f"{cache}: the cache folder cannot be written ({error.strerror})"
         raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error

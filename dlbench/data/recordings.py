@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from dlbench.data.speech_corpus import Samples, hash_samples
 from dlbench.errors import DataError
 from dlbench.files import digest
 
-FORMAT = 1
+FORMAT = 2
 """Of a cache folder; to be raised when what it holds, or how a recording is judged, changes."""
 
 PORTION = 64
@@ -142,16 +142,22 @@ def _key(corpus: Path, states: list[str]) -> str:
 def _open(folder: Path) -> Loaded | None:
     """What a cache folder holds; None if it is not there, or damaged."""
     try:
-        kept = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        kept = index["recordings"]
+        if index["hash"] != _hash(kept, index["features"]) or digest(folder / "features.f32") != index["features"]:
+            return None
         found = Recordings(**{**kept, "faults": [Fault(*fault) for fault in kept["faults"]]})
         frames = found.starts()[-1]
-        if (folder / "features.f32").stat().st_size != frames * log_mel.MELS * 4:
-            return None
         if not frames:
             return found, np.zeros((0, log_mel.MELS), np.float32)
         return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=(frames, log_mel.MELS))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _hash(kept: Any, features: str) -> str:
+    """Of what an index holds, the hash of the features included."""
+    return hashlib.sha256(json.dumps([kept, features], sort_keys=True).encode()).hexdigest()
 
 
 def _fill(folder: Path, corpus: Path, rows: Sequence[Row | None], jobs: int, strict: bool) -> Loaded:
@@ -167,7 +173,9 @@ def _fill(folder: Path, corpus: Path, rows: Sequence[Row | None], jobs: int, str
                 if isinstance(result, Fault) and strict:
                     raise refusal(corpus / METADATA, result)
                 _keep(row, result, found, file)
-        (unfinished / "index.json").write_text(json.dumps(asdict(found)), encoding="utf-8")
+        features, kept = digest(unfinished / "features.f32"), json.loads(json.dumps(asdict(found)))
+        index = {"recordings": kept, "features": features, "hash": _hash(kept, features)}
+        (unfinished / "index.json").write_text(json.dumps(index), encoding="utf-8")
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dlbench import resources
+from dlbench import paths, resources
 from dlbench.cli import one_line_errors
 from dlbench.messages import say
 from dlbench.records import seal
@@ -27,6 +27,8 @@ from dlbench.tables import print_whole
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
+
+RUNS = "default: $DLBENCH_RUNS, else runs"
 
 DATA_PICTURES = ("before_after.png",)
 """Whole pictures of a data set, whose licence may not allow to share them."""
@@ -89,9 +91,9 @@ def _show(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from dlbench.verify import verify
 
-    paths = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
+    folders = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
     progress = "none" if options.json else None
-    verdict = verify(_find(options), paths, progress, options.epochs, options.own_commit)
+    verdict = verify(_find(options), folders, progress, options.epochs, options.own_commit, trust=options.trust)
     if options.json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
@@ -228,8 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, action: Any, about: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=about, description=about)
         sub.set_defaults(action=action)
-        default = Path(os.environ.get("DLBENCH_RUNS", "runs"))
-        sub.add_argument("--runs", type=Path, default=default, help="folder of records (default: %(default)s)")
+        sub.add_argument("--runs", type=paths.folder, default=paths.runs(), help=f"folder of records ({RUNS})")
         return sub
 
     about_id = "the run's identity, or how it begins; committed records are found too"
@@ -248,9 +249,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--own-commit", action="store_true", help="have the record's commit do it, also where today's code would"
     )
+    check.add_argument(
+        "--trust", action="store_true", help="the record may name code that is not the suite's: your own"
+    )
     check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
     export = command("export", _export, "copy finished records, without weights, for committing")
-    export.add_argument("folder", type=Path)
+    export.add_argument("folder", type=paths.folder)
     export.add_argument("ids", nargs="*", help="identities; default: all")
     clean = command("clean", _clean, "delete what was set aside or left over; shows first, deletes with --yes")
     clean.add_argument("--weights", action="store_true", help="also the checkpoints of finished runs")

@@ -1,11 +1,10 @@
 """``python -m dlbench.report``: run what the reports lack, judge them by the records at hand, write the report."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from dlbench import resources
+from dlbench import paths, resources
 from dlbench.cli import one_line_errors
 from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.profiles import PROFILES, estimate, jobs
@@ -19,8 +18,8 @@ from dlbench.report.verdicts import Verdicts
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, write; the exit code is 1 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m dlbench.report", description=__doc__)
-    runs = Path(os.environ.get("DLBENCH_RUNS", "runs"))
-    parser.add_argument("--runs", type=Path, default=runs, help="folder of your records (default: %(default)s)")
+    about = "folder of your records (default: $DLBENCH_RUNS, else runs)"
+    parser.add_argument("--runs", type=paths.folder, default=paths.runs(), help=about)
     parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write to (default: %(default)s)")
     parser.add_argument(
         "--profile",

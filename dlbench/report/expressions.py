@@ -18,6 +18,7 @@ from simpleeval import (
     SimpleEval,
 )
 
+from dlbench import cache
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest
 from dlbench.report import networks
@@ -86,11 +87,10 @@ def _theory(name: str, *arguments: float) -> float:
     """What a function of `dlbench.report.theory_checks` gives; kept from one report to the next."""
     code = Path(__file__).with_name("theory_checks.py").read_bytes()
     source = f"{networks.code_hash('theory')} {networks.code_hash('models')} {hashlib.sha256(code).hexdigest()}"
-    return networks.kept(_computed)(name, arguments, source)
+    return cache.kept(_computed, name, arguments, code=source)
 
 
-def _computed(name: str, arguments: tuple[float, ...], source: str) -> float:
-    """``source`` tells other code's answers apart."""
+def _computed(name: str, arguments: tuple[float, ...]) -> float:
     from dlbench.report import theory_checks
 
     return theory_checks.computed(name, *arguments)

@@ -1,13 +1,12 @@
 """Records as pandas frames, for notebooks: evaluations of finished runs, and their curves (extra: `notebooks`)."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dlbench import resources
+from dlbench import paths, resources
 from dlbench.errors import ConfigError
 from dlbench.messages import say
 from dlbench.records.labels import DECODED_BY
@@ -68,7 +67,7 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder; name one that holds records, such as runs")
-    usual = (Path(os.environ.get("DLBENCH_RUNS", "runs")), resources.experiments() / "results")
+    usual = (paths.runs(), resources.experiments() / "results")
     collection = collect(map(Store, folders or usual))
     for left in collection.left_out:
         say(f"record {left.run} is left out: {left.reason}")

@@ -1,17 +1,16 @@
 """What can be told of a network without training it; kept from one report to the next, as torch takes its time."""
 
+import functools
 import hashlib
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
-from joblib import Memory
 
+from dlbench import cache, components
 from dlbench.cli import experiments
 from dlbench.composition import composed
-from dlbench.data.folders import cache_folder
 from dlbench.errors import ConfigError
 from dlbench.messages import nearest
 from dlbench.settings import build
@@ -33,13 +32,14 @@ def receptive_field(experiment: str, *overrides: str) -> int:
     return _told("receptive field", _of_pictures(experiment, overrides))
 
 
-@cache
+@functools.cache
 def _settings(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """The settings of an experiment's network."""
     if experiment not in experiments():
         raise ConfigError(f"{experiment}: no such experiment; {nearest(experiment, experiments())}")
     try:
         settings: dict[str, Any] = composed(experiment, overrides)["model"]
+        components.check_trusted(settings, f"{experiment} {' '.join(overrides)}")
     except HydraException as error:
         raise ConfigError(f"{experiment} {' '.join(overrides)}: {error}") from error
     return settings
@@ -54,10 +54,10 @@ def _of_pictures(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _told(what: str, settings: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> int:
-    return int(kept(_measured)(what, dict(settings), dict(sizes or {}), code_hash("models")))
+    return int(cache.kept(_measured, what, dict(settings), dict(sizes or {}), code=code_hash("models")))
 
 
-@cache
+@functools.cache
 def code_hash(package: str) -> str:
     """The SHA-256 of all modules of one of the suite's packages: other code's answers are not this code's."""
     digest = hashlib.sha256()
@@ -66,19 +66,8 @@ def code_hash(package: str) -> str:
     return digest.hexdigest()
 
 
-@cache
-def kept(function: Callable[..., float]) -> Callable[..., float]:
-    """The function, its answers kept in the cache folder, where that can be written."""
-    try:
-        memory = Memory(cache_folder() / "networks", verbose=0)
-    except OSError:
-        memory = Memory(None)
-    remembered: Callable[..., float] = memory.cache(function)
-    return remembered
-
-
-def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int], source: str) -> int:
-    """Build the network without memory for its weights, and measure it; ``source`` tells other code's answers apart."""
+def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int]) -> int:
+    """Build the network without memory for its weights, and measure it."""
     import torch
 
     from dlbench.models import cost

@@ -193,7 +193,7 @@ def _read(record: Record, known: Container[str]) -> Iterator[Result]:
             raise RecordError(f"evaluation {evaluation.id} is of other weights than the training's")
         if not components.is_comparable(result["versions"]):
             raise RecordError(NO_LONGER)
-        configuration = identity.compared_id(training.identity, evaluated)
+        configuration = identity.compared_as(training.identity, result["identity"]["evaluation"])
         yield Result(record, evaluation, *training, result, evaluated, configuration)
 
 

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from dlbench.errors import SweepError
 from dlbench.interruption import interrupted_by_sigterm
+from dlbench.paths import folder
 from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
 from dlbench.sweep.progress import Progress
 from dlbench.sweep.summary import show
@@ -43,15 +44,15 @@ def launch(
     assert launcher.config is not None
     jobs = [_job(launcher, initial_job_idx + index, overrides) for index, overrides in enumerate(job_overrides)]
     workers = launcher.n_jobs or _free_workers(jobs)
-    sweep_folder = Path(str(launcher.config.hydra.sweep.dir))
+    sweep_folder = folder(str(launcher.config.hydra.sweep.dir))
     sweep_folder.mkdir(parents=True, exist_ok=True)
     outcomes: dict[int, JobOutcome] = {}
     with (
         interrupted_by_sigterm(),
-        tempfile.TemporaryDirectory(dir=sweep_folder, prefix="jobs-") as folder,
-        Progress(jobs, Path(folder)) as progress,
+        tempfile.TemporaryDirectory(dir=sweep_folder, prefix="jobs-") as begun,
+        Progress(jobs, Path(begun)) as progress,
     ):
-        for job, outcome in _make_all(launcher, jobs, workers, Path(folder)):
+        for job, outcome in _make_all(launcher, jobs, workers, Path(begun)):
             outcomes[job.number] = outcome
             progress.add(job, outcome)
     show(jobs, outcomes, verbose=any(job.config["verbose"] for job in jobs))

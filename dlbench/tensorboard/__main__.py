@@ -7,7 +7,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from dlbench import resources
+from dlbench import paths, resources
 from dlbench.cli import one_line_errors
 from dlbench.errors import RecordError
 from dlbench.messages import say
@@ -38,7 +38,7 @@ def serve(runs: Path | None, options: list[str]) -> int:
     """
     if runs and not runs.is_dir():
         raise RecordError(f"{runs}: no such folder of runs; name one with --runs FOLDER")
-    runs = runs or Path(os.environ.get("DLBENCH_RUNS", "runs"))
+    runs = runs or paths.runs()
     with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
         view = View(Path(folder), [Store(runs), Store(resources.experiments() / "results")])
         shown = view.refresh()
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any other option is passed on to TensorBoard: --port N, --host NAME, --bind_all, ...",
     )
     about = "folder of records (default: $DLBENCH_RUNS, else runs)"
-    parser.add_argument("--runs", type=Path, help=about)
+    parser.add_argument("--runs", type=paths.folder, help=about)
     return parser
 
 

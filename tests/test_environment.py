@@ -1,0 +1,101 @@
+"""A run among others: whatever SLURM, torchrun or Lightning's own variables say, each process makes its own run."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bits import same_bits
+
+from dlbench.environment import HIDDEN, alone
+from dlbench.run import Outcome, run
+
+Again = Callable[..., Outcome]
+
+SLURM = {
+    **{"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "n1", "SLURM_NODEID": "0"},
+    **{"SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+}
+GROUPS = {
+    "one SLURM task": SLURM,
+    "sbatch --ntasks=4": {**SLURM, "SLURM_NTASKS": "4"},
+    "the second of srun -n4": {**SLURM, "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_PROCID": "1"},
+    "only a rank": {"RANK": "1"},
+    "torchrun": {
+        **{"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "x"},
+    },
+    "settings of Lightning's Trainer": {
+        "PL_TRAINER_GRADIENT_CLIP_VAL": "0.01",
+        "PL_TRAINER_ACCUMULATE_GRAD_BATCHES": "2",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def overrides(tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ["+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("alone") / "runs", sizes=(24, 12, 12))]
+
+
+@pytest.fixture(scope="module")
+def expected(compose: Callable[..., Any], overrides: list[str]) -> Outcome:
+    return run(compose(*overrides))
+
+
+@pytest.fixture
+def again(compose: Callable[..., Any], overrides: list[str], tmp_path: Path) -> Again:
+    """Make the same run in a folder of the test's own."""
+    return lambda *more: run(compose(*overrides, f"paths.runs={tmp_path}", *more))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_in_a_group_each_process_makes_its_own_run(
+    group: str, again: Again, expected: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in GROUPS[group].items():
+        monkeypatch.setenv(name, value)
+    outcome = again()
+    assert same_bits(outcome, expected)
+    assert any(outcome.record.tensorboard.glob("*tfevents*"))
+    assert {name: os.environ[name] for name in GROUPS[group]} == GROUPS[group]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["the second of srun -n4", "torchrun"])
+def test_a_new_process_in_a_group_makes_its_own_run(
+    group: str, overrides: list[str], expected: Outcome, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dlbench", *overrides, f"paths.runs={tmp_path}"]
+    done = subprocess.run(command, env=os.environ | GROUPS[group], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{expected.result['metrics']['test/accuracy']:.4f}" in done.stdout
+    assert any(tmp_path.glob(f"{expected.record.id}/tensorboard/*tfevents*"))
+
+
+@pytest.mark.parametrize("place", ["hpc_ckpt_1.ckpt", "last.ckpt"])
+def test_no_checkpoint_that_lies_about_is_evaluated(
+    place: str, again: Again, expected: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    trained = again("evaluation.max_shift=0")
+    content = torch.load(trained.record.checkpoints.all()[-1].path, weights_only=True)
+    content["state_dict"] = {name: torch.zeros_like(value) for name, value in content["state_dict"].items()}
+    torch.save(content, trained.record.folder / place)
+    assert again().result["metrics"] == expected.result["metrics"]
+
+
+def test_what_is_hidden_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("MY_SLURM_NOTE", "kept")
+    with pytest.raises(RuntimeError), alone() as root:
+        assert not any(root.iterdir())
+        assert "SLURM_JOB_ID" not in os.environ
+        assert os.environ["MY_SLURM_NOTE"] == "kept"
+        raise RuntimeError
+    assert os.environ["SLURM_JOB_ID"] == "7"
+    assert not HIDDEN.fullmatch("PATH")

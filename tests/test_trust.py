@@ -1,0 +1,121 @@
+"""A file that holds no code runs none: only the suite's components and torch's optimisers are taken from one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from resealed import change, read, reseal
+
+from dlbench.components import check_trusted
+from dlbench.errors import ConfigError, RecordError
+from dlbench.records.files import write_text
+from dlbench.records.store import Record, Store
+from dlbench.report.expressions import evaluate
+from dlbench.report.results import collect
+from dlbench.run import run
+from dlbench.speller import Speller
+from dlbench.verify import verify
+
+PATHS = {"data": None, "cache": None}
+EVIL = (
+    "planted.call",
+    "os.system",
+    "subprocess.run",
+    "distutils.spawn.spawn",
+    "builtins.exec",
+    "torch.load",
+    "pydoc.locate",
+)
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that leaves a mark when it is imported; where the mark would be."""
+    mark = tmp_path / "ran"
+    (tmp_path / "planted.py").write_text(f"open({str(mark)!r}, 'w')\ndef call(*_, **__): pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return mark
+
+
+@pytest.mark.parametrize("target", EVIL)
+def test_only_the_suites_and_torchs_optimisers_are_trusted(target: str) -> None:
+    for node in ({"_target_": target}, {"model": {"a": [{"_target_": target}]}}):
+        with pytest.raises(ConfigError, match=target):
+            check_trusted(node, "somewhere")
+    check_trusted({"_target_": "torch.optim.SGD", "x": {"_target_": "dlbench.models.cnn.ConvNet"}}, "somewhere")
+
+
+@pytest.mark.parametrize("section", ["model", "data", "optimizer", "evaluation", "task", "trainer"])
+def test_a_record_that_names_other_code_runs_nothing(
+    decoded: Record, tmp_path: Path, planted: Path, section: str
+) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    config = read(record.config)
+    config[section] = {**config[section], "_target_": "planted.call"}
+    change(record.config, **config)
+    reseal(record)
+    with pytest.raises(RecordError, match=r"names planted\.call"):
+        verify(record, PATHS)
+    with pytest.raises(RecordError, match=r"names planted\.call"):
+        Speller(record)
+    collect([Store(tmp_path / "runs")])
+    assert not planted.exists()
+
+
+def test_an_evaluation_that_names_other_code_runs_nothing(decoded: Record, tmp_path: Path, planted: Path) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    evaluation = record.evaluations()[0]
+    write_text(evaluation.config, evaluation.config.read_text().replace("dlbench.decoding", "planted"))
+    reseal(record)
+    with pytest.raises(RecordError, match="names planted"):
+        verify(record, PATHS)
+    collect([Store(tmp_path / "runs")])
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "parameters('cnn_vanilla', '~model', '+model={_target_: planted.call}')",
+        "parameters('cnn_vanilla', '+model.more={_target_: planted.call}')",
+        "flops('cnn_vanilla', 'model._target_=planted.call')",
+    ],
+)
+def test_an_expression_of_a_report_runs_nothing(expression: str, planted: Path) -> None:
+    with pytest.raises(ConfigError, match=r"planted\.call"):
+        evaluate(expression)
+    assert not planted.exists()
+
+
+def test_own_code_is_named_on_ones_own_command_line_and_taken_from_a_record_on_request(
+    compose: Callable[..., Any], tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_net.py").write_text(
+        "from dlbench.models.cnn import ConvNet\nclass Net(ConvNet):\n"
+        "    def __init__(self):\n        super().__init__(channels=(2, 2, 2), hidden=(4, 4))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1")
+    OmegaConf.set_struct(config, False)
+    config["model"] = {"_target_": "own_net.Net"}
+    record = run(config).record
+    with pytest.raises(RecordError, match=r"--trust takes own code\): names own_net\.Net"):
+        verify(record, PATHS)
+    assert verify(record, PATHS, trust=True).is_reproduced
+
+
+def test_a_planted_pickle_in_the_cache_is_not_read(tmp_path: Path) -> None:
+    code = "from dlbench.report.expressions import evaluate; print(evaluate(\"parameters('kmnist_mlp')\"))"
+    folder = tmp_path / "networks" / "joblib"
+    folder.mkdir(parents=True)
+    (folder / "output.pkl").write_bytes(b"cposix\nsystem\n(S'touch ran'\ntR.")
+    environment = os.environ | {"DLBENCH_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True, capture_output=True)
+    assert done.stdout.strip().isdigit()
+    assert not (tmp_path / "ran").exists()

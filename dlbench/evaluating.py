@@ -13,7 +13,7 @@ from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.plan import Plan, build_task
 from dlbench.records import history, seal
-from dlbench.records.files import read_json, set_aside, write_text
+from dlbench.records.files import filled, read_json, set_aside, write_text
 from dlbench.records.manifest import describe_code, now
 from dlbench.records.resume import load
 from dlbench.records.store import State
@@ -132,8 +132,9 @@ def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[
     with alone() as root:
         trainer = plan.settings.trainer(root, False, [])
         metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
-    plan.evaluation.artifacts.mkdir(parents=True, exist_ok=True)
-    evaluation.write(plan.evaluation.folder, task, plan.data, outputs)
+    with filled(plan.evaluation.folder) as folder:
+        (folder / plan.evaluation.artifacts.name).mkdir()
+        evaluation.write(folder, task, plan.data, outputs)
     return dict(metrics)
 
 

@@ -188,7 +188,6 @@ def _unusable(plan: Plan, state: State) -> str | None:
     if done and (rebound := _rebound(plan, manifest)):
         return rebound
     reasons = {
-        "its last try failed": state == State.FAILED,
         "rerun=always": plan.config["rerun"] == "always",
         "its manifest.json is missing or damaged": not manifest,
         f"it is of other versions ({_other_versions(recorded, versions)})": recorded != versions

@@ -16,10 +16,12 @@ from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.environment import alone
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.evaluating import LostCheckpointError, Weights, ensure_evaluated, read_weights, usable_result
+from dlbench.interruption import interrupted_by_sigterm
 from dlbench.messages import say
 from dlbench.plan import Plan, build_task, clear_the_way, prepare, write_plan
 from dlbench.records import seal
 from dlbench.records.files import read_json, write_json
+from dlbench.records.lock import still_held
 from dlbench.records.manifest import forget_peak_memory, now, peak_memory_bytes
 from dlbench.records.resume import load, recorder_state, resume_point
 from dlbench.records.store import Evaluation, Record, State
@@ -49,22 +51,20 @@ def run(config: DictConfig) -> Outcome:
     return execute(prepare(config))
 
 
+@interrupted_by_sigterm()
 def execute(plan: Plan) -> Outcome:
     """See `run`."""
-    try:
-        with plan.record.lock():
+    with plan.record.lock():
+        trained = ensure_trained(plan)
+    # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
+    members = [] if usable_result(plan) else [ensure_weights(member) for member in plan.members]
+    with plan.record.lock():
+        try:
+            result = ensure_evaluated(plan, members)
+        except LostCheckpointError as error:
+            say(str(error))
             trained = ensure_trained(plan)
-        # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
-        members = [] if usable_result(plan) else [ensure_weights(member) for member in plan.members]
-        with plan.record.lock():
-            try:
-                result = ensure_evaluated(plan, members)
-            except LostCheckpointError as error:
-                say(str(error))
-                trained = ensure_trained(plan)
-                result = ensure_evaluated(plan, members)
-    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
-        raise KeyboardInterrupt from None
+            result = ensure_evaluated(plan, members)
     return Outcome(plan.record, plan.evaluation, result, trained)
 
 
@@ -110,6 +110,7 @@ def _train(plan: Plan, root: Path) -> None:
     checkpoint = resume_point(record)
     began = now() if checkpoint is None else recorder_state(load(checkpoint))["started"]
     write_plan(plan, began)
+    record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
         events.rebuild(record, record.tensorboard, events.EARLIER)
     logger = tensorboard_logger(plan)
@@ -130,6 +131,7 @@ def _train(plan: Plan, root: Path) -> None:
             write_json(record.failure, failure)
         raise
     record.checkpoints.prune({recorder.best_epoch}, keep=1)
+    still_held(record.metrics)
     record.metrics.touch()  # there is none where the loss was lost in the first epoch
     logger.finalize("success")  # its file is complete before it is hashed
     closing |= {

@@ -10,6 +10,7 @@ from dlbench import components
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.environment import alone
 from dlbench.errors import ConfigError, DlbenchError, RecordError
+from dlbench.interruption import interrupted_by_sigterm
 from dlbench.messages import say
 from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.files import read_json
@@ -97,6 +98,7 @@ class Speller:
             raise InputError(f"the model does not know {named}")
         return symbols
 
+    @interrupted_by_sigterm()
     def spell(
         self, sources: Sequence[tuple[str, ...]], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
     ) -> list["Prediction"]:
@@ -123,12 +125,9 @@ class Speller:
         task.decoder = decoder
         pairs, reverse = [Pair(source, ()) for source in sources], self.data.reverse_source
         tensors = PairTensors(pairs, self.source_vocabulary, self.target_vocabulary, reverse_source=reverse)
-        try:
-            with alone() as root:
-                trainer = settings.trainer(root, False, [])
-                decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt from None
+        with alone() as root:
+            trainer = settings.trainer(root, False, [])
+            decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
         return collect(decoded, pairs, self.target_vocabulary, reverse)
 
     def _task(self, seed: int) -> Any:

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from dlbench import components, resources
 from dlbench.data.folders import cache_folder, data_folder
 from dlbench.errors import RecordError
+from dlbench.interruption import interrupted_by_sigterm
 from dlbench.messages import say
 from dlbench.numerics import Difference, differences, untold
 from dlbench.plan import prepare, with_evaluation
@@ -86,6 +87,7 @@ class Verdict:
         return bool(self.differences) and not self.numerics and not self.untold
 
 
+@interrupted_by_sigterm()
 def verify(
     record: Record,
     paths: Mapping[str, Any],

@@ -189,15 +189,16 @@ def test_a_full_disk_is_named_and_loses_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str]
+    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str]
 ) -> None:
     command = [sys.executable, "-m", "dlbench", *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         errors = process.stderr.read()
     assert process.returncode == 130
     assert errors == "dlbench: interrupted; the same command goes on where it was\n"

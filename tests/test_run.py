@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from bits import same_bits
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from resealed import made_by
@@ -205,7 +206,7 @@ def test_the_learning_rate_recorded_is_the_one_the_epoch_was_run_with(compose: C
     assert rates == pytest.approx([0.04, 0.04, 0.08])
 
 
-def test_a_failed_run_says_why_and_starts_again(
+def test_a_failed_run_without_a_checkpoint_says_why_and_starts_again(
     compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = compose("+experiment=cnn_bn_gap", *tiny)
@@ -222,8 +223,44 @@ def test_a_failed_run_says_why_and_starts_again(
     assert "on fire" in record.failure.read_text()
     assert run(config).trained
     assert record.state() == State.FINISHED
-    assert "its last try failed" in capsys.readouterr().err
-    assert [path.name for path in record.folder.parent.glob("*.aside-*")] == [f"{record.id}.aside-1"]
+    assert "no checkpoint to go on from" in capsys.readouterr().err
+    (aside,) = record.folder.parent.glob("*.aside-*")
+    assert aside.name == f"{record.id}.aside-1"
+    assert "on fire" in (aside / "failure.json").read_text()
+
+
+def test_a_training_that_failed_goes_on_and_ends_in_the_same_bits(
+    compose: Compose,
+    tiny_in: TinyIn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    undisturbed = run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path / "undisturbed", epochs=4)))
+    config = compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path / "runs", epochs=4))
+    step = Task.training_step
+
+    def fail(task: Task, *arguments: Any) -> Any:
+        if task.current_epoch == 2:
+            raise RuntimeError(f"try {len(tries)} is on fire")
+        return step(task, *arguments)
+
+    for tries in ([], [1]):
+        with monkeypatch.context() as patch:
+            patch.setattr(Task, "training_step", fail)
+            with pytest.raises(RuntimeError, match="on fire"):
+                run(config)
+        (record,) = Store(Path(config.paths.runs)).all()
+        assert record.state() == State.FAILED
+        assert f"try {len(tries)} is on fire" in record.failure.read_text()
+        assert [checkpoint.epoch for checkpoint in record.checkpoints.all()] == [1, 2]
+    capsys.readouterr()
+    outcome = run(config)
+    assert capsys.readouterr().err == f"dlbench: record {record.id}: going on after epoch 2\n"
+    assert same_bits(outcome, undisturbed)
+    assert record.state() == State.FINISHED
+    assert not record.failure.exists()
+    assert not list(record.folder.parent.rglob("*.aside-*"))
 
 
 def test_a_record_of_other_versions_is_used_with_a_warning_or_made_again(

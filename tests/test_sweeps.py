@@ -15,15 +15,18 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 
 from dlbench import resources
 from dlbench.cli import experiments
 from dlbench.records import seal
 from dlbench.records.store import Record, State, Store
+from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, labels
 from dlbench.sweep.progress import Progress
 from dlbench.sweep.summary import table_of
 
+Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 SWEPT = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
 
@@ -187,6 +190,51 @@ def test_a_worker_that_dies_costs_nothing(
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert endings(tmp_path) == uninterrupted
+
+
+SHORT = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1"]
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """What two short runs end in that nothing disturbs, by seed."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    made = {seed: run(compose(*SHORT, *tiny_in(runs), f"seed={seed}")) for seed in (1, 2)}
+    return {seed: outcome.result["weights"] for seed, outcome in made.items()}
+
+
+def ended(runs: Path) -> dict[int, str]:
+    return {
+        record.settings()["seed"]: seal.read(record.training)["weights"]
+        for record in Store(runs).all()
+        if record.state() == State.FINISHED
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 1])
+def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
+    workers: int, weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    deadly = ["+callbacks.own={_target_: own_callbacks.Deadly, seed: 1}", f"hydra.launcher.n_jobs={workers}"]
+    code, out, err = sweep("-m", *SHORT, "seed=1,2", *tiny_in(tmp_path), *deadly)
+    assert code == 1
+    assert "1 of 2 runs failed" in err.splitlines()[-1]
+    assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in out
+    assert ended(tmp_path) == {2: weights[2]}
+
+
+@pytest.mark.slow
+def test_a_job_killed_once_goes_on_and_fails_nothing(
+    weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    deadly = f"+callbacks.own={{_target_: own_callbacks.Deadly, seed: 1, once: {tmp_path / 'died'}}}"
+    code, _, err = sweep("-m", *SHORT, "seed=1,2", *tiny_in(tmp_path / "runs"), deadly)
+    assert code == 0, err
+    assert "going on after epoch 1" in err
+    assert ended(tmp_path / "runs") == weights
 
 
 # --- named sweeps ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlbench.files import digest
 from dlbench.records.files import atomic_path, set_aside
+from dlbench.records.lock import still_held
 
 NAME = re.compile(r"epoch-(?P<epoch>\d{4})\.(?P<digest>[0-9a-f]{16})\.ckpt")
 KEEP = 2
@@ -53,6 +54,7 @@ class CheckpointFolder:
         checkpoints = self.all()
         for checkpoint in checkpoints[:-keep]:
             if checkpoint.epoch not in best:
+                still_held(checkpoint.path)
                 checkpoint.path.unlink()
 
     def whole(self) -> list[Checkpoint]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from dlbench import files
 from dlbench.errors import RecordError
+from dlbench.records.lock import still_held
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where it is there, reads hundreds of records in the time of the other's dozens."""
@@ -22,17 +24,37 @@ def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterat
     """See `dlbench.files.atomic_path`; a folder that lies in the file's place is set aside.
 
     Raises:
-        RecordError: The folder cannot be written or the disk is full.
+        RecordError: The folder cannot be written, the disk is full, or the record was lost to another process.
     """
+    still_held(path)
     if path.is_dir():
         set_aside(path)
     try:
         with files.atomic_path(path, name) as temporary:
             yield temporary
+            still_held(path)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "free some space" if is_full else "choose another folder with paths.runs=FOLDER"
         raise RecordError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[Path]:
+    """A temporary folder within ``folder``; what files are written there are then moved up, each to its place.
+
+    Raises:
+        RecordError: The record was lost to another process.
+    """
+    still_held(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as name:
+        yield Path(name)
+        for path in sorted(path for path in Path(name).rglob("*") if path.is_file()):
+            target = folder / path.relative_to(name)
+            still_held(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,7 +117,12 @@ def is_set_aside(path: Path) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a bad or outdated file or folder out of the way, beside where it was; nothing is ever deleted."""
+    """Move a bad or outdated file or folder out of the way, beside where it was; nothing is ever deleted.
+
+    Raises:
+        RecordError: It cannot be moved, or the record was lost to another process.
+    """
+    still_held(path)
     number = 1
     while (target := path.with_name(f"{path.name}.aside-{number}")).exists():
         number += 1

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlbench.components import component
 from dlbench.errors import RecordError
 from dlbench.records.files import atomic_path, set_aside, write_text
+from dlbench.records.lock import still_held
 
 if TYPE_CHECKING:  # reading records does without torch
     from dlbench.tasks.base import Monitor
@@ -25,8 +26,9 @@ def append(path: Path, row: dict[str, Any]) -> None:
     """Add one line to ``metrics.jsonl``.
 
     Raises:
-        RecordError: It cannot be written.
+        RecordError: It cannot be written, or the record was lost to another process.
     """
+    still_held(path)
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dlbench import components, identity
 from dlbench.errors import RecordError
-from dlbench.messages import say
-from dlbench.records import seal
+from dlbench.records import lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
 
@@ -168,38 +164,11 @@ class Record:
 
     def is_locked(self) -> bool:
         """Whether some process is training or evaluating this record."""
-        if not self._lock_path.exists():
-            return False
-        try:
-            with FileLock(self._lock_path, timeout=0):
-                return False
-        except Timeout:
-            return True
+        return lock.is_held(self._lock_path)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the record: a second process that wants it waits; a killed holder lets go by dying.
-
-        Raises:
-            RecordError: The folder of runs cannot be written.
-        """
-        try:
-            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._lock_path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                say(f"record {self.id}: another process is at it; waiting")
-                lock.acquire()
-        except OSError as error:
-            where = self.folder.parent
-            raise RecordError(
-                f"cannot write to {where}: {error.strerror or error}; choose another folder with paths.runs=FOLDER"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the record: see `dlbench.records.lock.hold`."""
+        return lock.hold(self.folder, self._lock_path)
 
 
 @dataclass(frozen=True)

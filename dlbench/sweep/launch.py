@@ -1,7 +1,7 @@
 """The jobs of a sweep on a pool of processes: no order of jobs and no number of workers changes a result."""
 
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,6 @@ from dlbench.sweep.summary import show
 
 if TYPE_CHECKING:
     from hydra_plugins.dlbench_launcher import SideBySideLauncher
-
-TRIES = 2
-"""A job whose process dies is tried once more: another's hunger for memory may have killed it."""
 
 Made = list[tuple[int, JobOutcome]]
 
@@ -79,35 +76,46 @@ def _free_workers(jobs: Sequence[Job]) -> int:
 def _make_all(
     launcher: "SideBySideLauncher", jobs: Sequence[Job], workers: int, folder: Path
 ) -> Iterator[tuple[Job, JobOutcome]]:
-    """Each job with its outcome, in the order they end; a worker's death costs its own job a try, the others nothing.
+    """Each job with its outcome, in the order they end; a worker's death fails its own job at most.
 
     Jobs of one training go to one worker, one after the other: none idles behind another's lock.
+
+    With a worker that dies all others end, and which of them died first is not told; nor need it be to blame, for
+    another's hunger for memory may have killed it. So whatever was at work goes on alone, one after the other: what
+    dies then is to blame.
     """
     waiting = {job.number: job for job in jobs}
-    deaths: Counter[int] = Counter()
+    suspects: set[str] = set()
     while waiting:
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in waiting.values():
             groups[job.training].append(job)
+        alone = [groups[training] for training in groups if training in suspects][:1]
+        at_once = alone or list(groups.values())[: None if workers > 1 else 1]
         try:
-            for made in _pool(launcher, list(groups.values()), workers, folder):
+            for made in _pool(launcher, at_once, workers, folder):
                 for number, outcome in made:
                     yield waiting.pop(number), outcome
         except TerminatedWorkerError:
-            for group in groups.values():
-                # The last one begun was at work; those before it in its group are done and will be looked up.
-                for job in [job for job in group if job.number in waiting and started(folder, job)][-1:]:
-                    deaths[job.number] += 1
-                    if deaths[job.number] == TRIES:
-                        error = "its process was killed, twice; is there enough memory? (hydra.launcher.n_jobs=1)"
-                        yield waiting.pop(job.number), JobOutcome(FAILED, error=error)
-                for job in group:
-                    forget(folder, job)
+            # The last one begun was at work; those before it in its group are done and will be looked up. Where no job
+            # has begun, the first ones are at fault.
+            left = [[job for job in group if job.number in waiting] for group in at_once]
+            begun = [job for group in left for job in [job for job in group if started(folder, job)][-1:]]
+            begun = begun or [group[0] for group in left if group]
+            suspects |= {job.training for job in begun}
+            for job in begun if alone else ():
+                error = (
+                    "its process was killed, twice, the second time with no other beside it; is there enough memory?"
+                )
+                yield waiting.pop(job.number), JobOutcome(FAILED, error=error)
+            for job in jobs:
+                forget(folder, job)
 
 
 def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int, folder: Path) -> Iterator[Made]:
+    """What each group came to, in processes of their own: joblib would make a lone one in this process."""
     pool = joblib.Parallel(
-        n_jobs=min(workers, len(groups)), backend="loky", batch_size=1, return_as="generator_unordered"
+        n_jobs=max(2, min(workers, len(groups))), backend="loky", batch_size=1, return_as="generator_unordered"
     )
     task = partial(perform, folder=folder)
     arguments = (launcher.hydra_context, launcher.config, task, Singleton.get_state())

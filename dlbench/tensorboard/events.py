@@ -11,6 +11,7 @@ from dlbench.identity import settings_of
 from dlbench.records import history
 from dlbench.records.files import atomic_path, read_json
 from dlbench.records.labels import EMBEDDED, NONE, chosen, plain
+from dlbench.records.lock import still_held
 from dlbench.records.store import Evaluation, Record, State
 from dlbench.records.summary import decoding_of
 
@@ -50,6 +51,7 @@ def write_final(record: Record, result: Mapping[str, Any]) -> None:
 def discard_final(record: Record) -> None:
     """Forget what `write_final` wrote, before the training goes on; it is made anew at the end."""
     for folder in (record.tensorboard, *(evaluation.folder for evaluation in record.evaluations())):
+        still_held(folder)
         (folder / FINAL).unlink(missing_ok=True)
 
 

@@ -1,0 +1,135 @@
+"""SIGTERM at any moment of a run ends it like Ctrl-C; the same command goes on."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bits import same_bits
+from omegaconf import DictConfig
+
+from dlbench.interruption import interrupted_by_sigterm
+from dlbench.records.store import State, Store
+from dlbench.run import Outcome, run
+from dlbench.tasks import image_evaluation
+from dlbench.tasks.base import Task
+from dlbench.tasks.image_classification import ImageClassification
+from dlbench.tasks.image_evaluation import ImageEvaluation
+
+Compose = Callable[..., DictConfig]
+TinyIn = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("undisturbed"))))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "nth"),
+    [
+        pytest.param(Task, "training_step", 8, id="in training"),
+        pytest.param(ImageClassification, "validation_step", 1, id="in validation"),
+        pytest.param(ImageEvaluation, "__call__", 1, id="before the evaluation"),
+        pytest.param(ImageClassification, "predict_step", 1, id="in its first batch"),
+        pytest.param(ImageClassification, "predict_step", 3, id="in its last batch"),
+        pytest.param(ImageEvaluation, "write", 1, id="before it is written"),
+        pytest.param(image_evaluation, "write_activation_maps", 1, id="while it is written"),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_which_then_goes_on(  # noqa: PLR0917
+    number: signal.Signals,
+    owner: Any,
+    name: str,
+    nth: int,
+    undisturbed: Outcome,
+    compose: Compose,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = compose("+experiment=cnn_bn_gap", *tiny)
+    original, calls = getattr(owner, name), []
+
+    @functools.wraps(original)
+    def signalling(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(name)
+        if len(calls) == nth:
+            os.kill(os.getpid(), number)
+        return original(*arguments, **keywords)
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, signalling)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    assert len(calls) == nth
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    (record,) = Store(Path(config.paths.runs)).all()
+    assert record.state() in (State.INTERRUPTED, State.FINISHED)
+    assert record.evaluations() == []
+    assert same_bits(run(config), undisturbed)
+    record.check()
+
+
+def test_a_signal_that_a_destructor_swallows_counts_at_the_end(recwarn: pytest.WarningsRecorder) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+        dying = Dying()
+        del dying
+
+
+def test_a_thread_that_gets_no_signals_leaves_them_alone() -> None:
+    done: list[object] = []
+
+    def work() -> None:
+        with interrupted_by_sigterm():
+            done.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert done == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.slow
+def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", "+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1"]
+    command += ["evaluation.max_shift=16"]
+    for seconds in (0.0, 0.1, 0.4, 1.0):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Its lock is open from the evaluation's beginning on, once the training is closed.
+        while not (any((tmp_path / "runs").glob("*/training.json")) and holds_a_lock(process.pid)):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(seconds)
+        assert process.poll() is None, "the evaluation is over too soon to test anything"
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=30)[1]
+        assert process.returncode == 130
+        assert errors == "dlbench: interrupted; the same command goes on where it was\n"
+        (record,) = Store(tmp_path / "runs").all()
+        assert record.state() == State.FINISHED
+        assert record.evaluations() == []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record.check()
+    assert len(record.evaluations()) == 1
+
+
+def holds_a_lock(pid: int) -> bool:
+    try:
+        return any(path.readlink().suffix == ".lock" for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlbench import components, identity
 from dlbench.data.folders import DEFAULT
-from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.data.notice import DataNotice
 from dlbench.errors import ConfigError, RecordError
 from dlbench.messages import say
 from dlbench.paths import folder, started_in
@@ -64,7 +64,7 @@ def prepare(config: DictConfig) -> Plan:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
     data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
     with warnings.catch_warnings(record=True) as notices:
-        warnings.simplefilter("always", EmbeddedDataNotice)
+        warnings.simplefilter("always", DataNotice)
         facts = data.describe()
     for notice in notices:
         say(str(notice.message))

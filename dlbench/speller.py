@@ -85,8 +85,10 @@ class Speller:
         from dlbench.data.pair_files import read_source
 
         files = self.data.files
-        # Invented words are segments, whatever the format of the files they stand in for.
-        symbols = read_source(text, files.format if self.is_of_files else "phonemes_word", files.stress)
+        if self.is_of_files:
+            symbols = read_source(text, files.format, files.stress, files.normalisation, files.strip)
+        else:  # invented words are segments, whatever the files they stand in for
+            symbols = read_source(text, "phonemes_word")
         symbols = tuple(map(self._known_form, symbols))
         if not "".join(symbols).strip():
             raise InputError("empty; write something or remove it")
@@ -174,7 +176,10 @@ class Speller:
         return found
 
     def _known_form(self, symbol: str) -> str:
-        """The symbol, or that of its canonically equivalent spellings in Unicode which the model knows."""
+        """The symbol, or that of its canonically equivalent spellings in Unicode which the model knows.
+
+        Data that was read as it is (``data.normalisation=none``, and records older than the setting) may have either.
+        """
         forms = (symbol, unicodedata.normalize("NFC", symbol), unicodedata.normalize("NFD", symbol))
         return next((form for form in forms if not self.source_vocabulary.unknown([[form]])), symbol)
 

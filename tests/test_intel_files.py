@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from dlbench.data import intel_files
 from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
+from dlbench.data.notice import OddDataNotice
 from dlbench.data.pictures import Pictures
 from dlbench.errors import DataError
 
@@ -269,6 +271,116 @@ def test_pictures_of_any_mode_and_size_become_rgb(official: Path, tmp_path: Path
     assert load_folder(official, tmp_path / "cache").test.images.shape == (7, 48, 48, 3)
 
 
+def read(official: Path, picture: Image.Image, name: str = "6.png", **options: object) -> np.ndarray:
+    """A further picture of the sea, as it is read; the file goes again."""
+    file = official / "seg_test" / "sea" / name
+    picture.save(file, **options)
+    try:
+        return intel_files.read_split(official, "seg_test").images[CLASSES.index("sea") + 1]
+    finally:
+        file.unlink()
+
+
+GREY = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+
+
+@given(st.binary(min_size=48 * 48, max_size=48 * 48))
+@settings(max_examples=10)
+def test_grey_of_16_bits_is_that_of_8(wide: Path, content: bytes) -> None:
+    grey = np.frombuffer(content, np.uint8).reshape(48, 48)
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    for name in ("6.png", "6.tif", "6.pgm"):
+        assert np.array_equal(read(wide, Image.fromarray(grey.astype(np.uint16) * 257), name), expected)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("wide")
+    for name in CLASSES:
+        paint(base / "seg_test" / name / "5.png", 1)
+    return base
+
+
+def test_where_white_is_zero_grey_of_16_bits_is_turned(wide: Path) -> None:
+    content = io.BytesIO()
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(content, "TIFF", tiffinfo={262: 0})
+    with Image.open(content) as picture:
+        is_kept = picture.tag_v2[262] == 0
+    if not is_kept:
+        pytest.skip("this Pillow writes black as zero")
+    read_back = read(wide, Image.fromarray(GREY.astype(np.uint16) * 257), "6.tif", tiffinfo={262: 0})
+    assert np.array_equal(read_back[..., 0], 255 - GREY)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+def test_what_has_no_loss_is_read_as_it_is(wide: Path, mode: str) -> None:
+    picture = Image.fromarray(GREY).convert(mode)
+    assert np.array_equal(read(wide, picture), np.asarray(picture.convert("RGB")))
+
+
+def with_alpha(mode: str) -> Image.Image:
+    picture = Image.fromarray(GREY).convert(mode)
+    picture.putpixel((3, 4), (*picture.getpixel((3, 4))[:-1], 254))  # type: ignore[index, misc]
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("picture", "name", "options", "message"),
+    [
+        (Image.fromarray(GREY.astype(np.float32) / 255), "6.tif", {}, "mode F"),
+        (Image.fromarray(GREY.astype(np.int32)), "6.tiff", {}, "mode I"),
+        (with_alpha("RGBA"), "6.png", {}, "transparent pixels"),
+        (with_alpha("LA"), "6.PNG", {}, "transparent pixels"),
+        (Image.fromarray(GREY), "6.png", {"transparency": int(GREY[0, 0])}, "transparent pixels"),
+        (Image.fromarray(GREY).convert("P"), "6.png", {"transparency": int(GREY[0, 0])}, "transparent pixels"),
+        (Image.fromarray(GREY.astype(np.uint16)), "6.png", {"transparency": 5}, "a transparent shade of grey"),
+    ],
+)
+def test_what_would_be_lost_is_named(
+    wide: Path, picture: Image.Image, name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"^seg_test/sea/{name} in .*: .*{message}.*; convert it to 8-bit RGB"):
+        read(wide, picture, name, **options)
+
+
+def test_pictures_that_are_not_read_are_named(official: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = load_folder(official, tmp_path / "cache")
+    sea = official / "seg_test" / "sea"
+    paint(sea / ".ipynb_checkpoints" / "5.png", 1)
+    paint(sea / ".ipynb_checkpoints" / "6.png", 2)
+    paint(sea / "7.gif", 3)
+    paint(sea / "8.png", 3)
+    (sea / "8.png").rename(sea / "8")
+    (sea / "9.HEIC").write_bytes(b"picture of a phone")
+    (sea / "._5.jpg").write_bytes(b"what a Mac leaves")
+    paint(official / "seg_test" / "1.png", 3)
+    for name in ("notes.txt", ".DS_Store", "Thumbs.db"):
+        (sea / name).write_text("no picture")
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(OddDataNotice) as notices:
+            after = load_folder(official, tmp_path / "cache")
+        assert all(equal(after.splits()[name], part) for name, part in before.splits().items())
+        (notice,) = notices
+        assert str(notice.message).startswith(
+            f"{official}: files that look like pictures are not read: 2 in hidden folders "
+            "(seg_test/sea/.ipynb_checkpoints/5.png), 1 "
+        )
+        for part in ("hidden", ".gif", "without extension", ".heic", "in no class folder"):
+            assert f", 1 {part} (seg_test/" in str(notice.message)
+    paint(sea / "10.png", 4)
+    (sea / "10.png").rename(sea / "10.PNG")
+    with pytest.warns(OddDataNotice):
+        assert len(load_folder(official, tmp_path / "cache").test) == len(before.test) + 1
+
+
+def test_the_extensions_are_those_of_image_folder() -> None:
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert set(IMG_EXTENSIONS) == intel_files.READ
+
+
 def test_bad_folders_are_refused(official: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     bad = official / "seg_test" / "street" / "5.png"
@@ -348,6 +460,11 @@ class TestRealData:
         labels = {image.tobytes(): label for image, label in zip(real.test.images, real.test.labels, strict=True)}
         folder = real_folder["seg_test"]
         assert [labels.get(image.tobytes()) for image in folder.images] == folder.labels.tolist()
+
+    def test_no_picture_of_the_official_folder_is_left_out(self) -> None:
+        found = find(DATA, "folder")
+        assert found is not None
+        assert intel_files.left_out(found[1]) is None
 
     def test_training_pictures_lie_in_the_npz_by_class_and_number(
         self, real: intel_files.PictureSet, real_folder: dict[str, Pictures]

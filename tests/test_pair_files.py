@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlbench.data import registry
-from dlbench.data.pair_files import PairFiles, normalise
+from dlbench.data.pair_files import Normalisation, PairFiles, normalise, read_source
 from dlbench.data.pairs import Pair, PairSet
 from dlbench.errors import DataError
 
@@ -97,14 +97,116 @@ def test_normalised_text_is_plain_and_stays_as_it_is(text: str) -> None:
     assert normalise(unicodedata.normalize("NFD", text)) == plain
 
 
-WORDS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"], exclude_characters="\ufeff"), min_size=1)
+# Without what begins a comment, and what counts pronunciations.
+WORDS = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Cf", "Z"], exclude_characters="#;()＃；⑴（）"), min_size=1
+).filter(lambda word: unicodedata.normalize("NFKC", word).split() == [unicodedata.normalize("NFKC", word)])
 
 
 @given(st.lists(st.tuples(st.lists(WORDS, min_size=1), WORDS), min_size=1))
 def test_what_is_written_is_read(rows: list[tuple[list[str], str]]) -> None:
     expected = [Pair(tuple(phonemes), tuple(word)) for phonemes, word in rows]
-    assert parsed(P2G, "".join(f"{' '.join(phonemes)}\t{word}\n" for phonemes, word in rows)) == expected
-    assert parsed(WIKIPRON, "".join(f"{word}\t{' '.join(phonemes)}\n" for phonemes, word in rows)) == expected
+    there = "".join(f"{' '.join(phonemes)}\t{word}\n" for phonemes, word in rows)
+    back = "".join(f"{word}\t{' '.join(phonemes)}\n" for phonemes, word in rows)
+    for files, text in ((P2G, there), (WIKIPRON, back)):
+        assert parsed(replace(files, normalisation="none"), text) == expected
+        for form in ("NFC", "NFD"):  # what looks the same is read the same
+            assert parsed(files, unicodedata.normalize(form, text)) == parsed(files, text)
+
+
+@given(st.lists(st.tuples(st.lists(WORDS, min_size=1), WORDS), min_size=1), st.sampled_from(["NFC", "NFD", "NFKC"]))
+def test_reading_what_was_read_changes_nothing(rows: list[tuple[list[str], str]], form: Normalisation) -> None:
+    files = replace(P2G, normalisation=form, strip=True)
+    for phonemes, word in rows:
+        (read,) = parsed(files, f"{' '.join(phonemes)}\t{word}\n")
+        assert read.source == read_source(" ".join(phonemes), "phonemes_word", normalisation=form)
+        assert read.source == read_source(" ".join(read.source), "phonemes_word", normalisation=form)
+
+
+# --- what is odd -----------------------------------------------------------------------------------------------------
+
+
+def test_what_looks_the_same_is_the_same_unless_text_is_to_be_read_as_it_is() -> None:
+    line = unicodedata.normalize("NFD", "e\u0303\té\n")
+    assert parsed(P2G, line) == [Pair(("\u1ebd",), ("é",))]
+    assert parsed(replace(P2G, normalisation="NFD"), "é\té\n") == [Pair(("e\u0301",), ("e", "\u0301"))]
+    assert parsed(replace(P2G, normalisation="none"), line) == [Pair(("e\u0303",), ("e", "\u0301"))]
+    assert parsed(replace(P2G, normalisation="NFKC"), "k\tﬁ\n") == [pair("k", "fi")]
+
+
+@pytest.mark.parametrize("space", [" ", "\u00a0", "\u3000", "\u200b", "\ufeff"])
+def test_spaces_at_the_ends_stay_and_are_named_or_go_if_asked(tmp_path: Path, space: str) -> None:
+    texts = dict.fromkeys(WIKIPRON.paths(), "the\tð ə\nnew york\tn\n")
+    texts["val.tsv"] = f"the\tð\n{space}the{space}\t ð ə \n"  # a file may begin with a byte order mark
+    folder = write(tmp_path, texts)
+    data = WIKIPRON.read(folder)
+    assert "".join(data.val[1].target) == f"{space}the{space}"
+    (notice,) = data.notices
+    assert f"a side, a symbol like others: 1 (val.tsv:2 {f'{space}the{space}'!r}); data.strip=true strips" in notice
+    stripped = replace(WIKIPRON, strip=True).read(folder)
+    assert stripped.val[1] == pair("ð ə", "the")
+    assert (stripped.train, stripped.notices) == (data.train, ())
+    assert stripped.fingerprint() != data.fingerprint()
+
+
+def test_sentences_are_stripped_on_both_sides() -> None:
+    assert parsed(replace(SPA_ENG, strip=True), " Who?\t¿Quién?\n") == [Pair(tuple("quien ?"), tuple("who ?"))]
+    with pytest.raises(DataError, match=r":1: the target side is empty"):
+        parsed(replace(WIKIPRON, strip=True), "\u00a0\u200b\tk\n")
+
+
+@pytest.mark.parametrize("files", [P2G, WIKIPRON, SPA_ENG])
+def test_comments_are_left_out_and_named(tmp_path: Path, files: PairFiles) -> None:
+    text = "# made by hand\nab\tab\n;;; a\tb\n#c\td\nba\tba\n"
+    files = replace(files, train="t", val="v", test="w")
+    data = files.read(write(tmp_path, {"t": text, "v": "ab\tab\n", "w": "ab\tab\n"}))
+    assert ["".join(pair.target) for pair in data.train] == ["ab", "ba"]
+    assert data.notices == ("comment lines, left out: 3 (t:1 '# made by hand' …); remove them from the file",)
+
+
+def test_what_begins_most_lines_is_no_comment() -> None:
+    assert parsed(P2G, "# k #\tk\n# d ɔ #\tdo\n") == [pair("# k #", "k"), pair("# d ɔ #", "do")]
+
+
+def test_cmudict_knows_words_that_begin_like_comments() -> None:
+    text = "#HASH-MARK HH AE1 SH\n## old comment\n# another\ncat K AE1 T\ndog D AO1 G\n"
+    assert ["".join(pair.target) for pair in parsed(CMUDICT, text)] == ["#HASH-MARK", "cat", "dog"]
+
+
+@pytest.mark.parametrize("word", ["read(2)", "read (12)"])
+def test_the_number_of_a_pronunciation_is_no_part_of_a_word(tmp_path: Path, word: str) -> None:
+    text = f"read\tɹ iː d\n{word}\tɹ ɛ d\n(3)\tθ ɹ iː\n"
+    data = WIKIPRON.read(write(tmp_path, {**dict.fromkeys(WIKIPRON.paths(), "a\tb\n"), "train.tsv": text}))
+    assert ["".join(pair.target) for pair in data.train] == ["read", "read", "(3)"]
+    assert data.notices == (
+        f"spellings with the number of a pronunciation, left out: 1 (train.tsv:2 '{word}'); remove it from the file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "header"),
+    [
+        (P2G, "phonemes\tword"),
+        (P2G, "Phonemes (IPA)\tSpelling"),
+        (WIKIPRON, "\ufeffword\tpronunciation"),
+        (WIKIPRON, "source\ttarget"),
+        (SPA_ENG, "English\tSpanish"),
+        (SPA_ENG, "english\tEspañol\tid"),
+        (CMUDICT, "word phonemes"),
+    ],
+)
+def test_names_of_columns_are_refused_in_the_first_line_alone(files: PairFiles, header: str) -> None:
+    with pytest.raises(DataError, match=r"^folder/file\.tsv:1: names of columns .* not a pair; remove the line"):
+        parsed(files, f"{header}\nab\tab\n".replace("\t", " " if files is CMUDICT else "\t"))
+    assert parsed(WIKIPRON, "word\tw ɝ d\nsource\ts ɔ ɹ s\n") == [pair("w ɝ d", "word"), pair("s ɔ ɹ s", "source")]
+
+
+def test_swapped_columns_are_refused() -> None:
+    words = {"cat": "k æ t", "dog": "d ɔ ɡ", "I": "aɪ"}
+    for files, other in ((P2G, "word_phonemes"), (WIKIPRON, "phonemes_word")):
+        lines = [f"{word}\t{ipa}\n" if files is P2G else f"{ipa}\t{word}\n" for word, ipa in words.items()]
+        with pytest.raises(DataError, match=f"^folder/file.tsv: most sources .*; data.format={other} reads the col"):
+            parsed(files, "".join(lines))
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
@@ -119,6 +221,7 @@ def test_what_is_written_is_read(rows: list[tuple[list[str], str]]) -> None:
         (P2G, b" \tc\n", "folder/file.tsv:1: the source side is empty"),
         (P2G, b"k\t\n", "folder/file.tsv:1: the target side is empty"),
         (WIKIPRON, b"c\t \r\n", "folder/file.tsv:1: the source side is empty"),
+        (CMUDICT, b"K AE1 T\tcat\n", "folder/file.tsv:1: a tab among the segments"),
         (CMUDICT, b"cat K AE1 T\ndog\n", "folder/file.tsv:2: the source side is empty"),
         (SPA_ENG, "yes\t¿¡,\n".encode(), "folder/file.tsv:1: the source side is empty"),
         (SPA_ENG, b"yes si\n", "folder/file.tsv:1: no tab; expected target, TAB, source"),
@@ -277,6 +380,18 @@ class TestRealFiles:
         assert data.provenance == "verified"
         assert data.test[0] == pair("ɹ ə m e ɪ n d ɚ", "remainder")
         assert (data.source_joiner, data.target_joiner) == (" ", "")
+
+    @pytest.mark.parametrize("files", [P2G, SPA_ENG])
+    def test_the_normal_form_changes_nothing_in_the_course_files(
+        self, real_data_folder: Path, files: PairFiles
+    ) -> None:
+        as_it_is = replace(files, normalisation="none").read(real_data_folder)
+        assert files.read(real_data_folder).fingerprint() == as_it_is.fingerprint()
+
+    def test_spaces_in_the_course_files_are_named_in_a_line(self, real_data_folder: Path) -> None:
+        (notice,) = SPA_ENG.read(real_data_folder).notices
+        assert ": 2,065 (translit_spa_eng/train-eng-spa.txt:18 ' que dijisteis ?' …); data.strip=true" in notice
+        assert P2G.read(real_data_folder).notices == ()
 
     def test_normalisation_changes_nothing_in_the_course_files(self, real_data_folder: Path) -> None:
         for name in SPA_ENG.paths():

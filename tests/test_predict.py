@@ -276,6 +276,17 @@ def test_equivalent_spellings_in_unicode_are_the_same_symbol(copy: Record) -> No
         speller.read("\u00e8")
 
 
+def test_input_is_read_as_the_data_was(compose: Callable[..., Any], tmp_path: Path) -> None:
+    lines = "kʰ æ t\tcat\nd ɔ g\tdog\n" * 4
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.tsv").write_text(lines, encoding="utf-8")
+    files = [f"data.{split}={split}.tsv" for split in ("train", "val", "test")]
+    paths = (f"paths.runs={tmp_path / 'runs'}", f"paths.data={tmp_path}")
+    overrides = ("+experiment=p2g_lstm", "data.source=files", "data.normalisation=NFKC", *files, *TINY, *paths)
+    speller = Speller(run(compose(*overrides)).record)
+    assert speller.read("kʰ æ t") == speller.read("kh æ t") == ("kh", "æ", "t")
+
+
 def test_no_input_at_all_is_said(predict: Predict) -> None:
     answer = predict(lines=b"")
     assert (answer.code, answer.out) == (1, "")

@@ -1,5 +1,6 @@
 """The DataModule of sequence pairs: what it delivers, says of itself, and does without files."""
 
+import unicodedata
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench.data.notice import EmbeddedDataNotice
+from dlbench import identity
+from dlbench.data.notice import EmbeddedDataNotice, OddDataNotice
 from dlbench.data.pairs import Pair
 from dlbench.data.registry import REGISTRY
 from dlbench.data.transduction import TransductionDataModule
@@ -81,6 +83,56 @@ def test_how_pairs_are_used_does_not_change_the_fingerprint_and_what_they_are_do
         assert module(folder, **arguments).describe()["fingerprint"] == plain
     (folder / FILES["test"]).write_text("k æ\tc\n", encoding="utf-8")
     assert module(folder).describe()["fingerprint"] != plain
+
+
+def texts(folder: Path, **contents: str) -> Path:
+    for name, text in contents.items():
+        (folder / FILES[name]).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_what_training_has_not_seen_is_named_in_a_line(folder: Path) -> None:
+    texts(folder, test="k\tc\u00a0\nk t\tc\u200bt\nk\tc\n")
+    with pytest.warns(OddDataNotice) as notices:
+        module(folder).describe()
+    assert [str(notice.message) for notice in notices] == [
+        r"lines with a space at an end of a side, a symbol like others: 1 (toy/test.tsv:1 'c\xa0'); data.strip=true "
+        "strips them",
+        "val and test have symbols that training has not seen, 1 source (x); 4 target (b U+00A0 NO-BREAK SPACE ä "
+        "U+200B ZERO WIDTH SPACE): 4 of 5 words contain one",
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module(texts(folder, val="k æ\tca\n", test="k\tc\n")).describe()
+
+
+def test_the_same_text_in_another_normal_form_is_the_same_data(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    words = unicodedata.normalize("NFC", "k a f e\tcafé\ne t e\tété\n")
+    texts(tmp_path, train=words, val=words, test=words)
+    plain = module(tmp_path).describe()
+    texts(tmp_path, test=unicodedata.normalize("NFD", words))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert module(tmp_path).describe()["fingerprint"] == plain["fingerprint"]
+    with pytest.warns(OddDataNotice, match=r"2 target \(e U\+0301 COMBINING ACUTE ACCENT\): 2 of 4 words"):
+        assert module(tmp_path, normalisation="none").describe()["fingerprint"] != plain["fingerprint"]
+
+
+def test_sources_that_training_has_mostly_not_seen_are_refused(folder: Path) -> None:
+    texts(folder, test="cat\tk\ndog\tk\nk\tc\n")
+    with pytest.raises(
+        DataError,
+        match=r"^toy/test\.tsv: training has not seen 2 of 3 source symbols \(cat dog\); data\.format=word_phonemes",
+    ):
+        module(folder).describe()
+    texts(folder, test="cat\tk\nk\tc\n")  # half of it
+    assert module(folder).describe()["unknown"]["test"]["source"] == {"cat": 1}
+
+
+def test_how_text_is_read_is_told_by_the_fingerprint_alone(compose: Compose) -> None:
+    plain, other = (config(compose, "data=p2g", *more) for more in ((), ("data.normalisation=none", "data.strip=true")))
+    assert identity.part(plain) == identity.part(other)
 
 
 def test_a_file_changed_between_two_runs_of_a_process_is_read_again(folder: Path) -> None:

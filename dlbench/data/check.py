@@ -176,5 +176,6 @@ def _check_intel_folder(data_set: DataSet, folder: Path) -> Iterator[Finding]:
         except DataError as error:
             yield Finding(shown, State.BROKEN, str(error))
             continue
-        note = f"{count} of {part.count} pictures"
+        odd = intel_files.left_out(base, name)
+        note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")
         yield Finding(shown, State.OK if count == part.count else State.ALTERED, note)

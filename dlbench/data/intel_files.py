@@ -5,6 +5,10 @@ the coursework's file, and its validation split is a tenth of the official train
 """
 
 import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +18,7 @@ import PIL
 from PIL import Image
 
 from dlbench.data import folders, npz_files, registry
+from dlbench.data.notice import OddDataNotice
 from dlbench.data.pictures import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import atomic_path, digest
@@ -26,6 +31,29 @@ _GET = "get it again with python -m dlbench.data fetch intel"
 _FORM = npz_files.Form(
     picture=(SIDE, SIDE, 3), stored=((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), label=(), classes=len(CLASSES), remedy=_GET
 )
+
+READ = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
+"""Extensions of files that are read, those of torchvision's ImageFolder; in capitals too."""
+
+_OTHERS = frozenset(
+    (
+        ".apng",
+        ".avif",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jxl",
+        ".pbm",
+        ".pnm",
+        ".svg",
+        ".tga",
+    )
+)
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 Kind = Literal["npz", "folder"]
 
@@ -100,7 +128,8 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
     The resized pictures are kept in ``cache``. Their key is made of the contents of all pictures (with names and the
     Pillow version), not of times or sizes: the contents are hashed for the record in any case, a changed picture can
     then never be taken for the old one, and a copied or touched folder needs no second decoding. ``files`` holds for
-    either split the SHA-256 of what ``sha256sum */*`` prints in it, sorted by class and name.
+    either split the SHA-256 of what ``sha256sum */*`` prints in it, sorted by class and name. Pictures that are not
+    read, for they are hidden or of another kind, are named in a notice.
 
     Raises:
         DataError: a split or class is missing, a folder is no class, a picture does not decode, or the cache folder
@@ -109,7 +138,10 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
     if cache.resolve().is_relative_to(path.resolve()):
         raise DataError(f"{cache}: the cache may not lie in the data's own folder; set DLBENCH_CACHE to another one")
     files = {name: _manifest_hash(split_folder(path, name), path) for name in SPLITS}
-    key = hashlib.sha256(f"{files} {SIDE} bilinear {PIL.__version__}".encode()).hexdigest()[:16]
+    if notice := left_out(path):
+        warnings.warn(notice, OddDataNotice, stacklevel=2)
+    # "lossless": pictures of 16 bits and transparent ones were once kept as what they are not.
+    key = hashlib.sha256(f"{files} {SIDE} bilinear lossless {PIL.__version__}".encode()).hexdigest()[:16]
     splits = _read_cache(cache, f"intel-{key}")
     if splits is None:
         splits = {name: read_split(path, name) for name in SPLITS}
@@ -122,22 +154,74 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
 def read_split(base: Path, name: str) -> Pictures:
     """Decode and resize every picture of ``seg_train`` or ``seg_test``: uint8 (N, 48, 48, 3).
 
-    Pictures come by class, then by number (``801.jpg`` before ``1580.jpg``), which is the order of the npz file.
+    Pictures come by class, then by number (``801.jpg`` before ``1580.jpg``), which is the order of the npz file. Hidden
+    files, and what lies in hidden folders, are no pictures of the set.
 
     Raises:
-        DataError: a class is missing or empty, a folder is no class, or a picture does not decode.
+        DataError: a class is missing or empty, a folder is no class, or a picture does not decode, or not without loss.
     """
     from torchvision.datasets import ImageFolder
 
     folder = split_folder(base, name)
     _require_classes(folder, base)
     try:
-        pictures = ImageFolder(str(folder), loader=lambda file: _thumbnail(Path(file), base))
+        pictures = ImageFolder(
+            str(folder),
+            loader=lambda file: _thumbnail(Path(file), base),
+            is_valid_file=lambda file: _is_read(Path(file).relative_to(folder)),
+        )
     except FileNotFoundError as error:
         raise DataError(f"{name} in {base}: a class without pictures ({first_line(error)}); {_GET}") from error
     pictures.samples.sort(key=lambda sample: (sample[1], _by_number(Path(sample[0]))))
     images = np.stack([image for image, _ in pictures])
     return Pictures(images, np.asarray([label for _, label in pictures.samples], dtype=np.int64))
+
+
+def left_out(base: Path, *splits: str) -> str | None:
+    """A line that says how many pictures of some or all splits are not read, and why; None if none is left out."""
+    kinds: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for folder in (split_folder(base, name) for name in splits or SPLITS):
+        for file in _files(folder):
+            inside = file.relative_to(folder)
+            in_class = len(inside.parts) > 1
+            if (_is_read(inside) and in_class) or not _looks_like_picture(file):
+                continue
+            if any(part.startswith(".") for part in inside.parts[:-1]):
+                kind = "in hidden folders"
+            elif inside.name.startswith("."):
+                kind = "hidden"
+            else:
+                kind = (inside.suffix.lower() or "without extension") if in_class else "in no class folder"
+            kinds[kind] += 1
+            first.setdefault(kind, file.relative_to(base).as_posix())
+    if not kinds:
+        return None
+    named = ", ".join(f"{count} {kind} ({first[kind]})" for kind, count in kinds.most_common())
+    remedy = "convert them to jpg or png, give them an extension, or remove them"
+    return f"{base}: files that look like pictures are not read: {named}; {remedy}"
+
+
+def _is_read(inside: Path) -> bool:
+    """Whether a file, by its path in its split's folder, is a picture of the set."""
+    return inside.suffix.lower() in READ and not any(part.startswith(".") for part in inside.parts)
+
+
+def _looks_like_picture(file: Path) -> bool:
+    if file.suffix.lower() in READ | _OTHERS:
+        return True
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(12)
+    except OSError:
+        return False
+    return begin.startswith(_BEGINNINGS) or begin[4:8] == b"ftyp" or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files at or below a folder, by way of links too, as ImageFolder finds them; sorted."""
+    found = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
+    yield from sorted(file for file in found if file.is_file())
 
 
 def _by_number(file: Path) -> tuple[bool, int, str]:
@@ -148,11 +232,58 @@ def _by_number(file: Path) -> tuple[bool, int, str]:
 def _thumbnail(file: Path, base: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(file) as picture:
-            small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            small = _as_rgb(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    except _LossError as error:
+        text = f"{file.relative_to(base)} in {base}: {error}"
+        raise DataError(f"{text}; convert it to 8-bit RGB as it is meant to look, or remove it") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         text = f"{file.relative_to(base)} in {base}: cannot be read as a picture ({type(error).__name__})"
         raise DataError(f"{text}; replace it by the official one or remove it") from error
     return np.asarray(small, dtype=np.uint8)
+
+
+class _LossError(Exception):
+    """What of a picture would be lost."""
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """A picture in 8-bit RGB, if it can be had without loss; 16 bits are scaled.
+
+    Raises:
+        _LossError: Its values have no defined range, or some of it is transparent.
+    """
+    # A palette's colours, or a single colour, may be transparent without a channel for it.
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        if picture.mode.startswith("I"):
+            raise _LossError("a transparent shade of grey")
+        coloured = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
+        if coloured.getchannel("A").getextrema() != (255, 255):
+            raise _LossError("transparent pixels")
+        return coloured.convert("RGB")
+    if picture.mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"):
+        return picture.convert("RGB")
+    if highest := _highest(picture):
+        values = np.asarray(picture).astype(np.float64)
+        if picture.format == "TIFF" and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+            values = highest - values  # white is zero, which Pillow heeds for 8 bits only
+        grey = np.rint(values * (255 / highest)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    raise _LossError(f"pixels of a kind that has no defined range or conversion (Pillow's mode {picture.mode})")
+
+
+_BITS, _PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
+
+
+def _highest(picture: Image.Image) -> int | None:
+    """White, in a grey picture of more than 8 bits; None where the format does not say."""
+    if picture.format == "PPM" and picture.mode.startswith("I"):
+        return 65535  # whatever the file's own maximum, to which Pillow scales
+    if not picture.mode.startswith("I;16"):
+        return None
+    if picture.format == "TIFF":
+        return int(2 ** getattr(picture, "tag_v2", {}).get(_BITS, (16,))[0] - 1)
+    return 65535 if picture.format == "PNG" else None
 
 
 def _require_classes(folder: Path, base: Path) -> None:
@@ -172,7 +303,7 @@ def _manifest_hash(folder: Path, base: Path) -> str:
     _require_classes(folder, base)
     manifest = hashlib.sha256()
     try:
-        for file in sorted(path for name in CLASSES for path in (folder / name).rglob("*") if path.is_file()):
+        for file in sorted(path for name in CLASSES for path in _files(folder / name)):
             manifest.update(f"{digest(file)}  {file.relative_to(folder).as_posix()}\n".encode())
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dlbench.data.notice import DataNotice
 from dlbench.errors import DataError
 
 METADATA, WAVES = "metadata.csv", "wavs"
@@ -31,7 +32,7 @@ FAULTS = {
 """Everything that can be wrong with a row: what it is, and the remedy."""
 
 
-class LeftOutNotice(UserWarning):
+class LeftOutNotice(DataNotice):
     """Rows of a corpus that cannot be used as they are."""
 
 

@@ -6,27 +6,54 @@ Formats (REPORTS sections 2 and 4):
     cmudict: spelling, spaces, ARPABET; ``;;;`` begins a comment line, `` #`` a trailing comment, and ``word(2)`` is
         another pronunciation of ``word``.
     target_source_characters: English TAB Spanish, characters on both sides (the course's translation files); both are
-        normalised, further columns are ignored.
+        reduced to plain letters, further columns are ignored.
+
+What is no pair is not learned: a comment line (``#`` or ``;;;``) is left out, a number of a pronunciation
+(``word(2)``) is no part of a spelling, and a line of column names or columns in another order are refused.
 """
 
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from dlbench.data import folders, registry
 from dlbench.data.pairs import Pair, PairSet
+from dlbench.data.symbols import is_space
 from dlbench.errors import DataError
 from dlbench.randomness import derive_seed
 
 Format = Literal["phonemes_word", "word_phonemes", "cmudict", "target_source_characters"]
+Normalisation = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
 _SPLIT_SEED = 42
 _COMMENT = re.compile(r"\s#.*")
-_ALTERNATIVE = re.compile(r"\(\d+\)$")
+_ALTERNATIVE = re.compile(r"(?<=\S)\s*\(\d+\)\s*$")
+
+OTHER_ORDER: dict[Format, Format] = {"phonemes_word": "word_phonemes", "word_phonemes": "phonemes_word"}
+"""Formats that differ in the order of their columns alone."""
+
+# What people call their columns. A first line of nothing but such words, on both sides, is no pair.
+_COLUMN_NAMES = re.compile(
+    r"(arpabet|col|column|en|eng|english|es|espa[nñ]ol|form|fr|french|german|graphemes?|id|ingl[eé]s|input|ipa|label"
+    r"|language|lemma|letters|orth|orthography|output|phones?|phonemes?|phonetics?|pron|pronunciations?|segments"
+    r"|sentence|sequence|source|spa|spanish|spelling|src|symbols|target|text|tgt|transcription|translation|trg|words?"
+    r"|wort)"
+)
+
+_ODD = {
+    "space": (
+        "lines with a space at an end of a side, a symbol like others",
+        "data.strip=true strips them",
+    ),
+    "comment": ("comment lines, left out", "remove them from the file"),
+    "alternative": ("spellings with the number of a pronunciation, left out", "remove it from the file"),
+}
+"""What is odd about a line and yet read: what is said of so many lines, and what can be done."""
 
 
 class _LineError(Exception):
@@ -43,12 +70,46 @@ def normalise(text: str) -> str:
     return re.sub(r"[^a-z.!?]+", " ", re.sub(r"([.!?])", r" \1", letters))
 
 
-def read_source(text: str, format: Format, stress: bool = False) -> tuple[str, ...]:
-    """The source side of a line, or what a person wrote in its place, as symbols; ``stress`` as in `PairFiles`."""
+def compose(text: str, form: Normalisation) -> str:
+    """Text in a normal form of Unicode, in which what looks the same is the same; ``none``: as it is."""
+    return text if form == "none" else unicodedata.normalize(form, text)
+
+
+def read_source(
+    text: str, format: Format, stress: bool = False, normalisation: Normalisation = "NFC", strip: bool = False
+) -> tuple[str, ...]:
+    """The source side of a line, or what a person wrote in its place, as symbols; the others as in `PairFiles`."""
+    text = compose(text, normalisation)
     if format == "target_source_characters":
-        return tuple(normalise(text))
+        symbols = tuple(normalise(text))
+        return stripped(symbols) if strip else symbols
     keep_all = format != "cmudict" or stress
     return tuple(segment if keep_all else segment.rstrip("012") for segment in text.split())
+
+
+def stripped(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Characters without the spaces at either end."""
+    kept = [place for place, symbol in enumerate(symbols) if not is_space(symbol)]
+    return symbols[kept[0] : kept[-1] + 1] if kept else ()
+
+
+class _Odd:
+    """Counts what is odd, and keeps the first example of each kind."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+
+    def add(self, kind: str, place: str, text: str) -> None:
+        self.counts[kind] += 1
+        self.first.setdefault(kind, f"{place} {text[:60]!r}")
+
+    def notices(self) -> tuple[str, ...]:
+        return tuple(
+            f"{what}: {self.counts[kind]:,} ({self.first[kind]}{' …' * (self.counts[kind] > 1)}); {remedy}"
+            for kind, (what, remedy) in _ODD.items()
+            if kind in self.counts
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +126,8 @@ class PairFiles:
             which depends on nothing but the words.
         max_train_words: Keep only so many words for training, chosen likewise; default: all that remain.
         max_source_length: The most symbols a source may have.
+        normalisation: The normal form of Unicode in which all text is read, before anything else; ``none``: as it is.
+        strip: Whether spaces at either end of a side of characters are no part of it.
 
     Raises:
         ValueError: The arguments do not fit each other.
@@ -78,6 +141,8 @@ class PairFiles:
     holdout: tuple[int, ...] | None = None
     max_train_words: int | None = None
     max_source_length: int = 100
+    normalisation: Normalisation = "NFC"
+    strip: bool = False
 
     def __post_init__(self) -> None:
         if (self.val is None) != (self.test is None):
@@ -97,6 +162,10 @@ class PairFiles:
     def paths(self) -> tuple[str, ...]:
         """The files' paths below the data folder."""
         return tuple(path for path in (self.train, self.val, self.test) if path is not None)
+
+    def path_of(self, split: str) -> str:
+        """The path of the file that a split comes from."""
+        return {"val": self.val, "test": self.test}.get(split) or self.train
 
     @property
     def name(self) -> str:
@@ -128,14 +197,15 @@ class PairFiles:
         """
         splits: list[Sequence[Pair]] = []
         files: dict[str, str] = {}
+        odd = _Odd()
         for name in self.paths():
             content = _content(folder / name, self.remedy)
             files[name] = hashlib.sha256(content).hexdigest()
-            splits.append(self.parse(content, folder / name))
+            splits.append(self._parse(content, folder / name, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
         joiner = "" if self.format == "target_source_characters" else " "
         provenance = "verified" if self._are_registered(files) else "user copy"
-        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner)
+        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=odd.notices())
 
     def parse(self, content: bytes, path: Path) -> list[Pair]:
         """The pairs of one file, in its order.
@@ -143,19 +213,29 @@ class PairFiles:
         Raises:
             DataError: See `read`; the message begins ``FILE:LINE``.
         """
-        parse_line = _PARSERS[self.format]
+        return self._parse(content, path, path.name, _Odd())
+
+    def _parse(self, content: bytes, path: Path, name: str, odd: _Odd) -> list[Pair]:
         pairs: list[Pair] = []
-        for number, line in _lines(content, path):
+        lines = [(number, compose(line, self.normalisation)) for number, line in _lines(content, path)]
+        comments = self._comments(lines)
+        for number, line in lines:
+            place = f"{name}:{number}"
+            if number in comments:
+                if self.format != "cmudict" or not line.startswith(";;;"):  # which the format itself has
+                    odd.add("comment", place, line)
+                continue
             try:
-                pair = parse_line(line, self.stress)
-                if pair is not None:
-                    self._check(pair)
+                pair = self._pair(line, place, odd)
+                if number == 1:
+                    _refuse_header(pair, self.format)
+                self._check(pair)
             except _LineError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
-            if pair is not None:
-                pairs.append(pair)
+            pairs.append(pair)
         if not pairs:
             raise DataError(f"{path}: no pairs in it; {self.remedy}")
+        self._check_order(pairs, path)
         # Pronunciations of a word may differ in their stress alone.
         return list(dict.fromkeys(pairs)) if self.format == "cmudict" else pairs
 
@@ -165,9 +245,40 @@ class PairFiles:
         known = [(file.path, file.sha256) for file in registered]
         return [(path, files[path]) for path in self.paths()] == known[: len(self.paths())]
 
+    def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:
+        """The numbers of comment lines."""
+        begins = re.compile(r";;;|#(?=[\s#]|$)" if self.format == "cmudict" else r";;;|#")  # #HASH-MARK is a word
+        found = frozenset(number for number, line in lines if begins.match(line))
+        # Where most lines begin so, it is a symbol, as that of a word's boundary.
+        hashes = {number for number, line in lines if line.startswith("#")}
+        return found - hashes if self.format != "cmudict" and 2 * len(hashes) > len(lines) > 1 else found
+
+    def _pair(self, line: str, place: str, odd: _Odd) -> Pair:
+        source, target = _COLUMNS[self.format](line)
+        symbols = read_source(source, self.format, self.stress, "none", self.strip)
+        if self.format == "target_source_characters":
+            target = normalise(target)
+        elif (bare := _ALTERNATIVE.sub("", target)) != target:
+            if self.format != "cmudict":  # which writes pronunciations so
+                odd.add("alternative", place, target)
+            target = bare
+        spelled = stripped(tuple(target)) if self.strip else tuple(target)
+        sides = (symbols, spelled) if self.format == "target_source_characters" else (spelled,)
+        if spaced := [side for side in sides if side != stripped(side)]:
+            odd.add("space", place, "".join(spaced[0]))
+        return Pair(symbols, spelled)
+
+    def _check_order(self, pairs: Sequence[Pair], path: Path) -> None:
+        """Spellings read as segments are one symbol each, and segments read as a spelling have spaces."""
+        swapped = sum(len(pair.source) == 1 and any(map(str.isspace, stripped(pair.target))) for pair in pairs)
+        if self.format in OTHER_ORDER and 2 * swapped > len(pairs):
+            raise DataError(
+                f"{path}: most sources are a single symbol, and most targets have spaces; {other_order(self.format)}"
+            )
+
     def _check(self, pair: Pair) -> None:
         for side, symbols in (("source", pair.source), ("target", pair.target)):
-            if not "".join(symbols).strip():
+            if is_space("".join(symbols)):
                 raise _LineError(f"the {side} side is empty; complete the line or remove it")
         if len(pair.source) > self.max_source_length:
             limit = f"more than max_source_length={self.max_source_length}"
@@ -213,35 +324,52 @@ def _columns(line: str, expected: str, *, exactly: bool = True) -> tuple[str, st
     if not tab:
         raise _LineError(f"no tab; expected {expected}")
     if exactly and "\t" in right:
-        raise _LineError(f"{line.count(chr(9)) + 1} columns; expected {expected}")
+        raise _LineError(f"{line.count(chr(9)) + 1} columns; expected {expected}; remove the others")
     return left, right.partition("\t")[0]
 
 
-def _phonemes_word(line: str, _: bool) -> Pair:
-    phonemes, word = _columns(line, "segments, TAB, spelling")
-    return Pair(read_source(phonemes, "phonemes_word"), tuple(word))
+def _phonemes_word(line: str) -> tuple[str, str]:
+    return _columns(line, "segments, TAB, spelling")
 
 
-def _word_phonemes(line: str, _: bool) -> Pair:
+def _word_phonemes(line: str) -> tuple[str, str]:
     word, phonemes = _columns(line, "spelling, TAB, segments")
-    return Pair(read_source(phonemes, "word_phonemes"), tuple(word))
+    return phonemes, word
 
 
-def _cmudict(line: str, stress: bool) -> Pair | None:
-    if line.startswith(";;;"):
-        return None
+def _cmudict(line: str) -> tuple[str, str]:
     word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
-    return Pair(read_source(phonemes, "cmudict", stress), tuple(_ALTERNATIVE.sub("", word)))
+    if "\t" in phonemes.strip():
+        raise _LineError("a tab among the segments; expected spelling, spaces, segments, or choose another data.format")
+    return phonemes, word
 
 
-def _target_source(line: str, _: bool) -> Pair:
+def _target_source(line: str) -> tuple[str, str]:
     target, source = _columns(line, "target, TAB, source", exactly=False)
-    return Pair(read_source(source, "target_source_characters"), tuple(normalise(target)))
+    return source, target
 
 
-_PARSERS: dict[Format, Callable[[str, bool], Pair | None]] = {
+_COLUMNS: dict[Format, Callable[[str], tuple[str, str]]] = {
     "phonemes_word": _phonemes_word,
     "word_phonemes": _word_phonemes,
     "cmudict": _cmudict,
     "target_source_characters": _target_source,
 }
+"""The source and the target side of a line."""
+
+
+def other_order(format: Format) -> str:
+    """What may be wrong where the columns make no sense, and the formats that read other ones."""
+    if format in OTHER_ORDER:
+        other = f"data.format={OTHER_ORDER[format]} reads the columns in the other order"
+        return f"{other}; segments are to be separated by spaces"
+    others = " or ".join(other for other in get_args(Format) if other != format)
+    return f"see that the columns are in the order of data.format={format}, or choose {others}"
+
+
+def _refuse_header(pair: Pair, format: Format) -> None:
+    joiner = "" if format == "target_source_characters" else " "
+    source, target = joiner.join(pair.source), "".join(pair.target)
+    words = [re.findall(r"[^\W\d_]+", side.lower()) for side in (source, target)]
+    if all(side and all(map(_COLUMN_NAMES.fullmatch, side)) for side in words):
+        raise _LineError(f"names of columns ({source.strip()!r}, {target.strip()!r}), not a pair; remove the line")

@@ -18,7 +18,8 @@ class PairSet:
 
     ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is (``verified``:
     every file has a registered SHA-256; ``user copy``: right in form, unknown in content; ``embedded``: generated
-    here); ``files`` maps paths below the data folder to SHA-256. The joiners put a side's symbols together for people.
+    here); ``files`` maps paths below the data folder to SHA-256. The joiners put a side's symbols together for people;
+    ``notices`` are lines for them about what looks odd.
     """
 
     train: tuple[Pair, ...]
@@ -29,6 +30,7 @@ class PairSet:
     files: dict[str, str] = field(default_factory=dict)
     source_joiner: str = " "
     target_joiner: str = ""
+    notices: tuple[str, ...] = ()
 
     def splits(self) -> dict[str, tuple[Pair, ...]]:
         """The splits by name, in the order train, val, test."""

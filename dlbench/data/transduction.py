@@ -14,11 +14,12 @@ from annotated_types import Ge, Gt, Le
 from dlbench.components import component
 from dlbench.data.embedded import lexicon
 from dlbench.data.folders import data_folder
-from dlbench.data.notice import EmbeddedDataNotice
+from dlbench.data.notice import EmbeddedDataNotice, OddDataNotice
 from dlbench.data.pair_batches import BatchOrder, PairTensors, subset
-from dlbench.data.pair_files import Format, PairFiles
+from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
 from dlbench.data.pairs import Pair, PairSet
 from dlbench.data.sequence_module import SequenceDataModule
+from dlbench.data.symbols import mostly_unseen, unseen
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError
 
@@ -29,7 +30,8 @@ SIDES = ("source", "target")
 @component(
     "sequence_pairs",
     "1.0",
-    outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length"),
+    # The fingerprint, which is of the text as read, tells what normalisation and strip change.
+    outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length", "normalisation", "strip"),
     uses=(BatchOrder,),
 )
 class TransductionDataModule(SequenceDataModule):
@@ -45,6 +47,8 @@ class TransductionDataModule(SequenceDataModule):
         holdout: How many words to split off for validation and for test.
         max_train_words: Keep only so many words for training; goes with ``holdout``.
         max_source_length: The most symbols a source may have; a longer one is an error.
+        normalisation: The normal form of Unicode in which text is read; ``none``: as it is.
+        strip: Whether spaces at either end of a spelling or a sentence are left out; else they are named.
         batch_size: Pairs a training step.
         eval_batch_size: Pairs a validation or test step.
         bucket_batches: How many batches' pairs are sorted by length together; 1: plain random batches.
@@ -71,6 +75,8 @@ class TransductionDataModule(SequenceDataModule):
         holdout: Sequence[int] | None = None,
         max_train_words: Annotated[int, Gt(0)] | None = None,
         max_source_length: Annotated[int, Gt(0)] = 100,
+        normalisation: Normalisation = "NFC",
+        strip: bool = False,
         batch_size: Annotated[int, Gt(0)] = 64,
         eval_batch_size: Annotated[int, Gt(0)] = 250,
         bucket_batches: Annotated[int, Gt(0)] = 20,
@@ -83,7 +89,8 @@ class TransductionDataModule(SequenceDataModule):
     ) -> None:
         super().__init__()
         split_off = tuple(holdout) if holdout is not None else None
-        self.files = PairFiles(format, train, val, test, stress, split_off, max_train_words, max_source_length)
+        lines = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
+        self.files = PairFiles(format, train, val, test, *lines)
         self.source = source
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_batches = bucket_batches
@@ -109,7 +116,10 @@ class TransductionDataModule(SequenceDataModule):
             warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
             return _invent(tuple(self.embedded_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
-        return _read(self.files, self.folder, tuple(changed))
+        found = _read(self.files, self.folder, tuple(changed))
+        for odd in found.notices:
+            warnings.warn(odd, OddDataNotice, stacklevel=2)
+        return found
 
     def pairs(self, split: str) -> tuple[Pair, ...]:
         """A split as read; of training only the fraction in use. A batch's index is a position in it."""
@@ -134,10 +144,22 @@ class TransductionDataModule(SequenceDataModule):
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: where from, how trusted, the fingerprint of all pairs; no folders.
 
-        ``sizes`` counts the pairs in use; ``unknown`` the symbols of a split, by side, that training does not have.
+        ``sizes`` counts the pairs in use; ``unknown`` the symbols of a split, by side, that training does not have;
+        a notice names them.
+
+        Raises:
+            DataError: Training has not seen most of what a split's sources consist of.
         """
         pairs = self.pair_set
         vocabularies = dict(zip(SIDES, (self.source_vocabulary, self.target_vocabulary), strict=True))
+        evaluated = {split: self.pairs(split) for split in ("val", "test")}
+        if pairs.source == "files":
+            for split, part in evaluated.items():
+                if found := mostly_unseen(part, self.source_vocabulary):
+                    small = "" if self.fraction == 1 else f", and data.fraction={self.fraction} may be too small"
+                    raise DataError(f"{self.files.path_of(split)}: {found}; {other_order(self.files.format)}{small}")
+        if notice := unseen(evaluated, vocabularies):
+            warnings.warn(notice, OddDataNotice, stacklevel=2)
         return {
             "name": self.files.name,
             "source": pairs.source,

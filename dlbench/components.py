@@ -9,9 +9,11 @@ a faster kernel). ``components.json`` lists them all, so that records can be rea
 import hashlib
 import inspect
 import json
+import math
 import pydoc
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -99,8 +101,21 @@ def defaults_of(target: Any) -> dict[str, Any]:
     """The defaults of a constructor's arguments, as plain JSON; what is no JSON stands as text."""
     parameters = inspect.signature(target).parameters.values()
     found = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
-    plain: dict[str, Any] = json.loads(json.dumps(found, default=repr))
-    return plain
+    return {name: _as_json(value) for name, value in found.items()}
+
+
+def _as_json(value: Any) -> Any:
+    """A value as JSON has it; another kind of thing stands by its name, the same in every process."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 @cache
@@ -218,7 +233,7 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
     if known := snapshot().get(target):
         return _meaning(known), known
     top = target.partition(".")[0]
-    if top in ("torch", "torchvision"):
+    if top == "torch":
         return {"is": target}, Component(target, "1.0")
     located = locate(target)
     if located is None:
@@ -229,11 +244,23 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
         if known.name in by_name():
             raise ConfigError(f"_target_={target}: declares the name {known.name}, which is taken; choose another")
         return _meaning(known), known
-    module = inspect.getmodule(located)
-    name = module.__name__ if module else target.rpartition(".")[0]
-    if distribution := own_code.distribution(name):
-        return {"is": target, "distribution": distribution}, Component(target, "1.0")
-    return {"is": target, "source": source_of(name)}, Component(target, "1.0")
+    defined = inspect.getmodule(located)
+    named = next(name for name in _prefixes(target) if name in sys.modules)
+    # A module may name what another defines: both decide what it is.
+    modules = dict.fromkeys((named, *((defined.__name__,) if defined else ())))
+    told: dict[str, Any] = {"is": target}
+    if found := [distribution for name in modules if (distribution := own_code.distribution(name))]:
+        told["distribution"] = ", ".join(dict.fromkeys(found))
+    ours = [name for name in modules if not own_code.is_foreign(name)]
+    if ours or not found:
+        told["source"] = source_of(ours[0] if ours else named)
+    return told, Component(target, "1.0")
+
+
+def _prefixes(target: str) -> list[str]:
+    """The dotted names that a target begins with, the longest first."""
+    parts = target.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def outside(target: str) -> tuple[str, ...]:
@@ -259,10 +286,10 @@ def _meaning(known: Component) -> dict[str, Any]:
 def versions(node: Any) -> dict[str, str]:
     """The versions of all components that a configuration names, and of what they use, by name."""
     found: dict[str, str] = {}
+    for value in _inside(node):
+        found |= versions(value)
     if not isinstance(node, Mapping):
         return found
-    for value in node.values():
-        found |= versions(value)
     if isinstance(target := node.get("_target_"), str):
         waiting = [describe(target)[1]]
         while waiting:
@@ -299,14 +326,21 @@ def check_trusted(node: Any, where: str, error: type[DlbenchError] = ConfigError
         error: What is raised.
 
     Raises:
-        DlbenchError: Something else is named.
+        DlbenchError: Something else is named, or a value is still to be resolved.
     """
+    if isinstance(node, str) and "${" in node:
+        raise error(f"{where}: holds {node}, which would be resolved here; a recorded value stands for itself")
     if isinstance(node, Mapping):
         target = node.get("_target_")
         if target is not None and path_now(str(target)) not in snapshot() and not TRUSTED.fullmatch(str(target)):
             raise error(f"{where}: names {target}, which is not the suite's, nor an optimiser or schedule of torch's")
-    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ():
+    for value in _inside(node):
         check_trusted(value, where, error)
+
+
+def _inside(node: Any) -> Iterable[Any]:
+    """The values of a mapping or a list; of anything else none."""
+    return node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
 
 
 def check_code(target: str) -> None:
@@ -338,10 +372,10 @@ def source_of(module: str) -> str:
 def bound(node: Any) -> dict[str, dict[str, Any]]:
     """For each class of a configuration that is not the suite's own, the defaults that fill what is left open."""
     found: dict[str, dict[str, Any]] = {}
+    for value in _inside(node):
+        found |= bound(value)
     if not isinstance(node, Mapping):
         return found
-    for value in node.values():
-        found |= bound(value)
     if isinstance(target := node.get("_target_"), str) and path_now(target) not in snapshot():
         found[target] = {name: value for name, value in defaults_of(locate(target)).items() if name not in node}
     return found

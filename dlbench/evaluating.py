@@ -1,5 +1,6 @@
 """The evaluations of a training: made from its checkpoints, and looked up."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -83,6 +84,9 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
 def _trained_by(plan: Plan) -> dict[str, str]:
     """The versions that trained what is evaluated, which may be others than today's."""
     versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
+    for member in plan.members:
+        theirs = read_json(member.record.manifest)["versions"]
+        versions |= {name: theirs[name] for name in components.outdated(theirs)}
     return versions
 
 
@@ -103,7 +107,9 @@ def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
         return None, f"evaluation {plan.evaluation.id}: is of other weights than the training's"
     if plan.members and result.get("members") != _members_weights(plan):
         return None, f"evaluation {plan.evaluation.id}: a member was trained again"
-    outdated = components.outdated(result["versions"])
+    recorded, own = result["versions"], components.versions(plan.config["evaluation"])  # own code's among them
+    outdated = {name: (recorded[name], now) for name, now in own.items() if recorded.get(name, now) != now}
+    outdated |= components.outdated(recorded)
     if not outdated:
         return result, None
     then = ", ".join(f"{name} {old}, now {new}" for name, (old, new) in outdated.items())
@@ -112,10 +118,13 @@ def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
 
 def _members_weights(plan: Plan) -> dict[str, str | None]:
     """Each member's record, with the hash of its weights; None where it is not trained."""
-    return {
-        member.record.id: member.record.closed()["weights"] if member.record.training.exists() else None
-        for member in plan.members
-    }
+    found: dict[str, str | None] = {}
+    for member in plan.members:
+        found[member.record.id] = None
+        if member.record.training.exists():
+            with contextlib.suppress(RecordError):  # it is trained again
+                found[member.record.id] = member.record.closed()["weights"]
+    return found
 
 
 def _curves(plan: Plan) -> dict[str, float]:

@@ -59,11 +59,18 @@ def part(node: Mapping[str, Any]) -> dict[str, Any]:
     former = {old: known.defaults[new[0]] for old, new in known.former.items() if new[0] in known.defaults}
     defaults = {**known.defaults, **former}
     told = {
-        key: part(value) if isinstance(value, Mapping) and "_target_" in value else plain(value)
+        key: _told(value)
         for key, value in sorted(arguments.items())
         if key not in known.outside and not (key in defaults and plain(defaults[key]) == plain(value))
     }
     return {**meaning, **told}
+
+
+def _told(value: Any) -> Any:
+    """An argument, components told wherever they stand in it."""
+    if isinstance(value, Mapping):
+        return part(value) if "_target_" in value else {str(key): _told(item) for key, item in value.items()}
+    return [_told(item) for item in value] if isinstance(value, list | tuple) else plain(value)
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,27 +19,32 @@ PACKAGE = "dlbench"
 Source = tuple[str, frozenset[str]]
 """A hash, and the dotted names that the code imports of this package."""
 
-_hashed: dict[str, tuple[Any, Source]] = {}
+_hashed: dict[str, tuple[dict[str, Any], Source]] = {}
 
 
 def source(module: str) -> Source:
     """The SHA-256 of a local module, of the packages it lies in, and of all local modules that they import.
 
     Every byte counts, comments too. Not seen: what is imported by a computed name, and files that are read. A process
-    runs what a module was when it was imported, whatever became of its file since: so it keeps the hash of that time.
+    goes on with what it imported, whatever becomes of the files: so the hash stays that of the first call, until one of
+    the modules is imported anew.
 
     Raises:
         ConfigError: The module has no file, as in a notebook or an interactive session.
     """
-    imported = getattr(sys.modules.get(module), "__spec__", None)  # another one after a reload
-    known, found = _hashed.get(module, (None, None))
-    if found is None or known is None or known is not imported:
-        found = _read(module)
-        _hashed[module] = imported, found
+    specs, found = _hashed.get(module, ({}, None))
+    if found is None or any(_imported(name) is not spec or spec is None for name, spec in specs.items()):
+        files, found = _read(module)
+        _hashed[module] = {name: _imported(name) for name in files}, found
     return found
 
 
-def _read(module: str) -> Source:
+def _imported(module: str) -> Any:
+    """What tells one import of a module from another."""
+    return getattr(sys.modules.get(module), "__spec__", None)
+
+
+def _read(module: str) -> tuple[list[str], Source]:
     files: dict[str, bytes] = {}
     ours: set[str] = set()
     waiting = [module]
@@ -57,7 +62,7 @@ def _read(module: str) -> Source:
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name} {len(files[name])}\n".encode() + files[name])
-    return digest.hexdigest(), frozenset(ours)
+    return sorted(files), (digest.hexdigest(), frozenset(ours))
 
 
 def _imports(name: str, path: Path, content: bytes) -> Iterator[str]:
@@ -91,10 +96,15 @@ def distribution(module: str) -> str | None:
     return f"{owners[0]} {importlib.metadata.version(owners[0])}" if owners else None
 
 
+def is_foreign(module: str) -> bool:
+    """Whether a module is the suite's, Python's, or an installed distribution's."""
+    return module.partition(".")[0] in (PACKAGE, *sys.stdlib_module_names) or distribution(module) is not None
+
+
 @cache
 def _local_file(name: str) -> Path | None:
-    """The file of a module that is neither the suite's, nor Python's, nor an installed distribution's."""
-    if name.partition(".")[0] in (PACKAGE, *sys.stdlib_module_names) or distribution(name):
+    """The file of a user's own module; None for any other."""
+    if is_foreign(name):
         return None
     spec = _spec(name)
     return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None

@@ -130,6 +130,7 @@ def _train(plan: Plan, root: Path) -> None:
         with contextlib.suppress(RecordError):
             write_json(record.failure, failure)
         raise
+    recorder.check_curves()
     record.checkpoints.prune({recorder.best_epoch}, keep=1)
     still_held(record.metrics)
     record.metrics.touch()  # there is none where the loss was lost in the first epoch

@@ -191,11 +191,19 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
             data, cache = data_folder(asked.paths["data"]).absolute(), asked.paths["cache"] or str(cache_folder())
             whole.paths = {"data": str(data), "cache": cache, "runs": str(scratch / "runs")}
             _run_elsewhere(tree, whole, scratch / f"conf-{number}")
-            made = Record(next(path.parent for path in (scratch / "runs").glob("*/training.json")))
+            made = _of_seed(scratch / "runs", int(config["seed"]))
             new = [found for found in made.evaluations() if found.id not in {each.id for each in evaluations.values()}]
-            if evaluation and new:
+            if evaluation and not new:
+                raise RecordError(f"record {record.id}: its commit made no evaluation like {evaluation.id}")
+            if evaluation:
                 evaluations[evaluation.id] = new[0]
     return (made, evaluations), read_json(made.manifest)["numerics"]
+
+
+def _of_seed(runs: Path, seed: int) -> Record:
+    """The run itself; those of the other seeds are an ensemble's members."""
+    folders = sorted(path.parent for path in runs.glob("*/training.json"))
+    return next(Record(folder) for folder in folders if read_config(folder / "config.yaml")["seed"] == seed)
 
 
 def _alone(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Components: what they declare, how a user's own code is told, and how a listing is kept honest."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -225,6 +226,60 @@ def test_own_packages_relative_imports_and_packages_above_count(own: Any) -> Non
     second = components.source_of("kit.nets.deep")
     own(**texts | {"kit/__init__": "x = 1\n"})
     assert len({first, second, components.source_of("kit.nets.deep")}) == 3
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "net.Net"}]},
+        {"_target_": SGD, "blocks": [{"_target_": "net.Net"}]},
+        {"_target_": SGD, "kinds": {"first": {"_target_": "net.Net"}}},
+    ],
+)
+def test_own_code_counts_wherever_it_stands(own: Any, node: dict[str, Any]) -> None:
+    own(net=NET, layers=LAYERS)
+    first = identity.part(node)
+    own(net=NET, layers=LAYERS.replace("ReLU", "Tanh"))
+    assert identity.part(node) != first
+
+
+def test_a_component_in_a_list_tells_its_version() -> None:
+    assert components.versions({"a": [{"_target_": SGD}, {"b": {"_target_": "dlbench.decoding.beam.Beam"}}]}) == {
+        "beam": "1.0",
+        "sgd": "1.0",
+    }
+
+
+def test_an_alias_of_a_librarys_class_is_told_by_both_modules(own: Any) -> None:
+    own(alias="import torch\nAct = torch.nn.ReLU\n")
+    first = identity.part({"_target_": "alias.Act"})
+    assert first["distribution"].startswith("torch ")
+    own(alias="import torch\nAct = torch.nn.Tanh\n")
+    assert identity.part({"_target_": "alias.Act"}) != first
+
+
+def test_a_helper_that_is_reloaded_is_told_anew(own: Any, tmp_path: Path) -> None:
+    own(net=NET, layers=LAYERS)
+    first = identity.part({"_target_": "net.Net"})
+    (tmp_path / "own code" / "layers.py").write_text(LAYERS.replace("ReLU", "Tanh"))
+    importlib.reload(sys.modules["layers"])
+    assert identity.part({"_target_": "net.Net"}) != first
+
+
+ODD = object()
+
+
+def test_defaults_are_told_alike_in_every_process() -> None:
+    target = "torch.nn.TransformerEncoderLayer"
+    code = f"from dlbench import components; print(components.bound({{'_target_': '{target}'}}))"
+    first, second = (subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(2))
+    assert first == second
+    assert "torch.nn.functional.relu" in first
+
+    def odd(a: float = float("inf"), b: Any = ODD, c: tuple[float, ...] = (1.0, float("nan"))) -> None:
+        pass
+
+    assert json.dumps(components.defaults_of(odd), allow_nan=False)
 
 
 def test_own_code_with_a_declared_version_is_told_by_that(own: Any) -> None:

@@ -275,11 +275,11 @@ def test_an_evaluation_with_odd_settings_is_left_out(
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('{"epoch": 1,', "{", "holds other epochs than 1 to 2"),
+        ('{"epoch": 1,', "{", "line 1 is damaged"),
         ('{"epoch": 1,', '{"epoch": 2,', "holds other epochs than 1 to 2"),
         ('{"epoch": 1,', '{"epoch": 1', "line 1 is damaged"),
         ('{"epoch": 2,', '{"epoch": 2', "holds other epochs than 1 to 2"),
-        ('{"epoch": 2,', '{"epoch": null,', "line 2: epoch: "),
+        ('{"epoch": 2,', '{"epoch": null,', "holds other epochs than 1 to 2"),
         ('{"epoch": 2,', '{"epoch": 2, "val/accuracy_best": NaN,', "line 2: val/accuracy_best: "),
         ('{"epoch": 2,', '{"epoch": 2, "val/accuracy_best": "1",', "line 2: val/accuracy_best: "),
         ("{", "[{", "line 1 is damaged"),

@@ -14,7 +14,7 @@ from damage import copied, damage
 from dlbench import identity
 from dlbench.errors import RecordError
 from dlbench.plan import prepare
-from dlbench.records import seal
+from dlbench.records import history, seal
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
 from dlbench.records.summary import summarise
@@ -207,6 +207,38 @@ def test_a_forged_record_counts_for_nothing(finished: Outcome, tmp_path: Path, f
     collection = collect([Store(tmp_path / "runs")])
     assert not collection.results
     assert len(collection.left_out) == 1
+
+
+def test_a_forged_identity_of_a_record_that_is_not_done_is_named(interrupted: Path, tmp_path: Path) -> None:
+    folder = copied(interrupted, tmp_path / "runs")
+    assert not summarise(Record(folder))[0].problem
+    forge_seed(folder)
+    for whole in (False, True):
+        (line,) = summarise(Record(folder), whole=whole)
+        assert line.state == State.CORRUPT
+        assert "identity.json" in str(line.problem)
+
+
+def test_curves_that_are_damaged_while_the_training_runs_are_not_sealed(
+    compose: Callable[..., Any],
+    overrides: list[str],
+    finished: Outcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    append = history.append
+
+    def damaged(path: Path, row: dict[str, Any]) -> bytes:
+        written = append(path, row)
+        if row["epoch"] == 2:
+            path.write_bytes(path.read_bytes().replace(b'"epoch": 1', b'"epoch": 7', 1))
+        return written
+
+    monkeypatch.setattr(history, "append", damaged)
+    with pytest.raises(RecordError, match="damaged while the training ran"):
+        run(compose(*overrides, f"paths.runs={tmp_path}"))
+    monkeypatch.setattr(history, "append", append)
+    assert same_bits(run(compose(*overrides, f"paths.runs={tmp_path}")), finished)
 
 
 def test_a_record_of_a_newer_schema_is_named(finished: Outcome, tmp_path: Path) -> None:

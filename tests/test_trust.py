@@ -51,6 +51,12 @@ def test_only_the_suites_and_torchs_optimisers_are_trusted(target: str) -> None:
     check_trusted({"_target_": "torch.optim.SGD", "x": {"_target_": "dlbench.models.cnn.ConvNet"}}, "somewhere")
 
 
+def test_a_value_that_is_still_to_be_resolved_is_refused() -> None:
+    for value in ("${oc.decode:'{_target_: os.mkdir, path: x}'}", "a ${oc.env:HOME}"):
+        with pytest.raises(ConfigError, match="would be resolved here"):
+            check_trusted({"a": [{"b": value}]}, "somewhere")
+
+
 @pytest.mark.parametrize("section", ["model", "data", "optimizer", "evaluation", "task", "trainer"])
 def test_a_record_that_names_other_code_runs_nothing(
     decoded: Record, tmp_path: Path, planted: Path, section: str

@@ -1,5 +1,6 @@
 """After every epoch: curves, then a checkpoint; so a run can be killed at any moment and go on."""
 
+import hashlib
 import math
 import time
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from dlbench.files import digest
+from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.store import Record
 from dlbench.tasks.base import DivergedError, Monitor, read_metrics
@@ -30,6 +31,20 @@ class EpochRecorder(Checkpoint):
         self.best_epoch, self.best_value = 0, monitor.worst
         self.seconds = 0.0
         self._epoch_began = 0.0
+        # Of what was written, not of what lies on the disk: that may be damaged while the training runs.
+        self._curves = hashlib.sha256(record.metrics.read_bytes() if record.metrics.is_file() else b"")
+
+    def check_curves(self) -> None:
+        """See that the curves on the disk are those that were written.
+
+        Raises:
+            RecordError: They are not.
+        """
+        kept = self.record.metrics.read_bytes() if self.record.metrics.is_file() else b""
+        if hashlib.sha256(kept).hexdigest() != self._curves.hexdigest():
+            raise RecordError(
+                f"{self.record.metrics}: damaged while the training ran; the same command goes on from what is whole"
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -58,7 +73,8 @@ class EpochRecorder(Checkpoint):
         metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began
         self.seconds += metrics["time/epoch_seconds"]
 
-        history.append(self.record.metrics, {"epoch": epoch, "step": trainer.global_step, **metrics})
+        line = history.append(self.record.metrics, {"epoch": epoch, "step": trainer.global_step, **metrics})
+        self._curves.update(line)
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=epoch)
             logger.save()
@@ -74,7 +90,7 @@ class EpochRecorder(Checkpoint):
             "best_value": self.best_value,
             "seconds": self.seconds,
             "started": self.started,
-            "curves": digest(self.record.metrics) if self.record.metrics.exists() else None,
+            "curves": self._curves.hexdigest(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

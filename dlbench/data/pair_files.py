@@ -227,7 +227,7 @@ class PairFiles:
                 continue
             try:
                 pair = self._pair(line, place, odd)
-                if number == 1:
+                if not pairs:
                     _refuse_header(pair, self.format)
                 self._check(pair)
             except _LineError as error:

@@ -22,20 +22,22 @@ LAST_EPOCHS = 10
 """A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Add one line to ``metrics.jsonl``.
+def append(path: Path, row: dict[str, Any]) -> bytes:
+    """Add one line to ``metrics.jsonl``; what was written.
 
     Raises:
         RecordError: It cannot be written, or the record was lost to another process.
     """
     still_held(path)
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        with path.open("ab") as file:
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror or error}; make room and start again") from error
+    return line
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -84,9 +86,10 @@ def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
     """The row of every line, None for a damaged one."""
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            yield json.loads(line)
+            row = json.loads(line)
         except ValueError:
-            yield None
+            row = None
+        yield row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
 def digest_of(path: Path, epochs: int) -> str:

@@ -155,6 +155,8 @@ class Record:
         """
         if self.training.exists():
             seal.check(self.folder, self.closed()["files"])
+        else:
+            self.check_identity()
         for evaluation in self.evaluations():
             evaluation.check()
 

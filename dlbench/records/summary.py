@@ -1,7 +1,8 @@
 """A record at a glance, for listings."""
 
 import contextlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -67,12 +68,14 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
         found = []
         for evaluation in record.evaluations():
             result = evaluation.read()
+            own = use(result["versions"], result["numerics"])
             if how := decoding_of(evaluation):
                 # A training may be shared: the experiment is the one that it was decoded for.
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
-                found.append(replace(line, **about, use=use(result["versions"], result["numerics"])))
-            else:
+                found.append(replace(line, **about, use=_worst(line.use, own)))
+            elif own != Use.NEITHER:
                 line.metrics.update(result["metrics"])
+                line = replace(line, use=_worst(line.use, own))
         return sorted(found, key=lambda found: found.decoding) or [line]
     except (RecordError, KeyError, TypeError, AttributeError) as error:
         return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))]
@@ -101,6 +104,23 @@ def use(versions: Mapping[str, str], numerics: Mapping[str, Any]) -> Use:
     return Use.REPRODUCIBLE
 
 
+def _worst(*kinds: Use | None) -> Use | None:
+    """What a training and an evaluation of it may be used for together; None where the one is not finished."""
+    order = list(Use)
+    return None if None in kinds else max((kind for kind in kinds if kind), key=order.index)
+
+
+def uses(records: Iterable[Record]) -> dict[Use, int]:
+    """How many finished records may be used for what; damaged ones are passed over."""
+    found: Counter[Use] = Counter()
+    for record in records:
+        with contextlib.suppress(RecordError, KeyError, TypeError, ValueError):
+            if record.training.exists():
+                manifest = read_json(record.manifest)
+                found[use(manifest["versions"], manifest["numerics"])] += 1
+    return {kind: found[kind] for kind in Use if found[kind]}
+
+
 @cache
 def numerics_here(device: str, threads: int) -> dict[str, Any]:
     """See `dlbench.numerics.numerics`; a GPU is known by its name. Torch is asked only where it alone can tell."""
@@ -120,4 +140,6 @@ def _problem(record: Record) -> str | None:
     """Why the last try failed, or what is damaged."""
     if record.training.exists():
         record.closed()
+    else:
+        record.check_identity()
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

@@ -185,16 +185,22 @@ def _without_config(store: Store) -> list[str]:
 
 def _read(record: Record, known: Container[str]) -> Iterator[Result]:
     training = read_training(record)
+    problem, is_used = "", False
     for evaluation in record.evaluations():
         evaluated, result = read_evaluation(evaluation)
         if result["experiment"] not in known:
             raise RecordError(f"unknown experiment {result['experiment']}")
         if result["weights"] != training.closed["weights"]:
-            raise RecordError(f"evaluation {evaluation.id} is of other weights than the training's")
+            problem = f"evaluation {evaluation.id} is of other weights than the training's"
+            continue
         if not components.is_comparable(result["versions"]):
-            raise RecordError(NO_LONGER)
+            problem = NO_LONGER
+            continue
         configuration = identity.compared_as(training.identity, result["identity"]["evaluation"])
         yield Result(record, evaluation, *training, result, evaluated, configuration)
+        is_used = True
+    if problem and not is_used:
+        raise RecordError(problem)
 
 
 def _reason(error: Exception, record: Record) -> str:

@@ -12,6 +12,7 @@ from dlbench.cli import one_line_errors
 from dlbench.errors import RecordError
 from dlbench.messages import say
 from dlbench.records.store import Store
+from dlbench.records.summary import uses
 from dlbench.tensorboard.view import View
 
 REFRESH_SECONDS = 5.0
@@ -44,6 +45,8 @@ def serve(runs: Path | None, options: list[str]) -> int:
         shown = view.refresh()
         if not shown:
             raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
+        finished = uses(record for store in view.stores for record in store.all())
+        say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
         if not Store(runs).all():
             say(f"no runs in {runs} yet: {shown} committed ones are shown")
         stop = threading.Event()

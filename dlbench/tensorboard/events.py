@@ -107,7 +107,7 @@ def text(tag: str, markdown: str) -> Any:
 def hyperparameters(
     manifest: Mapping[str, Any], config: Mapping[str, Any], state: str
 ) -> dict[str, bool | float | str]:
-    """What runs are compared by, flat: experiment, data, every scientific setting that is set, seed, state."""
+    """What runs are compared by, flat: experiment, data, every setting that is set, seed, state."""
     data = manifest["data"]
     return {
         "experiment": manifest["experiment"],

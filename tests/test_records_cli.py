@@ -19,7 +19,9 @@ from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import Use
 from dlbench.run import run
 
-FAILED, INTERRUPTED, CORRUPT = "xf0", "xf1", "xc0"  # no hexadecimal digits: like no real record
+TOLD = {"failed": {"it": "failed"}, "interrupted": {"it": "was interrupted", "in epoch": 90}}
+FAILED, INTERRUPTED = map(identity.digest, TOLD.values())  # both begin alike
+CORRUPT = "xc0"  # no hexadecimal digits: like no real record
 
 
 class Answer(NamedTuple):
@@ -53,7 +55,8 @@ def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
     for name in (finished.id, FAILED, INTERRUPTED, outdated, CORRUPT):
         shutil.copytree(finished.folder, runs / name)
     store = Store(runs)
-    for name in (FAILED, INTERRUPTED):
+    for name, told in zip((FAILED, INTERRUPTED), TOLD.values(), strict=True):
+        write_json(store.record(name).identity, told)
         store.record(name).training.unlink()
         shutil.rmtree(store.record(name).folder / "evaluations")
     write_json(store.record(FAILED).failure, {"error": "RuntimeError: out of luck", "traceback": "..."})
@@ -243,7 +246,10 @@ def test_show_says_why_a_run_failed(records: Records) -> None:
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        ("xf", f"several records begin with 'xf' in {{folder}}; there are: {FAILED}, {INTERRUPTED}"),
+        (
+            FAILED[:2],
+            f"several records begin with '{FAILED[:2]}' in {{folder}}; there are: {FAILED}, {INTERRUPTED}",
+        ),
         ("zz", "no record begins with 'zz' in {folder}; there are: "),
         (CORRUPT, "{folder}/xc0/training.json: cannot be read"),
     ],

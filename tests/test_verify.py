@@ -243,7 +243,9 @@ def test_an_altered_configuration_is_told_from_other_data(record: Record) -> Non
     config.seed = 7
     write_text(record.config, OmegaConf.to_yaml(config))
     reseal(record)
-    with pytest.raises(RecordError, match=rf"record {record.id}: what its configuration names means something else today"):
+    with pytest.raises(
+        RecordError, match=rf"record {record.id}: what its configuration names means something else today"
+    ):
         verify(record, PATHS)
 
 

@@ -103,7 +103,7 @@ CHANGING: dict[str, Edit] = {
         *(r"return permute_pixels\(arranged\) if .*", "return arranged"),
     ),
     "bucketing ignored": (
-        *("p2g_lstm: bucketed", "dlbench/data/transduction.py"),
+        *("p2g_lstm: bucketed", "dlbench/data/sequence_module.py"),
         *(r"self\.bucket_batches, self\.seed", "1, self.seed"),
     ),
     "cudnn.benchmark": ("kmnist_mlp", "dlbench/training.py", r"(cudnn\.benchmark = )False", r"\1True"),

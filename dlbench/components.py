@@ -306,6 +306,11 @@ def outdated(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {name: (then, today[name]) for name, then in recorded.items() if today.get(name, then) != then}
 
 
+def in_words(changes: Mapping[str, tuple[str, str]]) -> str:
+    """Versions that differ, as a person reads them: ``sgd 1.0, now 1.1``."""
+    return ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changes.items())
+
+
 def is_comparable(recorded: Mapping[str, str]) -> bool:
     """Whether every component means today what it meant: its MAJOR is the same."""
     return all(_major(then) == _major(now) for then, now in outdated(recorded).values())

@@ -112,7 +112,7 @@ def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
     outdated |= components.outdated(recorded)
     if not outdated:
         return result, None
-    then = ", ".join(f"{name} {old}, now {new}" for name, (old, new) in outdated.items())
+    then = components.in_words(outdated)
     return (result if plan.config["rerun"] != "outdated" else None), f"evaluation {plan.evaluation.id}: made by {then}"
 
 

@@ -199,12 +199,8 @@ def _unusable(plan: Plan, state: State) -> str | None:
 
 def _other_versions(recorded: Any, versions: Mapping[str, str]) -> str:
     then = recorded if isinstance(recorded, dict) else {}
-    names = sorted({*then, *versions})
-    return ", ".join(
-        f"{name} {then.get(name, 'none')}, now {versions.get(name, 'none')}"
-        for name in names
-        if then.get(name) != versions.get(name)
-    )
+    pairs = {name: (then.get(name, "none"), versions.get(name, "none")) for name in sorted({*then, *versions})}
+    return components.in_words({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
 
 
 def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:

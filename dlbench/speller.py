@@ -73,7 +73,7 @@ class Speller:
         self.max_length: int = evaluation.decoding.max_length
         self.checkpoint = self._checkpoint(choice or evaluation.checkpoint)
         if outdated:
-            then = ", ".join(f"{name} {old}, now {new}" for name, (old, new) in outdated.items())
+            then = components.in_words(outdated)
             say(f"record {record.id} was made by other versions ({then}): its last digits may differ")
 
     def read(self, text: str) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def verify(
     outdated = components.outdated(versions)
     commit = manifest["code"]["commit"] if outdated or own_commit else None
     if outdated:
-        changes = ", ".join(f"{name} {then}, now {now}" for name, (then, now) in outdated.items())
+        changes = components.in_words(outdated)
         say(f"record {record.id} is of other versions ({changes}): its commit {str(commit)[:8]} makes it again")
     with tempfile.TemporaryDirectory(prefix="dlbench-verify-") as scratch:
         asked = _Asked(record, manifest, paths, chosen, is_whole)

@@ -14,7 +14,7 @@ import pydoc
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +39,7 @@ class Component:
         version: ``MAJOR.MINOR``.
         outside: Arguments that do not change a result: how data gets here, what people see.
         former: What arguments were called that have another name now, or are several: ``{"old": ("new",)}``.
-        formerly: Dotted paths at which it lay before.
+        formerly: Dotted paths at which it lay before; ``make golden`` keeps them, nobody declares them.
         uses: Names of the components it is made of; their MINORs count as its own, their MAJORs beyond 1 too.
         display_only: Of a callback: it shows something of a training and never changes it.
         defaults: The constructor's defaults, as plain JSON.
@@ -66,7 +66,6 @@ def component(
     *,
     outside: Sequence[str] = (),
     former: Mapping[str, tuple[str, ...]] | None = None,
-    formerly: Sequence[str] = (),
     uses: Sequence[Any] = (),
     display_only: bool = False,
 ) -> Callable[[T], T]:
@@ -84,7 +83,13 @@ def component(
 
     def declare(target: T) -> T:
         target.__component__ = Component(  # type: ignore[attr-defined]
-            name, version, tuple(outside), dict(former or {}), tuple(formerly), names, display_only, defaults_of(target)
+            name=name,
+            version=version,
+            outside=tuple(outside),
+            former=dict(former or {}),
+            uses=names,
+            display_only=display_only,
+            defaults=defaults_of(target),
         )
         return target
 
@@ -167,6 +172,23 @@ def collect() -> dict[str, Component]:
     return dict(sorted(found.items()))
 
 
+def renewed() -> dict[str, Component]:
+    """The suite's own components by dotted path as the code has them now, each with all places where it lay before.
+
+    Raises:
+        ValueError: Two have the same name, or one lies where another lay before.
+    """
+    now = collect()
+    for path, each in now.items():
+        if known := by_name().get(each.name):
+            before = next(place for place, one in snapshot().items() if one is known)
+            formerly = {*known.formerly, before} - {path}
+            if taken := formerly & now.keys():
+                raise ValueError(f"component {each.name} lay at {min(taken)}, where another lies now")
+            now[path] = replace(each, formerly=tuple(sorted(formerly)))
+    return now
+
+
 def listing(components: Mapping[str, Component]) -> str:
     """``components.json``: see `snapshot`."""
     return json.dumps({path: asdict(each) for path, each in components.items()}, indent=1, ensure_ascii=False) + "\n"
@@ -238,9 +260,12 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
     located = locate(target)
     if located is None:
         raise ConfigError(f"_target_={target}: no such class or function")
+    known = declared(located)
     if top == PACKAGE:
+        if known:  # lies elsewhere than components.json says: `make golden` has not been run yet
+            return _meaning(known), known
         raise ConfigError(f"_target_={target}: no component of the suite; choose another, or make a class of your own")
-    if known := declared(located):
+    if known:
         if known.name in by_name():
             raise ConfigError(f"_target_={target}: declares the name {known.name}, which is taken; choose another")
         return _meaning(known), known

@@ -47,7 +47,23 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_listing_is_what_the_code_says() -> None:
-    assert components.SNAPSHOT.read_text() == components.listing(components.collect()), "make golden"
+    assert components.SNAPSHOT.read_text() == components.listing(components.renewed()), "make golden"
+
+
+def test_a_move_is_noted_by_the_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = components.collect()
+    lenet = now.pop("dlbench.models.lenet.LeNet")
+    monkeypatch.setattr(components, "collect", lambda: {**now, "dlbench.models.small.LeNet": lenet})
+    assert components.renewed()["dlbench.models.small.LeNet"].formerly == ("dlbench.models.lenet.LeNet",)
+
+
+def test_nothing_moves_to_where_another_lay(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = components.collect()
+    now["dlbench.models.small.LeNet"] = now.pop("dlbench.models.lenet.LeNet")
+    now["dlbench.models.lenet.LeNet"] = now.pop("dlbench.models.mlp.MLP")
+    monkeypatch.setattr(components, "collect", lambda: now)
+    with pytest.raises(ValueError, match=r"component \S+ lay at dlbench\.models\.lenet\.LeNet, where another lies now"):
+        components.renewed()
 
 
 def test_every_target_of_the_configurations_is_a_component() -> None:

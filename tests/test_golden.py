@@ -43,6 +43,12 @@ def test_no_commit_changed_a_default_without_a_major() -> None:
     assert not golden.changed_meanings(golden.components.SNAPSHOT.read_text(encoding="utf-8"))
 
 
+def test_every_place_at_which_a_component_ever_lay_is_known() -> None:
+    known = golden.components
+    places = {place for _, text in golden.earlier(known.SNAPSHOT) for place in known.parse(text)}
+    assert {place for place in places if known.path_now(place) not in known.snapshot()} == set()
+
+
 def test_every_experiment_has_a_case() -> None:
     experiments = {path.stem for path in (golden.ROOT / "conf/experiment").glob("*.yaml")}
     assert experiments <= {name.partition(":")[0] for name in runner.CASES}

@@ -34,7 +34,7 @@ def adam(
     return Adam(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
 
 
-@component("adamw", "1.0", formerly=("dlbench.tasks.adamw.adamw",))
+@component("adamw", "1.0")
 def adamw(
     parameters: Iterable[Parameter],
     lr: Positive,

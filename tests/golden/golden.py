@@ -138,7 +138,7 @@ def _run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, 
 
 def main() -> None:
     """Renew the listing of components, and ``bits.json`` for this machine's numerics."""
-    listing = components.listing(components.collect())
+    listing = components.listing(components.renewed())
     if problems := changed_meanings(listing):
         sys.exit("\n".join(problems))
     components.SNAPSHOT.write_text(listing, encoding="utf-8")

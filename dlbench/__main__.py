@@ -3,15 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.cli import one_line_errors
 
 
-@hydra.main(version_base="1.3", config_path=str(resources.conf()), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
 def compose_and_run(config: DictConfig) -> None:
     """Compose the configuration from the command line and make the run."""
-    from dlbench.console import show
-    from dlbench.run import run
+    from dlbench.run import run, show
 
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():

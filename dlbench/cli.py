@@ -10,9 +10,9 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.errors import DlbenchError
-from dlbench.messages import nearest, say
+from dlbench.terminal import nearest, say
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def _no_such_choice(group: str, name: str) -> str:
 
 
 def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (resources.conf() / group).glob("*.yaml"))
+    return sorted(path.stem for path in (paths.conf() / group).glob("*.yaml"))
 
 
 def _nearest_key(key: str) -> str | None:
@@ -112,7 +112,7 @@ def _nearest_key(key: str) -> str | None:
     chosen = [(group, name) for group, name in _chosen() if name in _choices(group)]
     choices = [f"{'+' if group == 'experiment' else ''}{group}={name}" for group, name in chosen]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         config = compose("config", choices)
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config

@@ -1,4 +1,4 @@
-"""Errors meant for people: one line that names the thing and the remedy."""
+"""Errors and notices meant for people: one line that names the thing and the remedy."""
 
 
 class DlbenchError(Exception):
@@ -19,3 +19,15 @@ class SweepError(DlbenchError):
 
 class RecordError(DlbenchError):
     """A record that is missing, corrupt, or cannot be written."""
+
+
+class DataNotice(UserWarning):
+    """A run says it in one line."""
+
+
+class EmbeddedDataNotice(DataNotice):
+    """Real data is not there; generated stand-ins are used."""
+
+
+class OddDataNotice(DataNotice):
+    """Something in the data looks as if nobody meant it."""

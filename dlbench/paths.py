@@ -1,9 +1,12 @@
-"""Folders that a person names, made absolute once: ``~`` expanded, and relative to where the command was started."""
+"""Folders: those that a person names, made absolute once, and where the suite's own files lie."""
 
 import os
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from platformdirs import user_cache_path
+
+from dlbench.errors import DataError
 
 
 def started_in() -> Path:
@@ -19,3 +22,86 @@ def folder(name: str | Path) -> Path:
 def runs() -> Path:
     """The user's folder of records: ``$DLBENCH_RUNS``, else ``./runs``."""
     return folder(os.environ.get("DLBENCH_RUNS") or "runs")
+
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def _find(name: str) -> Path:
+    inside = PACKAGE / name
+    return inside if inside.exists() else PACKAGE.parent / name
+
+
+def conf() -> Path:
+    """The folder of Hydra's configuration groups."""
+    return _find("conf")
+
+
+def experiments() -> Path:
+    """The folder of published reports and committed results."""
+    return _find("experiments")
+
+
+def constraints() -> Path:
+    """The file of exact versions."""
+    return _find("constraints.txt")
+
+
+def checkout() -> Path | None:
+    """The root of the checkout this package runs from, or None."""
+    root = PACKAGE.parent
+    return root if (root / ".git").exists() else None
+
+
+DEFAULT = Path("data")
+
+
+def data_folder(given: Path | str | None = None) -> Path:
+    """The data folder: the one given, else ``$DLBENCH_DATA``, else ``./data``; it need not exist."""
+    return Path(given or os.environ.get("DLBENCH_DATA") or DEFAULT).expanduser()
+
+
+def cache_folder() -> Path:
+    """The folder for derived files: ``$DLBENCH_CACHE``, else the platform's cache folder for dlbench."""
+    chosen = os.environ.get("DLBENCH_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("dlbench")
+
+
+def is_name(name: str) -> bool:
+    """Whether this can be the name of a folder in the data folder, and leads nowhere else."""
+    return name not in ("", "..") and Path(name).name == name
+
+
+def existing_data_folder(given: Path | str | None = None) -> Path | None:
+    """The data folder if it is there, ``None`` if only the default ``./data`` was to be tried and is not.
+
+    Raises:
+        DataError: a folder that was asked for, by argument or by ``$DLBENCH_DATA``, does not exist.
+    """
+    folder = data_folder(given)
+    if folder.is_dir():
+        return folder
+    if given or os.environ.get("DLBENCH_DATA"):
+        named = "the folder given" if given else "DLBENCH_DATA"
+        raise DataError(f"{folder}: no such data folder; correct {named} or create it")
+    return None
+
+
+def require(folder: Path) -> None:
+    """See that a data folder is there, unless it is only the default.
+
+    Raises:
+        DataError: It is not.
+    """
+    if not folder.is_dir() and folder != DEFAULT:
+        raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+
+
+def check_cache(cache: Path, folder: Path) -> None:
+    """See that derived files are kept outside the data folder.
+
+    Raises:
+        DataError: They would be kept in it.
+    """
+    if cache.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")

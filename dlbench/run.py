@@ -1,34 +1,387 @@
 """One run, read top to bottom: plan -> train or resume -> evaluate -> record."""
 
 import contextlib
+import time
 import traceback
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
 
-from dlbench import components, resources
+from dlbench import components, identity, paths
 from dlbench.callbacks.progress import progress
-from dlbench.callbacks.recorder import EpochRecorder
-from dlbench.environment import alone
-from dlbench.errors import ConfigError, DlbenchError, RecordError
-from dlbench.evaluating import LostCheckpointError, Weights, ensure_evaluated, read_weights, usable_result
-from dlbench.interruption import interrupted_by_sigterm
-from dlbench.messages import say
-from dlbench.plan import Plan, build_task, clear_the_way, prepare, write_plan
-from dlbench.records import seal
-from dlbench.records.files import read_json, write_json
+from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resume_point
+from dlbench.config import build, callbacks, check
+from dlbench.environment import alone, interrupted_by_sigterm
+from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
+from dlbench.paths import DEFAULT, folder, started_in
+from dlbench.records import history, seal
+from dlbench.records.files import filled, read_json, set_aside, write_json, write_text
 from dlbench.records.lock import still_held
-from dlbench.records.manifest import forget_peak_memory, now, peak_memory_bytes
-from dlbench.records.resume import load, recorder_state, resume_point
-from dlbench.records.store import Evaluation, Record, State
-from dlbench.settings import build, callbacks
+from dlbench.records.manifest import describe_code, describe_environment, forget_peak_memory, now, peak_memory_bytes
+from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.training import weights_hash
+from dlbench.terminal import say
+from dlbench.trainer import TrainerSettings, weights_hash
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs.
+
+    ``config`` is the resolved configuration, ``identity`` what is hashed of it (see `dlbench.identity.training`),
+    ``versions`` those of its components by name, ``data`` the DataModule, ``facts`` what it says of itself, ``members``
+    the runs of other seeds that the evaluation averages with this one.
+    """
+
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    versions: dict[str, str]
+    data: Any
+    facts: dict[str, Any]
+    settings: TrainerSettings
+    record: Record
+    evaluation: Evaluation
+    members: tuple["Plan", ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.config["seed"])
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Check a composed configuration, read the data, and find out what this run is.
+
+    Raises:
+        ConfigError: A key, value or combination that cannot be run.
+        DataError: The data is missing, altered, or cannot be read.
+    """
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    check(plain)
+    build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
+    plain["paths"] = paths = _settled(plain["paths"])
+    settings: TrainerSettings = build("trainer", plain["trainer"])
+    if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
+        say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
+    data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("always", DataNotice)
+        facts = data.describe()
+    for notice in notices:
+        say(str(notice.message))
+    meaning = identity.training(plain, facts["fingerprint"], settings.device_kind())
+    record = Store(Path(str(paths["runs"]))).record(identity.digest(meaning))
+    evaluation = record.evaluation(identity.digest(identity.evaluation(record.id, plain["evaluation"])))
+    parts = {name: plain[name] for name in identity.TRAINING_SECTIONS} | dict(identity.changing_callbacks(plain))
+    versions = components.versions(parts)
+    members = _members(config, plain, facts)
+    return Plan(plain, meaning, versions, data, facts, settings, record, evaluation, members)
+
+
+def _settled(named: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The folders, absolute: see `dlbench.paths`. Where Hydra moved the job, ``./data`` is that of the command."""
+    found = {name: str(folder(path)) if path else None for name, path in named.items()}
+    if not found["data"] and started_in() != Path.cwd() and (usual := folder(DEFAULT)).is_dir():
+        found["data"] = str(usual)
+    return found
+
+
+def build_task(plan: Plan) -> Task:
+    """The network, initialised from (seed, "init"), and the task around it.
+
+    Raises:
+        ConfigError: The parts do not fit each other or the data.
+    """
+    plan.settings.pin()
+    reseed_global(plan.seed, "init")
+    parts: dict[str, Any] = {
+        "model": build("model", plan.config["model"], **plan.data.model_arguments()),
+        "optimizer": build("optimizer", plan.config["optimizer"]),
+        "scheduler": build("scheduler", plan.config["scheduler"]),
+    }
+    task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
+    evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
+    evaluated: type[Task] = get_type_hints(evaluation.__call__)["task"]
+    if not isinstance(task, evaluated):
+        raise ConfigError(
+            f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
+        )
+    task.check_data(plan.data)
+    if check_length := getattr(task, "check_length", None):  # what is to be decoded is known before the training
+        check_length("evaluation.decoding.max_length", plan.config["evaluation"]["decoding"]["max_length"])
+    return task
+
+
+def with_evaluation(plan: Plan, settings: dict[str, Any]) -> Plan:
+    """The same training, evaluated by other settings."""
+    config = {**plan.config, "evaluation": settings}
+    return replace(
+        plan,
+        config=config,
+        evaluation=plan.record.evaluation(identity.digest(identity.evaluation(plan.record.id, settings))),
+        members=_members(OmegaConf.create(config), config, plan.facts),
+    )
+
+
+def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
+    """The same run of each seed in ``evaluation.members``.
+
+    Raises:
+        ConfigError: A seed stands there twice or is the run's own, or its data gives another vocabulary.
+    """
+    seeds = plain["evaluation"].get("members") or []
+    if len({plain["seed"], *seeds}) <= len(seeds):
+        raise ConfigError(f"evaluation.members={seeds}: name each other seed once (the run's own is {plain['seed']})")
+    members = tuple(
+        prepare(OmegaConf.merge(config, {"seed": seed, "evaluation": {"members": []}}))  # type: ignore[arg-type]
+        for seed in seeds
+    )
+    for member in members:
+        if member.facts.get("vocabularies") != facts.get("vocabularies"):
+            raise ConfigError(
+                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}, so "
+                "they cannot be averaged; leave it out or use data.fraction=1"
+            )
+    return members
+
+
+def clear_the_way(plan: Plan) -> None:
+    """Set aside an existing record that can be neither used nor gone on from; say why in a line."""
+    if reason := _unusable(plan, plan.record.state_on_disk()):
+        aside = set_aside(plan.record.folder)
+        say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
+
+
+def write_plan(plan: Plan, started: str) -> None:
+    """Write what is known before the first step: ``identity.json``, ``config.yaml``, ``manifest.json``.
+
+    They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
+    was only shown beside the training are no part of the record.
+    """
+    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks")}
+    config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
+    write_json(plan.record.identity, plan.identity)
+    write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
+    manifest = {
+        "run": plan.record.id,
+        "experiment": plan.config["name"],
+        "data": plan.facts,
+        "versions": plan.versions,
+        "bound": components.bound(plan.config),
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "environment": describe_environment(),
+        "started": started,
+    }
+    write_json(plan.record.manifest, manifest)
+
+
+def _unusable(plan: Plan, state: State) -> str | None:
+    """Why an existing record must make way, if it must."""
+    if state == State.ABSENT:
+        return None
+    if state == State.CORRUPT:
+        return f"it is damaged ({_damage(plan.record)})"
+    manifest = _manifest(plan.record)
+    done = state in (State.FINISHED, State.DIVERGED)
+    versions, recorded = plan.versions, manifest.get("versions")
+    here = plan.settings.numerics()
+    if done and (rebound := _rebound(plan, manifest)):
+        return rebound
+    reasons = {
+        "rerun=always": plan.config["rerun"] == "always",
+        "its manifest.json is missing or damaged": not manifest,
+        f"it is of other versions ({_other_versions(recorded, versions)})": recorded != versions
+        and (not done or plan.config["rerun"] == "outdated"),
+        "it was begun on other numerics": not done and manifest.get("numerics") != here,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _other_versions(recorded: Any, versions: Mapping[str, str]) -> str:
+    then = recorded if isinstance(recorded, dict) else {}
+    pairs = {name: (then.get(name, "none"), versions.get(name, "none")) for name in sorted({*then, *versions})}
+    return components.in_words({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+
+
+def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
+    """Whether a library fills an argument that the configuration leaves open with another default than then."""
+    now = components.bound(plan.config)
+    for target, then in manifest.get("bound", {}).items():
+        for name, value in then.items():
+            if name in now.get(target, {}) and now[target][name] != value:
+                return f"{target} has another default of {name} now, {now[target][name]}, where it was {value}"
+    return None
+
+
+def _damage(record: Record) -> str:
+    try:
+        record.closed()
+    except RecordError as error:
+        return str(error).replace(f"{record.folder}/", "")
+    return "its state is unknown"
+
+
+def _manifest(record: Record) -> dict[str, Any]:
+    try:
+        return read_json(record.manifest)
+    except RecordError:
+        return {}
+
+
+class Weights(NamedTuple):
+    """A training's weights by name, after its last and its best epoch."""
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+class LostCheckpointError(RecordError):
+    """A finished training's weights are not all there; its record is open again."""
+
+
+def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
+    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights.
+
+    What cannot be used is set aside only once the weights to make it again are known to be there.
+
+    Raises:
+        LostCheckpointError: See `read_weights`.
+        RecordError: See `read_weights`; or members are missing.
+    """
+    result, problem = _look_up(plan)
+    if result is not None:
+        if problem:
+            say(f"{problem}; rerun=outdated makes it again")
+        return result
+    training = plan.record.closed()
+    weights = read_weights(plan) if training["state"] == State.FINISHED else None
+    if weights and len(members) != len(plan.members):
+        raise RecordError(f"evaluation {plan.evaluation.id}: changed by another process; run the same command again")
+    if problem:
+        aside = set_aside(plan.evaluation.folder)
+        say(f"{problem}; set aside as {aside.name}, evaluating again")
+    began = time.perf_counter()
+    metrics = {} if plan.members else _curves(plan)
+    if weights:
+        metrics |= _evaluate(plan, weights, members)
+    result = {
+        "run": plan.record.id,
+        "evaluation": plan.evaluation.id,
+        "identity": identity.evaluation(plan.record.id, plan.config["evaluation"]),
+        "weights": training["weights"],
+        "experiment": plan.config["name"],
+        "data": plan.facts,
+        **{key: training[key] for key in ("state", "step") if key in training},
+        "metrics": metrics,
+        **({"members": _members_weights(plan)} if plan.members else {}),
+        "versions": {**_trained_by(plan), **components.versions(plan.config["evaluation"])},
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "seconds": round(time.perf_counter() - began, 3),
+        "finished": now(),
+    }
+    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
+    events.write_final(plan.record, result)
+    files = seal.hashes(plan.evaluation.folder, without=(plan.evaluation.result.name,))
+    seal.close(plan.evaluation.result, result, files)
+    return plan.evaluation.read()
+
+
+def _trained_by(plan: Plan) -> dict[str, str]:
+    """The versions that trained what is evaluated, which may be others than today's."""
+    versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
+    for member in plan.members:
+        theirs = read_json(member.record.manifest)["versions"]
+        versions |= {name: theirs[name] for name in components.outdated(theirs)}
+    return versions
+
+
+def usable_result(plan: Plan) -> dict[str, Any] | None:
+    """The evaluation's result, if there is one that need not be made again."""
+    return _look_up(plan)[0]
+
+
+def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
+    """The result, if it can be used, and what is wrong with it or with one that cannot."""
+    if not plan.evaluation.result.exists():
+        return None, None
+    try:
+        result = plan.evaluation.check()
+    except RecordError as error:
+        return None, str(error)
+    if plan.record.training.exists() and result["weights"] != plan.record.closed()["weights"]:
+        return None, f"evaluation {plan.evaluation.id}: is of other weights than the training's"
+    if plan.members and result.get("members") != _members_weights(plan):
+        return None, f"evaluation {plan.evaluation.id}: a member was trained again"
+    recorded, own = result["versions"], components.versions(plan.config["evaluation"])  # own code's among them
+    outdated = {name: (recorded[name], now) for name, now in own.items() if recorded.get(name, now) != now}
+    outdated |= components.outdated(recorded)
+    if not outdated:
+        return result, None
+    then = components.in_words(outdated)
+    return (result if plan.config["rerun"] != "outdated" else None), f"evaluation {plan.evaluation.id}: made by {then}"
+
+
+def _members_weights(plan: Plan) -> dict[str, str | None]:
+    """Each member's record, with the hash of its weights; None where it is not trained."""
+    found: dict[str, str | None] = {}
+    for member in plan.members:
+        found[member.record.id] = None
+        if member.record.training.exists():
+            with contextlib.suppress(RecordError):  # it is trained again
+                found[member.record.id] = member.record.closed()["weights"]
+    return found
+
+
+def _curves(plan: Plan) -> dict[str, float]:
+    """What is told of the training's own curves; an ensemble has none."""
+    task_class: Any = components.locate(plan.config["task"]["_target_"])
+    return history.summarise(history.read(plan.record.metrics), task_class.monitor)
+
+
+def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[str, float]:
+    """Measure the weights of the last and of the best epoch; write predictions and artifacts."""
+    task = build_task(plan)
+    evaluation = build("evaluation", plan.config["evaluation"])
+    others = {"members": members} if members else {}
+    with alone() as root:
+        trainer = plan.settings.trainer(root, False, [])
+        metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
+    with filled(plan.evaluation.folder) as folder:
+        (folder / plan.evaluation.artifacts.name).mkdir()
+        evaluation.write(folder, task, plan.data, outputs)
+    return dict(metrics)
+
+
+def read_weights(plan: Plan) -> Weights:
+    """The weights of a finished training.
+
+    Raises:
+        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
+        RecordError: All checkpoints were cleaned away.
+    """
+    if not plan.record.checkpoints.folder.exists():
+        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
+    checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
+    training = plan.record.closed()
+    epochs = training["epochs"], training["best_epoch"]
+    if not {*epochs} <= checkpoints.keys():
+        set_aside(plan.record.training)
+        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
+    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))
 
 
 @dataclass(frozen=True)
@@ -168,7 +521,7 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
 
 def _fitting_callbacks(task: Task) -> list[str]:
     """The choices of ``callbacks`` that show something of such a task."""
-    groups = {path.stem: OmegaConf.load(path) for path in sorted((resources.conf() / "callbacks").glob("*.yaml"))}
+    groups = {path.stem: OmegaConf.load(path) for path in sorted((paths.conf() / "callbacks").glob("*.yaml"))}
     shown: Any = {name: [components.locate(node._target_) for node in group.values()] for name, group in groups.items()}
     return [name for name, kinds in shown.items() if kinds and all(isinstance(task, kind.shows) for kind in kinds)]
 
@@ -176,3 +529,18 @@ def _fitting_callbacks(task: Task) -> list[str]:
 def tensorboard_logger(plan: Plan) -> TensorBoardLogger:
     """A logger into the record, without Lightning's placeholder metric."""
     return TensorBoardLogger(plan.record.folder, name="", version="tensorboard", default_hp_metric=False)
+
+
+def show(outcome: Outcome) -> None:
+    """Print the outcome's metrics, what data they are of, and where the record lies."""
+    result = outcome.result
+    data = result["data"]
+    label = "EMBEDDED (drawn) data" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
+    table = Table("metric", box=box.SIMPLE_HEAD)
+    table.add_column("value", justify="right")
+    for name, value in sorted(result["metrics"].items()):
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"\n{result['experiment']} on {label}: {result['state']}")
+    console.print(table)
+    console.print(f"record: {outcome.record.folder}")

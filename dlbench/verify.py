@@ -19,17 +19,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dlbench import components, resources
-from dlbench.data.folders import cache_folder, data_folder
+from dlbench import components, paths
+from dlbench.environment import interrupted_by_sigterm
 from dlbench.errors import RecordError
-from dlbench.interruption import interrupted_by_sigterm
-from dlbench.messages import say
 from dlbench.numerics import Difference, differences, untold
-from dlbench.plan import prepare, with_evaluation
+from dlbench.paths import cache_folder, data_folder
 from dlbench.records import history
 from dlbench.records.files import read_config, read_json
 from dlbench.records.store import DATA_COLUMNS, Evaluation, Record, State
-from dlbench.run import ensure_trained, execute
+from dlbench.run import ensure_trained, execute, prepare, with_evaluation
+from dlbench.terminal import say
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def _first_settings(record: Record) -> dict[str, Any]:
 def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
     """The record's commit makes it again, from the configuration as it stands in the record."""
     record, code = asked.record, asked.manifest["code"]
-    commit, root = code["commit"], resources.checkout()
+    commit, root = code["commit"], paths.checkout()
     if not commit or code["dirty"]:
         raise RecordError(f"record {record.id} was made by code that no commit holds; it cannot be made again")
     if root is None:

@@ -23,8 +23,8 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
-from dlbench.randomness import generator
 from dlbench.report.figures.style import BLUE, GREEN, PURPLE, VERMILION
+from dlbench.seeding import generator
 from dlbench.theory import classical_hopfield, hopfield
 
 plt.rcParams |= {"figure.dpi": 70, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}

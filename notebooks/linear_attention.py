@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from dlbench.randomness import generator
 from dlbench.report.figures.style import BLUE, GREEN, PURPLE, VERMILION
+from dlbench.seeding import generator
 from dlbench.theory import attention_cost, linear_attention
 
 plt.rcParams |= {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}

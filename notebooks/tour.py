@@ -25,22 +25,22 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from dlbench import resources
-from dlbench.composition import configuration_of
-from dlbench.decoding.attended import Attended
+from dlbench import paths
+from dlbench.config import configuration_of
 from dlbench.decoding.beam import Beam
+from dlbench.decoding.hypotheses import Attended
+from dlbench.evaluation.transduction import END
+from dlbench.metrics.names import spoken
+from dlbench.predict import Speller
 from dlbench.records.store import Store
 from dlbench.report.command import command
 from dlbench.report.figures.style import BLUE, VERMILION
 from dlbench.report.frame import curves, frame
-from dlbench.report.metrics import spoken
 from dlbench.report.reading import load_all
 from dlbench.report.results import collect
 from dlbench.report.statistics import difference_interval, judge_published, permutation_p
-from dlbench.speller import Speller
-from dlbench.tasks.transduction_evaluation import END
 
-RECORDS = resources.experiments() / "results"
+RECORDS = paths.experiments() / "results"
 plt.rcParams |= {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 pd.options.display.precision = 4
 

@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.records.store import Record
 from dlbench.run import run
 
@@ -43,7 +43,7 @@ def compose() -> Compose:
     """The configuration that a command line with these overrides would run."""
 
     def composed(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        with initialize_config_dir(str(paths.conf()), version_base="1.3"):
             return hydra_compose("config", overrides=list(overrides))
 
     return composed

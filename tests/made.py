@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dlbench import components, identity
-from dlbench.composition import composed
+from dlbench.config import composed
 from dlbench.records.store import Record
 from dlbench.report.jobs import Job
 from dlbench.report.results import Result

@@ -7,7 +7,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource
-from dlbench.allocator import keep_freed_memory
+from dlbench.numerics import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

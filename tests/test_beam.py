@@ -10,7 +10,7 @@ from step_models import Markov, Recurrent, sources, trimmed
 
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.greedy import Greedy
+from dlbench.decoding.sampling import Greedy
 
 SEEDS = st.integers(0, 10_000)
 ALPHAS = st.sampled_from([0.0, 0.6, 1.0, 2.0])

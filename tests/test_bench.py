@@ -24,8 +24,8 @@ from dlbench.bench.processes import measure
 from dlbench.bench.ratios import Target, in_turns, median_ratio, ratio_of_medians
 from dlbench.bench.report import markdown
 from dlbench.bench.workers import BenchError, Specification, Worker, all_cores, environment
-from dlbench.data.batches import to_network
-from dlbench.data.intel import IntelDataModule
+from dlbench.data.image_datamodules import IntelDataModule
+from dlbench.data.images import to_network
 from dlbench.models.cnn import ConvNet
 from dlbench.records import history
 from dlbench.records.store import Store

@@ -25,8 +25,8 @@ from dlbench.bench.sequence_orders import (
     symbols_in,
 )
 from dlbench.bench.sequences import epoch_seconds
-from dlbench.data.pair_batches import PairBatch, PairTensors
-from dlbench.data.transduction import TransductionDataModule
+from dlbench.data.pair_datamodule import TransductionDataModule
+from dlbench.data.pairs import PairBatch, PairTensors
 from dlbench.data.vocabulary import PAD
 from dlbench.models.attention import AdditiveAttention, BilinearAttention
 from dlbench.models.seq2seq import Seq2Seq

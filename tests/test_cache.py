@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlbench.cache import kept
+from dlbench.files import kept
 
 CALLS: list[tuple[int, ...]] = []
 

@@ -15,13 +15,13 @@ from pytorch_lightning.callbacks import Checkpoint
 from sklearn.metrics import accuracy_score, log_loss
 from torch.optim.lr_scheduler import ConstantLR
 
-from dlbench.data.intel import IntelDataModule
+from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.models.cnn import ConvNet
-from dlbench.randomness import reseed_global
+from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, read_metrics
 from dlbench.tasks.image_classification import ImageClassification
-from dlbench.tasks.optimizers import sgd
-from dlbench.training import TrainerSettings
+from dlbench.tasks.optim import sgd
+from dlbench.trainer import TrainerSettings
 
 EPOCHS, STEPS = 3, 5
 CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)

@@ -15,12 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from dlbench import components, identity, own_code
 from dlbench.components import Component, changed_meaning, component, declared
 from dlbench.errors import ConfigError
-from dlbench.plan import prepare
 from dlbench.records.files import read_json
 from dlbench.records.store import State
-from dlbench.run import run
+from dlbench.run import prepare, run
 
-SGD = "dlbench.tasks.optimizers.sgd"
+SGD = "dlbench.tasks.optim.sgd"
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def _items(node: Any) -> Any:
 
 def test_the_listing_can_be_read_without_torch() -> None:
     code = (
-        "import sys; from dlbench import identity; from dlbench.composition import composed\n"
+        "import sys; from dlbench import identity; from dlbench.config import composed\n"
         "identity.training(composed('cnn_bn_gap', ()), 'f', 'cpu'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,11 +12,9 @@ from step_models import SYMBOLS, Markov, Recurrent, sources, trimmed
 
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.ensemble import Ensemble
-from dlbench.decoding.greedy import Greedy
-from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
-from dlbench.decoding.sampling import Nucleus, TopK
-from dlbench.resources import conf
+from dlbench.decoding.hypotheses import Decoder, Ensemble, Hypotheses, StepModel
+from dlbench.decoding.sampling import Greedy, Nucleus, TopK
+from dlbench.paths import conf
 
 DECODERS: dict[str, Decoder] = {
     "greedy": Greedy(12),

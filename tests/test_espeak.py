@@ -11,7 +11,7 @@ from corpora import RATE
 from dlbench.data import espeak
 from dlbench.data.__main__ import main
 from dlbench.data.espeak import INSTALL
-from dlbench.data.speech import SpeechDataModule
+from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.files import digest
 
 TEXTS = [

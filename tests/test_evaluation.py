@@ -16,15 +16,15 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
-from dlbench.data.intel import IntelDataModule
+from dlbench.data.image_datamodules import IntelDataModule
+from dlbench.evaluation.images import ImageEvaluation, write_confusion, write_predictions
 from dlbench.models.cnn import ConvNet
 from dlbench.models.cost import count_parameters, receptive_field
-from dlbench.randomness import reseed_global
 from dlbench.run import run
+from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
-from dlbench.tasks.image_evaluation import ImageEvaluation, write_confusion, write_predictions
-from dlbench.tasks.optimizers import sgd
-from dlbench.training import TrainerSettings
+from dlbench.tasks.optim import sgd
+from dlbench.trainer import TrainerSettings
 
 NAMES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 PICTURES = 60

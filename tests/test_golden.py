@@ -95,24 +95,24 @@ Edit = tuple[str, str, str, str]
 """A case, a file, a pattern in it, and what to put in its place."""
 
 CHANGING: dict[str, Edit] = {
-    "another stream at initialisation": ("kmnist_mlp", "dlbench/plan.py", r'"init"\)', '"start")'),
+    "another stream at initialisation": ("kmnist_mlp", "dlbench/run.py", r'"init"\)', '"start")'),
     "another order of batches": (
-        *("kmnist_mlp", "dlbench/data/picture_module.py"),
+        *("kmnist_mlp", "dlbench/data/image_datamodules.py"),
         *(r"self\.batch_size, self\.seed\)", "self.batch_size, self.seed + 1)"),
     ),
     "the layout ignored": (
-        *("cnn_vanilla: layout", "dlbench/data/intel.py", r"to_network\(pictures, self\.layout\)"),
+        *("cnn_vanilla: layout", "dlbench/data/image_datamodules.py", r"to_network\(pictures, self\.layout\)"),
         'to_network(pictures, "chw")',
     ),
     "permuted pixels ignored": (
-        *("kmnist_mlp: permuted", "dlbench/data/kmnist.py"),
+        *("kmnist_mlp: permuted", "dlbench/data/image_datamodules.py"),
         *(r"return permute_pixels\(arranged\) if .*", "return arranged"),
     ),
     "bucketing ignored": (
-        *("p2g_lstm: bucketed", "dlbench/data/sequence_module.py"),
+        *("p2g_lstm: bucketed", "dlbench/data/sequence_datamodule.py"),
         *(r"self\.bucket_batches, self\.seed", "1, self.seed"),
     ),
-    "cudnn.benchmark": ("kmnist_mlp", "dlbench/training.py", r"(cudnn\.benchmark = )False", r"\1True"),
+    "cudnn.benchmark": ("kmnist_mlp", "dlbench/trainer.py", r"(cudnn\.benchmark = )False", r"\1True"),
     "the last ten epochs": ("cnn_bn_gap: curve", "dlbench/records/history.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
 }
 
@@ -121,7 +121,7 @@ HARMLESS: dict[str, Callable[[Path], None]] = {
         root / "dlbench/models/mlp.py", r'\A"""', '# A comment.\n"""In other words: '
     ),
     "a local name": lambda root: _edit(root / "dlbench/models/lenet.py", r"\bblocks\b", "layers_of_blocks"),
-    "a private function's name": lambda root: _edit(root / "dlbench/tasks/recall.py", r"\b_compared\b", "_nearest"),
+    "a private function's name": lambda root: _edit(root / "dlbench/tasks/retrieval.py", r"\b_compared\b", "_nearest"),
     "a further option": lambda root: _edit(
         root / "dlbench/models/mlp.py", r"(        classes: int = 10,\n)", r"\1        further: bool = False,\n"
     ),

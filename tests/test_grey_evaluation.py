@@ -16,19 +16,19 @@ from scipy import ndimage
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR
 
-from dlbench.callbacks import figures
-from dlbench.data.kmnist import KmnistDataModule
+from dlbench.callbacks import image_pictures
+from dlbench.data.image_datamodules import KmnistDataModule
+from dlbench.evaluation.images import GreyEvaluation, transform
 from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
-from dlbench.randomness import reseed_global
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import read_json
 from dlbench.records.labels import reserve, run_name
 from dlbench.run import Outcome, run
-from dlbench.tasks.grey_evaluation import GreyEvaluation, transform
+from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
-from dlbench.tasks.optimizers import sgd
-from dlbench.training import TrainerSettings
+from dlbench.tasks.optim import sgd
+from dlbench.trainer import TrainerSettings
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -161,10 +161,10 @@ def test_a_network_without_convolutions_has_no_maps_and_no_receptive_field(tmp_p
 
 def test_grey_maps_stand_beside_the_picture_and_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
-    monkeypatch.setattr(figures, "_grid", lambda tiles, _title, columns: kept.append((tiles, columns)))
+    monkeypatch.setattr(image_pictures, "_grid", lambda tiles, _title, columns: kept.append((tiles, columns)))
     picture, example = KmnistDataModule(source="embedded", embedded_sizes=(9, 6, 6)).example()
     for maps in (3, 8, 10):
-        figures.activation_maps(picture.numpy(), example[0], torch.rand(maps, 14, 14), "about")
+        image_pictures.activation_maps(picture.numpy(), example[0], torch.rand(maps, 14, 14), "about")
         tiles, columns = kept.pop()
         rows = [
             [tile and tile[0] for tile in tiles[start : start + columns]] for start in range(0, len(tiles), columns)
@@ -178,7 +178,9 @@ def test_grey_maps_stand_beside_the_picture_and_its_input(monkeypatch: pytest.Mo
 
 def test_a_grey_picture_is_drawn_in_its_own_shades() -> None:
     picture = np.full((28, 28, 1), 100, np.uint8)
-    drawn = figures.mistakes(torch.eye(2), torch.tensor([1, 1]), np.stack([picture] * 2), ["a", "b"], "about", count=1)
+    drawn = image_pictures.mistakes(
+        torch.eye(2), torch.tensor([1, 1]), np.stack([picture] * 2), ["a", "b"], "about", count=1
+    )
     shades = {tuple(colour) for colour in drawn.reshape(-1, 3)}
     assert (100, 100, 100) in shades
 
@@ -200,7 +202,7 @@ def test_what_must_be_said_of_data(source: str, provenance: str, said: str) -> N
 def test_another_split_is_named_wherever_a_result_is_shown(
     compose: Compose, tiny: list[str], real_data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dlbench import console
+    from dlbench import run
 
     real = [
         "data.source=test10k",
@@ -215,7 +217,7 @@ def test_another_split_is_named_wherever_a_result_is_shown(
     assert {tag.partition("/")[0] for tag in events.Tags()["images"]} == {"pictures (other split)"}
     assert b"kmnist (other split)" in events.Tensors("run")[0].tensor_proto.string_val[0]
     assert run_name(read_json(drawn.record.manifest), drawn.record.settings()).startswith("kmnist_cnn (other split)/")
-    console.show(drawn)
+    run.show(drawn)
     assert "kmnist_cnn on kmnist (other split): finished" in capsys.readouterr().out
 
 

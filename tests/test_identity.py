@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlbench import components, identity, resources
-from dlbench.composition import composed
+from dlbench import components, identity, paths
+from dlbench.config import composed
 from dlbench.identity import configuration_id, digest
-from dlbench.plan import prepare
 from dlbench.records.files import read_json
 from dlbench.records.store import Store
 from dlbench.report.command import command
 from dlbench.report.results import collect
+from dlbench.run import prepare
 
 FINGERPRINT = "f" * 64
 Made = Callable[..., dict[str, Any]]
-RECORDS = resources.experiments() / "results"
+RECORDS = paths.experiments() / "results"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_an_identity_says_names_and_what_is_not_as_by_default(meaning: Made) -> 
 
 
 def test_an_evaluation_is_of_one_training_under_one_setting() -> None:
-    node = {"_target_": "dlbench.tasks.image_evaluation.ImageEvaluation"}
+    node = {"_target_": "dlbench.evaluation.images.ImageEvaluation"}
     identities = {
         digest(identity.evaluation(training, {**node, "max_shift": shift}))
         for training in ("0123456789ab", "ba9876543210")

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlbench.data import intel_files
+from dlbench.data.images import Pictures
 from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
-from dlbench.data.notice import OddDataNotice
-from dlbench.data.pictures import Pictures
-from dlbench.errors import DataError
+from dlbench.errors import DataError, OddDataNotice
 
 KNOWN = "67d6f63e5eba789677ca945ca10489a39ebfa1c1a896ac184046aa56f392a5a1"
 DATA = Path(os.environ.get("DLBENCH_DATA", ""))

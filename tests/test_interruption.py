@@ -15,13 +15,13 @@ import pytest
 from bits import same_bits
 from omegaconf import DictConfig
 
-from dlbench.interruption import interrupted_by_sigterm
+from dlbench.environment import interrupted_by_sigterm
+from dlbench.evaluation import images
+from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
-from dlbench.tasks import image_evaluation
 from dlbench.tasks.base import Task
 from dlbench.tasks.image_classification import ImageClassification
-from dlbench.tasks.image_evaluation import ImageEvaluation
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -41,7 +41,7 @@ def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.Temp
         pytest.param(ImageClassification, "predict_step", 1, id="in its first batch"),
         pytest.param(ImageClassification, "predict_step", 3, id="in its last batch"),
         pytest.param(ImageEvaluation, "write", 1, id="before it is written"),
-        pytest.param(image_evaluation, "write_activation_maps", 1, id="while it is written"),
+        pytest.param(images, "write_activation_maps", 1, id="while it is written"),
     ],
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -18,13 +18,10 @@ from sklearn.model_selection import train_test_split
 from torchvision.datasets import KMNIST
 
 from dlbench.data import kmnist_files, registry
-from dlbench.data.batches import shift
-from dlbench.data.check import State, check
-from dlbench.data.kmnist import KmnistDataModule
-from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.permutation import permute_pixels, pixel_order
-from dlbench.data.pictures import PictureSet
-from dlbench.errors import DataError
+from dlbench.data.fetch import State, check
+from dlbench.data.image_datamodules import KmnistDataModule
+from dlbench.data.images import PictureSet, permute_pixels, pixel_order, shift
+from dlbench.errors import DataError, EmbeddedDataNotice
 
 TRAIN, TEST = 10_300, 2_200
 NAMES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))

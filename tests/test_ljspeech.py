@@ -19,9 +19,9 @@ from corpora import RATE, sound, write_corpus
 
 from dlbench.data import recordings, speech_files
 from dlbench.data.ljspeech import LeftOutNotice, Row, read_metadata
-from dlbench.data.log_mel import log_mel
+from dlbench.data.recordings import log_mel
 from dlbench.data.registry import REGISTRY, File
-from dlbench.data.speech import SpeechDataModule
+from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.data.speech_files import PUBLISHED, SpeechFiles, have_published_lengths
 from dlbench.errors import DataError
 from dlbench.files import digest

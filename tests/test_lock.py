@@ -17,6 +17,7 @@ from bits import same_bits
 from omegaconf import DictConfig
 
 from dlbench.errors import RecordError
+from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records import history, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, filled, set_aside, write_json, write_text
@@ -24,7 +25,6 @@ from dlbench.records.lock import still_held
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
-from dlbench.tasks.image_evaluation import ImageEvaluation
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]

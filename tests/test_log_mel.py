@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlbench.data.log_mel import HOP, MELS, N_FFT, RATE, SHORTEST, frames_of, log_mel, mel_filters
+from dlbench.data.recordings import HOP, MELS, N_FFT, RATE, SHORTEST, frames_of, log_mel, mel_filters
 
 
 def by_librosa(waveform: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from dlbench.data import registry
-from dlbench.data.check import State, check
-from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.octmnist import OctmnistDataModule
+from dlbench.data.fetch import State, check
+from dlbench.data.image_datamodules import OctmnistDataModule
 from dlbench.data.octmnist_files import COURSE_CUT, load_npz
-from dlbench.errors import DataError
+from dlbench.errors import DataError, EmbeddedDataNotice
 
 
 def arrays(test: int = 1000) -> dict[str, np.ndarray]:

@@ -8,10 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlbench.data.pair_batches import BatchOrder, PairBatch, PairTensors, loader, pad, subset
-from dlbench.data.pairs import Pair
+from dlbench.data.pairs import BatchOrder, Pair, PairBatch, PairTensors, loader, pad, subset
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, UNK, Vocabulary
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 
 SYMBOLS = st.sampled_from("abcdefgh")
 PAIRS = st.lists(

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from dlbench.callbacks import figures
-from dlbench.callbacks.pictures import ClassifierPictures
+from dlbench.callbacks import image_pictures
+from dlbench.callbacks.image_pictures import ClassifierPictures
+from dlbench.config import callbacks, check
 from dlbench.data.embedded import scenes
 from dlbench.errors import ConfigError
 from dlbench.identity import training
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.run import Outcome, run
-from dlbench.settings import callbacks, check
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -166,10 +166,10 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def test_the_confusion_matrix_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Figure] = []
-    monkeypatch.setattr(figures, "pixels", kept.append)
+    monkeypatch.setattr(image_pictures, "pixels", kept.append)
     probabilities = torch.rand(50, 5, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(50) % 3
-    figures.confusion_matrix(probabilities, labels, ["ant", "bee", "cat"], "validation")
+    image_pictures.confusion_matrix(probabilities, labels, ["ant", "bee", "cat"], "validation")
     (axes,) = kept[0].axes
     predicted = probabilities.argmax(dim=1).clamp(max=3)
     counts = [[int(((labels == i) & (predicted == j)).sum()) for j in range(4)] for i in range(3)]
@@ -180,12 +180,12 @@ def test_the_confusion_matrix_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_most_confident_mistakes_come_first_as_a_person_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
-    monkeypatch.setattr(figures, "_grid", lambda tiles, title, **_: kept.append((tiles, title)))
+    monkeypatch.setattr(image_pictures, "_grid", lambda tiles, title, **_: kept.append((tiles, title)))
     images = scenes.generate(sizes=[6, 6, 6]).val.images
     twos = [[0.9, 0.1, 0], [0.6, 0.4, 0], [0.3, 0.7, 0], [0.2, 0.8, 0], [0.95, 0.05, 0], [0, 0, 1]]
     probabilities = torch.tensor(twos)
     labels = torch.tensor([1, 1, 0, 1, 1, 0])
-    figures.mistakes(probabilities, labels, images, ["ant", "bee"], "validation", count=3)
+    image_pictures.mistakes(probabilities, labels, images, ["ant", "bee"], "validation", count=3)
     ((tiles, title),) = kept
     assert title.startswith("validation\n5 mistakes of 6")
     assert [label for label, _ in tiles] == ["ant ->\nno class 1.00", "bee ->\nant 0.95", "bee ->\nant 0.90"]
@@ -195,6 +195,6 @@ def test_the_most_confident_mistakes_come_first_as_a_person_sees_them(monkeypatc
 
 def test_no_mistake_is_a_picture_too() -> None:
     images = scenes.generate(sizes=[6, 6, 6]).val.images
-    shown = figures.mistakes(torch.eye(6), torch.arange(6), images, list("abcdef"), "validation", count=3)
+    shown = image_pictures.mistakes(torch.eye(6), torch.arange(6), images, list("abcdef"), "validation", count=3)
     assert shown.dtype == np.uint8
     assert shown.shape[2] == 3

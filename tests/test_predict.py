@@ -18,11 +18,10 @@ import pytest
 from resealed import made_by, reseal
 
 from dlbench.data.pair_files import normalise
-from dlbench.predict import main
+from dlbench.predict import InputError, Speller, main
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record, Store
 from dlbench.run import Outcome, run
-from dlbench.speller import InputError, Speller
 
 TINY = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "model.size=16", "optimizer.lr=0.01")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dlbench.randomness import derive_seed, generator, reseed_global
+from dlbench.seeding import derive_seed, generator, reseed_global
 
 STREAMS = st.tuples(
     st.integers(0, 2**63), st.text(string.ascii_lowercase, min_size=1), st.lists(st.integers(0, 10**6), max_size=3)

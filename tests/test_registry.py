@@ -19,11 +19,10 @@ from PIL import Image
 
 from dlbench.data import intel_files, registry
 from dlbench.data.__main__ import main
-from dlbench.data.check import State, check, is_present
-from dlbench.data.fetch import fetch
-from dlbench.data.folders import cache_folder, data_folder, existing_data_folder
+from dlbench.data.fetch import State, check, fetch, is_present
 from dlbench.data.registry import REGISTRY, Archive, DataSet, File, Folder
 from dlbench.errors import DataError
+from dlbench.paths import cache_folder, data_folder, existing_data_folder
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

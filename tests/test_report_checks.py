@@ -11,17 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlbench import resources
-from dlbench.composition import configuration_of
+from dlbench import paths
+from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Store
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge, judge_claim
-from dlbench.report.judgements import Judgement
-from dlbench.report.published import Claim, Comparison, Slip, Statement
 from dlbench.report.results import Result, by_configuration, collect
-from dlbench.report.statements import judge_slip
+from dlbench.report.schema import Claim, Comparison, Slip, Statement
+from dlbench.report.statements import Judgement, judge_slip
 
 CER = "test/cer"
 HOLDS, FAILS, UNDECIDED, NOT_RUN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN
@@ -389,7 +388,7 @@ def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: 
 @cache
 def recorded() -> dict[str, list[Result]]:
     """The runs that the repository holds."""
-    return by_configuration(collect([Store(resources.experiments() / "results")]).results)
+    return by_configuration(collect([Store(paths.experiments() / "results")]).results)
 
 
 def of_ours(experiment: str) -> list[Result]:

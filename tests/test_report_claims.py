@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from dlbench.report.checks import describe
-from dlbench.report.published import Claim, Comparison, Configuration, Part
 from dlbench.report.reading import load_all
+from dlbench.report.schema import Claim, Comparison, Configuration, Part
 
 REPORTS = load_all()
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from made import made
 from omegaconf import OmegaConf
 
-from dlbench import identity, resources
+from dlbench import identity, paths
 from dlbench.records.store import Store
 from dlbench.report.command import _literal, command, preparation
 from dlbench.report.results import Result, collect
 from dlbench.run import run
 
-COMMITTED = collect([Store(resources.experiments() / "results")]).results
+COMMITTED = collect([Store(paths.experiments() / "results")]).results
 Compose = Callable[..., Any]
 
 

@@ -11,16 +11,16 @@ from itertools import product
 import pytest
 from made import made
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
 from dlbench.records.store import Store
 from dlbench.report.blocks import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.document import build
 from dlbench.report.evidence import REAL, Evidence, in_variant
-from dlbench.report.published import Configuration
 from dlbench.report.reading import load_all
 from dlbench.report.results import Collection, Contradiction, LeftOut, Result, collect
+from dlbench.report.schema import Configuration
 from dlbench.report.sections.values import OUTDATED_NOTE
 from dlbench.report.tidy import COLUMNS, csv_text
 from dlbench.report.verdicts import Verdicts
@@ -37,7 +37,7 @@ def verdicts_on(*results: Result, **collection: list[object]) -> Verdicts:
 @cache
 def committed() -> Verdicts:
     """Verdicts on the committed records."""
-    return Verdicts(Evidence(REPORTS, collect([Store(resources.experiments() / "results")])))
+    return Verdicts(Evidence(REPORTS, collect([Store(paths.experiments() / "results")])))
 
 
 @cache

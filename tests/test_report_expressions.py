@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from dlbench import cache
+from dlbench import files
+from dlbench.config import build
 from dlbench.errors import ConfigError
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
 from dlbench.report import theory_checks
 from dlbench.report.expressions import THEORY, evaluate, operands
-from dlbench.settings import build
 from dlbench.theory import hopfield
 
 
@@ -93,7 +93,7 @@ def test_what_theory_is_asked_is_what_the_checks_are() -> None:
 def test_a_wrong_formula_of_hopfield_networks_is_found(
     asked: str, name: str, wrong: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "kept", lambda compute, *arguments, code: compute(*arguments))
+    monkeypatch.setattr(files, "kept", lambda compute, *arguments, code: compute(*arguments))
     assert evaluate(f"{asked} < 1e-10") is True
     monkeypatch.setattr(hopfield, name, wrong)
     assert evaluate(f"{asked} < 1e-10") is False
@@ -110,7 +110,7 @@ def test_a_wrong_formula_of_hopfield_networks_is_found(
 def test_a_wrong_formula_of_convolution_and_attention_is_found(
     asked: str, name: str, wrong: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "kept", lambda compute, *arguments, code: compute(*arguments))
+    monkeypatch.setattr(files, "kept", lambda compute, *arguments, code: compute(*arguments))
     assert evaluate(f"{asked} < 1e-10") is True
     monkeypatch.setattr(theory_checks, name, wrong)
     assert evaluate(f"{asked} < 1e-10") is False

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resealed import put
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.records.store import Record, Store
 from dlbench.report.blocks import Grid, Picture, Verdict
 from dlbench.report.evidence import Evidence
@@ -25,9 +25,9 @@ from dlbench.report.figures import artifacts, curves, samples, style
 from dlbench.report.figures.bars import bars, published_against_ours
 from dlbench.report.figures.draw import draw
 from dlbench.report.figures.heatmaps import mean_counts
-from dlbench.report.numbers import format_value
-from dlbench.report.published import Configuration, Figure, Report, Row, Table, Word
 from dlbench.report.results import Result, collect
+from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
+from dlbench.terminal import format_value
 
 PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"
 NO_ATTENTION, ATTENTION, NUCLEUS, LATER = "without attention", "with attention", "nucleus", "later"
@@ -76,7 +76,7 @@ ResultsOf = Callable[[str], list[Result]]
 @pytest.fixture(scope="module")
 def results_of() -> ResultsOf:
     """The committed records of the report's configurations, real ones only."""
-    collection = collect([Store(resources.experiments() / "results")])
+    collection = collect([Store(paths.experiments() / "results")])
     return Evidence({"a": REPORT}, collection).results_of("a")
 
 

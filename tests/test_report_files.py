@@ -12,17 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.cli import experiments
-from dlbench.composition import configuration_of
+from dlbench.config import check, configuration_of
 from dlbench.data.pair_files import PairFiles
 from dlbench.errors import ConfigError
 from dlbench.report.evidence import in_variant
 from dlbench.report.expressions import evaluate
-from dlbench.report.published import Comparison, Configuration, Part, Report, Statement
-from dlbench.report.reading import load, load_all
-from dlbench.report.yaml_lines import line_of
-from dlbench.settings import check
+from dlbench.report.reading import line_of, load, load_all
+from dlbench.report.schema import Comparison, Configuration, Part, Report, Statement
 
 REPORTS = load_all()
 FILES = [pytest.param(report, id=name) for name, report in REPORTS.items()]
@@ -37,7 +35,7 @@ CONFIGURATIONS = [
 
 
 def test_every_report_file_is_loaded() -> None:
-    folders = {path.parent.name for path in resources.experiments().glob("*/report.yaml")}
+    folders = {path.parent.name for path in paths.experiments().glob("*/report.yaml")}
     assert {"a2425", "b2425", "c2425", "d2223", "e2324"} <= folders == REPORTS.keys()
 
 
@@ -314,7 +312,7 @@ SAMPLES = """\
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Makes the folder of reports one that holds this text as ``good``; gives the file's path."""
-    monkeypatch.setattr(resources, "experiments", lambda: tmp_path)
+    monkeypatch.setattr(paths, "experiments", lambda: tmp_path)
 
     def write(text: str, name: str = "good") -> Path:
         path = tmp_path / name / "report.yaml"
@@ -434,10 +432,10 @@ def test_an_id_of_another_report_is_named_with_both(write: Callable[..., Path]) 
 def test_a_sixth_report_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in REPORTS:
         (tmp_path / name).mkdir()
-        shutil.copy(resources.experiments() / name / "report.yaml", tmp_path / name)
+        shutil.copy(paths.experiments() / name / "report.yaml", tmp_path / name)
     (tmp_path / "f2526").mkdir()
     (tmp_path / "f2526" / "report.yaml").write_text(GOOD.replace("[good]", "[f2526, a2425]"))
-    monkeypatch.setattr(resources, "experiments", lambda: tmp_path)
+    monkeypatch.setattr(paths, "experiments", lambda: tmp_path)
     reports = load_all()
     assert {name: report for name, report in reports.items() if name != "f2526"} == REPORTS
     assert [claim.id for claim in reports["f2526"].claims] == ["c.one", "c.two"]

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from resealed import made_by, reseal, reseal_evaluation
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.errors import ConfigError
 from dlbench.records.store import Record
 from dlbench.report.frame import COLUMNS, CURVE_COLUMNS, curves, frame
 
-COMMITTED = resources.experiments() / "results"
+COMMITTED = paths.experiments() / "results"
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from board import accumulated
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.records.store import Store
 from dlbench.report.__main__ import main
 from dlbench.report.files import MARKS, judge, main_table
@@ -16,7 +16,7 @@ from dlbench.report.results import collect
 from dlbench.tensorboard.view import View
 
 DOCS = Path(__file__).parent.parent / "docs"
-COMMITTED = Store(resources.experiments() / "results")
+COMMITTED = Store(paths.experiments() / "results")
 
 
 def test_without_running_the_report_is_written_from_the_records_at_hand(

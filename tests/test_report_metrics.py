@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from dlbench.config import build, check
 from dlbench.errors import ConfigError
-from dlbench.models.cost import count_parameters
-from dlbench.report.metrics import (
+from dlbench.metrics.names import (
     MAX_K,
     MAX_ROTATION,
     MAX_SCALE,
@@ -24,10 +24,10 @@ from dlbench.report.metrics import (
     ranked_by,
     spoken,
 )
-from dlbench.report.numbers import capitalised, format_value, mean_and_spread
+from dlbench.models.cost import count_parameters
 from dlbench.report.reading import load_all
 from dlbench.run import run
-from dlbench.settings import build, check
+from dlbench.terminal import capitalised, format_value, mean_and_spread
 
 TinyIn = Callable[..., list[str]]
 

@@ -16,15 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from dlbench import identity
 from dlbench.cli import experiments
 from dlbench.components import by_name
+from dlbench.config import check
 from dlbench.data.registry import REGISTRY
 from dlbench.errors import ConfigError
 from dlbench.records.store import Evaluation, Record
 from dlbench.report.jobs import Job, missing_data
 from dlbench.report.profiles import SEEDS, Estimate, estimate, jobs
-from dlbench.report.published import Configuration, Report, Variant
 from dlbench.report.reading import load_all
 from dlbench.report.results import Result
-from dlbench.settings import check
+from dlbench.report.schema import Configuration, Report, Variant
 
 SCRAMBLED, RIGHT = "data.layout=scrambled", "data.layout=chw"
 

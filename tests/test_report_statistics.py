@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dlbench.report.blocks import Verdict
-from dlbench.report.published import Curve
+from dlbench.report.schema import Curve
 from dlbench.report.statistics import (
     difference_interval,
     judge_published,

@@ -21,11 +21,11 @@ from dlbench.report.figures.draw import draw
 from dlbench.report.html import render_html
 from dlbench.report.latex import render_latex
 from dlbench.report.markdown import render_markdown
-from dlbench.report.numbers import mean_and_spread
-from dlbench.report.published import Report
 from dlbench.report.results import Collection, Result
+from dlbench.report.schema import Report
 from dlbench.report.tidy import csv_text
 from dlbench.report.verdicts import Verdicts
+from dlbench.terminal import mean_and_spread
 
 REPORT = Report.model_validate(
     {

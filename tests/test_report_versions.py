@@ -5,8 +5,8 @@ from made import made
 
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge
-from dlbench.report.published import Comparison
 from dlbench.report.results import Result, by_configuration
+from dlbench.report.schema import Comparison
 
 CHECK = Comparison(metric="val/accuracy", of="gap", higher_than="plain")
 

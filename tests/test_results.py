@@ -11,8 +11,8 @@ import pytest
 from made import made
 from resealed import change, made_by, read, renamed, reseal, reseal_evaluation
 
-from dlbench import resources
-from dlbench.composition import composed, configuration_of
+from dlbench import paths
+from dlbench.config import composed, configuration_of
 from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
@@ -31,7 +31,7 @@ from dlbench.report.results import (
 from dlbench.report.sections.listings import leaderboards, runs
 from dlbench.run import run
 
-COMMITTED = Store(resources.experiments() / "results")
+COMMITTED = Store(paths.experiments() / "results")
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from dlbench.data.kmnist import KmnistDataModule
+from dlbench.callbacks.recorder import load
+from dlbench.config import check
+from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.errors import ConfigError
+from dlbench.evaluation.retrieval import before_after
 from dlbench.models.hopfield import ClassicalHopfield, HopfieldNetwork, ModernHopfield
 from dlbench.records.__main__ import main as export
-from dlbench.records.resume import load
 from dlbench.records.store import Record
 from dlbench.records.summary import summarise
 from dlbench.run import Outcome, run
-from dlbench.settings import check
-from dlbench.tasks.recall import Recall, corrupt, recall
-from dlbench.tasks.retrieval import PictureRetrieval
-from dlbench.tasks.retrieval_evaluation import before_after
+from dlbench.tasks.retrieval import PictureRetrieval, Recall, corrupt, recall
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]

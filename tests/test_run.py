@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from resealed import made_by
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.components import by_name
 from dlbench.errors import ConfigError
 from dlbench.records import history, seal
@@ -28,7 +28,7 @@ TinyIn = Callable[..., list[str]]
 SMALL = {"model.size": 16, "model.patterns": 20, "data.frames": 400}
 """What makes an experiment small that has such a key."""
 
-EXPERIMENTS = sorted(path.stem for path in (resources.conf() / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (paths.conf() / "experiment").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_real_pictures_train(compose: Compose, tiny: list[str], real_data_fo
 def test_npz_and_folder_of_the_same_pictures_would_be_one_run(
     compose: Compose, tiny: list[str], real_data_folder: Path
 ) -> None:
-    from dlbench.plan import prepare
+    from dlbench.run import prepare
 
     def identity(*overrides: str) -> str:
         return prepare(

@@ -11,10 +11,9 @@ from scipy.stats import chisquare
 from step_models import Markov, Recurrent, sources, trimmed
 
 from dlbench.data.vocabulary import SOS
-from dlbench.decoding.greedy import Greedy
 from dlbench.decoding.hypotheses import Decoder, Hypotheses
-from dlbench.decoding.sampling import Nucleus, TopK, invert, uniforms
-from dlbench.randomness import generator
+from dlbench.decoding.sampling import Greedy, Nucleus, TopK, invert, uniforms
+from dlbench.seeding import generator
 
 SAMPLERS: dict[str, Any] = {"nucleus": Nucleus, "top_k": TopK}
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from dlbench.tasks.optimizers import adamw
-from dlbench.tasks.schedules import warmup_and_decay
+from dlbench.tasks.optim import adamw, warmup_and_decay
 
 
 def rates(epochs: int, *, count: int | None = None, **settings: float) -> list[float]:

@@ -13,13 +13,12 @@ from damage import copied, damage
 
 from dlbench import identity
 from dlbench.errors import RecordError
-from dlbench.plan import prepare
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
 from dlbench.records.summary import summarise
 from dlbench.report.results import collect
-from dlbench.run import Outcome, execute, run, train
+from dlbench.run import Outcome, execute, prepare, run, train
 
 FAST = ("model.least_parameters=2000", "model.hidden=[4]", "data.batch_size=16", "evaluation.rotations=[10]")
 EPOCHS = 3

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention
+from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention, sinusoids
 from dlbench.models.cost import count_parameters
-from dlbench.models.multihead import sinusoids
 from dlbench.models.seq2seq import Seq2Seq
 from dlbench.models.transformer import MAX_TIMESCALE, Transformer
 

@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
 
-from dlbench.callbacks import sequence_figures as figures
-from dlbench.callbacks.sequence_figures import Written
-from dlbench.callbacks.sequence_pictures import TransductionPictures
+from dlbench.callbacks import sequence_pictures as figures
+from dlbench.callbacks.sequence_pictures import TransductionPictures, Written
 from dlbench.metrics.error_rates import CharacterErrorRate
 from dlbench.records import history
 from dlbench.records.checkpoints import CheckpointFolder

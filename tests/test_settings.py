@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench.data.intel import IntelDataModule
+from dlbench.config import build, check
+from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.errors import ConfigError
 from dlbench.models.cnn import ConvNet
-from dlbench.settings import build, check
-from dlbench.training import TrainerSettings
+from dlbench.trainer import TrainerSettings
 
 Compose = Callable[..., DictConfig]
 
@@ -24,7 +24,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     [
         (
             "+optimizer.learning_rate=0.1",
-            "optimizer.learning_rate: no such key of dlbench.tasks.optimizers.sgd; known: ",
+            "optimizer.learning_rate: no such key of dlbench.tasks.optim.sgd; known: ",
         ),
         ("+optimizer.momentm=0.1", "optimizer.momentm: no such key of .*; did you mean momentum?"),
         ("+model.kernelsize=3", "model.kernelsize: no such key of .*; did you mean kernel_size?"),
@@ -35,7 +35,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("+data.seed=7", "data.seed: no such key of "),  # the run's own seed goes there
         ("+data.folder=elsewhere", "data.folder: no such key of "),  # paths.data goes there
         ("+optimizer.parameters=3", "optimizer.parameters: no such key of "),
-        ("~optimizer.lr", "optimizer.lr: no value, but dlbench.tasks.optimizers.sgd needs one"),
+        ("~optimizer.lr", "optimizer.lr: no value, but dlbench.tasks.optim.sgd needs one"),
         ("~scheduler", "scheduler: missing"),
         ("~model._target_", "model._target_: missing"),
         ("model._target_=dlbench.models.cnn.Nope", "model._target_=dlbench.models.cnn.Nope: no such class or function"),

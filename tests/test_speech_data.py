@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from dlbench.data.notice import EmbeddedDataNotice
-from dlbench.data.pair_batches import loader
-from dlbench.data.speech import SpeechDataModule
+from dlbench.config import _check_section, build
+from dlbench.data.pairs import loader
 from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors
+from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
-from dlbench.errors import ConfigError, DataError
-from dlbench.settings import _check_section, build
+from dlbench.errors import ConfigError, DataError, EmbeddedDataNotice
 
 Compose = Callable[..., DictConfig]
 TEXTS = ["First, a long one", "b", "Third?", "of-four", "eval one", "eval two.", "x", "a test of it"]

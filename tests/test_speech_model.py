@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.greedy import Greedy
+from dlbench.decoding.sampling import Greedy
+from dlbench.models.asr import MAX_TIMESCALE, SpeechRecognizer
+from dlbench.models.attention import sinusoids
 from dlbench.models.cost import count_parameters
-from dlbench.models.multihead import sinusoids
-from dlbench.models.speech import MAX_TIMESCALE, SpeechRecognizer
 
 MELS, SYMBOLS = 6, 11
 DECODERS = ("lstm", "attention")

@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
 
-from dlbench.callbacks import speech_figures as figures
-from dlbench.callbacks.sequence_figures import escaped
-from dlbench.data.log_mel import HOP, MELS, RATE
-from dlbench.data.speech import SpeechDataModule
+from dlbench.callbacks import speech_pictures as figures
+from dlbench.callbacks.sequence_pictures import escaped
+from dlbench.data.recordings import HOP, MELS, RATE
+from dlbench.data.speech_datamodule import SpeechDataModule
+from dlbench.evaluation.speech import PLACE_SECONDS, Transcript
 from dlbench.run import Outcome, run
 from dlbench.tasks.speech import SpeechRecognition
-from dlbench.tasks.speech_evaluation import PLACE_SECONDS, Transcript
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]

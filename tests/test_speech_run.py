@@ -16,13 +16,11 @@ from omegaconf import DictConfig
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
-from dlbench.evaluating import read_weights
-from dlbench.plan import build_task, prepare
+from dlbench.evaluation.speech import measure
+from dlbench.predict import Speller
 from dlbench.records.store import Store
-from dlbench.run import Outcome, run
-from dlbench.speller import Speller
+from dlbench.run import Outcome, build_task, prepare, read_weights, run
 from dlbench.tasks.speech import SpeechRecognition
-from dlbench.tasks.speech_evaluation import measure
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -89,7 +87,7 @@ def test_the_scores_are_those_of_the_predictions(greedy: Outcome) -> None:
 
 
 def test_shuffling_costs_the_similarity_that_sees_order(greedy: Outcome, compose: Compose, small: Small) -> None:
-    from dlbench.tasks.speech_evaluation import Transcript
+    from dlbench.evaluation.speech import Transcript
 
     right = [Transcript(str(place), text, (text,), (0.0,), None) for place, text in enumerate(("abcdefgh", "tone"))]
     scores = measure(right, seed=42)

@@ -17,14 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.cli import experiments
 from dlbench.records import seal
 from dlbench.records.store import Record, State, Store
 from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, labels
-from dlbench.sweep.progress import Progress
-from dlbench.sweep.summary import table_of
+from dlbench.sweep.progress import Progress, table_of
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -240,9 +239,9 @@ def test_a_job_killed_once_goes_on_and_fails_nothing(
 # --- named sweeps ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (resources.conf() / "sweep").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (paths.conf() / "sweep").glob("*.yaml")))
 def test_named_sweeps_compose(name: str) -> None:
-    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         config = hydra_compose("config", [f"+sweep={name}"], return_hydra_config=True)
         assert config.hydra.mode.name == "MULTIRUN"
         swept = [f"{key}={str(value).split(',')[0]}" for key, value in config.hydra.sweeper.params.items()]
@@ -269,7 +268,7 @@ def test_an_unknown_sweep_is_named() -> None:
 
 
 def job(number: int, *overrides: str, seed: int = 0, lr: float = 0.1, epochs: int = 10) -> Job:
-    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         from omegaconf import OmegaConf
 
         composed = hydra_compose("config", ["+experiment=cnn_bn_gap", f"seed={seed}", f"optimizer.lr={lr}"])

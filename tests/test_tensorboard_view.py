@@ -16,7 +16,7 @@ from board import Board, accumulated
 from omegaconf import DictConfig, OmegaConf
 from resealed import change, reseal
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, set_aside
 from dlbench.records.labels import decoding, evaluation_name, run_name
@@ -26,7 +26,7 @@ from dlbench.tensorboard import events
 from dlbench.tensorboard.__main__ import main
 from dlbench.tensorboard.view import View
 
-COMMITTED = Store(resources.experiments() / "results")
+COMMITTED = Store(paths.experiments() / "results")
 OWN_SEEDS = (1043, 1044)
 
 
@@ -99,7 +99,7 @@ def test_a_name_tells_what_differs_from_the_experiment() -> None:
     record = COMMITTED.find("b2e0cd9b")
     config = record.settings()
     config["model"] |= {"hidden_bn": [True, True], "pooling": "no/thing", "classes": None}
-    config["optimizer"] |= {"_target_": "dlbench.tasks.optimizers.adam", "beta1": 0.9}
+    config["optimizer"] |= {"_target_": "dlbench.tasks.optim.adam", "beta1": 0.9}
     config["trainer"] |= {"epochs": 4, "device": "cuda"}
     name = run_name(read_json(record.manifest), config)
     (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 chw seed=42 (.*) \(b2e0cd9b\)$", name)
@@ -338,7 +338,7 @@ def test_a_missing_folder_is_named_in_one_line(tmp_path: Path, capsys: pytest.Ca
 def test_no_runs_at_all_are_named_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(resources, "experiments", lambda: tmp_path)
+    monkeypatch.setattr(paths, "experiments", lambda: tmp_path)
     with pytest.raises(SystemExit, match="1"):
         main(["--runs", str(tmp_path)])
     assert re.fullmatch(r"dlbench: no runs in .*; make one: .*\n", capsys.readouterr().err)

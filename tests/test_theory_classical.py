@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory import classical_hopfield
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 from torch.nn.functional import scaled_dot_product_attention
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory import hopfield
 
 ROUNDING = 1e-10

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory import attention_cost, linear_attention
 
 terms_of = st.integers(1, 6)

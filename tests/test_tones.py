@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dlbench.data.embedded.drawing import Dice
 from dlbench.data.embedded.tones import CHORDS, LETTERS, LONGEST, SHORTEST, generate, play, transcripts, write
-from dlbench.data.log_mel import RATE, log_mel
+from dlbench.data.recordings import RATE, log_mel
 from dlbench.data.speech_batches import VOCABULARY
 from dlbench.errors import DataError
 

@@ -11,13 +11,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import identity
-from dlbench.data.notice import EmbeddedDataNotice, OddDataNotice
+from dlbench.config import _check_section, build
+from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import Pair
 from dlbench.data.registry import REGISTRY
-from dlbench.data.transduction import TransductionDataModule
 from dlbench.data.vocabulary import EOS, SOS, UNK, Vocabulary
-from dlbench.errors import ConfigError, DataError
-from dlbench.settings import _check_section, build
+from dlbench.errors import ConfigError, DataError, EmbeddedDataNotice, OddDataNotice
 
 Compose = Callable[..., DictConfig]
 SECTIONS = ("p2g", "spa_eng", "cmudict", "sigmorphon", "wikipron")

@@ -13,15 +13,13 @@ import torch
 from omegaconf import DictConfig
 from resealed import reseal_evaluation
 
-from dlbench.data.pair_batches import PairBatch
-from dlbench.decoding.ensemble import Ensemble
-from dlbench.decoding.greedy import Greedy
+from dlbench.data.pairs import PairBatch
+from dlbench.decoding.hypotheses import Ensemble
+from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError, DlbenchError
-from dlbench.evaluating import read_weights
-from dlbench.plan import build_task, prepare
 from dlbench.records import history, seal
 from dlbench.records.store import Store
-from dlbench.run import Outcome, run
+from dlbench.run import Outcome, build_task, prepare, read_weights, run
 from dlbench.tasks.transduction import Transduction, symbols
 from dlbench.verify import verify
 

@@ -14,12 +14,12 @@ from resealed import change, read, reseal
 
 from dlbench.components import check_trusted
 from dlbench.errors import ConfigError, RecordError
+from dlbench.predict import Speller
 from dlbench.records.files import write_text
 from dlbench.records.store import Record, Store
 from dlbench.report.expressions import evaluate
 from dlbench.report.results import collect
 from dlbench.run import run
-from dlbench.speller import Speller
 from dlbench.verify import verify
 
 PATHS = {"data": None, "cache": None}

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from resealed import change, made_by, reseal
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.__main__ import main
@@ -275,7 +275,7 @@ def test_a_record_with_a_damaged_file_cannot_be_verified(
 def test_a_record_of_other_versions_is_made_again_by_its_own_commit(
     record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = resources.checkout()
+    root = paths.checkout()
     head = root and subprocess.run(
         ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )

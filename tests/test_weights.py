@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlbench.plan import build_task, prepare
-from dlbench.settings import build
+from dlbench.config import build
+from dlbench.run import build_task, prepare
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "weights" / "expected.json").read_text())

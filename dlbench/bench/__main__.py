@@ -19,7 +19,7 @@ from dlbench.bench.throughput import sweep, threads2
 from dlbench.cli import one_line_errors
 from dlbench.errors import DlbenchError
 from dlbench.files import atomic_path
-from dlbench.messages import say
+from dlbench.terminal import say
 
 PARTS: dict[str, Measure] = {
     "threads2": threads2,

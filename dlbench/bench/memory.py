@@ -8,7 +8,7 @@ from dlbench.bench.part import Case, Effort, Part, Row
 from dlbench.bench.processes import measure
 from dlbench.bench.ratios import Target
 from dlbench.data import intel_files
-from dlbench.data.folders import data_folder
+from dlbench.paths import data_folder
 from dlbench.records.store import Store
 
 CASES = (Case("cnn_bn_gap"), Case("cnn_vanilla"))

@@ -11,10 +11,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.optim import Optimizer
 
-from dlbench import resources, run
+from dlbench import paths, run
 from dlbench.bench.arithmetic import matmul_rate, step_flops
 from dlbench.bench.sequence_orders import describe_sequences, obey, symbols_in
-from dlbench.plan import Plan, prepare
+from dlbench.run import Plan, prepare
 from dlbench.tasks.base import Task
 from dlbench.tasks.transduction import Transduction
 
@@ -35,7 +35,7 @@ class Over(BaseException):
 
 def plan_of(overrides: Sequence[str]) -> Plan:
     """The plan of the run that a command line with these overrides would make."""
-    with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         return prepare(compose("config", overrides=list(overrides)))
 
 

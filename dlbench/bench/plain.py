@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dlbench.data.batches import PIXEL_SCALE, PictureTensors
+from dlbench.data.images import PIXEL_SCALE, PictureTensors
 
 
 def as_floats(pictures: PictureTensors) -> TensorDataset:

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from dlbench.bench import plain_sequences
 from dlbench.bench.arithmetic import countable_lstm, step_flops
-from dlbench.data.pair_batches import PairBatch
-from dlbench.data.transduction import TransductionDataModule
+from dlbench.config import build
+from dlbench.data.pair_datamodule import TransductionDataModule
+from dlbench.data.pairs import PairBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.greedy import Greedy
 from dlbench.decoding.hypotheses import Decoder
-from dlbench.decoding.sampling import Nucleus
-from dlbench.plan import Plan
-from dlbench.randomness import reseed_global
-from dlbench.settings import build
+from dlbench.decoding.sampling import Greedy, Nucleus
+from dlbench.run import Plan
+from dlbench.seeding import reseed_global
 from dlbench.tasks.transduction import Transduction, symbols
 
 DECODERS: dict[str, Decoder] = {"greedy": Greedy(), "nucleus": Nucleus(p=0.8, samples=3), "beam": Beam(5, nbest=5)}

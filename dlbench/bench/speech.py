@@ -47,7 +47,7 @@ def speech(effort: Effort) -> Part:
 def _steps(overrides: tuple[str, ...]) -> Callable[[], float]:
     """Measures a training step of a run, without Lightning."""
     from dlbench.bench.ours import bare_steps, endless, plan_of
-    from dlbench.plan import build_task
+    from dlbench.run import build_task
 
     plan = plan_of(overrides)
     task = build_task(plan).train()

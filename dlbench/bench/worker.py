@@ -34,8 +34,8 @@ def serve_plain(overrides: Sequence[str], orders: Iterator[Any], answer: Callabl
     """Train the plain loop on the run's data, from the run's initial weights, so many steps an order."""
     from dlbench.bench.ours import facts_of, plan_of
     from dlbench.bench.plain import as_floats, train
-    from dlbench.randomness import reseed_global
-    from dlbench.settings import build
+    from dlbench.config import build
+    from dlbench.seeding import reseed_global
 
     plan = plan_of(overrides)
     reseed_global(plan.seed, "init")

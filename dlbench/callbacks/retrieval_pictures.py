@@ -5,11 +5,39 @@ from typing import Annotated, Any
 
 import pytorch_lightning as pl
 from annotated_types import Gt
+from torch import Tensor
+from torchvision.utils import make_grid
 
-from dlbench.callbacks.chosen_epochs import ChosenEpochs, about, folder, writers
+from dlbench.callbacks.base import ChosenEpochs, about, folder, writers
+from dlbench.callbacks.image_pictures import INCHES, Image, blank, pixels
 from dlbench.components import component
+from dlbench.evaluation import retrieval
 from dlbench.tasks.retrieval import PictureRetrieval
-from dlbench.tasks.retrieval_evaluation import before_after
+
+ROWS = ("stored", "corrupted", "retrieved")
+
+
+def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
+    """A column a query: the stored pattern, its corrupted copy, what was retrieved, and whether that is right.
+
+    Args:
+        shown: (3, queries, channels, height, width), 0 to 1.
+        marks: For each query, whether it was retrieved.
+        about: What the picture is of.
+    """
+    _, count, _, height, width = shown.shape
+    gap = 2
+    grid = make_grid(shown.flatten(0, 1), nrow=count, padding=gap, pad_value=1.0)
+    figure = blank(INCHES * max(count, 3) + 0.9, INCHES * 3 * height / width + 0.9)
+    axes = figure.add_subplot()
+    axes.imshow(grid.permute(1, 2, 0).numpy())
+    axes.set_yticks([gap + (row + 0.5) * (height + gap) for row in range(3)], ROWS)
+    columns = [gap + (column + 0.5) * (width + gap) for column in range(count)]
+    axes.set_xticks(columns, ["right" if mark else "wrong" for mark in marks])
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    axes.set_title(about, fontsize=11)
+    return pixels(figure)
 
 
 @component("retrieval_pictures", "1.0", display_only=True)
@@ -35,8 +63,6 @@ class RetrievalPictures(ChosenEpochs):
 
     def draw(self, trainer: pl.Trainer, task: PictureRetrieval) -> None:
         """Log the picture."""
-        from dlbench.callbacks import retrieval_figures as figures  # matplotlib takes a while to import
-
         recalled = task.recalled
         assert recalled is not None
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -48,6 +74,6 @@ class RetrievalPictures(ChosenEpochs):
             f"{len(retrieved)} retrieved"
         )
         marks = retrieved[: self.examples].tolist()
-        image = figures.before_after(before_after(recalled, self.examples), marks, title)
+        image = before_after(retrieval.before_after(recalled, self.examples), marks, title)
         for writer in writers(trainer):
             writer.add_image(f"{folder(facts)}/before_after", image, trainer.current_epoch + 1, dataformats="HWC")

@@ -3,17 +3,68 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import pytorch_lightning as pl
 from annotated_types import Gt
+from torch import Tensor
 
-from dlbench.callbacks.chosen_epochs import about, folder, writers
-from dlbench.callbacks.overheard import DecodedPictures
+from dlbench.callbacks.base import DecodedPictures, about, folder, writers
+from dlbench.callbacks.image_pictures import Image, blank, pixels
+from dlbench.callbacks.sequence_pictures import NOTHING, escaped, font_size, visible
 from dlbench.components import component
-from dlbench.data.log_mel import RATE
+from dlbench.data.recordings import HOP, RATE
+from dlbench.evaluation.speech import PLACE_SECONDS, Transcript, collect
+from dlbench.metrics.similarities import DamerauLevenshtein
 from dlbench.tasks.speech import SpeechRecognition
-from dlbench.tasks.speech_evaluation import collect
 from dlbench.tasks.transduction import Decoded
 from dlbench.tensorboard.events import text
+
+
+def alignment(features: Tensor, transcript: Transcript, about: str) -> Image:
+    """A spectrogram and, below it on the same scale of time, what each symbol written attended to.
+
+    Args:
+        features: Log-mel features of the utterance, (frames, mels).
+        transcript: What was written for it; where nothing is attended to, the spectrogram stands alone.
+        about: What the picture is of.
+    """
+    seconds = len(features) * HOP / RATE
+    weights = transcript.attention
+    if weights is not None and not len(weights):  # only padding was written
+        weights = None
+    figure = blank(8.0, 3.2 if weights is None else 7.5)
+    upper, *lower = figure.subplots(1 if weights is None else 2, 1, sharex=True, squeeze=False)[:, 0]
+    upper.imshow(
+        features.numpy().T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, features.shape[1])
+    )
+    upper.set_ylabel("mel band")
+    title = f"{about}: {transcript.id}\nreference: {transcript.text}\nwritten: {transcript.hypotheses[0] or NOTHING}"
+    upper.set_title(title.replace("$", r"\$"), fontsize=10, loc="left", wrap=True)
+    if weights is not None:
+        rows, places = weights.shape
+        shown = [*transcript.hypotheses[0], "<eos>"][:rows]
+        lower[0].imshow(
+            (weights / weights.amax(dim=1, keepdim=True)).numpy(),
+            aspect="auto",
+            cmap="Blues",
+            extent=(0, places * PLACE_SECONDS, rows, 0),
+        )
+        lower[0].set_yticks(np.arange(rows) + 0.5, visible(shown), fontsize=font_size(shown))
+        lower[0].set_ylabel("symbol written")
+        lower[0].set_title("attention, mean of the heads, each row scaled to its largest weight", fontsize=9)
+        lower[0].set_xlim(0, seconds)
+    (lower or [upper])[0].set_xlabel("seconds")
+    return pixels(figure)
+
+
+def transcript_table(transcripts: Sequence[Transcript], about: str) -> str:
+    """Utterance, reference, what was written, and their Damerau-Levenshtein similarity, in Markdown."""
+    rows = ["| utterance | reference | written | similarity |", "|---|---|---|---|"]
+    for each in transcripts:
+        guess = each.hypotheses[0]
+        similarity = DamerauLevenshtein.of(guess, each.text) if guess or each.text else 1.0
+        rows.append(f"| {' | '.join(map(escaped, (each.id, each.text, guess)))} | {similarity:.3f} |")
+    return "\n".join([f"{about}", "", *rows])
 
 
 @component("speech_pictures", "1.0", display_only=True)
@@ -40,16 +91,14 @@ class SpeechPictures(DecodedPictures):
 
     def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
         """Log the pictures, the table and, once a training, the sound."""
-        from dlbench.callbacks import speech_figures as figures  # matplotlib takes a while to import
-
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         transcripts = collect(heard, data.utterances("val"), data.vocabulary)
         facts = {"source": data.speech.source, "provenance": data.speech.provenance}
         epoch = trainer.current_epoch + 1
         place, title = folder(facts), about(trainer, facts)
         shown = list(enumerate(transcripts[: self.examples]))
-        images = {f"utterance_{at}": figures.alignment(data.features("val", at), each, title) for at, each in shown}
-        table = figures.transcript_table(transcripts[: self.samples], title)
+        images = {f"utterance_{at}": alignment(data.features("val", at), each, title) for at, each in shown}
+        table = transcript_table(transcripts[: self.samples], title)
         for writer in writers(trainer):
             for name, image in images.items():
                 writer.add_image(f"{place}/{name}", image, epoch, dataformats="HWC")

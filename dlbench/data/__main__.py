@@ -10,10 +10,10 @@ from pathlib import Path
 from joblib import cpu_count
 
 from dlbench.data import registry
-from dlbench.data.folders import data_folder, existing_data_folder, is_name
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DataError, DlbenchError
-from dlbench.messages import say
+from dlbench.paths import data_folder, existing_data_folder, is_name
+from dlbench.terminal import say
 
 SPEAK = "speak a corpus's transcripts with espeak-ng: a labelled stand-in for its recordings"
 
@@ -75,7 +75,7 @@ def _positive(text: str) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    from dlbench.data.check import is_present, is_stand_in
+    from dlbench.data.fetch import is_present, is_stand_in
 
     folder = existing_data_folder(given.folder) or data_folder(given.folder)
     rows = [
@@ -112,7 +112,7 @@ def _megabytes(size: int) -> str:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from dlbench.data.check import check
+    from dlbench.data.fetch import check
 
     chosen = [registry.get(given.name)] if given.name else list(REGISTRY.values())
     folder = existing_data_folder(given.folder) or data_folder(given.folder)

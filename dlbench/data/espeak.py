@@ -15,9 +15,9 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from dlbench.data.ljspeech import METADATA, STAND_IN, WAVES, Fault, Row, read_metadata
-from dlbench.data.progress import progress
 from dlbench.errors import DataError
 from dlbench.files import atomic_path, digest
+from dlbench.terminal import progress
 
 RATE = 22_050
 """Samples a second of espeak-ng's own voices, and of LJSpeech."""

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from dlbench.data.pictures import PictureSet
+from dlbench.data.images import PictureSet
 
 
 def fingerprint(data: PictureSet) -> str:

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
-from dlbench.data import folders, npz_files, registry
-from dlbench.data.notice import OddDataNotice
-from dlbench.data.pictures import Pictures, PictureSet
-from dlbench.errors import DataError
+from dlbench import paths
+from dlbench.data import npz_files, registry
+from dlbench.data.images import Pictures, PictureSet
+from dlbench.errors import DataError, OddDataNotice
 from dlbench.files import atomic_path, digest
-from dlbench.messages import first_line
+from dlbench.terminal import first_line
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
@@ -68,7 +68,7 @@ def find(folder: Path, kind: Kind | None = None) -> tuple[Kind, Path] | None:
         DataError: the data folder does not exist and is not just the default; or ``intel/`` holds several npz files
             none of which has the usual name.
     """
-    folders.require(folder)
+    paths.require(folder)
     if kind != "folder" and (npz := _find_npz(folder)):
         return "npz", npz
     if kind != "npz" and (base := find_folder(folder)):

@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dlbench.data import folders, registry
-from dlbench.data.pictures import Pictures, PictureSet
+from dlbench import paths
+from dlbench.data import registry
+from dlbench.data.images import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import digest
-from dlbench.messages import first_line
+from dlbench.terminal import first_line
 
 Part = Literal["train", "t10k"]
 
@@ -37,9 +38,9 @@ def find(folder: Path, *parts: Part) -> tuple[Path, ...] | None:
     """Images and labels of ``train``, ``t10k`` or both below a data folder; None if the first part's images are not.
 
     Raises:
-        DataError: Only some of the files are there; or see `dlbench.data.folders.require`.
+        DataError: Only some of the files are there; or see `dlbench.paths.require`.
     """
-    folders.require(folder)
+    paths.require(folder)
     wanted = [file for part in parts for file in registry.get("kmnist").files if Path(file.path).name.startswith(part)]
     found = [registry.locate(file, folder) for file in wanted]
     if found[0] is None:

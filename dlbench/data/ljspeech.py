@@ -1,16 +1,80 @@
-"""Speech in LJSpeech's layout: ``metadata.csv`` (lines of ``ID|transcript|normalised transcript``), ``wavs/ID.wav``.
+"""What a source of speech delivers, and LJSpeech's layout of it on disk.
 
-Splits are given by row, so a row that cannot be used is left out and its place stays empty: no other row moves into
-another split. Rows are counted from 0 (REPORTS section 6); what people read names the line, counted from 1.
+``metadata.csv`` has lines of ``ID|transcript|normalised transcript``; the recordings are ``wavs/ID.wav``.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dlbench.data.notice import DataNotice
-from dlbench.errors import DataError
+import numpy as np
+import numpy.typing as npt
+
+from dlbench.errors import DataError, DataNotice
+
+Samples = npt.NDArray[np.float32]
+"""A mono waveform at 22.05 kHz, from -1 to 1, of shape (samples,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A recording and what is said in it.
+
+    ``text`` is as used (lower case, cut), ``row`` the place in ``metadata.csv`` counted from 0, ``path`` the file if
+    there is one, ``sha256`` that of the float32 samples. Its features are ``frames`` rows of the corpus's, from
+    ``start`` on.
+    """
+
+    id: str
+    text: str
+    row: int
+    seconds: float
+    path: Path | None
+    sha256: str
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class SpeechCorpus:
+    """A data set in its three splits, and where it came from.
+
+    ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
+    ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is; ``files`` maps
+    paths below the data folder to SHA-256; ``left_out`` counts rows that could not be used, by reason;
+    ``notices`` are lines about them; ``stand_in`` says how a spoken stand-in was made.
+    """
+
+    splits: dict[str, tuple[Utterance, ...]]
+    features: npt.NDArray[np.float32]
+    source: str
+    provenance: str
+    files: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    stand_in: dict[str, Any] | None = None
+    waveforms: tuple[Samples, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the samples and the text of every utterance, by split; wherever they were read from.
+
+        Features are not in it: they are a function of the samples (`dlbench.data.recordings`). Their last bits
+        may differ between machines; samples do not.
+        """
+        digest = hashlib.sha256()
+        for split, utterances in self.splits.items():
+            lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
+            digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
+        return digest.hexdigest()
+
+
+def hash_samples(samples: Samples) -> str:
+    """SHA-256 of a waveform's samples."""
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
+
 
 METADATA, WAVES = "metadata.csv", "wavs"
 STAND_IN = "stand-in.json"

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dlbench.data.pictures import Pictures
+from dlbench.data.images import Pictures
 from dlbench.errors import DataError
-from dlbench.messages import first_line
+from dlbench.terminal import first_line
 
 KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from dlbench.data import folders, npz_files, registry
-from dlbench.data.pictures import Pictures, PictureSet
+from dlbench import paths
+from dlbench.data import npz_files, registry
+from dlbench.data.images import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.files import digest
 
@@ -30,9 +31,9 @@ def find(folder: Path) -> Path | None:
     """The npz file below a data folder, if it is there.
 
     Raises:
-        DataError: See `dlbench.data.folders.require`.
+        DataError: See `dlbench.paths.require`.
     """
-    folders.require(folder)
+    paths.require(folder)
     return registry.locate(_FILE, folder)
 
 

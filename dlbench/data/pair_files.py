@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from dlbench.data import folders, registry
-from dlbench.data.pairs import Pair, PairSet
-from dlbench.data.symbols import is_space
+from dlbench import paths
+from dlbench.data import registry
+from dlbench.data.pairs import Pair, PairSet, is_space
 from dlbench.errors import DataError
-from dlbench.randomness import derive_seed
+from dlbench.seeding import derive_seed
 
 Format = Literal["phonemes_word", "word_phonemes", "cmudict", "target_source_characters"]
 Normalisation = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
@@ -185,7 +185,7 @@ class PairFiles:
         Raises:
             DataError: The data folder does not exist and is not just the default.
         """
-        if not folder.is_dir() and folder != folders.DEFAULT:
+        if not folder.is_dir() and folder != paths.DEFAULT:
             raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
         return any((folder / path).is_file() for path in self.paths())
 

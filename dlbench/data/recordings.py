@@ -1,8 +1,4 @@
-"""Recordings from disk: read, checked, and turned into features once, which a cache keeps.
-
-Features go to the cache file as they are computed, and come out of it mapped into memory: a corpus of any length takes
-a few megabytes. A cache folder is complete or not there; of several processes one computes, the others wait.
-"""
+"""Log-mel features of speech, scaled as Whisper does (REPORTS section 6; Radford et al. 2022)."""
 
 import errno
 import hashlib
@@ -12,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,14 +19,50 @@ import torch
 import torchaudio
 from filelock import FileLock
 from joblib import Parallel, delayed
+from torch import Tensor
+from torchaudio.functional import melscale_fbanks
 
-from dlbench.data import log_mel
-from dlbench.data.ljspeech import FAULTS, METADATA, WAVES, Fault, Row, refusal
-from dlbench.data.progress import progress
+from dlbench.components import component
+from dlbench.data.ljspeech import FAULTS, METADATA, WAVES, Fault, Row, Samples, hash_samples, refusal
 from dlbench.data.single_thread import single_thread
-from dlbench.data.speech_corpus import Samples, hash_samples
 from dlbench.errors import DataError
 from dlbench.files import digest
+from dlbench.terminal import progress
+
+RATE = 22_050
+"""Samples a second."""
+
+N_FFT, HOP, MELS = 400, 160, 80
+"""Samples a window, samples from one frame to the next, and bands."""
+
+SHORTEST = N_FFT // 2 + 1
+"""Samples needed: the first and the last window reach over the ends, where the signal is mirrored."""
+
+
+def frames_of(samples: int) -> int:
+    """How many frames a recording of so many samples has."""
+    return samples // HOP
+
+
+@cache
+def mel_filters() -> Tensor:
+    """The filter bank (N_FFT / 2 + 1, MELS): triangles on Slaney's mel scale, each of area one in Hz."""
+    return melscale_fbanks(N_FFT // 2 + 1, 0.0, RATE / 2, MELS, RATE, norm="slaney", mel_scale="slaney")  # type: ignore[no-any-return]
+
+
+@component("log_mel", "1.0")
+def log_mel(waveform: Tensor) -> Tensor:
+    """Features (frames, MELS) of a mono waveform (samples,) in -1..1 with at least `SHORTEST` samples.
+
+    Power spectra of Hann windows; as in Whisper, the frame centred behind the last whole hop is dropped. The logarithm
+    (base 10) is floored at 8 below the recording's highest value, then moved and scaled: (x + 4) / 4.
+    """
+    window = torch.hann_window(N_FFT)
+    spectrum = torch.stft(waveform, N_FFT, HOP, window=window, center=True, pad_mode="reflect", return_complex=True)
+    power = spectrum[:, :-1].abs().square()
+    logarithm = (power.T @ mel_filters()).clamp(min=1e-10).log10()
+    return (torch.maximum(logarithm, logarithm.max() - 8) + 4) / 4
+
 
 FORMAT = 2
 """Of a cache folder; to be raised when what it holds, or how a recording is judged, changes."""
@@ -135,7 +168,7 @@ def _look(corpus: Path, rows: Sequence[Row | None]) -> tuple[list[str], list[Fau
 def _key(corpus: Path, states: list[str]) -> str:
     """A hash of all that features depend on, without reading recordings."""
     versions = str(FORMAT), torch.__version__, torchaudio.__version__, soundfile.__version__
-    parts = [str(corpus.resolve()), digest(Path(log_mel.__file__)), *versions, *states]
+    parts = [str(corpus.resolve()), digest(Path(__file__)), *versions, *states]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -149,8 +182,8 @@ def _open(folder: Path) -> Loaded | None:
         found = Recordings(**{**kept, "faults": [Fault(*fault) for fault in kept["faults"]]})
         frames = found.starts()[-1]
         if not frames:
-            return found, np.zeros((0, log_mel.MELS), np.float32)
-        return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=(frames, log_mel.MELS))
+            return found, np.zeros((0, MELS), np.float32)
+        return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=(frames, MELS))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -215,7 +248,7 @@ def _featurise(row: Row, path: Path) -> Result:
         samples = _read(path)
     except _UnusableError as error:
         return Fault(row.number, error.kind, error.details)
-    return log_mel.log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples)
+    return log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples)
 
 
 class _UnusableError(Exception):
@@ -248,9 +281,9 @@ def _read(path: Path) -> Samples:
         raise _UnusableError("broken", f"{name}: {' '.join(str(error).split()).rpartition(': ')[2]}") from error
     if samples.shape[1] != 1:
         raise _UnusableError("channels", f"{name} has {samples.shape[1]} channels")
-    if rate != log_mel.RATE:
+    if rate != RATE:
         raise _UnusableError("rate", f"{name} has {rate} Hz")
-    if len(samples) < log_mel.SHORTEST:
+    if len(samples) < SHORTEST:
         raise _UnusableError("short", f"{name} has {len(samples)} samples")
     if not np.isfinite(samples).all():
         raise _UnusableError("broken", f"{name} has samples that are no numbers")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlbench.errors import DataError
-from dlbench.messages import nearest
+from dlbench.terminal import nearest
 
 INTEL_NPZ = "intel_landscapes.npz"
 _CMUDICT = "https://raw.githubusercontent.com/cmusphinx/cmudict/74790861f652b15e4ac49015a90074ad62a27690"

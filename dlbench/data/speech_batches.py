@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dlbench.data.pair_batches import Place, Split, pad
+from dlbench.data.pairs import Place, Split, pad
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
 
 VOCABULARY = Vocabulary.from_sequences([" ,.?-abcdefghijklmnopqrstuvwxyz"])

@@ -8,11 +8,22 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from dlbench.data import folders, recordings, registry
-from dlbench.data.ljspeech import METADATA, STAND_IN, WAVES, Fault, Row, notices, read_metadata, refusal
-from dlbench.data.log_mel import RATE
+from dlbench import paths
+from dlbench.data import recordings, registry
+from dlbench.data.ljspeech import (
+    METADATA,
+    STAND_IN,
+    WAVES,
+    Fault,
+    Row,
+    SpeechCorpus,
+    Utterance,
+    notices,
+    read_metadata,
+    refusal,
+)
+from dlbench.data.recordings import RATE
 from dlbench.data.speech_batches import VOCABULARY
-from dlbench.data.speech_corpus import SpeechCorpus, Utterance
 from dlbench.errors import DataError
 from dlbench.files import digest
 
@@ -49,7 +60,7 @@ class SpeechFiles:
     strict: bool
 
     def __post_init__(self) -> None:
-        if not folders.is_name(self.corpus):
+        if not paths.is_name(self.corpus):
             raise ValueError(f"corpus={self.corpus!r}: must be the name of a folder in the data folder")
         if len(self.splits) != 3 or min(self.splits) < 1:
             raise ValueError(f"splits={list(self.splits)}: must be three positive numbers of rows (train, val, test)")
@@ -68,7 +79,7 @@ class SpeechFiles:
         Raises:
             DataError: The data folder does not exist and is not just the default.
         """
-        folders.require(folder)
+        paths.require(folder)
         return (folder / self.corpus / METADATA).is_file() and (folder / self.corpus / WAVES).is_dir()
 
     def read(self, folder: Path, cache: Path, jobs: int) -> SpeechCorpus:

@@ -1,11 +1,13 @@
-"""What decoders ask of a model, what they deliver, and the loop that greedy decoding and sampling share."""
+"""What decoders ask of a model and what they deliver; several models decoded as one."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from dlbench.components import component
 from dlbench.data.vocabulary import EOS, PAD, SOS
 
 State = dict[str, Tensor]
@@ -88,3 +90,73 @@ def unroll(
             rows, last = rows[going], last[going]
             state = {name: value[going] for name, value in state.items()}
     return tokens[:, :length], log_probs, None if attention is None else attention[:, :length]
+
+
+@component("attended", "1.0")
+class Attended:
+    """Another decoding, whose first hypothesis is run through the model once more to keep the attention it was given.
+
+    Args:
+        decoder: The decoding.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+
+    @torch.inference_mode()
+    def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
+        """What the decoding gives, with attention if the model has any."""
+        hypotheses = self.decoder(model, source, lengths, index, seed)
+        first = hypotheses.tokens[:, 0]
+        state = model.encode(source, lengths)
+        _, _, attention = unroll(
+            model,
+            state,
+            len(first),
+            max_length=first.shape[1],
+            choose=lambda _logits, rows, step: first[rows, step],
+            attend=True,
+        )
+        return hypotheses._replace(attention=attention)
+
+
+@component("ensemble", "1.0")
+class Ensemble:
+    """A model whose next-symbol distribution is the arithmetic mean of its members', step by step.
+
+    Its logits are log-probabilities. Member i's state stands under keys that begin with ``i/``.
+
+    Args:
+        members: Models of the same symbols.
+
+    Raises:
+        ValueError: There is no member, or they choose from different numbers of symbols.
+    """
+
+    def __init__(self, members: Sequence[StepModel]) -> None:
+        sizes = sorted({member.outputs for member in members})
+        if len(sizes) != 1:
+            raise ValueError(f"an ensemble needs members with the same number of outputs, not {sizes or 'no members'}")
+        self.members = list(members)
+        self.outputs = sizes[0]
+
+    def encode(self, source: Tensor, lengths: Tensor) -> State:
+        """All members' states before the first step."""
+        return _joined([member.encode(source, lengths) for member in self.members])
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """The log of the mean probabilities (B, V), and all members' new states."""
+        logits, states = zip(
+            *(member.step(tokens, _part(state, place)) for place, member in enumerate(self.members)), strict=True
+        )
+        log_probs = torch.stack([values.float().log_softmax(dim=-1) for values in logits])
+        return log_probs.logsumexp(dim=0) - math.log(len(self.members)), _joined(states)
+
+
+def _joined(states: Sequence[State]) -> State:
+    return {f"{place}/{name}": value for place, state in enumerate(states) for name, value in state.items()}
+
+
+def _part(state: State, place: int) -> State:
+    prefix = f"{place}/"
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

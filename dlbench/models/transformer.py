@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from dlbench.components import component
-from dlbench.models.multihead import MultiHeadAttention, sinusoids
+from dlbench.models.attention import MultiHeadAttention, sinusoids
 from dlbench.models.seq2seq import PAD, State, source_mask
 
 MAX_TIMESCALE = 10_000

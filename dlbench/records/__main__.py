@@ -15,15 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dlbench import paths, resources
+from dlbench import paths
 from dlbench.cli import one_line_errors
-from dlbench.messages import say
+from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
 from dlbench.records.summary import decoding_of, summarise
-from dlbench.report.metrics import HEADINGS
-from dlbench.tables import print_whole
+from dlbench.terminal import print_whole, say
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -213,7 +212,7 @@ def _all_but_portable(record: Record) -> Any:
 
 def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
     """A record of the user's own, or else a committed one."""
-    return find(prefix or options.id, options.runs, resources.experiments() / "results")
+    return find(prefix or options.id, options.runs, paths.experiments() / "results")
 
 
 def _positive(text: str) -> int:

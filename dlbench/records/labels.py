@@ -8,8 +8,8 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dlbench import resources
-from dlbench.composition import composed
+from dlbench import paths
+from dlbench.config import composed
 from dlbench.identity import TRAINING_SECTIONS, settings_of
 
 HOPFIELD = ("patterns", "beta")
@@ -163,7 +163,7 @@ def plain(value: Any) -> str:
 def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """By what they are filled into: the names and settings of a configuration group's files."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path in sorted((resources.conf() / group).glob("*.yaml")):
+    for path in sorted((paths.conf() / group).glob("*.yaml")):
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
         if "_target_" in content:
             found.setdefault(content["_target_"], (path.stem, content))

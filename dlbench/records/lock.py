@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dlbench.errors import RecordError
-from dlbench.messages import say
+from dlbench.terminal import say
 
 
 @dataclass(frozen=True)

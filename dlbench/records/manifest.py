@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dlbench import resources
+from dlbench import paths
 
 PACKAGES = (
     *("dlbench", "torch", "torchvision", "torchaudio", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
@@ -22,7 +22,7 @@ PACKAGES = (
 
 def describe_code() -> dict[str, Any]:
     """Commit and cleanliness of the checkout this package runs from; None where it is no checkout."""
-    root = resources.checkout()
+    root = paths.checkout()
     if root is None:
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
@@ -35,7 +35,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "constraints": hashlib.sha256(resources.constraints().read_bytes()).hexdigest()[:16],
+        "constraints": hashlib.sha256(paths.constraints().read_bytes()).hexdigest()[:16],
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dlbench import paths, resources
+from dlbench import paths
 from dlbench.cli import one_line_errors
 from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.profiles import PROFILES, estimate, jobs
@@ -45,7 +45,7 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> t
         DlbenchError: A report file is wrong, or a folder cannot be written.
     """
     reports = load_all()
-    folders = (runs, resources.experiments() / "results")
+    folders = (runs, paths.experiments() / "results")
 
     def renew() -> None:
         write(judge(reports, folders), output)

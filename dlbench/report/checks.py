@@ -6,14 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from dlbench.metrics.names import is_exact, spoken
 from dlbench.report.blocks import Verdict
-from dlbench.report.judgements import Judgement
-from dlbench.report.metrics import is_exact, spoken
-from dlbench.report.numbers import mean_and_spread
-from dlbench.report.published import Check, Claim, Comparison, Curve, Part, Statement
 from dlbench.report.results import Result, ResultsOf
-from dlbench.report.statements import judge_statement
+from dlbench.report.schema import Check, Claim, Comparison, Curve, Part, Statement
+from dlbench.report.statements import Judgement, judge_statement
 from dlbench.report.statistics import difference_interval, of_curve, permutation_p
+from dlbench.terminal import mean_and_spread
 
 
 def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> tuple[Verdict, list[Judgement]]:

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from dlbench import components
-from dlbench.composition import composed
+from dlbench.config import composed
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.records.labels import NONE, chosen
 from dlbench.report.evidence import STAND_IN

@@ -7,10 +7,10 @@ from functools import cached_property
 from hydra.errors import HydraException
 
 from dlbench.cli import explain
-from dlbench.composition import configuration_of
+from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
-from dlbench.report.published import Configuration, Overrides, Report, Substitute
 from dlbench.report.results import Collection, Result, ResultsOf, by_configuration
+from dlbench.report.schema import Configuration, Overrides, Report, Substitute
 
 REAL = "verified"
 OTHER_SPLIT, STAND_IN = "other split", "stand-in"

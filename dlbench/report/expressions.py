@@ -18,10 +18,10 @@ from simpleeval import (
     SimpleEval,
 )
 
-from dlbench import cache
+from dlbench import files
 from dlbench.errors import ConfigError
-from dlbench.messages import nearest
 from dlbench.report import networks
+from dlbench.terminal import nearest
 
 Value = float | bool
 
@@ -87,7 +87,7 @@ def _theory(name: str, *arguments: float) -> float:
     """What a function of `dlbench.report.theory_checks` gives; kept from one report to the next."""
     code = Path(__file__).with_name("theory_checks.py").read_bytes()
     source = f"{networks.code_hash('theory')} {networks.code_hash('models')} {hashlib.sha256(code).hexdigest()}"
-    return cache.kept(_computed, name, arguments, code=source)
+    return files.kept(_computed, name, arguments, code=source)
 
 
 def _computed(name: str, arguments: tuple[float, ...]) -> float:

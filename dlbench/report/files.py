@@ -13,8 +13,8 @@ from dlbench.report.evidence import Evidence
 from dlbench.report.html import render_html
 from dlbench.report.latex import render_latex
 from dlbench.report.markdown import render_grid, render_markdown
-from dlbench.report.published import Report
 from dlbench.report.results import collect
+from dlbench.report.schema import Report
 from dlbench.report.sections.glance import headlines
 from dlbench.report.tidy import csv_text
 from dlbench.report.verdicts import Verdicts

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from dlbench import paths, resources
+from dlbench import paths
 from dlbench.errors import ConfigError
-from dlbench.messages import say
 from dlbench.records.labels import DECODED_BY
 from dlbench.records.store import Store
 from dlbench.report.results import Result, collect
+from dlbench.terminal import say
 
 COLUMNS = (
     "run",
@@ -67,7 +67,7 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder; name one that holds records, such as runs")
-    usual = (paths.runs(), resources.experiments() / "results")
+    usual = (paths.runs(), paths.experiments() / "results")
     collection = collect(map(Store, folders or usual))
     for left in collection.left_out:
         say(f"record {left.run} is left out: {left.reason}")

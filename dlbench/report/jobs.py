@@ -8,10 +8,10 @@ from typing import Any
 
 from dlbench import identity
 from dlbench.data import intel_files
-from dlbench.data.check import is_present
-from dlbench.data.folders import data_folder, existing_data_folder
+from dlbench.data.fetch import is_present
 from dlbench.data.ljspeech import METADATA, WAVES
 from dlbench.data.registry import REGISTRY
+from dlbench.paths import data_folder, existing_data_folder
 
 EMBEDDED = "embedded"
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from hydra.errors import HydraException
 
-from dlbench import cache, components
+from dlbench import components, files
 from dlbench.cli import experiments
-from dlbench.composition import composed
+from dlbench.config import build, composed
 from dlbench.errors import ConfigError
-from dlbench.messages import nearest
-from dlbench.settings import build
+from dlbench.terminal import nearest
 
 
 def parameters(experiment: str, *overrides: str, **vocabularies: int) -> int:
@@ -54,7 +53,7 @@ def _of_pictures(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _told(what: str, settings: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> int:
-    return int(cache.kept(_measured, what, dict(settings), dict(sizes or {}), code=code_hash("models")))
+    return int(files.kept(_measured, what, dict(settings), dict(sizes or {}), code=code_hash("models")))
 
 
 @functools.cache

@@ -7,23 +7,81 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
 from math import inf
+from statistics import fmean
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dlbench import identity, resources
+from dlbench import identity, paths
 from dlbench.cli import experiments, explain
-from dlbench.composition import composed
+from dlbench.config import composed
 from dlbench.errors import ConfigError
-from dlbench.messages import nearest, say
+from dlbench.metrics.names import is_exact
 from dlbench.records import labels
-from dlbench.report.evidence import REAL, in_variant
+from dlbench.report.evidence import REAL, STAND_IN, SUBSTITUTES, in_variant
 from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
-from dlbench.report.metrics import is_exact
-from dlbench.report.pace import Paces
-from dlbench.report.published import Configuration, Report
 from dlbench.report.results import Result
+from dlbench.report.schema import Configuration, Report
+from dlbench.terminal import nearest, say
+
+Key = tuple[str, ...]
+
+
+class Paces:
+    """Seconds of trainings and evaluations, for each example and epoch.
+
+    A job goes at the pace of its own configuration on data of its own kind, else of its experiment on such data, else
+    of its experiment.
+    """
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        self._trainings: dict[Key, list[float]] = defaultdict(list)
+        self._evaluations: dict[Key, list[float]] = defaultdict(list)
+        self._real_sizes: dict[str, dict[str, float]] = {}
+        for result in results:
+            sizes = result.manifest["data"]["sizes"]
+            if result.provenance not in (EMBEDDED, *SUBSTITUTES):
+                whole = sizes["train"] / result.config["data"].get("fraction", 1)
+                self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
+            # Pictures of another split cost what they cost; other utterances are shorter, or longer.
+            kind = result.provenance if result.provenance in (EMBEDDED, STAND_IN) else REAL
+            training = result.training["seconds"] / (result.training["epochs"] * sizes["train"])
+            for key in _kinds_of(identity.configuration_id(result.identity), result.experiment, kind):
+                self._trainings[key].append(training)
+            for key in _kinds_of(result.configuration, result.experiment, kind):
+                self._evaluations[key].append(result.result["seconds"] / sizes["test"])
+
+    def training(self, job: Job) -> float | None:
+        """How many seconds its training takes; None if nothing like it was measured."""
+        keys = _kinds_of(job.training, job.experiment, _kind(job))
+        sizes, pace = self._sizes(job), _first(self._trainings, keys)
+        return pace * job.config["trainer"]["epochs"] * sizes["train"] if sizes and pace is not None else None
+
+    def evaluation(self, job: Job) -> float | None:
+        """How many seconds its evaluation takes; None if nothing like it was measured."""
+        keys = _kinds_of(job.configuration, job.experiment, _kind(job))
+        sizes, pace = self._sizes(job), _first(self._evaluations, keys)
+        return pace * sizes["test"] if sizes and pace is not None else None
+
+    def _sizes(self, job: Job) -> dict[str, float] | None:
+        if job.is_embedded:
+            return {**job.embedded_sizes}
+        sizes = self._real_sizes.get(job.data)
+        return {**sizes, "train": sizes["train"] * job.fraction} if sizes else None
+
+
+def _kind(job: Job) -> str:
+    return EMBEDDED if job.is_embedded else REAL
+
+
+def _kinds_of(configuration: str, experiment: str, kind: str) -> tuple[Key, ...]:
+    return (configuration, kind), (experiment, kind), (experiment,)
+
+
+def _first(paces: dict[Key, list[float]], keys: Iterable[Key]) -> float | None:
+    return next((fmean(paces[key]) for key in keys if key in paces), None)
+
 
 SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
 """The seeds of every profile."""
@@ -207,14 +265,14 @@ def _with_data(found: Sequence[Job]) -> list[Job]:
 
 def _files(profile: str, task: str) -> list[str]:
     """The names of a profile's files that concern a task, the task's own, which includes the other, first."""
-    folder = resources.conf() / "profile"
+    folder = paths.conf() / "profile"
     return [name for name in (f"{profile}_{task}", profile) if (folder / f"{name}.yaml").exists()]
 
 
 @cache
 def _settled(profile: str, task: str) -> frozenset[str]:
     """The keys that a profile sets: there the reports' own overrides do not count."""
-    files = (resources.conf() / "profile" / f"{name}.yaml" for name in _files(profile, task))
+    files = (paths.conf() / "profile" / f"{name}.yaml" for name in _files(profile, task))
     return frozenset(key for file in files for key in _keys(OmegaConf.to_container(OmegaConf.load(file))))
 
 

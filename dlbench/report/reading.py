@@ -1,18 +1,59 @@
 """Published reports read from their files, ``experiments/ID/report.yaml``: adding a report is adding a folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 
-from dlbench import resources
+from dlbench import paths
 from dlbench.cli import experiments
 from dlbench.errors import ConfigError
-from dlbench.messages import nearest
-from dlbench.report.metrics import METRICS
-from dlbench.report.published import Report, Statement
-from dlbench.report.yaml_lines import line_of, read
+from dlbench.metrics.names import METRICS
+from dlbench.report.schema import Report, Statement
+from dlbench.terminal import nearest
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """A key that stands twice is an error, where YAML's own loader silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"{key.value}: stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or a key stands twice in a mapping.
+    """
+    return yaml.load(text, _OnceLoader)
+
+
+def line_of(text: str, keys: Sequence[str | int]) -> int:
+    """The line, counted from 1, of what the keys and numbers lead to, as far as they lead; the text must be YAML."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = 0
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if name.value == str(key)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
 
 Place = list[str | int]
 """The keys and numbers that lead to something in a file."""
@@ -52,10 +93,10 @@ def load_all() -> dict[str, Report]:
     Raises:
         ConfigError: See `load`; or a claim's name stands twice, or a claim names an unknown report.
     """
-    paths = {path.parent.name: path for path in sorted(resources.experiments().glob("*/report.yaml"))}
-    reports = {name: load(path) for name, path in paths.items()}
+    files = {path.parent.name: path for path in sorted(paths.experiments().glob("*/report.yaml"))}
+    reports = {name: load(path) for name, path in files.items()}
     for name, keys, problem in _clashes(reports):
-        raise ConfigError(f"{paths[name]}:{line_of(paths[name].read_text(encoding='utf-8'), keys)}: {problem}")
+        raise ConfigError(f"{files[name]}:{line_of(files[name].read_text(encoding='utf-8'), keys)}: {problem}")
     return reports
 
 

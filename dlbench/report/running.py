@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from dlbench.cli import one_line
-from dlbench.interruption import interrupted_by_sigterm
-from dlbench.messages import say
+from dlbench.environment import interrupted_by_sigterm
 from dlbench.report.jobs import Job
+from dlbench.terminal import say
 
 LOOK_SECONDS = 1.0
 """How often is looked for new results."""

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import stats
 
 from dlbench.report.blocks import Verdict
-from dlbench.report.numbers import format_value
-from dlbench.report.published import Curve
+from dlbench.report.schema import Curve
+from dlbench.terminal import format_value
 
 Interval = tuple[float, float]
 

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlbench.report.blocks import Cell, Grid, Section
-from dlbench.tables import print_whole
+from dlbench.terminal import print_whole
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
 

@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlbench.models.cost import count_parameters
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory import hopfield
 from dlbench.theory.attention_cost import softmax_attention
 from dlbench.theory.convolution_matrix import pixel_attention, published_entry

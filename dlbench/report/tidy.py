@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dlbench.composition import configuration_of
-from dlbench.report.judgements import Judgement
+from dlbench.config import configuration_of
 from dlbench.report.results import Result
+from dlbench.report.statements import Judgement
 from dlbench.report.statistics import mean_interval, prediction_interval
 from dlbench.report.verdicts import Verdicts, measured
 

@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from dlbench.composition import composed
+from dlbench.config import composed
 from dlbench.errors import ConfigError
+from dlbench.metrics.names import is_exact
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge_claim, judge_elsewhere
 from dlbench.report.evidence import Evidence, Substituted
-from dlbench.report.judgements import Judgement, SlipJudgement
-from dlbench.report.metrics import is_exact
 from dlbench.report.networks import parameters
-from dlbench.report.numbers import mean_and_spread
-from dlbench.report.published import Claim, Configuration, Row, Slip, Table
 from dlbench.report.results import Result
-from dlbench.report.statements import judge_slip
+from dlbench.report.schema import Claim, Configuration, Row, Slip, Table
+from dlbench.report.statements import Judgement, SlipJudgement, judge_slip
 from dlbench.report.statistics import Judged, judge_published
+from dlbench.terminal import mean_and_spread
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,8 @@ def perform(config: DictConfig, folder: Path) -> JobOutcome:
     said = io.StringIO()
     try:
         # Here, not above: the parent process does without torch.
-        from dlbench.plan import prepare
         from dlbench.records import history
-        from dlbench.run import execute
+        from dlbench.run import execute, prepare
 
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             plan = prepare(OmegaConf.merge(config, {"trainer": {"progress": "none"}}))  # type: ignore[arg-type]

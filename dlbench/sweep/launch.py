@@ -15,12 +15,11 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
+from dlbench.environment import interrupted_by_sigterm
 from dlbench.errors import SweepError
-from dlbench.interruption import interrupted_by_sigterm
 from dlbench.paths import folder
 from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
-from dlbench.sweep.progress import Progress
-from dlbench.sweep.summary import show
+from dlbench.sweep.progress import Progress, show
 
 if TYPE_CHECKING:
     from hydra_plugins.dlbench_launcher import SideBySideLauncher

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
-from dlbench.randomness import reseed_global
+from dlbench.seeding import reseed_global
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]

@@ -10,8 +10,8 @@ from torchmetrics import MeanMetric, MetricCollection
 from dlbench.components import component
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import PAD
-from dlbench.decoding.greedy import Greedy
 from dlbench.decoding.hypotheses import Decoder, Hypotheses
+from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError
 from dlbench.metrics.error_rates import CharacterErrorRate
 from dlbench.metrics.similarities import Cosine, DamerauLevenshtein, Jaccard

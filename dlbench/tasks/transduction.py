@@ -9,10 +9,10 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
 from dlbench.components import component
-from dlbench.data.pair_batches import PairBatch
+from dlbench.data.pairs import PairBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS
-from dlbench.decoding.greedy import Greedy
 from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
+from dlbench.decoding.sampling import Greedy
 from dlbench.metrics.error_rates import CharacterErrorRate, MacroErrorRate, WordErrorRate
 from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
 

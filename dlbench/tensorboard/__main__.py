@@ -7,13 +7,13 @@ import tempfile
 import threading
 from pathlib import Path
 
-from dlbench import paths, resources
+from dlbench import paths
 from dlbench.cli import one_line_errors
 from dlbench.errors import RecordError
-from dlbench.messages import say
 from dlbench.records.store import Store
 from dlbench.records.summary import uses
 from dlbench.tensorboard.view import View
+from dlbench.terminal import say
 
 REFRESH_SECONDS = 5.0
 """TensorBoard itself looks for new data as often."""
@@ -41,7 +41,7 @@ def serve(runs: Path | None, options: list[str]) -> int:
         raise RecordError(f"{runs}: no such folder of runs; name one with --runs FOLDER")
     runs = runs or paths.runs()
     with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
-        view = View(Path(folder), [Store(runs), Store(resources.experiments() / "results")])
+        view = View(Path(folder), [Store(runs), Store(paths.experiments() / "results")])
         shown = view.refresh()
         if not shown:
             raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")

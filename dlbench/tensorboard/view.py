@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from dlbench.errors import RecordError
-from dlbench.messages import say
 from dlbench.records.files import read_json
 from dlbench.records.labels import evaluation_name, run_name
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
+from dlbench.terminal import say
 
 EVENT_FILES = "*tfevents*"
 

@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory.linear_attention import CAUSAL_CHUNK, feature_dimension, linear_attention
 
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -15,7 +15,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import erf, erfinv
 from torch import Tensor
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 from dlbench.theory.fixed_point import Retrieval, iterate
 
 

@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from dlbench.randomness import generator
+from dlbench.seeding import generator
 
 CHUNK, CAUSAL_CHUNK = 512, 256
 """Positions whose features are held at a time: memory is O(CHUNK M + M D), whatever the length.

@@ -121,7 +121,7 @@ def bits(names: list[str]) -> dict[str, dict[str, Any]]:
     """What comes out of the cases named."""
     from hydra import compose, initialize_config_dir
 
-    from dlbench import resources
+    from dlbench import paths
     from dlbench.run import run
 
     found: dict[str, dict[str, Any]] = {}
@@ -133,7 +133,7 @@ def bits(names: list[str]) -> dict[str, dict[str, Any]]:
         for name in names:
             experiment = name.partition(":")[0]
             spoil_flags()
-            with initialize_config_dir(str(resources.conf()), version_base="1.3"):
+            with initialize_config_dir(str(paths.conf()), version_base="1.3"):
                 config = compose("config", [f"+experiment={experiment}", *CASES[name], *fixed])
             outcome = run(config)
             rows = [json.loads(line) for line in outcome.record.metrics.read_text().splitlines()]

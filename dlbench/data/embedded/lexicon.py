@@ -21,7 +21,7 @@ import numpy as np
 
 from dlbench.data.embedded.sizes import check
 from dlbench.data.pairs import Pair, PairSet
-from dlbench.randomness import derive_seed
+from dlbench.seeding import derive_seed
 
 Sounds = tuple[str, ...]
 Weights = tuple[int, ...]

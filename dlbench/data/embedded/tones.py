@@ -16,12 +16,12 @@ import torch
 from dlbench.data.embedded import lexicon
 from dlbench.data.embedded.drawing import Dice
 from dlbench.data.embedded.sizes import check
-from dlbench.data.log_mel import RATE, log_mel
+from dlbench.data.ljspeech import Samples, SpeechCorpus, Utterance, hash_samples
+from dlbench.data.recordings import RATE, log_mel
 from dlbench.data.single_thread import single_thread
 from dlbench.data.speech_batches import VOCABULARY
-from dlbench.data.speech_corpus import Samples, SpeechCorpus, Utterance, hash_samples
 from dlbench.data.vocabulary import SPECIALS
-from dlbench.randomness import derive_seed
+from dlbench.seeding import derive_seed
 
 SPLITS = ("train", "val", "test")
 SHORTEST, LONGEST = 3, 20

@@ -11,14 +11,14 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from dlbench.metrics.names import is_exact, spoken
 from dlbench.report.blocks import Picture
 from dlbench.report.figures import style
-from dlbench.report.metrics import is_exact, spoken
-from dlbench.report.numbers import capitalised, format_value
-from dlbench.report.published import Figure, Report, Table
 from dlbench.report.results import Result, ResultsOf
+from dlbench.report.schema import Figure, Report, Table
 from dlbench.report.statistics import prediction_interval
 from dlbench.report.verdicts import measured
+from dlbench.terminal import capitalised, format_value
 
 ROW = 0.27
 """Inches a row."""

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 
 from dlbench.errors import RecordError
+from dlbench.metrics.names import spoken
 from dlbench.report.figures import style
-from dlbench.report.metrics import spoken
-from dlbench.report.numbers import capitalised, format_value
 from dlbench.report.results import Result
+from dlbench.terminal import capitalised, format_value
 
 Values = npt.NDArray[np.float64]
 MARGINS = style.Margins(left=0.47, top=0.3, bottom=0.42, between=0.55)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from dlbench.report.blocks import Grid, Picture
 from dlbench.report.evidence import Substituted
 from dlbench.report.figures import bars, curves, heatmaps, samples, style
-from dlbench.report.numbers import sentence
-from dlbench.report.published import Figure, Report
 from dlbench.report.results import Result, ResultsOf
+from dlbench.report.schema import Figure, Report
+from dlbench.terminal import sentence
 
 SubstitutedBy = Callable[[str], Substituted | None]
 Drawer = Callable[[Mapping[str, Sequence[Result]], str, list[str]], tuple[str, str] | None]

@@ -11,8 +11,8 @@ from matplotlib.path import Path
 from dlbench.errors import RecordError
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Array, Attention, Confusion
-from dlbench.report.numbers import format_value
 from dlbench.report.results import Result
+from dlbench.terminal import format_value
 
 EXAMPLES = 4
 """Of whose attention is drawn."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dlbench.report.blocks import Cell, Column, Grid, Verdict
 from dlbench.report.figures import artifacts
 from dlbench.report.figures.artifacts import Prediction
-from dlbench.report.published import Figure
 from dlbench.report.results import Result
+from dlbench.report.schema import Figure
 
 SAMPLES = 3
 """So many count for a word where the evaluation does not say."""

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from dlbench.report.metrics import RATES, SHARES, SIMILARITIES
+from dlbench.metrics.names import RATES, SHARES, SIMILARITIES
 
 HANDLE, SPACE, LINE = 2.4, 1.4, 0.185
 """A legend's handles and the space between its columns, in letter heights; inches a line."""

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section
-from dlbench.report.judgements import Judgement
-from dlbench.report.numbers import format_value, sentence
-from dlbench.report.published import Configuration, Report
+from dlbench.report.schema import Configuration, Report
 from dlbench.report.sections.values import interval
+from dlbench.report.statements import Judgement
 from dlbench.report.verdicts import ClaimVerdict
+from dlbench.terminal import format_value, sentence
 
 COLUMNS = (
     Column("what is checked"),

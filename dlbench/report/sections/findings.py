@@ -3,16 +3,16 @@
 import statistics
 from collections.abc import Sequence
 
+from dlbench.metrics.names import is_exact, spoken
 from dlbench.records.history import LAST_EPOCHS
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section, Verdict
-from dlbench.report.metrics import is_exact, spoken
-from dlbench.report.numbers import format_value
 from dlbench.report.results import Result
 from dlbench.report.sections.claims import claim_id
 from dlbench.report.sections.listings import Group
 from dlbench.report.sections.values import interval, ours
 from dlbench.report.statistics import difference_interval
 from dlbench.report.verdicts import Value, Verdicts, measured
+from dlbench.terminal import format_value
 
 LAST = "val/accuracy"
 MEAN, SPREAD = f"{LAST}_last{LAST_EPOCHS}_mean", f"{LAST}_last{LAST_EPOCHS}_std"

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from dlbench.report.blocks import Block, Cell, Column, Grid, Paragraph, Section, Verdict
 from dlbench.report.checks import ELSEWHERE
-from dlbench.report.judgements import Judgement
 from dlbench.report.sections import values
 from dlbench.report.sections.claims import claim_id
+from dlbench.report.statements import Judgement
 from dlbench.report.verdicts import ClaimVerdict, Verdicts, tally
 
 VALUES = (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.NOT_RUN, Verdict.PLANNED)

@@ -8,15 +8,15 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dlbench.identity import configuration_id
+from dlbench.metrics.names import HEADINGS, is_better_higher, ranked_by, spoken
 from dlbench.records.labels import settings
 from dlbench.report.blocks import Alert, Cell, Column, Grid, Paragraph, Section
 from dlbench.report.command import command, preparation
-from dlbench.report.metrics import HEADINGS, is_better_higher, ranked_by, spoken
-from dlbench.report.numbers import format_value
 from dlbench.report.results import Collection, Result, by_configuration
 from dlbench.report.sections.values import OUTDATED, OUTDATED_NOTE, interval, ours
 from dlbench.report.statistics import prediction_interval
 from dlbench.report.verdicts import measured
+from dlbench.terminal import format_value
 
 Group = Sequence[Result]
 RETRIEVED = "test/retrieval_accuracy"

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from dlbench.metrics.names import spoken
 from dlbench.report.blocks import Cell, Column, Grid
-from dlbench.report.metrics import spoken
-from dlbench.report.numbers import format_value, mean_and_spread, sentence
-from dlbench.report.published import Report, Table
 from dlbench.report.results import Result
+from dlbench.report.schema import Report, Table
 from dlbench.report.verdicts import Value, measured
+from dlbench.terminal import format_value, mean_and_spread, sentence
 
 COLUMNS = (
     Column("metric"),

@@ -1,0 +1,175 @@
+"""Configurations: composed from an experiment and overrides, checked against the signatures they fill, and built."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, get_type_hints
+
+import hydra.utils
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from dlbench import components, identity, paths
+from dlbench.errors import ConfigError
+from dlbench.identity import TRAINING_SECTIONS
+from dlbench.terminal import nearest
+
+TOP_LEVEL: dict[str, Any] = {
+    "name": str,
+    "seed": int,
+    "rerun": Literal["never", "outdated", "always"],
+    "verbose": bool,
+}
+GIVEN = {
+    "task": ("model", "optimizer", "scheduler", "seed"),
+    "model": ("source_symbols", "target_symbols", "symbols", "mels"),  # what the data decides
+    "data": ("folder", "cache", "seed"),  # the data folder, the cache folder, and the run's seed
+    "optimizer": ("parameters", "params"),
+    "scheduler": ("optimizer",),
+    "model.attention": ("size",),
+}
+"""Arguments that the run itself fills in, of constructors that have them: no keys of the configuration."""
+
+OPTIONAL = ("folder", "cache", "seed")
+"""Of these, arguments that a constructor may do without."""
+
+PATHS: dict[str, Any] = {"data": str | None, "runs": str, "cache": str | None}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Hold a resolved configuration against the constructors it is for, before anything is built.
+
+    Raises:
+        ConfigError: The first key that is unknown, of the wrong type or out of range.
+    """
+    known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "callbacks", "paths"}
+    for key in config.keys() - known:
+        raise ConfigError(f"{key}: no such key; {nearest(key, known)}")
+    for key, kind in TOP_LEVEL.items():
+        _check_value(key, config[key], kind)
+    for key, value in config["paths"].items():
+        if key not in PATHS:
+            raise ConfigError(f"paths.{key}: no such key; {nearest(key, PATHS)}")
+        _check_value(f"paths.{key}", value, PATHS[key])
+    for section in (*TRAINING_SECTIONS, "evaluation"):
+        if section not in config:
+            raise ConfigError(f"{section}: missing; a run needs one")
+        _check_section(section, config[section])
+    for name, node in callbacks(config).items():
+        _check_section(f"callbacks.{name}", node)
+
+
+def callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown beside a training, by name; one that is null is turned off."""
+    return {name: node for name, node in (config.get("callbacks") or {}).items() if node is not None}
+
+
+def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
+    """Call a section's ``_target_`` with its settings and ``arguments``.
+
+    Raises:
+        ConfigError: The constructor refuses a value or a combination of values.
+    """
+    node = components.today(node)
+    parameters = inspect.signature(components.locate(node["_target_"])).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in arguments.items() if takes_all or name in parameters}
+    if missing := sorted(arguments.keys() - given.keys() - {*OPTIONAL}):
+        raise ConfigError(f"{section}._target_={node['_target_']}: has no argument {missing[0]}, which it is given")
+    try:
+        return hydra.utils.instantiate(node, **given, _convert_="all")
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(f"{section}: {cause}") from error
+        if isinstance(cause, RuntimeError | IndexError | KeyError | AttributeError):
+            raise ConfigError(f"{section}: cannot be built with these values ({cause})") from error
+        raise (cause if isinstance(cause, Exception) else error) from None
+
+
+def _check_section(section: str, node: Mapping[str, Any]) -> None:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{section}._target_: missing; it names the class or function to fill")
+    name = node["_target_"]
+    target: Any = components.locate(name)
+    if not callable(target):
+        raise ConfigError(f"{section}._target_={name}: no such class or function")
+    components.check_code(components.path_now(name))
+    given = GIVEN.get(section, ())
+    known = {key: value for key, value in inspect.signature(target).parameters.items() if key not in given}
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in known:
+            raise ConfigError(f"{section}.{key}: no such key of {name}; {nearest(key, known)}")
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_section(f"{section}.{key}", value)
+        elif getattr(hints.get(key), "_is_protocol", False):
+            raise ConfigError(f"{section}.{key}={value}: a group of settings belongs there; choose one with {key}=NAME")
+        elif key in hints:
+            _check_value(f"{section}.{key}", value, hints[key])
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in node:
+            raise ConfigError(f"{section}.{key}: no value, but {name} needs one")
+
+
+def _check_value(key: str, value: Any, kind: Any) -> None:
+    try:
+        adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    except PydanticSchemaGenerationError:  # a library's type, such as a tensor, which its own constructor checks
+        return
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{step}]" for step in first["loc"] if isinstance(step, int))
+        raise ConfigError(f"{key}{place}={first['input']!r}: {first['msg']}") from error
+
+
+def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
+    """The configuration, evaluation included, that an experiment with overrides composes to."""
+    plain = composed(experiment, tuple(overrides))
+    return identity.compared_id(identity.training(plain, fingerprint="", device=""), plain["evaluation"])
+
+
+@cache
+def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The resolved configuration, as plain containers; it must not be changed.
+
+    Raises:
+        HydraException: There is no such experiment, or an override means nothing.
+    """
+    # Hydra takes a tenth of a second, and a report has dozens of configurations, most of which only set values. No
+    # setting refers to another (`paths` to the environment alone), so these are set in what Hydra made of the rest.
+    settings = [override for override in overrides if re.match(r"\w+\.[\w.]+=", override)]
+    if not settings:
+        return _by_hydra(experiment, overrides)
+    plain = composed(experiment, tuple(override for override in overrides if override not in settings))
+    for override in OverridesParser.create().parse_overrides(settings):
+        changed = _changed(plain, override.key_or_group.split("."), override.value())
+        if changed is None:
+            return _by_hydra(experiment, overrides)  # which says what is wrong
+        plain = changed
+    return plain
+
+
+def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any] | None:
+    """A copy where another value stands under these keys, one inside the other; None if nothing stands there."""
+    key, *inner = keys
+    if key not in config:
+        return None
+    if not inner:
+        return {**config, key: value}
+    changed = _changed(config[key], inner, value) if isinstance(config[key], dict) else None
+    return None if changed is None else {**config, key: changed}
+
+
+def _by_hydra(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        config = compose("config", [f"+experiment={experiment}", *overrides])
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return plain

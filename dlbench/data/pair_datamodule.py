@@ -1,0 +1,206 @@
+"""Sequence pairs for transduction: phonemes to spelling, Spanish to English (REPORTS sections 2 and 4).
+
+Where the files are not, invented words stand in (`dlbench.data.embedded.lexicon`).
+"""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from dlbench.components import component
+from dlbench.data.embedded import lexicon
+from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
+from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, mostly_unseen, subset, unseen
+from dlbench.data.sequence_datamodule import SequenceDataModule
+from dlbench.data.vocabulary import Vocabulary
+from dlbench.errors import DataError, EmbeddedDataNotice, OddDataNotice
+from dlbench.paths import data_folder
+
+Source = Literal["auto", "files", "embedded"]
+SIDES = ("source", "target")
+
+
+@component(
+    "sequence_pairs",
+    "1.0",
+    # The fingerprint, which is of the text as read, tells what normalisation and strip change.
+    outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length", "normalisation", "strip"),
+    uses=(BatchOrder,),
+)
+class TransductionDataModule(SequenceDataModule):
+    """Sequence pairs in memory, batched by length.
+
+    Args:
+        format: How lines are read, which also fixes the direction; see `dlbench.data.pair_files`.
+        train: The training file, a path below the data folder; the folder it is in names the data set.
+        val: The validation file; with neither ``val`` nor ``test``, both are split off ``train`` by spelling.
+        test: See ``val``.
+        source: ``files``, ``embedded`` (invented words), or ``auto``: files if there, else embedded with a notice.
+        stress: Whether ARPABET vowels keep their stress digit (``cmudict`` only).
+        holdout: How many words to split off for validation and for test.
+        max_train_words: Keep only so many words for training; goes with ``holdout``.
+        max_source_length: The most symbols a source may have; a longer one is an error.
+        normalisation: The normal form of Unicode in which text is read; ``none``: as it is.
+        strip: Whether spaces at either end of a spelling or a sentence are left out; else they are named.
+        batch_size: Pairs a training step.
+        eval_batch_size: Pairs a validation or test step.
+        bucket_batches: How many batches' pairs are sorted by length together; 1: plain random batches.
+        reverse_source: Whether source symbols come last first.
+        fraction: The part of the training pairs to use, chosen by the seed; a smaller part lies in every larger one.
+        noise: The probability with which a training source symbol is replaced by a random known one.
+        embedded_sizes: Words to invent for train, val and test when the source is ``embedded``.
+        folder: The data folder; default: see `dlbench.paths.data_folder`.
+        seed: The run's seed, on which order, noise and fraction depend.
+
+    Raises:
+        ValueError: The arguments do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        format: Format,
+        train: str,
+        val: str | None = None,
+        test: str | None = None,
+        source: Source = "auto",
+        stress: bool = False,
+        holdout: Sequence[int] | None = None,
+        max_train_words: Annotated[int, Gt(0)] | None = None,
+        max_source_length: Annotated[int, Gt(0)] = 100,
+        normalisation: Normalisation = "NFC",
+        strip: bool = False,
+        batch_size: Annotated[int, Gt(0)] = 64,
+        eval_batch_size: Annotated[int, Gt(0)] = 250,
+        bucket_batches: Annotated[int, Gt(0)] = 20,
+        reverse_source: bool = False,
+        fraction: Annotated[float, Gt(0), Le(1)] = 1.0,
+        noise: Annotated[float, Ge(0), Le(1)] = 0.0,
+        embedded_sizes: Sequence[int] = (4000, 500, 500),
+        folder: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        split_off = tuple(holdout) if holdout is not None else None
+        lines = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
+        self.files = PairFiles(format, train, val, test, *lines)
+        self.source = source
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.bucket_batches = bucket_batches
+        self.reverse_source, self.fraction, self.noise = reverse_source, fraction, noise
+        self.embedded_sizes = embedded_sizes
+        self.folder = data_folder(folder)
+        self.seed = seed
+
+    @cached_property
+    def pair_set(self) -> PairSet:
+        """All pairs, read, or invented, once.
+
+        Raises:
+            DataError: They are missing or cannot be read.
+        """
+        if self.source == "embedded":
+            return _invent(tuple(self.embedded_sizes))
+        if not self.files.are_in(self.folder):
+            name, remedy = self.files.name, self.files.remedy
+            if self.source == "files":
+                raise DataError(f"data.source=files: no {name} pairs in {self.folder}; {remedy}")
+            notice = f"no {name} pairs in {self.folder}: using embedded (invented) words; {remedy}"
+            warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
+            return _invent(tuple(self.embedded_sizes))
+        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
+        found = _read(self.files, self.folder, tuple(changed))
+        for odd in found.notices:
+            warnings.warn(odd, OddDataNotice, stacklevel=2)
+        return found
+
+    def pairs(self, split: str) -> tuple[Pair, ...]:
+        """A split as read; of training only the fraction in use. A batch's index is a position in it."""
+        pairs = self.pair_set.splits()[split]
+        return pairs if split != "train" or self.fraction == 1 else subset(pairs, self.fraction, self.seed)
+
+    @cached_property
+    def source_vocabulary(self) -> Vocabulary:
+        """All source symbols of the training pairs in use."""
+        return self._vocabulary("source")
+
+    @cached_property
+    def target_vocabulary(self) -> Vocabulary:
+        """All target symbols of the training pairs in use."""
+        return self._vocabulary("target")
+
+    @property
+    def train_size(self) -> int:
+        """How many training pairs are in use."""
+        return len(self.pairs("train"))
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the data: where from, how trusted, the fingerprint of all pairs; no folders.
+
+        ``sizes`` counts the pairs in use; ``unknown`` the symbols of a split, by side, that training does not have;
+        a notice names them.
+
+        Raises:
+            DataError: Training has not seen most of what a split's sources consist of.
+        """
+        pairs = self.pair_set
+        vocabularies = dict(zip(SIDES, (self.source_vocabulary, self.target_vocabulary), strict=True))
+        evaluated = {split: self.pairs(split) for split in ("val", "test")}
+        if pairs.source == "files":
+            for split, part in evaluated.items():
+                if found := mostly_unseen(part, self.source_vocabulary):
+                    small = "" if self.fraction == 1 else f", and data.fraction={self.fraction} may be too small"
+                    raise DataError(f"{self.files.path_of(split)}: {found}; {other_order(self.files.format)}{small}")
+        if notice := unseen(evaluated, vocabularies):
+            warnings.warn(notice, OddDataNotice, stacklevel=2)
+        return {
+            "name": self.files.name,
+            "source": pairs.source,
+            "provenance": pairs.provenance,
+            "fingerprint": pairs.fingerprint(),
+            "sizes": {split: len(self.pairs(split)) for split in pairs.splits()},
+            "files": pairs.files,
+            "joiners": {"source": pairs.source_joiner, "target": pairs.target_joiner},
+            "unknown": {
+                split: {
+                    side: dict(sorted(vocabulary.unknown(getattr(pair, side) for pair in self.pairs(split)).items()))
+                    for side, vocabulary in vocabularies.items()
+                }
+                for split in ("val", "test")
+            },
+            "vocabulary_sizes": {side: len(vocabulary) for side, vocabulary in vocabularies.items()},
+            "vocabularies": {side: list(vocabulary.symbols) for side, vocabulary in vocabularies.items()},
+        }
+
+    def model_arguments(self) -> dict[str, Any]:
+        """What the data decides of a network: the sizes of its vocabularies."""
+        return {"source_symbols": len(self.source_vocabulary), "target_symbols": len(self.target_vocabulary)}
+
+    def tensors(self, split: str, noise: float = 0.0) -> PairTensors:
+        """A split as padded tensors."""
+        vocabularies = self.source_vocabulary, self.target_vocabulary
+        return PairTensors(
+            self.pairs(split), *vocabularies, reverse_source=self.reverse_source, noise=noise, seed=self.seed
+        )
+
+    def train_tensors(self) -> PairTensors:
+        """With noise, if there is any."""
+        return self.tensors("train", self.noise)
+
+    def _vocabulary(self, side: str) -> Vocabulary:
+        return Vocabulary.from_sequences(getattr(pair, side) for pair in self.pairs("train"))
+
+
+# The runs of a sweep share a process, and its pairs with it.
+@lru_cache(maxsize=1)
+def _invent(sizes: tuple[int, ...]) -> PairSet:
+    return lexicon.generate(sizes=sizes)
+
+
+@lru_cache(maxsize=2)
+def _read(files: PairFiles, folder: Path, _changed_ns: tuple[int, ...]) -> PairSet:
+    return files.read(folder)

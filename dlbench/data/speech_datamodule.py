@@ -1,0 +1,205 @@
+"""Read speech and its transcripts: LJSpeech, a stand-in spoken by a machine, or tones (REPORTS section 6).
+
+Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there,
+usable, and as long as published, all together, the shortest and the longest (a recording itself has no registered
+hash); ``stand-in`` a corpus made by ``python -m dlbench.data speak``; ``embedded`` tones
+(`dlbench.data.embedded.tones`); anything else is a ``user copy``.
+"""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Gt
+from joblib import cpu_count
+from torch import Tensor
+
+from dlbench.components import component
+from dlbench.data import recordings
+from dlbench.data.embedded import tones
+from dlbench.data.ljspeech import LeftOutNotice, SpeechCorpus, Utterance
+from dlbench.data.pairs import BatchOrder
+from dlbench.data.recordings import MELS, RATE, log_mel
+from dlbench.data.sequence_datamodule import SequenceDataModule
+from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
+from dlbench.data.speech_files import PUBLISHED, SpeechFiles
+from dlbench.data.vocabulary import Vocabulary
+from dlbench.errors import DataError, EmbeddedDataNotice
+from dlbench.paths import cache_folder, check_cache, data_folder
+
+Source = Literal["auto", "files", "embedded"]
+
+
+@component(
+    "speech",
+    "1.0",
+    outside=("source", "embedded_sizes", "corpus", "splits", "strict", "jobs"),
+    uses=(BatchOrder, log_mel),
+)
+class SpeechDataModule(SequenceDataModule):
+    """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
+
+    Args:
+        corpus: The folder below the data folder, in LJSpeech's layout; it names the data set.
+        splits: How many rows of ``metadata.csv``, in its order, are for train, val and test. A row that cannot be used
+            leaves its place empty.
+        source: ``files``, ``embedded`` (tones), or ``auto``: files if there, else embedded with a notice.
+        frames: Pad or crop every recording to so many frames, as published; default: pad to the longest of a batch.
+        target_symbols: Pad every target to so many symbols, start and end included; default: to a batch's longest.
+        max_characters: What transcripts are cut to.
+        strict: Whether a row that cannot be used as it is, is an error; otherwise a line says how many there are.
+        batch_size: Recordings a training step.
+        eval_batch_size: Recordings a validation or test step.
+        bucket_batches: How many batches' recordings are sorted by length together; 1: plain random batches.
+        jobs: How many recordings are turned into features at a time; default: as there are processors.
+        embedded_sizes: Utterances to make up for train, val and test when the source is ``embedded``.
+        folder: The data folder; default: see `dlbench.paths.data_folder`.
+        cache: Where features are kept; default: see `dlbench.paths.cache_folder`.
+        seed: The run's seed, on which the order of training recordings depends.
+
+    Raises:
+        ValueError: The arguments do not fit each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        corpus: str = "ljspeech",
+        splits: Sequence[int] = PUBLISHED,
+        source: Source = "auto",
+        frames: Annotated[int, Gt(0)] | None = None,
+        target_symbols: Annotated[int, Gt(0)] | None = None,
+        max_characters: Annotated[int, Gt(0)] = 97,
+        strict: bool = False,
+        batch_size: Annotated[int, Gt(0)] = 64,
+        eval_batch_size: Annotated[int, Gt(0)] = 16,
+        bucket_batches: Annotated[int, Gt(0)] = 1,
+        jobs: Annotated[int, Gt(0)] | None = None,
+        embedded_sizes: Sequence[int] = (600, 100, 100),
+        folder: str | None = None,
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if target_symbols is not None and target_symbols < max_characters + 2:
+            raise ValueError(
+                f"target_symbols={target_symbols}: must be at least max_characters={max_characters} and two, for start "
+                "and end"
+            )
+        self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
+        self.source = source
+        self.frames, self.target_symbols = frames, target_symbols
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.bucket_batches = bucket_batches
+        self.jobs = jobs or cpu_count()
+        self.embedded_sizes = embedded_sizes
+        self.folder = data_folder(folder)
+        self.cache = Path(cache).expanduser() if cache else cache_folder()
+        self.seed = seed
+
+    @cached_property
+    def speech(self) -> SpeechCorpus:
+        """All utterances, read, or made up, once.
+
+        Raises:
+            DataError: They are missing or cannot be read.
+        """
+        if self.source == "embedded":
+            return self._make_up()
+        if not self.files.are_in(self.folder):
+            where = f"no recordings of {self.files.corpus} in {self.folder}"
+            if self.source == "files":
+                raise DataError(f"data.source=files: {where}; {self.files.remedy}")
+            warnings.warn(f"{where}: using embedded tones; {self.files.remedy}", EmbeddedDataNotice, stacklevel=2)
+            return self._make_up()
+        check_cache(self.cache, self.folder)
+        found = self.files.read(self.folder, self.cache, self.jobs)
+        for notice in found.notices:
+            warnings.warn(notice, LeftOutNotice, stacklevel=2)
+        return found
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The published 35 symbols."""
+        return VOCABULARY
+
+    def utterances(self, split: str) -> tuple[Utterance, ...]:
+        """A split in the order of its rows; a batch's index is a position in it."""
+        return self.speech.splits[split]
+
+    def features(self, split: str, position: int) -> Tensor:
+        """An utterance's features (frames, bands), neither padded nor cropped."""
+        utterance = self.utterances(split)[position]
+        return torch.tensor(self.speech.features[utterance.start :][: utterance.frames])
+
+    def waveform(self, split: str, position: int) -> tuple[Tensor, int]:
+        """An utterance to listen to: samples (samples,) from -1 to 1, and how many make a second."""
+        utterance = self.utterances(split)[position]
+        if utterance.path is None:
+            samples = self.speech.waveforms[utterance.row]
+        else:
+            samples = recordings.read_wave(utterance.path)
+        return torch.from_numpy(samples), RATE
+
+    @property
+    def train_size(self) -> int:
+        """How many training utterances there are."""
+        return len(self.utterances("train"))
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the data: where from, how trusted, the fingerprint of all utterances; no folders.
+
+        ``seconds`` is the length of a split's recordings, ``unknown`` counts its symbols outside the vocabulary,
+        ``left_out`` the rows that could not be used by reason; ``stand_in`` says how a spoken corpus was made.
+        """
+        speech = self.speech
+        return {
+            "name": self.files.corpus,
+            "source": speech.source,
+            "provenance": speech.provenance,
+            "fingerprint": self.fingerprint,
+            "sizes": {split: len(part) for split, part in speech.splits.items()},
+            "seconds": {split: round(sum(item.seconds for item in part), 1) for split, part in speech.splits.items()},
+            "files": speech.files,
+            "left_out": speech.left_out,
+            "stand_in": speech.stand_in,
+            "unknown": {
+                split: {"target": dict(sorted(VOCABULARY.unknown(item.text for item in part).items()))}
+                for split, part in speech.splits.items()
+            },
+            "vocabulary_sizes": {"target": len(VOCABULARY)},
+            "vocabularies": {"target": list(VOCABULARY.symbols)},
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `dlbench.data.ljspeech.SpeechCorpus.fingerprint`."""
+        return self.speech.fingerprint()
+
+    def model_arguments(self) -> dict[str, Any]:
+        """What the data decides of a network: how many symbols it writes and bands it hears."""
+        return {"symbols": len(VOCABULARY), "mels": MELS}
+
+    def tensors(self, split: str) -> SpeechTensors:
+        """A split, ready for batches."""
+        utterances = self.utterances(split)
+        return SpeechTensors(
+            self.speech.features,
+            [item.start for item in utterances],
+            [item.frames for item in utterances],
+            [VOCABULARY.encode(item.text) for item in utterances],
+            frames=self.frames,
+            target_symbols=self.target_symbols,
+        )
+
+    def _make_up(self) -> SpeechCorpus:
+        return _generate(tuple(self.embedded_sizes))
+
+
+# The runs of a sweep share a process, and its tones with it.
+@lru_cache(maxsize=1)
+def _generate(sizes: tuple[int, ...]) -> SpeechCorpus:
+    return tones.generate(sizes=sizes)

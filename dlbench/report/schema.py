@@ -1,0 +1,291 @@
+"""What a published report is made of; its file is ``experiments/ID/report.yaml`` (see `dlbench.report.reading`)."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from dlbench.terminal import sentence
+
+Overrides = tuple[str, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Configuration(_Strict):
+    """A run that the report speaks of, up to the seed: an experiment of ours and overrides.
+
+    ``planned``: there is no such experiment yet; what depends on it is shown as open.
+    """
+
+    experiment: str
+    overrides: Overrides = ()
+    planned: bool = False
+
+
+class Row(_Strict):
+    """A published line: the configuration that recomputes it, and its values, verbatim, under our metrics' names.
+
+    ``headline``: the one of them that stands on the first screen, if one does.
+    """
+
+    of: str
+    label: str
+    published: dict[str, FiniteFloat] = {}
+    headline: str | None = None
+
+    @model_validator(mode="after")
+    def _stated(self) -> Self:
+        if self.headline is not None and self.headline not in self.published:
+            raise ValueError(f"headline: {self.headline} is not among what is published")
+        return self
+
+
+class Table(_Strict):
+    """A table of a report; ``note`` says what about ours is not as theirs was."""
+
+    title: str
+    rows: tuple[Row, ...]
+    note: str | None = None
+
+
+class Figure(_Strict):
+    """A figure of a report, redrawn from our runs.
+
+    - ``curves``: each of ``metrics`` over the epochs, a line a configuration.
+    - ``bars``: each of ``metrics``, a bar a configuration, beside what the tables state.
+    - ``attention``, ``maps``, ``confusion``: the artifact of one run of each configuration.
+    - ``samples``: the hypotheses for ``words``, by their place in the test split, beside the published ones.
+    """
+
+    title: str
+    kind: Literal["curves", "bars", "attention", "maps", "confusion", "samples"]
+    of: tuple[str, ...] = Field(min_length=1)
+    metrics: tuple[str, ...] = ()
+    words: dict[str, "Word"] = {}
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if bool(self.metrics) != (self.kind in ("curves", "bars")):
+            raise ValueError(f"metrics: {self.kind} {'take none' if self.metrics else 'need one or more'}")
+        if bool(self.words) != (self.kind == "samples"):
+            raise ValueError(f"words: {self.kind} {'take none' if self.words else 'need one or more'}")
+        at: dict[int, str] = {}
+        for name, word in self.words.items():
+            if word.place in at:
+                raise ValueError(f"words: {at[word.place]} and {name} cannot both have place {word.place}")
+            at[word.place] = name
+        return self
+
+
+class Word(_Strict):
+    """A test word that a report quotes: its place in the test split, counted from 0, and the published predictions."""
+
+    place: int = Field(ge=0)
+    published: tuple[str, ...]
+
+
+class Part(float):
+    """A part of the value compared with, where a plain number is a difference."""
+
+
+def _margin(value: object, number: ValidatorFunctionWrapHandler) -> float:
+    """``33%`` is 0.33 of the other value."""
+    if isinstance(value, str) and value.endswith("%"):
+        return Part(number(value[:-1]) / 100)
+    size: float = number(value)
+    return Part(size) if isinstance(value, Part) else size
+
+
+Margin = Annotated[float, Field(ge=0, allow_inf_nan=False), WrapValidator(_margin)]
+
+
+class Curve(_Strict):
+    """What of a metric's curve is compared, instead of the evaluation's value; epochs are counted from 1.
+
+    - ``at``: the value after that epoch.
+    - ``slope_after``: the least-squares slope an epoch, over the epochs after that one.
+    - ``roughness``: the standard deviation of the changes from epoch to epoch, after that epoch.
+    - ``epochs_to``: the first epoch whose value is at most this.
+    """
+
+    at: int | None = Field(default=None, ge=1)
+    slope_after: int | None = Field(default=None, ge=0)
+    roughness: int | None = Field(default=None, ge=0)
+    epochs_to: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1 or len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("name exactly one of at, slope_after, roughness, epochs_to")
+        return self
+
+
+Other = str | float
+"""What is compared with: a configuration's name, or a number."""
+
+
+class Comparison(_Strict):
+    """One configuration's metric against another's, paired by seed, or against a number.
+
+    - ``curve``: something of the metric's curve in place of the evaluation's value.
+    - ``minus``: a metric that is first subtracted, on both sides.
+    - ``than_metric``: another metric of the other, in place of the same.
+    - ``by``: the difference is to be that large at least, or, where it is denied, at most: a number, or a part of the
+      other value (``33%``), pair by pair. A denial without it can fail, but is never shown where there is no effect.
+    """
+
+    of: str
+    metric: str
+    minus: str | None = None
+    curve: Curve | None = None
+    higher_than: Other | None = None
+    lower_than: Other | None = None
+    not_higher_than: Other | None = None
+    not_lower_than: Other | None = None
+    than_metric: str | None = None
+    by: Margin = 0.0
+
+    @property
+    def relation(self) -> str:
+        """Which of ``higher_than``, ``lower_than``, ``not_higher_than``, ``not_lower_than`` it is."""
+        (relation,) = (name for name in RELATIONS if getattr(self, name) is not None)
+        return relation
+
+    @property
+    def other(self) -> Other:
+        """What is compared with."""
+        other: Other = getattr(self, self.relation)
+        return other
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
+            raise ValueError(f"name exactly one of {', '.join(RELATIONS)}")
+        if isinstance(self.other, float) and not math.isfinite(self.other):
+            raise ValueError(f"{self.relation}: must be a finite number")
+        return self
+
+
+RELATIONS = ("higher_than", "lower_than", "not_higher_than", "not_lower_than")
+
+
+class Statement(_Strict):
+    """A statement about numbers that can be computed without a run (see `dlbench.report.expressions`).
+
+    ``over`` gives variables values; it must be true for each of them (the values are taken together, not crossed).
+    """
+
+    statement: str
+    over: dict[str, tuple[FiniteFloat, ...]] = {}
+
+
+def _kind(value: object) -> str:
+    is_statement = "statement" in value if isinstance(value, dict) else isinstance(value, Statement)
+    return "statement" if is_statement else "comparison"
+
+
+Check = Annotated[
+    Annotated[Comparison, Tag("comparison")] | Annotated[Statement, Tag("statement")], Discriminator(_kind)
+]
+
+
+class Claim(_Strict):
+    """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
+
+    ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and where they
+    stand for something else. ``of``: what the reader must see a figure of, where there are no checks.
+    """
+
+    id: str
+    text: str
+    note: str | None = None
+    reports: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Self:
+        if self.of and self.checks:
+            raise ValueError("of: goes without checks, which name what they compare")
+        return self
+
+    @property
+    def configurations(self) -> set[str]:
+        """The names of the configurations that its checks compare, or that a figure shows."""
+        compared = [check for check in self.checks if isinstance(check, Comparison)]
+        others = {check.other for check in compared if isinstance(check.other, str)}
+        return {check.of for check in compared} | others | {*self.of}
+
+
+class Slip(_Strict):
+    """A number or formula of a report, as ``stated``, and the expression that ``computes`` it (see `Statement`)."""
+
+    id: str
+    text: str
+    stated: str
+    computes: str
+    over: dict[str, tuple[FiniteFloat, ...]] = {}
+
+
+class Variant(_Strict):
+    """Another way to run a report's configurations: ``overrides`` take the place of their own of the same keys.
+
+    A configuration that has none of these keys has no variant. ``about`` says what the variant is for.
+    """
+
+    overrides: Overrides = Field(min_length=1)
+    about: str
+
+
+class Substitute(_Strict):
+    """What is run in place of configurations whose data is not at hand: shown, never held against what is published.
+
+    - ``provenance``: what records say of its data: ``other split`` (the registered files, split in another way) or
+      ``stand-in`` (other data of the same form).
+    - ``stand_in``: what records must say, under that name, of how their data was made: other stand-ins have no place.
+    - ``of``: the configurations that it stands in for; it speaks for a claim that compares these alone.
+    - ``overrides``: its own settings, in place of the configurations' own of the same keys or added to them.
+    - ``about``: what it is, and in what it differs.
+    """
+
+    provenance: Literal["other split", "stand-in"]
+    stand_in: dict[str, str | int | None] = {}
+    of: tuple[str, ...] = Field(min_length=1)
+    overrides: Overrides = ()
+    about: str
+
+    def note(self, heading: str) -> str:
+        """What it is, in a sentence: ``Other split, test pictures: 8,000 of them.``"""
+        return sentence(f"{self.provenance}, {heading}: {self.about}")
+
+
+class Report(_Strict):
+    """One published report.
+
+    ``data`` says in what our data differs from theirs; ``variants`` are further columns of ours, ``substitutes`` what
+    is shown where there are none of ours, both by their heading.
+    """
+
+    title: str
+    data: str
+    variants: dict[str, Variant] = {}
+    substitutes: dict[str, Substitute] = {}
+    configurations: dict[str, Configuration]
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    slips: tuple[Slip, ...] = ()

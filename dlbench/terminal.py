@@ -1,0 +1,73 @@
+"""What a person at the terminal reads: lines, tables, numbers, progress."""
+
+import difflib
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+
+def say(line: str) -> None:
+    """One line on standard error, marked as ours."""
+    print(f"dlbench: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A phrase that names the known words most like ``word``, or all of them."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(words)}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; where it says nothing, its kind."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+UNLIMITED = 10_000
+"""Columns that no table needs; a table takes what it needs of them."""
+
+
+def print_whole(table: Table) -> None:
+    """Print a table as wide as it is and nothing cut; a narrower terminal wraps its lines."""
+    Console(width=UNLIMITED, highlight=False, markup=False).print(table)
+
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The items as they come, with a bar where a person watches, and a line elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    watched = sys.stderr.isatty()
+    if total and not watched:
+        say(f"{what} ({total})")
+    yield from track(items, what, total, console=Console(stderr=True), disable=not watched, transient=True)
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """``mean ± standard deviation (n)``; a single value, or one that never varies, stands without a spread."""
+    if len(set(values)) == 1:
+        return f"{format_value(values[0])} ({len(values)})"
+    return f"{format_value(statistics.fmean(values))} ± {format_value(statistics.stdev(values))} ({len(values)})"
+
+
+def format_value(value: float) -> str:
+    """Counts whole, everything else with four decimals, as the reports print them."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def capitalised(text: str) -> str:
+    """Text with a capital letter first; the others stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(note: str) -> str:
+    """A note as a sentence, with a capital letter first and a full stop."""
+    note = capitalised(note)
+    return note if note.endswith((".", "!", "?")) else f"{note}."

@@ -21,10 +21,10 @@ $(INSTALLED):
 install: $(INSTALLED)  ## Create .venv and install the project with exact versions (the other targets do it too)
 
 reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: report/index.html (PROFILE=quick|full|none)
-	$(BIN)/python -m dlbench.report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
+	$(BIN)/python -m dlbench report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
 
 docs-report: $(INSTALLED)  ## Render docs/report and the README's main table from the committed records alone
-	$(BIN)/python -m dlbench.report --profile none --runs docs/report/none --output docs/report --readme README.md
+	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md
 
 test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
@@ -38,13 +38,13 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/mypy
 
 bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (20 minutes on an idle machine; ARGS='--quick' tries it)
-	$(BIN)/python -m dlbench.bench $(ARGS)
+	$(BIN)/python -m dlbench bench $(ARGS)
 
 tensorboard: $(INSTALLED)  ## Open all runs in TensorBoard, under readable names (ARGS='--port N' for another port)
-	DLBENCH_RUNS=$(RUNS) $(BIN)/python -m dlbench.tensorboard $(ARGS)
+	DLBENCH_RUNS=$(RUNS) $(BIN)/python -m dlbench tensorboard $(ARGS)
 
 notebooks: $(INSTALLED)  ## Execute the notebooks (notebooks/*.py) and renew their copies (.ipynb)
-	$(BIN)/python -m dlbench.notebooks $(ARGS)
+	$(BIN)/python -m dlbench notebooks $(ARGS)
 
 wheel: $(INSTALLED)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

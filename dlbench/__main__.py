@@ -1,27 +1,31 @@
-"""``python -m dlbench``: the Hydra entry point. Torch is imported only when a run starts."""
+"""``dlbench``, or ``python -m dlbench``: a run, composed by Hydra, or one of `dlbench.commands`."""
 
-import hydra
-from omegaconf import DictConfig
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
 
-from dlbench import paths
-from dlbench.cli import one_line_errors
-
-
-@hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
-def compose_and_run(config: DictConfig) -> None:
-    """Compose the configuration from the command line and make the run."""
-    from dlbench.run import run, show
-
-    # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
-    with one_line_errors():
-        show(run(config))
+from dlbench import commands
 
 
-def main() -> None:
-    """Run, and turn foreseeable errors into one line."""
-    with one_line_errors():
-        compose_and_run()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the exit code. Torch is imported only when a run starts.
+
+    Raises:
+        SystemExit: See `dlbench.commands.run`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        print(f"dlbench {version('dlbench')}")
+        return 0
+    if words and words[0] in commands.NAMES:
+        return commands.run(words[0], words[1:])
+    if words[:1] == ["run"]:
+        del words[0]
+    from dlbench.commands.run import compose_and_run
+
+    sys.argv[1:] = words
+    return compose_and_run()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

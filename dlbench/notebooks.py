@@ -1,4 +1,4 @@
-"""``python -m dlbench.notebooks``: execute the notebooks, texts in ``notebooks/``, and write an ``.ipynb`` beside each.
+"""``python -m dlbench notebooks``: execute the notebooks, texts in ``notebooks/``, and write an ``.ipynb`` beside each.
 
 Executed again where nothing has changed, a copy is the same to the byte: it holds no times and no random names. Needs
 the extra ``notebooks``.
@@ -25,7 +25,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, execute, write."""
-    parser = argparse.ArgumentParser(prog="python -m dlbench.notebooks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dlbench notebooks", description=__doc__)
     parser.add_argument("texts", nargs="*", type=Path, metavar="FILE.py", help=f"which; default: all in {FOLDER}")
     options = parser.parse_args(arguments)
     with one_line_errors():

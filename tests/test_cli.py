@@ -73,7 +73,7 @@ def test_without_data_one_notice_names_the_command_that_gets_it(started_twice: S
     (notice,) = started_twice.first.stderr.splitlines()
     assert notice.startswith("dlbench: no Intel pictures in data: ")
     assert "embedded (drawn) scenes" in notice
-    assert "python -m dlbench.data fetch intel" in notice
+    assert "python -m dlbench data fetch intel" in notice
 
 
 def test_a_run_leaves_nothing_behind_but_its_record(started_twice: SimpleNamespace) -> None:
@@ -273,7 +273,7 @@ def test_pictures_that_were_asked_for_and_are_not_there_are_not_replaced(
 ) -> None:
     line = refused("+experiment=cnn_vanilla", *TINY, f"data.source={source}", f"paths.data={tmp_path / 'here'}")
     assert f"data.source={source}: no such Intel pictures" in line
-    assert "python -m dlbench.data fetch intel" in line
+    assert "python -m dlbench data fetch intel" in line
 
 
 def pictures(path: Path, **changes: np.ndarray) -> Path:

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from corpora import RATE
 
+from dlbench import commands
 from dlbench.data import espeak
-from dlbench.data.__main__ import main
 from dlbench.data.espeak import INSTALL
 from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.files import digest
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def speak(data: Path, *options: str) -> int:
-    return main(["speak", "ljspeech", "--folder", str(data), "--jobs", "2", *options])
+    return commands.run("data", ["speak", "ljspeech", "--folder", str(data), "--jobs", "2", *options])
 
 
 def hashes(corpus: Path) -> dict[str, str]:
@@ -130,10 +130,10 @@ def test_under_a_registered_name_it_is_listed_and_checked_as_a_stand_in(
 ) -> None:
     assert speak(data, "--into", str(tmp_path), "--to", "ljspeech") == 0
     capsys.readouterr()
-    assert main(["list", "--json", "--folder", str(tmp_path)]) == 0
+    assert commands.run("data", ["list", "--json", "--folder", str(tmp_path)]) == 0
     present = {row["name"]: row["present"] for row in json.loads(capsys.readouterr().out)}
     assert (present["ljspeech"], present["cmudict"]) == ("stand-in", "no")
-    assert main(["check", "ljspeech", "--json", "--folder", str(tmp_path)]) == 0
+    assert commands.run("data", ["check", "ljspeech", "--json", "--folder", str(tmp_path)]) == 0
     states = {row["path"]: row["state"] for row in json.loads(capsys.readouterr().out)}
     assert states == {"ljspeech/metadata.csv": "stand-in", "ljspeech/README": "missing", "ljspeech/wavs": "stand-in"}
 
@@ -205,7 +205,7 @@ def test_without_espeak_one_line_says_how_to_get_it(
 def test_without_transcripts_one_line_says_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert speak(tmp_path) == 1
     assert capsys.readouterr().err == (
-        f"dlbench: {tmp_path}/ljspeech/metadata.csv: no such file; get it with: python -m dlbench.data fetch ljspeech\n"
+        f"dlbench: {tmp_path}/ljspeech/metadata.csv: no such file; get it with: python -m dlbench data fetch ljspeech\n"
     )
 
 

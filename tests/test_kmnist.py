@@ -235,7 +235,7 @@ def test_a_bad_file_is_named_in_one_line(some: Callable[..., Path], name: str, d
     whole = gzip.decompress((data / "kmnist" / name).read_bytes())
     (data / "kmnist" / name).write_bytes(damaged(whole)[damage])
     with pytest.raises(
-        DataError, match=f"kmnist/{name}: .*; get it again with python -m dlbench.data fetch kmnist"
+        DataError, match=f"kmnist/{name}: .*; get it again with python -m dlbench data fetch kmnist"
     ) as e:
         read(data, "test10k")
     assert "\n" not in str(e.value)

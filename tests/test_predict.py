@@ -1,4 +1,4 @@
-"""``python -m dlbench.predict``: what a recorded model writes, and what is said where it cannot."""
+"""``python -m dlbench predict``: what a recorded model writes, and what is said where it cannot."""
 
 import csv
 import io
@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from resealed import made_by, reseal
 
+from dlbench import commands
 from dlbench.data.pair_files import normalise
-from dlbench.predict import InputError, Speller, main
+from dlbench.predict import InputError, Speller
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record, Store
 from dlbench.run import Outcome, run
@@ -80,7 +81,7 @@ def predict(trained: Outcome, capsys: pytest.CaptureFixture[str], monkeypatch: p
         capsys.readouterr()
         words = ["--runs", record.folder.parent, asked or record.id[:8], *arguments]
         try:
-            code = main([str(word) for word in words])
+            code = commands.run("predict", [str(word) for word in words])
         except SystemExit as exit_:
             code = int(exit_.code or 0)
         return Answer(code, *capsys.readouterr())
@@ -393,8 +394,8 @@ def test_options_out_of_range_or_place_are_named(predict: Predict, arguments: It
 
 def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
     script = (
-        "import runpy, sys; sys.argv = ['x', '--help']\n"
-        "try: runpy.run_module('dlbench.predict', run_name='__main__', alter_sys=True)\n"
+        "import runpy, sys; sys.argv = ['x', 'predict', '--help']\n"
+        "try: runpy.run_module('dlbench', run_name='__main__', alter_sys=True)\n"
         "finally: print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -402,7 +403,7 @@ def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
 
 
 def started(record: Record) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dlbench.predict", record.id, "--runs", str(record.folder.parent)]
+    command = [sys.executable, "-m", "dlbench", "predict", record.id, "--runs", str(record.folder.parent)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
 

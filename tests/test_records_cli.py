@@ -1,4 +1,4 @@
-"""``python -m dlbench.records``: what it shows of a store, what it exports, and what it dares to delete."""
+"""``python -m dlbench records``: what it shows of a store, what it exports, and what it dares to delete."""
 
 import csv
 import io
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from resealed import change, made_by, renamed, reseal
 
-from dlbench import identity
-from dlbench.records.__main__ import main
+from dlbench import commands, identity
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import Use
@@ -76,7 +75,7 @@ def records(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
     def answer(command: str, *arguments: object) -> Answer:
         try:
-            code = main([command, "--runs", str(store.folder), *map(str, arguments)])
+            code = commands.run("records", [command, "--runs", str(store.folder), *map(str, arguments)])
         except SystemExit as exit_:
             code = int(exit_.code or 0)
         return Answer(code, *capsys.readouterr())

@@ -21,7 +21,7 @@ from browser import (
 )
 from rich_document import NUMBERS, rich_document
 
-from dlbench.report.__main__ import main
+from dlbench import commands
 from dlbench.report.html import render_html
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_page_is_sound(browser: Any, path: Path, width: str, scheme: str) -> N
 
 
 def test_the_report_of_the_committed_records_is_sound(browser: Any, tmp_path: Path) -> None:
-    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
+    commands.run("report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
     check_page(browser, tmp_path / "index.html")
 
 

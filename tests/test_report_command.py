@@ -62,7 +62,7 @@ def test_a_stand_in_needs_to_be_spoken_first() -> None:
     made_by = {"engine": "e", "voice": "en-us", "speed": 160, "start": 0, "stop": None, "max_characters": 60}
     marked = replace(spoken, manifest={**spoken.manifest, "data": {**spoken.manifest["data"], "stand_in": made_by}})
     assert preparation(marked) == (
-        "python -m dlbench.data speak ljspeech --max-characters 60 --voice en-us --speed 160 --to ljspeech_spoken"
+        "python -m dlbench data speak ljspeech --max-characters 60 --voice en-us --speed 160 --to ljspeech_spoken"
     )
     assert preparation(made("asr_lstm", metrics={"test/loss": 1.0})) is None
 

@@ -7,9 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from board import accumulated
 
-from dlbench import paths
+from dlbench import commands, paths
 from dlbench.records.store import Store
-from dlbench.report.__main__ import main
 from dlbench.report.files import MARKS, judge, main_table
 from dlbench.report.reading import load_all
 from dlbench.report.results import collect
@@ -19,11 +18,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 COMMITTED = Store(paths.experiments() / "results")
 
 
+def report(*words: str) -> int:
+    """The command."""
+    return commands.run("report", words)
+
+
 def test_without_running_the_report_is_written_from_the_records_at_hand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "out"
-    assert main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(folder)]) == 0
+    assert report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(folder)) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "Published against reproduced" in out
@@ -42,7 +46,9 @@ def test_without_running_the_report_is_written_from_the_records_at_hand(
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / name)])
+        commands.run(
+            "report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / name)]
+        )
     one, other = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in ("one", "other")
@@ -53,19 +59,24 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="1"):
-        main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report")])
+        commands.run(
+            "report",
+            ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report")],
+        )
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "file") in line
 
 
 def test_an_unknown_profile_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--profile", "fast"])
+        report("--profile", "fast")
     assert "quick" in capsys.readouterr().err
 
 
 def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> None:
-    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "report")])
+    commands.run(
+        "report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]
+    )
     with (tmp_path / "report" / "numbers.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["evaluation"]]
     View(tmp_path / "view", [COMMITTED]).refresh()
@@ -79,7 +90,7 @@ def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> No
 
 def test_the_committed_report_is_that_of_the_committed_records(tmp_path: Path) -> None:
     # make docs-report renews both.
-    main(["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
+    report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path))
     committed, now = (
         list(csv.DictReader((folder / "numbers.csv").open(encoding="utf-8"))) for folder in (DOCS / "report", tmp_path)
     )
@@ -94,11 +105,15 @@ def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: py
     readme = tmp_path / "README.md"
     readme.write_text("nothing\n")
     with pytest.raises(SystemExit, match="1"):
-        main(["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)])
+        commands.run(
+            "report", ["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)]
+        )
     assert str(readme) in capsys.readouterr().err
     assert readme.read_text() == "nothing\n"
     readme.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
-    main(["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)])
+    commands.run(
+        "report", ["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)]
+    )
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")

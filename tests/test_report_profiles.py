@@ -248,7 +248,7 @@ def test_full_leaves_out_what_has_no_data_and_says_how_to_get_it(tmp_path: Path,
     assert {job.data for job in found} == {"intel"}
     error = capsys.readouterr().err
     assert error == (
-        "dlbench: no p2g data at hand: 17 runs are left out; get it with: python -m dlbench.data fetch p2g\n"
+        "dlbench: no p2g data at hand: 17 runs are left out; get it with: python -m dlbench data fetch p2g\n"
     )
 
 
@@ -266,7 +266,7 @@ def test_full_takes_no_stand_in_for_data_that_is_not_there(
     one = {"one": report(one={"experiment": experiment})}
     for present in range(len(files)):
         assert jobs("full", one, [], [f"paths.data={tmp_path}"]) == []
-        assert "5 runs are left out; get it with: python -m dlbench.data fetch" in capsys.readouterr().err
+        assert "5 runs are left out; get it with: python -m dlbench data fetch" in capsys.readouterr().err
         path = tmp_path / files[present]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -305,7 +305,7 @@ def test_where_data_is_looked_for_is_where_a_run_would_look(tmp_path: Path) -> N
     (pictures, *_) = (job for job in found if job.data == "intel")
     assert missing_data(pictures) is None
     (tmp_path / "intel" / "intel_landscapes.npz").unlink()
-    assert missing_data(pictures) == "get it with: python -m dlbench.data fetch intel"
+    assert missing_data(pictures) == "get it with: python -m dlbench data fetch intel"
     for split in ("seg_train", "seg_test"):
         (tmp_path / "intel_folder" / split).mkdir(parents=True)
     assert missing_data(pictures) is None

@@ -11,12 +11,11 @@ import pytest
 from made import made
 from resealed import change, made_by, read, renamed, reseal, reseal_evaluation
 
-from dlbench import paths
+from dlbench import commands, paths
 from dlbench.config import composed, configuration_of
 from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
-from dlbench.report.__main__ import main
 from dlbench.report.blocks import Grid
 from dlbench.report.results import (
     NO_LONGER,
@@ -349,7 +348,7 @@ def test_the_report_is_written_beside_odd_records(
         change(odd.config, seed=1000 + number)
         odd = renamed(odd, lambda told, seed=1000 + number: told.update(seed=seed))  # type: ignore[misc]
         ids.append(break_key(odd, file, keys, value).id)
-    assert main(["--profile", "none", "--runs", str(runs), "--output", str(tmp_path / "report")]) == 0
+    assert commands.run("report", ["--profile", "none", "--runs", str(runs), "--output", str(tmp_path / "report")]) == 0
     assert capsys.readouterr().err == ""
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     listed = text.partition("Records left out")[2]

@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from dlbench import commands
 from dlbench.callbacks.recorder import load
 from dlbench.config import check
 from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.errors import ConfigError
 from dlbench.evaluation.retrieval import before_after
 from dlbench.models.hopfield import ClassicalHopfield, HopfieldNetwork, ModernHopfield
-from dlbench.records.__main__ import main as export
 from dlbench.records.store import Record
 from dlbench.records.summary import summarise
 from dlbench.run import Outcome, run
@@ -50,7 +50,10 @@ def made(compose: Compose, overrides: list[str]) -> Outcome:
 
 def test_what_is_exported_holds_no_pictures(made: Outcome, tmp_path: Path) -> None:
     assert (made.evaluation.artifacts / "before_after.png").exists()
-    assert export(["export", str(tmp_path), made.record.id, "--runs", str(made.record.folder.parent)]) == 0
+    assert (
+        commands.run("records", ["export", str(tmp_path), made.record.id, "--runs", str(made.record.folder.parent)])
+        == 0
+    )
     (exported,) = Record(tmp_path / made.record.id).evaluations()
     assert "predictions.csv" in exported.outputs()
     assert not [name for name in exported.outputs() if name.endswith(".png")]

@@ -224,8 +224,8 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
     absent = {"corpus": "ljspeech", "embedded_sizes": SIZES}
     with pytest.warns(EmbeddedDataNotice, match=r"no recordings of ljspeech in .*data: using embedded tones; ") as said:
         assert module(data, source="auto", **absent).describe()["provenance"] == "embedded"
-    speak = "python -m dlbench.data speak ljspeech --max-characters 60 --speed 300"
-    for command in ("python -m dlbench.data fetch ljspeech", speak):
+    speak = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
+    for command in ("python -m dlbench data fetch ljspeech", speak):
         assert command in str(said[0].message)
     with pytest.raises(DataError, match=f"no recordings of ljspeech_spoken in .*; speak them with: {speak}$"):
         module(data, source="files", corpus="ljspeech_spoken").describe()

@@ -16,14 +16,13 @@ from board import Board, accumulated
 from omegaconf import DictConfig, OmegaConf
 from resealed import change, reseal
 
-from dlbench import paths
+from dlbench import commands, paths
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, set_aside
 from dlbench.records.labels import decoding, evaluation_name, run_name
 from dlbench.records.store import Record, Store
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
-from dlbench.tensorboard.__main__ import main
 from dlbench.tensorboard.view import View
 
 COMMITTED = Store(paths.experiments() / "results")
@@ -330,7 +329,7 @@ def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: R
 
 def test_a_missing_folder_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
-        main(["--runs", str(tmp_path / "nowhere")])
+        commands.run("tensorboard", ["--runs", str(tmp_path / "nowhere")])
     line = f"dlbench: {tmp_path}/nowhere: no such folder of runs; name one with --runs FOLDER\n"
     assert capsys.readouterr().err == line
 
@@ -340,7 +339,7 @@ def test_no_runs_at_all_are_named_in_one_line(
 ) -> None:
     monkeypatch.setattr(paths, "experiments", lambda: tmp_path)
     with pytest.raises(SystemExit, match="1"):
-        main(["--runs", str(tmp_path)])
+        commands.run("tensorboard", ["--runs", str(tmp_path)])
     assert re.fullmatch(r"dlbench: no runs in .*; make one: .*\n", capsys.readouterr().err)
 
 
@@ -348,7 +347,7 @@ def test_no_runs_at_all_are_named_in_one_line(
 def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of TensorBoard over the runs and the committed ones."""
     options = [f"--runs={runs}", "--port=0", f"--load_fast={request.param}"]
-    command = [sys.executable, "-m", "dlbench.tensorboard", *options]
+    command = [sys.executable, "-m", "dlbench", "tensorboard", *options]
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None

@@ -12,10 +12,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from resealed import change, made_by, reseal
 
-from dlbench import paths
+from dlbench import commands, paths
 from dlbench.errors import RecordError
 from dlbench.records import history
-from dlbench.records.__main__ import main
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record
 from dlbench.run import run
@@ -42,7 +41,7 @@ def record(original: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def verified(record: Record, *flags: str) -> int:
-    return main(["verify", record.id, "--runs", str(record.folder.parent), *flags])
+    return commands.run("records", ["verify", record.id, "--runs", str(record.folder.parent), *flags])
 
 
 def test_the_first_epochs_alone_can_be_verified(record: Record, capsys: pytest.CaptureFixture[str]) -> None:

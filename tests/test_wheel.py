@@ -72,7 +72,7 @@ def test_the_installed_wheel_runs_from_any_folder(installed: Path, tmp_path: Pat
     assert "epoch 1/1" in done.stdout
     assert "test/accuracy" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-    listed = call(installed, "-m", "dlbench.records", "list", folder=tmp_path).stdout
+    listed = call(installed, "-m", "dlbench", "records", "list", folder=tmp_path).stdout
     assert "cnn_bn_gap" in listed
     assert "finished, reproducible here" in listed
 
@@ -80,9 +80,9 @@ def test_the_installed_wheel_runs_from_any_folder(installed: Path, tmp_path: Pat
 def test_the_installed_wheel_brings_its_commands_and_reports(installed: Path, tmp_path: Path) -> None:
     script = installed.parent / "dlbench"
     assert "cnn_vanilla" in call(script, "+experiment=cnn_vanilla", "--cfg", "job", folder=tmp_path).stdout
-    assert "intel" in call(installed, "-m", "dlbench.data", "list", folder=tmp_path).stdout
+    assert "intel" in call(installed, "-m", "dlbench", "data", "list", folder=tmp_path).stdout
     assert list(tmp_path.iterdir()) == []
-    report = call(installed, "-m", "dlbench.report", "--profile", "none", folder=tmp_path).stdout
+    report = call(installed, "-m", "dlbench", "report", "--profile", "none", folder=tmp_path).stdout
     assert all(name in report for name in ("a2425", "b2425", "c2425", "d2223", "e2324"))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     assert "</html>" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

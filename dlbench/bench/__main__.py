@@ -1,4 +1,4 @@
-"""``python -m dlbench.bench``: measure speed against plain PyTorch loops. A missed target is a finding, no failure."""
+"""``python -m dlbench bench``: measure speed against plain PyTorch loops. A missed target is a finding, no failure."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ PARTS: dict[str, Measure] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print; the exit code is 1 only if a measurement broke down."""
-    parser = argparse.ArgumentParser(prog="python -m dlbench.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dlbench bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see in a minute that it works; the figures mean nothing")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--pairs", type=_positive, metavar="N", help="pairs of windows, decodings, process starts")

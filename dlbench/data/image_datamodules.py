@@ -125,7 +125,7 @@ class PictureDataModule(pl.LightningDataModule):
 
     def remedy(self) -> str:
         """How the real pictures are had."""
-        return f"get the real ones with: python -m dlbench.data fetch {self.name}"
+        return f"get the real ones with: python -m dlbench data fetch {self.name}"
 
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) as the network takes them, (N, channels, height, width)."""

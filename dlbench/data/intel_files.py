@@ -27,7 +27,7 @@ from dlbench.terminal import first_line
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
 SIDE = 48
-_GET = "get it again with python -m dlbench.data fetch intel"
+_GET = "get it again with python -m dlbench data fetch intel"
 _FORM = npz_files.Form(
     picture=(SIDE, SIDE, 3), stored=((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), label=(), classes=len(CLASSES), remedy=_GET
 )

@@ -31,7 +31,7 @@ OTHER_SPLIT = 1000
 """Pictures of the validation and of the test split made of the official test pictures."""
 
 _SPLIT_SEED = 42
-_GET = "get it again with python -m dlbench.data fetch kmnist"
+_GET = "get it again with python -m dlbench data fetch kmnist"
 
 
 def find(folder: Path, *parts: Part) -> tuple[Path, ...] | None:

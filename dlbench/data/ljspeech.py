@@ -129,11 +129,11 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; get it with: python -m dlbench.data fetch ljspeech") from None
+        raise DataError(f"{path}: no such file; get it with: python -m dlbench data fetch ljspeech") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     if not text.strip():
-        raise DataError(f"{path}: no rows in it; get it with: python -m dlbench.data fetch ljspeech")
+        raise DataError(f"{path}: no rows in it; get it with: python -m dlbench data fetch ljspeech")
     rows: list[Row | None] = []
     faults: list[Fault] = []
     first: dict[str, int] = {}

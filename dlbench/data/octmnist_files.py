@@ -23,7 +23,7 @@ COURSE_CUT = (182, 55, 42, 250)
 """How many pictures of each class the course left in the test split, the first of each (e2324)."""
 
 _FILE = registry.get("octmnist").files[0]
-_GET = "get it again with python -m dlbench.data fetch octmnist"
+_GET = "get it again with python -m dlbench data fetch octmnist"
 _FORM = npz_files.Form(picture=(28, 28, 1), stored=((28, 28),), label=(1,), classes=len(CLASSES), remedy=_GET)
 
 

@@ -176,7 +176,7 @@ class PairFiles:
     def remedy(self) -> str:
         """How the files are had."""
         if self.name in registry.REGISTRY:
-            return f"get the real ones with: python -m dlbench.data fetch {self.name}"
+            return f"get the real ones with: python -m dlbench data fetch {self.name}"
         return f"put {', '.join(self.paths())} there"
 
     def are_in(self, folder: Path) -> bool:

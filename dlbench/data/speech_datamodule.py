@@ -2,7 +2,7 @@
 
 Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there,
 usable, and as long as published, all together, the shortest and the longest (a recording itself has no registered
-hash); ``stand-in`` a corpus made by ``python -m dlbench.data speak``; ``embedded`` tones
+hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``embedded`` tones
 (`dlbench.data.embedded.tones`); anything else is a ``user copy``.
 """
 

@@ -34,7 +34,7 @@ PUBLISHED = (9825, 655, 2620)
 LENGTHS = (86_117, 1.11, 10.10)
 """Of LJSpeech's recordings in seconds: all together (23:55:17), the shortest, the longest (README of LJSpeech 1.1)."""
 
-SPEAK = "python -m dlbench.data speak ljspeech --max-characters 60 --speed 300"
+SPEAK = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
 """How the corpus of ``conf/data/ljspeech_spoken.yaml`` is made."""
 
 MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
@@ -70,7 +70,7 @@ class SpeechFiles:
         """How a corpus is had."""
         if self.corpus == "ljspeech_spoken":
             return f"speak them with: {SPEAK}"
-        fetch = "python -m dlbench.data fetch ljspeech"
+        fetch = "python -m dlbench data fetch ljspeech"
         return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
     def are_in(self, folder: Path) -> bool:

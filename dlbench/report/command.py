@@ -71,7 +71,7 @@ def preparation(result: Result) -> str | None:
         "to": result.data,
     }
     given = [word for name, value in options.items() if value for word in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "dlbench.data", "speak", "ljspeech", *given])
+    return shlex.join(["python", "-m", "dlbench", "data", "speak", "ljspeech", *given])
 
 
 def _choices(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:

@@ -110,5 +110,5 @@ def _missing(name: str, files: tuple[str, ...], given: str | None) -> str | None
         is_there = name not in REGISTRY or all(is_present(REGISTRY[name], folder))
     if is_there:
         return None
-    fetch = f"get it with: python -m dlbench.data fetch {name}"
+    fetch = f"get it with: python -m dlbench data fetch {name}"
     return fetch if name in REGISTRY else f"put {', '.join(files)} into {folder}"

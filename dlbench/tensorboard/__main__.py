@@ -1,4 +1,4 @@
-"""``python -m dlbench.tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
+"""``python -m dlbench tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
 
 import argparse
 import os
@@ -84,7 +84,7 @@ def _tensorboard(folder: str, options: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m dlbench.tensorboard",
+        prog="python -m dlbench tensorboard",
         description=__doc__,
         epilog="Any other option is passed on to TensorBoard: --port N, --host NAME, --bind_all, ...",
     )

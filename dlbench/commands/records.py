@@ -1,22 +1,21 @@
-"""``python -m dlbench.records list|show|verify|export|clean``: look after the records of runs."""
+"""``dlbench records list|show|verify|export|clean``: look after the records of runs."""
 
-import argparse
 import csv
 import dataclasses
 import json
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from dlbench import paths
-from dlbench.cli import one_line_errors
+from dlbench.commands import group
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
@@ -27,24 +26,38 @@ from dlbench.terminal import print_whole, say
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
 
-RUNS = "default: $DLBENCH_RUNS, else runs"
-
 DATA_PICTURES = ("before_after.png",)
 """Whole pictures of a data set, whose licence may not allow to share them."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and do what it says; the exit code."""
-    options = _parser().parse_args(arguments)
-    with one_line_errors():
-        return int(options.action(options))
-    return 1
+app = group("Look after the records of runs.")
+
+Runs = Annotated[
+    Path,
+    typer.Option(
+        parser=paths.folder,
+        default_factory=paths.runs,
+        show_default=False,
+        metavar="FOLDER",
+        help="records ($DLBENCH_RUNS, else runs)",
+    ),
+]
+Id = Annotated[str, typer.Argument(help="the run's identity, or how it begins; committed records are found too")]
+Trust = Annotated[bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def _list(options: argparse.Namespace) -> int:
-    records = Store(options.runs).all()
-    summaries = [line for record in records for line in summarise(record, whole=options.check)]
-    if options.json:
+@app.command("list")
+def list_records(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="hold every file of every record against its hash")] = False,
+    runs: Runs,
+    as_json: Json = False,
+) -> int:
+    """A line for every record."""
+    records = Store(runs).all()
+    summaries = [line for record in records for line in summarise(record, whole=check)]
+    if as_json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
     metrics = [name for name in HEADINGS if any(name in row.metrics for row in summaries)]
@@ -59,18 +72,20 @@ def _list(options: argparse.Namespace) -> int:
     if summaries:
         print_whole(table)
     else:
-        print(f"no records in {options.runs}")
+        print(f"no records in {runs}")
     for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):
         print(problem)
-    if options.check:
+    if check:
         damaged = len({row.run for row in summaries if row.state == State.CORRUPT})
         print(f"{len(records) - damaged} of {len(records)} records are whole")
         return int(damaged > 0)
     return 0
 
 
-def _show(options: argparse.Namespace) -> int:
-    record = _find(options)
+@app.command()
+def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
+    """Everything a record says."""
+    record = _find(run, runs)
     content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
     if record.training.exists():
         content["training"] = record.closed()
@@ -80,20 +95,31 @@ def _show(options: argparse.Namespace) -> int:
         {**({"decoding": how} if (how := decoding_of(evaluation)) else {}), **evaluation.read()}
         for evaluation in record.evaluations()
     ]
-    if options.json:
+    if as_json:
         print(json.dumps(content, indent=2))
     else:
         Console().print_json(json.dumps(content), indent=2)
-    return 0
 
 
-def _verify(options: argparse.Namespace) -> int:
+@app.command()
+def verify(
+    run: Id,
+    *,
+    epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="only the first N epochs' curves")] = None,
+    own_commit: Annotated[
+        bool, typer.Option("--own-commit", help="have the record's commit do it, also where today's code would")
+    ] = False,
+    trust: Trust = False,
+    data: Annotated[str | None, typer.Option(envvar="DLBENCH_DATA", metavar="FOLDER", help="the data folder")] = None,
+    runs: Runs,
+    as_json: Json = False,
+) -> int:
+    """Train a record again from nothing and compare every value; all epochs and the metrics, or only some curves."""
     from dlbench.verify import verify
 
-    folders = {"data": options.data, "cache": os.environ.get("DLBENCH_CACHE")}
-    progress = "none" if options.json else None
-    verdict = verify(_find(options), folders, progress, options.epochs, options.own_commit, trust=options.trust)
-    if options.json:
+    folders = {"data": data, "cache": os.environ.get("DLBENCH_CACHE")}
+    verdict = verify(_find(run, runs), folders, "none" if as_json else None, epochs, own_commit, trust=trust)
+    if as_json:
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
         for key, recorded, here in verdict.numerics:
@@ -107,12 +133,19 @@ def _verify(options: argparse.Namespace) -> int:
     return int(verdict.is_failure)
 
 
-def _export(options: argparse.Namespace) -> int:
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(parser=paths.folder)],
+    ids: Annotated[list[str] | None, typer.Argument(help="identities; default: all")] = None,
+    *,
+    runs: Runs,
+    as_json: Json = False,
+) -> None:
     """Copy finished records, without weights, event files and quoted data, to where they can be committed."""
-    records = [_find(options, prefix) for prefix in options.ids] if options.ids else Store(options.runs).all()
+    records = [_find(prefix, runs) for prefix in ids] if ids else Store(runs).all()
     copied: list[str] = []
     for record in records:
-        target = options.folder / record.id
+        target = folder / record.id
         if record.state() not in (State.FINISHED, State.DIVERGED) or not record.evaluations():
             say(f"{record.id} is {record.state()}, not finished and evaluated: left out")
         elif target.exists():
@@ -125,19 +158,18 @@ def _export(options: argparse.Namespace) -> int:
                 pack(evaluation)
             half.rename(target)
             copied.append(str(target))
-            if not options.json:
+            if not as_json:
                 print(target)
-    if options.json:
+    if as_json:
         print(json.dumps(copied, indent=2))
-    return 0
 
 
 def pack(folder: Path) -> None:
     """Put all of an evaluation but its result together into one file, and seal it anew."""
     if (predictions := folder / "predictions.csv").exists():
         _leave_data_out(predictions)
-    paths = (folder / "config.yaml", predictions, *sorted(folder.glob("artifacts/*")))
-    found = [path for path in paths if path.is_file()]
+    outputs = (folder / "config.yaml", predictions, *sorted(folder.glob("artifacts/*")))
+    found = [path for path in outputs if path.is_file()]
     if found:
         with zipfile.ZipFile(folder / OUTPUTS, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for path in found:
@@ -164,20 +196,26 @@ def _leave_data_out(path: Path) -> None:
         writer.writerows(rows)
 
 
-def _clean(options: argparse.Namespace) -> int:
-    """Delete what was set aside, and temporary files of killed writers; on request the weights of finished runs."""
-    doomed = list(_doomed(options.runs, options.weights))
-    if options.json:
+@app.command()
+def clean(
+    *,
+    weights: Annotated[bool, typer.Option("--weights", help="also the checkpoints of finished runs")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="really delete")] = False,
+    runs: Runs,
+    as_json: Json = False,
+) -> None:
+    """Delete what was set aside or left over by killed writers; shows first, deletes with --yes."""
+    doomed = list(_doomed(runs, weights))
+    if as_json:
         print(json.dumps([str(path) for path in doomed], indent=2))
     else:
-        closing = [] if options.yes else ["nothing deleted yet: repeat with --yes"]
+        closing = [] if yes else ["nothing deleted yet: repeat with --yes"]
         print(*(doomed + closing if doomed else ["nothing to clean"]), sep="\n")
-    for path in doomed if options.yes else ():
+    for path in doomed if yes else ():
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)  # it may have lain in a folder that is gone already
-    return 0
 
 
 def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
@@ -210,58 +248,6 @@ def _all_but_portable(record: Record) -> Any:
     return ignored
 
 
-def _find(options: argparse.Namespace, prefix: str | None = None) -> Record:
+def _find(prefix: str, runs: Path) -> Record:
     """A record of the user's own, or else a committed one."""
-    return find(prefix or options.id, options.runs, paths.experiments() / "results")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
-    return number
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dlbench.records", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="list|show|verify|export|clean")
-
-    def command(name: str, action: Any, about: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about)
-        sub.set_defaults(action=action)
-        sub.add_argument("--runs", type=paths.folder, default=paths.runs(), help=f"folder of records ({RUNS})")
-        return sub
-
-    about_id = "the run's identity, or how it begins; committed records are found too"
-    listing = command("list", _list, "a line for every record")
-    listing.add_argument("--check", action="store_true", help="hold every file of every record against its hash")
-    show = command("show", _show, "everything a record says")
-    show.add_argument("id", help=about_id)
-    check = command("verify", _verify, "train a record again from nothing and compare every value")
-    check.add_argument("id", help=about_id)
-    check.add_argument(
-        "--epochs",
-        type=_positive,
-        metavar="N",
-        help="only the curves of the first N epochs (default: all, and metrics)",
-    )
-    check.add_argument(
-        "--own-commit", action="store_true", help="have the record's commit do it, also where today's code would"
-    )
-    check.add_argument(
-        "--trust", action="store_true", help="the record may name code that is not the suite's: your own"
-    )
-    check.add_argument("--data", default=os.environ.get("DLBENCH_DATA"), help="the data folder")
-    export = command("export", _export, "copy finished records, without weights, for committing")
-    export.add_argument("folder", type=paths.folder)
-    export.add_argument("ids", nargs="*", help="identities; default: all")
-    clean = command("clean", _clean, "delete what was set aside or left over; shows first, deletes with --yes")
-    clean.add_argument("--weights", action="store_true", help="also the checkpoints of finished runs")
-    clean.add_argument("--yes", action="store_true", help="really delete")
-    for sub in (listing, show, check, export, clean):
-        sub.add_argument("--json", action="store_true", help="print JSON")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return find(prefix, runs, paths.experiments() / "results")

@@ -1,0 +1,243 @@
+"""``dlbench predict RUN "k æ t"``: how a recorded model spells, or translates, what it is given."""
+
+import codecs
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dlbench import paths
+from dlbench.commands import group
+from dlbench.predict import InputError, Speller
+from dlbench.records.store import find
+from dlbench.terminal import say
+
+if TYPE_CHECKING:  # --help does not wait for torch
+    from dlbench.decoding.hypotheses import Decoder
+    from dlbench.evaluation.transduction import Prediction
+
+app = group("How a recorded model spells, or translates, what it is given.")
+
+
+@dataclass
+class Input:
+    """A text, where it stands, and what becomes of it."""
+
+    text: str
+    place: str
+    symbols: tuple[str, ...] = ()
+    error: str | None = None
+    prediction: "Prediction | None" = None
+
+    def fail(self, error: str) -> None:
+        """Note an error, and name it."""
+        self.error = error
+        say(f"{self.place}: {error}")
+
+
+def option(about: str, **limits: Any) -> Any:
+    """An option without a default, so that it is known whether it was given."""
+    return typer.Option(help=about, show_default=False, **limits)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="the record's identity, or how it begins")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help='what to read, such as "k æ t"; default: standard input, one a line'),
+    ] = None,
+    *,
+    runs: Annotated[
+        Path,
+        typer.Option(
+            parser=paths.folder,
+            default_factory=paths.runs,
+            show_default=False,
+            metavar="FOLDER",
+            help="records ($DLBENCH_RUNS, else runs)",
+        ),
+    ],
+    checkpoint: Annotated[
+        Literal["best", "last"] | None, option("which epoch's weights (default: as the record's evaluation)")
+    ] = None,
+    decoding: Annotated[Literal["beam", "greedy", "nucleus"], typer.Option(help="how to write")] = "beam",
+    nbest: Annotated[int | None, option("beam: hypotheses to print (default: 5)", min=1)] = None,
+    width: Annotated[int | None, option("beam: hypotheses kept at every step (default: 5, or --nbest)", min=1)] = None,
+    p: Annotated[float | None, option("nucleus: probability mass to sample from (default: 0.8)")] = None,
+    temperature: Annotated[float | None, option("nucleus: divides the logits (default: 1)")] = None,
+    samples: Annotated[int | None, option("nucleus: samples of each input (default: 5)", min=1)] = None,
+    seed: Annotated[int | None, option("nucleus: what the samples depend on (default: the run's)")] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="also what the first hypothesis attends to, symbol by symbol")
+    ] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where to compute")] = "auto",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> int:
+    """How a recorded model spells, or translates, what it is given."""
+    beam = {"nbest": nbest, "width": width}
+    nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}
+    settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
+    how = {"decoding": decoding, "settings": settings, "device": device, "attention": attention, "as_json": as_json}
+    try:
+        speller = Speller(find(run, runs, paths.experiments() / "results"), checkpoint, trust=trust)
+        code = _answer(speller, list(_read(inputs or [])), **how)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except BrokenPipeError:  # whoever reads has enough; the interpreter must not try to write the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _settings(decoding: str, asked: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The settings of the decoding asked for, with its defaults.
+
+    Raises:
+        typer.BadParameter: An option is another decoding's, or out of range.
+    """
+    given = {other: {name: value for name, value in own.items() if value is not None} for other, own in asked.items()}
+    for other, own in given.items():
+        if own and other != decoding:
+            raise typer.BadParameter(f"--{next(iter(own))} goes with --decoding {other}, not {decoding}")
+    own = given.get(decoding, {})
+    if decoding == "nucleus":
+        if not 0 < own.get("p", 1) <= 1:
+            raise typer.BadParameter(f"--p {own['p']}: must be above 0, at most 1")
+        if not 0 < own.get("temperature", 1) < math.inf:
+            raise typer.BadParameter(f"--temperature {own['temperature']}: must be above 0")
+        return {"p": 0.8, "temperature": 1.0, "samples": 5, **own}
+    if decoding == "beam":
+        nbest = own.get("nbest", 5)
+        width = own.get("width", max(5, nbest))
+        if nbest > width:
+            raise typer.BadParameter(f"--nbest {nbest} is more than --width {width} holds; raise --width")
+        return {"nbest": nbest, "width": width}
+    return own
+
+
+def _answer(
+    speller: Speller,
+    inputs: list[Input],
+    *,
+    decoding: str,
+    settings: dict[str, Any],
+    device: str,
+    attention: bool,
+    as_json: bool,
+) -> int:
+    if not inputs:
+        say("no input; give it as arguments, or on standard input, one a line")
+        return 1
+    for given in inputs:
+        try:
+            given.symbols = () if given.error else speller.read(given.text)
+        except InputError as error:
+            given.fail(str(error))
+    readable = [given for given in inputs if not given.error]
+    if readable:
+        seed = settings.pop("seed", None)
+        decoder = _decoder(decoding, settings, speller.max_length, attention)
+        predictions = speller.spell([given.symbols for given in readable], decoder, device=device, seed=seed)
+        for given, prediction in zip(readable, predictions, strict=True):
+            given.prediction = prediction
+    (_print_json if as_json else _print)(inputs, speller.target_joiner, attention)
+    if attention and any(given.prediction and given.prediction.attention is None for given in readable):
+        say(f"record {speller.record.id}: its network gives no attention to show")
+        return 1
+    return int(len(readable) < len(inputs))
+
+
+def _read(arguments: list[str]) -> Iterator[Input]:
+    """The arguments, or the lines of standard input; what is not UTF-8 is named."""
+    # Python hands bytes that are no text on as surrogates.
+    given, kind = [argument.encode("utf-8", "surrogateescape") for argument in arguments], "argument"
+    if not given:
+        if sys.stdin.isatty():
+            say("inputs, one a line, up to Ctrl-D:")
+        # Line by line: in one long read, Ctrl-C might go unheard.
+        given, kind = [line.rstrip(b"\r\n") for line in sys.stdin.buffer], "line"
+        given[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in given[:1]]
+    for number, content in enumerate(given, start=1):
+        one = Input(content.decode("utf-8", "backslashreplace"), f"{kind} {number}")
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            one.fail("not UTF-8; write it in that encoding")
+        yield one
+
+
+def _decoder(decoding: str, settings: dict[str, Any], max_length: int, attention: bool) -> "Decoder":
+    from dlbench.decoding.beam import Beam
+    from dlbench.decoding.hypotheses import Attended
+    from dlbench.decoding.sampling import Greedy, Nucleus
+
+    decoders: dict[str, Any] = {"beam": Beam, "greedy": Greedy, "nucleus": Nucleus}
+    decoder: Decoder = decoders[decoding](**settings, max_length=max_length)
+    return Attended(decoder) if attention else decoder
+
+
+def _hypotheses(prediction: "Prediction", joiner: str) -> Iterator[dict[str, Any]]:
+    """What was written, up to its end; ``complete`` tells whether the model ended it, or the limit of its length."""
+    for symbols, text, log_prob in zip(prediction.hypotheses, prediction.texts, prediction.log_probs, strict=True):
+        yield {
+            "output": joiner.join(text),
+            "probability": math.exp(log_prob),
+            "log_probability": log_prob,
+            "complete": len(text) < len(symbols),
+        }
+
+
+def _print_json(inputs: list[Input], joiner: str, attention: bool) -> None:
+    content: list[dict[str, Any]] = []
+    for given in inputs:
+        content.append({"input": given.text})
+        if given.prediction is None:
+            content[-1]["error"] = given.error
+            continue
+        content[-1]["hypotheses"] = list(_hypotheses(given.prediction, joiner))
+        if attention and given.prediction.attention is not None:
+            content[-1]["attention"] = {
+                "source": given.prediction.pair.source,
+                "hypothesis": given.prediction.hypotheses[0],
+                "weights": [[round(weight, 4) for weight in row] for row in given.prediction.attention.tolist()],
+            }
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print(inputs: list[Input], joiner: str, attention: bool) -> None:
+    for given in inputs:
+        if given.prediction is not None:
+            print(given.text)
+            for row in _hypotheses(given.prediction, joiner):
+                print(f"{row['probability']:10.4g}  {row['output']}{'' if row['complete'] else '...'}")
+            if attention and given.prediction.attention is not None:
+                _print_attention(given.prediction)
+
+
+def _print_attention(prediction: "Prediction") -> None:
+    """A line for each symbol written, a column for each one read."""
+    from rich.table import Table
+
+    from dlbench.terminal import print_whole
+
+    assert prediction.attention is not None
+    table = Table("", *map(_visible, prediction.pair.source), box=None, pad_edge=True)
+    for symbol, weights in zip(prediction.hypotheses[0], prediction.attention.tolist(), strict=True):
+        table.add_row(_visible(symbol), *(f"{weight:.2f}" for weight in weights))
+    print_whole(table)
+
+
+def _visible(symbol: str) -> str:
+    return symbol if symbol.strip() else "␣"

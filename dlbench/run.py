@@ -4,7 +4,7 @@ import contextlib
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -61,6 +61,54 @@ class Plan:
         return int(self.config["seed"])
 
 
+class Weights(NamedTuple):
+    """A training's weights by name, after its last and its best epoch."""
+
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives back: its record and evaluation, the result, and whether anything had to be trained."""
+
+    record: Record
+    evaluation: Evaluation
+    result: dict[str, Any]
+    trained: bool
+
+
+class LostCheckpointError(RecordError):
+    """A finished training's weights are not all there; its record is open again."""
+
+
+def run(config: DictConfig) -> Outcome:
+    """Make, resume, or look up the run a composed configuration describes.
+
+    Raises:
+        DlbenchError: The configuration, the data or the disk do not allow it.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same run goes on from its last checkpoint.
+    """
+    return execute(prepare(config))
+
+
+@interrupted_by_sigterm()
+def execute(plan: Plan) -> Outcome:
+    """See `run`."""
+    with plan.record.lock():
+        trained = ensure_trained(plan)
+    # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
+    members = [] if _look_up(plan)[0] else [ensure_weights(member) for member in plan.members]
+    with plan.record.lock():
+        try:
+            result = ensure_evaluated(plan, members)
+        except LostCheckpointError as error:
+            say(str(error))
+            trained = ensure_trained(plan)
+            result = ensure_evaluated(plan, members)
+    return Outcome(plan.record, plan.evaluation, result, trained)
+
+
 def prepare(config: DictConfig) -> Plan:
     """Check a composed configuration, read the data, and find out what this run is.
 
@@ -98,6 +146,39 @@ def _settled(named: Mapping[str, str | None]) -> dict[str, str | None]:
     return found
 
 
+def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
+    """The same run of each seed in ``evaluation.members``.
+
+    Raises:
+        ConfigError: A seed stands there twice or is the run's own, or its data gives another vocabulary.
+    """
+    seeds = plain["evaluation"].get("members") or []
+    if len({plain["seed"], *seeds}) <= len(seeds):
+        raise ConfigError(f"evaluation.members={seeds}: name each other seed once (the run's own is {plain['seed']})")
+    members = tuple(
+        prepare(OmegaConf.merge(config, {"seed": seed, "evaluation": {"members": []}}))  # type: ignore[arg-type]
+        for seed in seeds
+    )
+    for member in members:
+        if member.facts.get("vocabularies") != facts.get("vocabularies"):
+            raise ConfigError(
+                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}, so "
+                "they cannot be averaged; leave it out or use data.fraction=1"
+            )
+    return members
+
+
+def with_evaluation(plan: Plan, settings: dict[str, Any]) -> Plan:
+    """The same training, evaluated by other settings."""
+    config = {**plan.config, "evaluation": settings}
+    return replace(
+        plan,
+        config=config,
+        evaluation=plan.record.evaluation(identity.digest(identity.evaluation(plan.record.id, settings))),
+        members=_members(OmegaConf.create(config), config, plan.facts),
+    )
+
+
 def build_task(plan: Plan) -> Task:
     """The network, initialised from (seed, "init"), and the task around it.
 
@@ -124,96 +205,50 @@ def build_task(plan: Plan) -> Task:
     return task
 
 
-def with_evaluation(plan: Plan, settings: dict[str, Any]) -> Plan:
-    """The same training, evaluated by other settings."""
-    config = {**plan.config, "evaluation": settings}
-    return replace(
-        plan,
-        config=config,
-        evaluation=plan.record.evaluation(identity.digest(identity.evaluation(plan.record.id, settings))),
-        members=_members(OmegaConf.create(config), config, plan.facts),
-    )
+def ensure_trained(plan: Plan) -> bool:
+    """Leave the record with a closed training; say whether anything had to be trained."""
+    archive_unusable_record(plan)
+    if plan.record.state_on_disk() in (State.FINISHED, State.DIVERGED):
+        return False
+    train(plan)
+    return True
 
 
-def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
-    """The same run of each seed in ``evaluation.members``.
-
-    Raises:
-        ConfigError: A seed stands there twice or is the run's own, or its data gives another vocabulary.
-    """
-    seeds = plain["evaluation"].get("members") or []
-    if len({plain["seed"], *seeds}) <= len(seeds):
-        raise ConfigError(f"evaluation.members={seeds}: name each other seed once (the run's own is {plain['seed']})")
-    members = tuple(
-        prepare(OmegaConf.merge(config, {"seed": seed, "evaluation": {"members": []}}))  # type: ignore[arg-type]
-        for seed in seeds
-    )
-    for member in members:
-        if member.facts.get("vocabularies") != facts.get("vocabularies"):
-            raise ConfigError(
-                f"evaluation.members: seed {member.seed} has another vocabulary than seed {plain['seed']}, so "
-                "they cannot be averaged; leave it out or use data.fraction=1"
-            )
-    return members
-
-
-def clear_the_way(plan: Plan) -> None:
+def archive_unusable_record(plan: Plan) -> None:
     """Set aside an existing record that can be neither used nor gone on from; say why in a line."""
-    if reason := _unusable(plan, plan.record.state_on_disk()):
+    if reason := next(_obstacles(plan), None):
         aside = set_aside(plan.record.folder)
         say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
 
 
-def write_plan(plan: Plan, started: str) -> None:
-    """Write what is known before the first step: ``identity.json``, ``config.yaml``, ``manifest.json``.
-
-    They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
-    was only shown beside the training are no part of the record.
-    """
-    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks")}
-    config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
-    write_json(plan.record.identity, plan.identity)
-    write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
-    manifest = {
-        "run": plan.record.id,
-        "experiment": plan.config["name"],
-        "data": plan.facts,
-        "versions": plan.versions,
-        "bound": components.bound(plan.config),
-        "code": describe_code(),
-        "numerics": plan.settings.numerics(),
-        "environment": describe_environment(),
-        "started": started,
-    }
-    write_json(plan.record.manifest, manifest)
-
-
-def _unusable(plan: Plan, state: State) -> str | None:
+def _obstacles(plan: Plan) -> Iterator[str]:
     """Why an existing record must make way, if it must."""
+    record, state = plan.record, plan.record.state_on_disk()
     if state == State.ABSENT:
-        return None
-    if state == State.CORRUPT:
-        return f"it is damaged ({_damage(plan.record)})"
-    manifest = _manifest(plan.record)
+        return
+    try:
+        if state == State.CORRUPT:
+            record.closed()
+            yield "it is damaged (its state is unknown)"
+    except RecordError as error:
+        yield f"it is damaged ({str(error).replace(f'{record.folder}/', '')})"
+    manifest: dict[str, Any] = {}
+    with contextlib.suppress(RecordError):
+        manifest = read_json(record.manifest)
     done = state in (State.FINISHED, State.DIVERGED)
-    versions, recorded = plan.versions, manifest.get("versions")
-    here = plan.settings.numerics()
     if done and (rebound := _rebound(plan, manifest)):
-        return rebound
-    reasons = {
-        "rerun=always": plan.config["rerun"] == "always",
-        "its manifest.json is missing or damaged": not manifest,
-        f"it is of other versions ({_other_versions(recorded, versions)})": recorded != versions
-        and (not done or plan.config["rerun"] == "outdated"),
-        "it was begun on other numerics": not done and manifest.get("numerics") != here,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _other_versions(recorded: Any, versions: Mapping[str, str]) -> str:
-    then = recorded if isinstance(recorded, dict) else {}
-    pairs = {name: (then.get(name, "none"), versions.get(name, "none")) for name in sorted({*then, *versions})}
-    return components.in_words({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+        yield rebound
+    if plan.config["rerun"] == "always":
+        yield "rerun=always"
+    if not manifest:
+        yield "its manifest.json is missing or damaged"
+    then, now = manifest.get("versions") or {}, plan.versions
+    if then != now and (not done or plan.config["rerun"] == "outdated"):
+        pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in sorted({*then, *now})}
+        others = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        yield f"it is of other versions ({components.in_words(others)})"
+    if not done and manifest.get("numerics") != plan.settings.numerics():
+        yield "it was begun on other numerics"
 
 
 def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
@@ -224,228 +259,6 @@ def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
             if name in now.get(target, {}) and now[target][name] != value:
                 return f"{target} has another default of {name} now, {now[target][name]}, where it was {value}"
     return None
-
-
-def _damage(record: Record) -> str:
-    try:
-        record.closed()
-    except RecordError as error:
-        return str(error).replace(f"{record.folder}/", "")
-    return "its state is unknown"
-
-
-def _manifest(record: Record) -> dict[str, Any]:
-    try:
-        return read_json(record.manifest)
-    except RecordError:
-        return {}
-
-
-class Weights(NamedTuple):
-    """A training's weights by name, after its last and its best epoch."""
-
-    last: dict[str, Tensor]
-    best: dict[str, Tensor]
-
-
-class LostCheckpointError(RecordError):
-    """A finished training's weights are not all there; its record is open again."""
-
-
-def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
-    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights.
-
-    What cannot be used is set aside only once the weights to make it again are known to be there.
-
-    Raises:
-        LostCheckpointError: See `read_weights`.
-        RecordError: See `read_weights`; or members are missing.
-    """
-    result, problem = _look_up(plan)
-    if result is not None:
-        if problem:
-            say(f"{problem}; rerun=outdated makes it again")
-        return result
-    training = plan.record.closed()
-    weights = read_weights(plan) if training["state"] == State.FINISHED else None
-    if weights and len(members) != len(plan.members):
-        raise RecordError(f"evaluation {plan.evaluation.id}: changed by another process; run the same command again")
-    if problem:
-        aside = set_aside(plan.evaluation.folder)
-        say(f"{problem}; set aside as {aside.name}, evaluating again")
-    began = time.perf_counter()
-    metrics = {} if plan.members else _curves(plan)
-    if weights:
-        metrics |= _evaluate(plan, weights, members)
-    result = {
-        "run": plan.record.id,
-        "evaluation": plan.evaluation.id,
-        "identity": identity.evaluation(plan.record.id, plan.config["evaluation"]),
-        "weights": training["weights"],
-        "experiment": plan.config["name"],
-        "data": plan.facts,
-        **{key: training[key] for key in ("state", "step") if key in training},
-        "metrics": metrics,
-        **({"members": _members_weights(plan)} if plan.members else {}),
-        "versions": {**_trained_by(plan), **components.versions(plan.config["evaluation"])},
-        "code": describe_code(),
-        "numerics": plan.settings.numerics(),
-        "seconds": round(time.perf_counter() - began, 3),
-        "finished": now(),
-    }
-    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
-    events.write_final(plan.record, result)
-    files = seal.hashes(plan.evaluation.folder, without=(plan.evaluation.result.name,))
-    seal.close(plan.evaluation.result, result, files)
-    return plan.evaluation.read()
-
-
-def _trained_by(plan: Plan) -> dict[str, str]:
-    """The versions that trained what is evaluated, which may be others than today's."""
-    versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
-    for member in plan.members:
-        theirs = read_json(member.record.manifest)["versions"]
-        versions |= {name: theirs[name] for name in components.outdated(theirs)}
-    return versions
-
-
-def usable_result(plan: Plan) -> dict[str, Any] | None:
-    """The evaluation's result, if there is one that need not be made again."""
-    return _look_up(plan)[0]
-
-
-def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
-    """The result, if it can be used, and what is wrong with it or with one that cannot."""
-    if not plan.evaluation.result.exists():
-        return None, None
-    try:
-        result = plan.evaluation.check()
-    except RecordError as error:
-        return None, str(error)
-    if plan.record.training.exists() and result["weights"] != plan.record.closed()["weights"]:
-        return None, f"evaluation {plan.evaluation.id}: is of other weights than the training's"
-    if plan.members and result.get("members") != _members_weights(plan):
-        return None, f"evaluation {plan.evaluation.id}: a member was trained again"
-    recorded, own = result["versions"], components.versions(plan.config["evaluation"])  # own code's among them
-    outdated = {name: (recorded[name], now) for name, now in own.items() if recorded.get(name, now) != now}
-    outdated |= components.outdated(recorded)
-    if not outdated:
-        return result, None
-    then = components.in_words(outdated)
-    return (result if plan.config["rerun"] != "outdated" else None), f"evaluation {plan.evaluation.id}: made by {then}"
-
-
-def _members_weights(plan: Plan) -> dict[str, str | None]:
-    """Each member's record, with the hash of its weights; None where it is not trained."""
-    found: dict[str, str | None] = {}
-    for member in plan.members:
-        found[member.record.id] = None
-        if member.record.training.exists():
-            with contextlib.suppress(RecordError):  # it is trained again
-                found[member.record.id] = member.record.closed()["weights"]
-    return found
-
-
-def _curves(plan: Plan) -> dict[str, float]:
-    """What is told of the training's own curves; an ensemble has none."""
-    task_class: Any = components.locate(plan.config["task"]["_target_"])
-    return history.summarise(history.read(plan.record.metrics), task_class.monitor)
-
-
-def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[str, float]:
-    """Measure the weights of the last and of the best epoch; write predictions and artifacts."""
-    task = build_task(plan)
-    evaluation = build("evaluation", plan.config["evaluation"])
-    others = {"members": members} if members else {}
-    with alone() as root:
-        trainer = plan.settings.trainer(root, False, [])
-        metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
-    with filled(plan.evaluation.folder) as folder:
-        (folder / plan.evaluation.artifacts.name).mkdir()
-        evaluation.write(folder, task, plan.data, outputs)
-    return dict(metrics)
-
-
-def read_weights(plan: Plan) -> Weights:
-    """The weights of a finished training.
-
-    Raises:
-        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
-        RecordError: All checkpoints were cleaned away.
-    """
-    if not plan.record.checkpoints.folder.exists():
-        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
-    checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
-    training = plan.record.closed()
-    epochs = training["epochs"], training["best_epoch"]
-    if not {*epochs} <= checkpoints.keys():
-        set_aside(plan.record.training)
-        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
-    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run gives back: its record and evaluation, the result, and whether anything had to be trained."""
-
-    record: Record
-    evaluation: Evaluation
-    result: dict[str, Any]
-    trained: bool
-
-
-def run(config: DictConfig) -> Outcome:
-    """Make, resume, or look up the run a composed configuration describes.
-
-    Raises:
-        DlbenchError: The configuration, the data or the disk do not allow it.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the same run goes on from its last checkpoint.
-    """
-    return execute(prepare(config))
-
-
-@interrupted_by_sigterm()
-def execute(plan: Plan) -> Outcome:
-    """See `run`."""
-    with plan.record.lock():
-        trained = ensure_trained(plan)
-    # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
-    members = [] if usable_result(plan) else [ensure_weights(member) for member in plan.members]
-    with plan.record.lock():
-        try:
-            result = ensure_evaluated(plan, members)
-        except LostCheckpointError as error:
-            say(str(error))
-            trained = ensure_trained(plan)
-            result = ensure_evaluated(plan, members)
-    return Outcome(plan.record, plan.evaluation, result, trained)
-
-
-def ensure_weights(plan: Plan) -> Weights:
-    """The weights of a run that another one's evaluation needs, trained if need be.
-
-    Raises:
-        RecordError: It diverged.
-    """
-    with plan.record.lock():
-        ensure_trained(plan)
-        if plan.record.state_on_disk() == State.DIVERGED:
-            raise RecordError(f"record {plan.record.id} (seed {plan.seed}) diverged; remove it from evaluation.members")
-        try:
-            return read_weights(plan)
-        except LostCheckpointError as error:
-            say(str(error))
-            ensure_trained(plan)
-            return read_weights(plan)
-
-
-def ensure_trained(plan: Plan) -> bool:
-    """Leave the record with a closed training; say whether anything had to be trained."""
-    clear_the_way(plan)
-    if plan.record.state_on_disk() in (State.FINISHED, State.DIVERGED):
-        return False
-    train(plan)
-    return True
 
 
 def train(plan: Plan) -> None:
@@ -466,7 +279,8 @@ def _train(plan: Plan, root: Path) -> None:
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
         events.rebuild(record, record.tensorboard, events.EARLIER)
-    logger = tensorboard_logger(plan)
+    # Without Lightning's placeholder metric.
+    logger = TensorBoardLogger(record.folder, name="", version="tensorboard", default_hp_metric=False)
     if checkpoint is None:
         logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest), plan.config), 0)
     recorder = EpochRecorder(record, task.monitor, began)
@@ -502,6 +316,30 @@ def _train(plan: Plan, root: Path) -> None:
     seal.close(record.training, closing, seal.hashes(record.folder, without=without))
 
 
+def write_plan(plan: Plan, started: str) -> None:
+    """Write what is known before the first step: ``identity.json``, ``config.yaml``, ``manifest.json``.
+
+    They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
+    was only shown beside the training are no part of the record.
+    """
+    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks")}
+    config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
+    write_json(plan.record.identity, plan.identity)
+    write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
+    manifest = {
+        "run": plan.record.id,
+        "experiment": plan.config["name"],
+        "data": plan.facts,
+        "versions": plan.versions,
+        "bound": components.bound(plan.config),
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "environment": describe_environment(),
+        "started": started,
+    }
+    write_json(plan.record.manifest, manifest)
+
+
 def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
     """What is shown of a training beside its record, as chosen in ``callbacks``.
 
@@ -511,24 +349,158 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
     built = {name: build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()}
     for name, callback in built.items():
         if not isinstance(task, getattr(callback, "shows", Task)):
-            fitting = " or ".join([*_fitting_callbacks(task), "none"])
+            fitting = []
+            for path in sorted((paths.conf() / "callbacks").glob("*.yaml")):
+                kinds: Any = [components.locate(node._target_) for node in OmegaConf.load(path).values()]
+                if kinds and all(isinstance(task, kind.shows) for kind in kinds):
+                    fitting.append(path.stem)
             raise ConfigError(
                 f"callbacks.{name}: {type(callback).__name__} is not for {type(task).__name__}; choose "
-                f"callbacks={fitting}"
+                f"callbacks={' or '.join([*fitting, 'none'])}"
             )
     return list(built.values())
 
 
-def _fitting_callbacks(task: Task) -> list[str]:
-    """The choices of ``callbacks`` that show something of such a task."""
-    groups = {path.stem: OmegaConf.load(path) for path in sorted((paths.conf() / "callbacks").glob("*.yaml"))}
-    shown: Any = {name: [components.locate(node._target_) for node in group.values()] for name, group in groups.items()}
-    return [name for name, kinds in shown.items() if kinds and all(isinstance(task, kind.shows) for kind in kinds)]
+def ensure_weights(plan: Plan) -> Weights:
+    """The weights of a run that another one's evaluation needs, trained if need be.
+
+    Raises:
+        RecordError: It diverged.
+    """
+    with plan.record.lock():
+        ensure_trained(plan)
+        if plan.record.state_on_disk() == State.DIVERGED:
+            raise RecordError(f"record {plan.record.id} (seed {plan.seed}) diverged; remove it from evaluation.members")
+        try:
+            return read_weights(plan)
+        except LostCheckpointError as error:
+            say(str(error))
+            ensure_trained(plan)
+            return read_weights(plan)
 
 
-def tensorboard_logger(plan: Plan) -> TensorBoardLogger:
-    """A logger into the record, without Lightning's placeholder metric."""
-    return TensorBoardLogger(plan.record.folder, name="", version="tensorboard", default_hp_metric=False)
+def read_weights(plan: Plan) -> Weights:
+    """The weights of a finished training.
+
+    Raises:
+        LostCheckpointError: A checkpoint is damaged or gone; the training is open again, for what is lost.
+        RecordError: All checkpoints were cleaned away.
+    """
+    if not plan.record.checkpoints.folder.exists():
+        raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
+    checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
+    training = plan.record.closed()
+    epochs = training["epochs"], training["best_epoch"]
+    if not {*epochs} <= checkpoints.keys():
+        set_aside(plan.record.training)
+        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
+    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))
+
+
+def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
+    """The evaluation's result: read, or made from the record's checkpoints and the ``members``' weights.
+
+    What cannot be used is set aside only once the weights to make it again are known to be there.
+
+    Raises:
+        LostCheckpointError: See `read_weights`.
+        RecordError: See `read_weights`; or members are missing.
+    """
+    result, problem = _look_up(plan)
+    if result is not None:
+        if problem:
+            say(f"{problem}; rerun=outdated makes it again")
+        return result
+    training = plan.record.closed()
+    weights = read_weights(plan) if training["state"] == State.FINISHED else None
+    if weights and len(members) != len(plan.members):
+        raise RecordError(f"evaluation {plan.evaluation.id}: changed by another process; run the same command again")
+    if problem:
+        aside = set_aside(plan.evaluation.folder)
+        say(f"{problem}; set aside as {aside.name}, evaluating again")
+    began = time.perf_counter()
+    metrics: dict[str, float] = {}
+    if not plan.members:  # an ensemble has no curves of its own
+        task_class: Any = components.locate(plan.config["task"]["_target_"])
+        metrics |= history.summarise(history.read(plan.record.metrics), task_class.monitor)
+    if weights:
+        metrics |= _evaluate(plan, weights, members)
+    result = {
+        "run": plan.record.id,
+        "evaluation": plan.evaluation.id,
+        "identity": identity.evaluation(plan.record.id, plan.config["evaluation"]),
+        "weights": training["weights"],
+        "experiment": plan.config["name"],
+        "data": plan.facts,
+        **{key: training[key] for key in ("state", "step") if key in training},
+        "metrics": metrics,
+        **({"members": _members_weights(plan)} if plan.members else {}),
+        "versions": {**_trained_by(plan), **components.versions(plan.config["evaluation"])},
+        "code": describe_code(),
+        "numerics": plan.settings.numerics(),
+        "seconds": round(time.perf_counter() - began, 3),
+        "finished": now(),
+    }
+    write_text(plan.evaluation.config, OmegaConf.to_yaml(OmegaConf.create(plan.config["evaluation"])))
+    events.write_final(plan.record, result)
+    files = seal.hashes(plan.evaluation.folder, without=(plan.evaluation.result.name,))
+    seal.close(plan.evaluation.result, result, files)
+    return plan.evaluation.read()
+
+
+def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
+    """The result, if it can be used, and what is wrong with it or with one that cannot."""
+    if not plan.evaluation.result.exists():
+        return None, None
+    try:
+        result = plan.evaluation.check()
+    except RecordError as error:
+        return None, str(error)
+    if plan.record.training.exists() and result["weights"] != plan.record.closed()["weights"]:
+        return None, f"evaluation {plan.evaluation.id}: is of other weights than the training's"
+    if plan.members and result.get("members") != _members_weights(plan):
+        return None, f"evaluation {plan.evaluation.id}: a member was trained again"
+    recorded, own = result["versions"], components.versions(plan.config["evaluation"])  # own code's among them
+    outdated = {name: (recorded[name], now) for name, now in own.items() if recorded.get(name, now) != now}
+    outdated |= components.outdated(recorded)
+    if not outdated:
+        return result, None
+    then = components.in_words(outdated)
+    return (result if plan.config["rerun"] != "outdated" else None), f"evaluation {plan.evaluation.id}: made by {then}"
+
+
+def _trained_by(plan: Plan) -> dict[str, str]:
+    """The versions that trained what is evaluated, which may be others than today's."""
+    versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
+    for member in plan.members:
+        theirs = read_json(member.record.manifest)["versions"]
+        versions |= {name: theirs[name] for name in components.outdated(theirs)}
+    return versions
+
+
+def _members_weights(plan: Plan) -> dict[str, str | None]:
+    """Each member's record, with the hash of its weights; None where it is not trained."""
+    found: dict[str, str | None] = {}
+    for member in plan.members:
+        found[member.record.id] = None
+        if member.record.training.exists():
+            with contextlib.suppress(RecordError):  # it is trained again
+                found[member.record.id] = member.record.closed()["weights"]
+    return found
+
+
+def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[str, float]:
+    """Measure the weights of the last and of the best epoch; write predictions and artifacts."""
+    task = build_task(plan)
+    evaluation = build("evaluation", plan.config["evaluation"])
+    others = {"members": members} if members else {}
+    with alone() as root:
+        trainer = plan.settings.trainer(root, False, [])
+        metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
+    with filled(plan.evaluation.folder) as folder:
+        (folder / plan.evaluation.artifacts.name).mkdir()
+        evaluation.write(folder, task, plan.data, outputs)
+    return dict(metrics)
 
 
 def show(outcome: Outcome) -> None:

@@ -87,10 +87,17 @@ def predict(
     beam = {"nbest": nbest, "width": width}
     nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}
     settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
-    how = {"decoding": decoding, "settings": settings, "device": device, "attention": attention, "as_json": as_json}
     try:
         speller = Speller(find(run, runs, paths.experiments() / "results"), checkpoint, trust=trust)
-        code = _answer(speller, list(_read(inputs or [])), **how)
+        code = _answer(
+            speller,
+            list(_read(inputs or [])),
+            decoding=decoding,
+            settings=settings,
+            device=device,
+            attention=attention,
+            as_json=as_json,
+        )
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

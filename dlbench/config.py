@@ -131,9 +131,24 @@ def _check_value(key: str, value: Any, kind: Any) -> None:
 
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
-    """The configuration, evaluation included, that an experiment with overrides composes to."""
-    plain = composed(experiment, tuple(overrides))
+    """The configuration, evaluation included, that an experiment with overrides composes to.
+
+    Raises:
+        ConfigError: See `dlbench.components.check_trusted`.
+    """
+    plain = trusted(experiment, tuple(overrides))
     return identity.compared_id(identity.training(plain, fingerprint="", device=""), plain["evaluation"])
+
+
+def trusted(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """See `composed`; for overrides out of a file that may come from anywhere, such as a report.
+
+    Raises:
+        ConfigError: See `dlbench.components.check_trusted`.
+    """
+    plain = composed(experiment, overrides)
+    components.check_trusted(plain, f"{experiment} {' '.join(overrides)}")
+    return plain
 
 
 @cache

@@ -58,13 +58,14 @@ DEFAULT = Path("data")
 
 def data_folder(given: Path | str | None = None) -> Path:
     """The data folder: the one given, else ``$DLBENCH_DATA``, else ``./data``; it need not exist."""
-    return Path(given or os.environ.get("DLBENCH_DATA") or DEFAULT).expanduser()
+    chosen = given or os.environ.get("DLBENCH_DATA")
+    return folder(chosen) if chosen else DEFAULT
 
 
-def cache_folder() -> Path:
-    """The folder for derived files: ``$DLBENCH_CACHE``, else the platform's cache folder for dlbench."""
-    chosen = os.environ.get("DLBENCH_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("dlbench")
+def cache_folder(given: Path | str | None = None) -> Path:
+    """The folder for derived files: the one given, else ``$DLBENCH_CACHE``, else the platform's for dlbench."""
+    chosen = given or os.environ.get("DLBENCH_CACHE")
+    return folder(chosen) if chosen else user_cache_path("dlbench")
 
 
 def is_name(name: str) -> bool:

@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -23,6 +24,7 @@ from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resu
 from dlbench.config import build, callbacks, check
 from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
+from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.records import history, seal
 from dlbench.records.files import filled, read_json, set_aside, write_json, write_text
@@ -59,6 +61,11 @@ class Plan:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.config["seed"])
+
+    @cached_property
+    def numerics(self) -> dict[str, Any]:
+        """What must match here for results to be the same to the bit."""
+        return self.settings.numerics()
 
 
 class Weights(NamedTuple):
@@ -247,7 +254,7 @@ def _obstacles(plan: Plan) -> Iterator[str]:
         pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in sorted({*then, *now})}
         others = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         yield f"it is of other versions ({components.in_words(others)})"
-    if not done and manifest.get("numerics") != plan.settings.numerics():
+    if not done and manifest.get("numerics") != plan.numerics:
         yield "it was begun on other numerics"
 
 
@@ -319,6 +326,7 @@ def _train(plan: Plan, root: Path) -> None:
 def write_plan(plan: Plan, started: str) -> None:
     """Write what is known before the first step: ``identity.json``, ``config.yaml``, ``manifest.json``.
 
+    The manifest holds the hashes of the others and its own, so that damage is named also before the training is done.
     They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
     was only shown beside the training are no part of the record.
     """
@@ -333,11 +341,12 @@ def write_plan(plan: Plan, started: str) -> None:
         "versions": plan.versions,
         "bound": components.bound(plan.config),
         "code": describe_code(),
-        "numerics": plan.settings.numerics(),
+        "numerics": plan.numerics,
         "environment": describe_environment(),
         "started": started,
     }
-    write_json(plan.record.manifest, manifest)
+    sealed = (plan.record.identity, plan.record.config)
+    seal.close(plan.record.manifest, manifest, {path.name: digest(path) for path in sealed})
 
 
 def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
@@ -437,7 +446,7 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
         **({"members": _members_weights(plan)} if plan.members else {}),
         "versions": {**_trained_by(plan), **components.versions(plan.config["evaluation"])},
         "code": describe_code(),
-        "numerics": plan.settings.numerics(),
+        "numerics": plan.numerics,
         "seconds": round(time.perf_counter() - began, 3),
         "finished": now(),
     }

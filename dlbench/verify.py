@@ -163,7 +163,7 @@ def _by_today(asked: _Asked, progress: str | None, scratch: Path) -> tuple[Made,
     evaluations = {}
     for evaluation in asked.evaluations():
         evaluations[evaluation.id] = execute(with_evaluation(again, evaluation.settings())).evaluation
-    return (again.record, evaluations), again.settings.numerics()
+    return (again.record, evaluations), again.numerics
 
 
 def _first_settings(record: Record) -> dict[str, Any]:
@@ -173,7 +173,10 @@ def _first_settings(record: Record) -> dict[str, Any]:
 
 
 def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
-    """The record's commit makes it again, from the configuration as it stands in the record."""
+    """The record's commit makes it again, from the configuration as it stands in the record.
+
+    An evaluation that another commit made of it later is made by that one; one that no commit holds is left out.
+    """
     record, code = asked.record, asked.manifest["code"]
     commit, root = code["commit"], paths.checkout()
     if not commit or code["dirty"]:
@@ -181,21 +184,38 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
     if root is None:
         raise RecordError(f"record {record.id} needs the code of commit {commit}; install that, or use a git checkout")
     config = read_config(record.config)
+    to_make: dict[str, list[Evaluation | None]] = {commit: []}
+    for each in asked.evaluations():
+        of = each.read().get("code") or {}
+        if of.get("commit") and not of["dirty"]:
+            to_make.setdefault(of["commit"], []).append(each)
+        else:
+            say(f"evaluation {each.id} does not tell a commit that holds the code it was made by: left out")
+    to_make[commit] = to_make[commit] or [None]  # which only trains
+    made: Record | None = None
     evaluations: dict[str, Evaluation] = {}
-    with worktree(root, commit, scratch / "code") as tree:
-        for number, evaluation in enumerate(asked.evaluations() or [None]):
-            settings = evaluation.recorded_settings() if evaluation else config["evaluation"] | _alone(config)
-            whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), asked.overrides())
-            whole.trainer.epochs, whole.trainer.progress = asked.epochs, "none"
-            data, cache = data_folder(asked.paths["data"]).absolute(), asked.paths["cache"] or str(cache_folder())
-            whole.paths = {"data": str(data), "cache": cache, "runs": str(scratch / "runs")}
-            _run_elsewhere(tree, whole, scratch / f"conf-{number}")
-            made = _of_seed(scratch / "runs", int(config["seed"]))
-            new = [found for found in made.evaluations() if found.id not in {each.id for each in evaluations.values()}]
-            if evaluation and not new:
-                raise RecordError(f"record {record.id}: its commit made no evaluation like {evaluation.id}")
-            if evaluation:
-                evaluations[evaluation.id] = new[0]
+    for by, asked_of_it in to_make.items():
+        with worktree(root, by, scratch / by) as tree:
+            for evaluation in asked_of_it:
+                settings = evaluation.recorded_settings() if evaluation else config["evaluation"] | _alone(config)
+                whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), asked.overrides())
+                whole.trainer.epochs, whole.trainer.progress = asked.epochs, "none"
+                folders = data_folder(asked.paths["data"]).absolute(), cache_folder(asked.paths["cache"])
+                whole.paths = {"data": str(folders[0]), "cache": str(folders[1]), "runs": str(scratch / "runs")}
+                trained = made and made.training.read_bytes()
+                before = {found.id for found in made.evaluations()} if made else set()
+                _run_elsewhere(tree, whole, scratch / f"conf-{evaluation.id if evaluation else by}")
+                made = made or _of_seed(scratch / "runs", int(config["seed"]))
+                if trained and made.training.read_bytes() != trained:
+                    raise RecordError(f"record {record.id}: commit {by} does not take the training of commit {commit}")
+                new = [found for found in made.evaluations() if found.id not in before]
+                if evaluation and not new:
+                    raise RecordError(f"record {record.id}: commit {by} made no evaluation like {evaluation.id}")
+                if evaluation:
+                    evaluations[evaluation.id] = new[0]
+                else:  # another commit makes those
+                    shutil.rmtree(made.folder / "evaluations", ignore_errors=True)
+    assert made is not None
     return (made, evaluations), read_json(made.manifest)["numerics"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlbench import identity
+from dlbench.files import digest
 from dlbench.records import seal
 from dlbench.records.files import read_config, read_json, write_json
 from dlbench.records.store import OUTPUTS, Evaluation, Record
@@ -33,6 +34,8 @@ def reseal(record: Record, /, **keys: Any) -> Record:
     if record.id != run:
         record = Record(record.folder.rename(record.folder.with_name(run)))
         write_json(record.manifest, {**read_json(record.manifest), "run": run})
+    if "seal" in (manifest := read_json(record.manifest)):
+        _close(record.manifest, manifest, {path.name: digest(path) for path in (record.identity, record.config)})
     if record.training.exists():
         content = {**read_json(record.training), **keys, "run": run}
         _close(record.training, content, seal.hashes(record.folder, without=OUTSIDE_THE_SEAL))

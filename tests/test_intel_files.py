@@ -323,6 +323,15 @@ def with_alpha(mode: str) -> Image.Image:
     return picture
 
 
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = 6
+    return exif
+
+
+SEVERAL = {"save_all": True, "append_images": [Image.fromarray(255 - GREY)]}
+
+
 @pytest.mark.parametrize(
     ("picture", "name", "options", "message"),
     [
@@ -333,6 +342,10 @@ def with_alpha(mode: str) -> Image.Image:
         (Image.fromarray(GREY), "6.png", {"transparency": int(GREY[0, 0])}, "transparent pixels"),
         (Image.fromarray(GREY).convert("P"), "6.png", {"transparency": int(GREY[0, 0])}, "transparent pixels"),
         (Image.fromarray(GREY.astype(np.uint16)), "6.png", {"transparency": 5}, "a transparent shade of grey"),
+        (Image.fromarray(GREY), "6.jpg", {"exif": turned()}, "a picture that viewers turn"),
+        (Image.fromarray(GREY), "6.tif", SEVERAL, "2 pictures in one file"),
+        (Image.fromarray(GREY), "6.png", SEVERAL, "2 pictures in one file"),
+        (Image.fromarray(GREY), "6.webp", SEVERAL, "2 pictures in one file"),
     ],
 )
 def test_what_would_be_lost_is_named(

@@ -58,6 +58,7 @@ def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
         write_json(store.record(name).identity, told)
         store.record(name).training.unlink()
         shutil.rmtree(store.record(name).folder / "evaluations")
+        reseal(store.record(name))
     write_json(store.record(FAILED).failure, {"error": "RuntimeError: out of luck", "traceback": "..."})
     other = store.record(outdated)
     change(other.config, seed=43)

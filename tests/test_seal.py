@@ -1,33 +1,37 @@
 """Sealed records: no damage and no forgery goes unnoticed, and a resumed training carries none along."""
 
+import contextlib
+import io
 import json
 import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from bits import same_bits
 from damage import copied, damage
 
-from dlbench import identity
+from dlbench import identity, predict
 from dlbench.errors import RecordError
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
-from dlbench.records.summary import summarise
+from dlbench.records.summary import Summary, summarise
 from dlbench.report.results import collect
-from dlbench.run import Outcome, execute, prepare, run, train
+from dlbench.run import Outcome, prepare, run, train
 
-FAST = ("model.least_parameters=2000", "model.hidden=[4]", "data.batch_size=16", "evaluation.rotations=[10]")
 EPOCHS = 3
+TINY = ("data.embedded_sizes=[24,6,6]", "callbacks=none", "model.size=8", "evaluation.decoding.max_length=6")
+SPELLED = ("k æ t", "t æ k")
 
 
 @pytest.fixture(scope="module")
 def overrides(tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     runs = tmp_path_factory.mktemp("sealed") / "runs"
-    return ["+experiment=kmnist_mlp", *tiny_in(runs, epochs=EPOCHS), *FAST, "evaluation.scales=[1.2]"]
+    kept = [word for word in tiny_in(runs, epochs=EPOCHS) if not word.startswith("callbacks.")]
+    return ["+experiment=p2g_lstm", *kept, *TINY]
 
 
 @pytest.fixture(scope="module")
@@ -56,96 +60,132 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in seal.DERIVED)
 
 
-def tries_on_finished(folder: Path, place: Path, tries: int, seed: int = 0) -> Counter[str]:
-    """Damage a finished record so many times, one file each; how each was noticed."""
-    truth = [dict(result.metrics) for result in collect([Store(folder.parent)]).results]
+class Looks(NamedTuple):
+    """What is told of a folder of records by those who only read it."""
+
+    listed: list[Summary]
+    results: list[dict[str, float]]
+    left_out: int
+    predicted: tuple[int, str, str]
+
+
+def look(record: Record) -> Looks:
+    """Have `records list --check`, the report and `predict` look at a record."""
+    runs = Store(record.folder.parent)
+    listed = [line for each in runs.all() for line in summarise(each, whole=True)]
+    collection = collect([runs])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = predict.main(["--runs", str(runs.folder), record.id, "--decoding", "greedy", "--json", *SPELLED])
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    results = [dict(result.metrics) for result in collection.results]
+    return Looks(listed, results, len(collection.left_out), (code, out.getvalue(), err.getvalue()))
+
+
+def silent(before: Looks, after: Looks, path: str, done: str) -> list[str]:
+    """Who tells something else of a damaged record than of the whole one, and says nothing of the damage."""
+    is_named = bool(after.listed) and all(line.problem or line.state == State.CORRUPT for line in after.listed)
+    is_done = before.listed[0].state == State.FINISHED
+    if done == "deleted" and path.startswith(seal.OPTIONAL) and is_done:
+        is_named = True  # as it is cleaned away, and is with a committed record
+    elif done == "deleted" and path.endswith("result.json"):
+        is_named = not after.listed[0].metrics and bool(after.left_out)
+    elif done == "deleted" and path == "training.json":
+        is_named = {line.state for line in after.listed} == {State.INTERRUPTED}
+    elif not is_done:  # its curves and checkpoints are held against each other when it goes on
+        is_named |= after.listed == before.listed
+    code, out, err = after.predicted
+    is_refused = code == 1 and not out and len(err.splitlines()) == 1
+    wrong = {
+        "list": not is_named,
+        "report": after.results not in ([], before.results),
+        "predict": not is_refused and after.predicted != before.predicted,
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+def tries(
+    folder: Path, place: Path, again: Callable[[], Outcome], truth: Outcome, *, number: int, every: int = 1
+) -> Counter[str]:
+    """Damage a record so many times, one file each, and count what was silent.
+
+    Args:
+        folder: The record.
+        place: The folder of records in which it is damaged.
+        again: Runs it again there.
+        truth: What that is to come to.
+        number: How many times.
+        every: Every which of them is run again.
+    """
     counts: Counter[str] = Counter()
-    for number in range(tries):
-        chance = random.Random(f"{seed} {number}")
+    before = look(Record(copied(folder, place)))
+    for attempt in range(number):
+        chance = random.Random(f"0 {attempt}")
         record = Record(copied(folder, place))
         path = chance.choice(files_of(record.folder))
-        before = path.read_bytes()
+        name, content = path.relative_to(record.folder).as_posix(), path.read_bytes()
         done = damage(path, chance)
-        if path.is_file() and path.read_bytes() == before:
+        if path.is_file() and path.read_bytes() == content:
             counts["no damage"] += 1
             continue
-        listed = summarise(record, whole=True)
-        collection = collect([Store(record.folder.parent)])
-        is_optional = path.relative_to(record.folder).as_posix().startswith(seal.OPTIONAL)
-        if done == "deleted" and is_optional:
-            counts["cleaned away"] += 1  # as with a committed record
-        elif done == "deleted" and path.name == "result.json":
-            counts["not evaluated"] += not collection.results and bool(collection.left_out)
-        elif done == "deleted" and path.name == "training.json":
-            counts["not finished"] += record.state() == State.INTERRUPTED and not collection.results
-        elif all(line.problem or line.state == State.CORRUPT for line in listed) or not record.config.is_file():
-            assert [dict(result.metrics) for result in collection.results] in ([], truth)
-            counts["named"] += 1
-        else:
-            counts[f"silent: {path.relative_to(record.folder)} {done}"] += 1
+        after = look(record)
+        wrong = silent(before, after, name, done)
+        wrong += ["resume"] if attempt % every == 0 and not is_as_before(again(), truth, path) else []
+        counts[f"silent in {', '.join(wrong)}: {name} {done}" if wrong else "not silent"] += 1
+        counts["refused by predict"] += after.predicted[0] == 1
     return counts
 
 
-def tries_on_begun(
-    folder: Path, place: Path, again: Callable[[Path], Outcome], truth: Outcome, *, tries: int, seed: int = 0
-) -> Counter[str]:
-    """Damage a record that is not done so many times, and run it again; whether it came to the same bits."""
-    counts: Counter[str] = Counter()
-    for number in range(tries):
-        chance = random.Random(f"{seed} {number}")
-        damaged = copied(folder, place)
-        path = chance.choice(files_of(damaged))
-        done = damage(path, chance)
-        outcome = again(place)
-        try:
-            outcome.record.check()
-        except RecordError as error:  # what a closed training keeps, but is not made of, is named when it is looked at
-            counts["same bits, and named"] += 1
-            assert path.name in str(error)
-        is_right = same_bits(outcome, truth) and outcome.record.settings() == truth.record.settings()
-        is_right &= read_json(outcome.record.identity) == read_json(truth.record.identity)
-        for key in ("data", "versions", "bound", "numerics"):
-            is_right &= read_json(outcome.record.manifest)[key] == read_json(truth.record.manifest)[key]
-        counts["same bits" if is_right else f"silent: {path.relative_to(damaged)} {done}"] += 1
-    return counts
+def is_as_before(outcome: Outcome, truth: Outcome, path: Path) -> bool:
+    """Whether a record came to the same bits, and to a record that tells the same."""
+    try:
+        outcome.record.check()
+    except RecordError as error:  # what a closed training keeps, but is not made of, is named when it is looked at
+        if path.name not in str(error):
+            return False
+    is_right = same_bits(outcome, truth) and outcome.record.settings() == truth.record.settings()
+    is_right &= read_json(outcome.record.identity) == read_json(truth.record.identity)
+    keys = ("data", "versions", "bound", "numerics")
+    told = [read_json(each.record.manifest) for each in (outcome, truth)]
+    return is_right and all(told[0][key] == told[1][key] for key in keys)
 
 
 def no_silence(counts: Counter[str]) -> bool:
     return not [name for name in counts if name.startswith("silent")]
 
 
-def test_every_damage_of_a_finished_record_is_named(finished: Outcome, tmp_path: Path) -> None:
-    counts = tries_on_finished(finished.record.folder, tmp_path / "runs", 80)
+def test_every_damage_of_a_finished_record_is_named(
+    compose: Callable[..., Any], overrides: list[str], finished: Outcome, tmp_path: Path
+) -> None:
+    config = compose(*overrides, f"paths.runs={tmp_path / 'runs'}")
+    counts = tries(finished.record.folder, tmp_path / "runs", lambda: run(config), finished, number=40, every=8)
     assert no_silence(counts), counts
-    assert counts["named"] > 50
+    assert counts["not silent"] > 30
 
 
 @pytest.mark.slow
-def test_a_damaged_interrupted_record_comes_to_the_same_bits(
-    compose: Callable[..., Any], overrides: list[str], finished: Outcome, interrupted: Path, tmp_path: Path
+def test_of_300_damages_none_is_silent(  # noqa: PLR0917
+    compose: Callable[..., Any],
+    overrides: list[str],
+    finished: Outcome,
+    trained: Path,
+    interrupted: Path,
+    tmp_path: Path,
 ) -> None:
-    def again(runs: Path) -> Outcome:
-        return run(compose(*overrides, f"paths.runs={runs}"))
-
-    counts = tries_on_begun(interrupted, tmp_path / "runs", again, finished, tries=16)
+    config = compose(*overrides, f"paths.runs={tmp_path / 'runs'}")
+    counts: Counter[str] = Counter()
+    for folder, number, every in ((finished.record.folder, 200, 10), (trained, 70, 2), (interrupted, 60, 2)):
+        counts += tries(folder, tmp_path / "runs", lambda: run(config), finished, number=number, every=every)
     assert no_silence(counts), counts
-
-
-@pytest.mark.slow
-def test_a_damaged_trained_record_comes_to_the_same_bits(
-    compose: Callable[..., Any], overrides: list[str], finished: Outcome, trained: Path, tmp_path: Path
-) -> None:
-    def again(runs: Path) -> Outcome:
-        return execute(prepare(compose(*overrides, f"paths.runs={runs}")))
-
-    counts = tries_on_begun(trained, tmp_path / "runs", again, finished, tries=12)
-    assert no_silence(counts), counts
+    assert counts["not silent"] >= 300
 
 
 def forge_learning_rate(folder: Path) -> None:
     """Another learning rate, in the configuration as in the identity."""
     config = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(config.replace("lr: 0.0005", "lr: 0.001"))
+    (folder / "config.yaml").write_text(config.replace("lr: 0.003", "lr: 0.001"))
     content = read_json(folder / "identity.json")
     write_json(folder / "identity.json", {**content, "optimizer": {**content["optimizer"], "lr": 0.001}})
 
@@ -163,14 +203,14 @@ def forge_run(folder: Path) -> None:
 def forge_metric(folder: Path) -> None:
     path = next(folder.glob("evaluations/*/result.json"))
     content = json.loads(path.read_text())
-    content["metrics"]["test/accuracy"] = 0.99
+    content["metrics"]["test/wer"] = 0.01
     path.write_text(json.dumps(content))
 
 
 def forge_evaluation(folder: Path) -> None:
     path = next(folder.glob("evaluations/*/result.json"))
     content = json.loads(path.read_text())
-    about = {**content["identity"]["evaluation"], "max_shift": 2}
+    about = {**content["identity"]["evaluation"], "checkpoint": "last"}
     identity_of = {**content["identity"], "evaluation": about}
     seal.close(path, {**content, "identity": identity_of}, content["files"])
 

@@ -10,15 +10,19 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 from resealed import change, read, reseal
 
 from dlbench.components import check_trusted
+from dlbench.config import configuration_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.predict import Speller
 from dlbench.records.files import write_text
 from dlbench.records.store import Record, Store
 from dlbench.report.expressions import evaluate
+from dlbench.report.profiles import jobs
 from dlbench.report.results import collect
+from dlbench.report.schema import Configuration, Report
 from dlbench.run import run
 from dlbench.verify import verify
 
@@ -97,6 +101,35 @@ def test_an_expression_of_a_report_runs_nothing(expression: str, planted: Path) 
     with pytest.raises(ConfigError, match=r"planted\.call"):
         evaluate(expression)
     assert not planted.exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("optimizer._target_=planted.call", "+model.more={_target_: planted.call}", "data._target_=planted.call"),
+        *("+callbacks.x={_target_: planted.call}", "evaluation={_target_: planted.call}"),
+    ],
+)
+def test_a_report_that_names_other_code_runs_nothing(override: str, planted: Path) -> None:
+    with pytest.raises(ConfigError, match=r"planted\.call"):
+        configuration_of("cnn_bn_gap", [override])
+    configurations = {"a": Configuration(experiment="cnn_bn_gap", overrides=(override,))}
+    with pytest.raises(ConfigError, match=r"planted\.call"):
+        jobs("quick", {"mine": Report(title="t", data="d", configurations=configurations)}, [])
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("+hydra.callbacks.x._target_=planted.call", "hydra.job_logging.handlers={a: {(): planted.call}}"),
+        *("hydra/job_logging=none", " hydra.job.name=x", "hydra.searchpath=[file:///tmp]", "~hydra.sweep.dir"),
+        "+optimizer@hydra.callbacks=adam",
+    ],
+)
+def test_a_report_sets_nothing_of_hydras_own(override: str) -> None:
+    with pytest.raises(ValidationError, match="a report sets nothing of Hydra's own"):
+        Configuration(experiment="cnn_bn_gap", overrides=("seed=1", override))
 
 
 def test_own_code_is_named_on_ones_own_command_line_and_taken_from_a_record_on_request(

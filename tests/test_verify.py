@@ -1,9 +1,10 @@
 """Verifying a record: it is trained again from nothing, and every value that differs is named."""
 
+import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from resealed import change, made_by, reseal
 
 from dlbench import commands, paths
+from dlbench import verify as verifying
 from dlbench.errors import RecordError
 from dlbench.records import history
 from dlbench.records.files import read_json, write_json, write_text
@@ -270,6 +272,49 @@ def test_a_record_with_a_damaged_file_cannot_be_verified(
     assert file in err
 
 
+@pytest.mark.parametrize(
+    ("code", "made_by_them", "said"),
+    [
+        ({"commit": "a" * 40, "dirty": False}, ["a"], ""),
+        ({"commit": "b" * 40, "dirty": False}, ["a", "b"], ""),
+        ({"commit": "b" * 40, "dirty": True}, ["a"], "does not tell a commit that holds the code it was made by"),
+        ({"commit": None, "dirty": None}, ["a"], "does not tell a commit that holds the code it was made by"),
+        (None, ["a"], "does not tell a commit that holds the code it was made by"),
+    ],
+)
+def test_an_evaluation_is_made_again_by_the_commit_that_made_it(  # noqa: PLR0917
+    code: dict[str, Any] | None,
+    made_by_them: list[str],
+    said: str,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    used: list[str] = []
+
+    @contextlib.contextmanager
+    def worktree(_root: Path, commit: str, folder: Path) -> Iterator[Path]:
+        used.append(commit[0])
+        yield folder
+
+    monkeypatch.setattr(verifying, "worktree", worktree)
+    monkeypatch.setattr(verifying, "_run_elsewhere", lambda _tree, config, _folder: run(config))
+    monkeypatch.setattr(paths, "checkout", Path)
+    change(record.manifest, code={"commit": "a" * 40, "dirty": False})
+    (evaluation,) = record.evaluations()
+    result = {key: value for key, value in read_json(evaluation.result).items() if key != "code"}
+    write_json(evaluation.result, result | ({"code": code} if code else {}))
+    reseal(record)
+    verdict = verify(record, PATHS, own_commit=True)
+    assert verdict.is_reproduced
+    assert used == made_by_them
+    assert said in capsys.readouterr().err
+    of_training = len(("state", "step", "epochs", "best_epoch", "weights", "epochs recorded"))
+    of_training += sum(not name.startswith("time/") for row in history.read(record.metrics) for name in row)
+    of_evaluation = len(read_json(evaluation.result)["metrics"]) + len(evaluation.outputs())
+    assert verdict.compared == of_training + (0 if said else of_evaluation)
+
+
 @pytest.mark.slow
 def test_a_record_of_other_versions_is_made_again_by_its_own_commit(
     record: Record, capsys: pytest.CaptureFixture[str]
@@ -280,7 +325,9 @@ def test_a_record_of_other_versions_is_made_again_by_its_own_commit(
     )
     if not head or head.returncode:
         pytest.skip("no git checkout")
-    change(record.manifest, code={"commit": head.stdout.strip(), "dirty": False})
+    code = {"commit": head.stdout.strip(), "dirty": False}
+    change(record.manifest, code=code)
+    change(record.evaluations()[0].result, code=code)
     made_by(record, {"sgd": "1.97"})
     assert verified(record) == 0
     said = capsys.readouterr()

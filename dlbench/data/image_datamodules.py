@@ -83,7 +83,7 @@ class PictureDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.embedded_sizes = embedded_sizes
         self.folder = data_folder(folder)
-        self.cache = Path(cache).expanduser() if cache else cache_folder()
+        self.cache = cache_folder(cache)
         self.seed = seed
 
     @cached_property

@@ -140,8 +140,8 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
     files = {name: _manifest_hash(split_folder(path, name), path) for name in SPLITS}
     if notice := left_out(path):
         warnings.warn(notice, OddDataNotice, stacklevel=2)
-    # "lossless": pictures of 16 bits and transparent ones were once kept as what they are not.
-    key = hashlib.sha256(f"{files} {SIDE} bilinear lossless {PIL.__version__}".encode()).hexdigest()[:16]
+    # "upright": pictures of 16 bits, transparent, turned and several ones were once kept as what they are not.
+    key = hashlib.sha256(f"{files} {SIDE} bilinear upright {PIL.__version__}".encode()).hexdigest()[:16]
     splits = _read_cache(cache, f"intel-{key}")
     if splits is None:
         splits = {name: read_split(path, name) for name in SPLITS}
@@ -247,11 +247,15 @@ class _LossError(Exception):
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
-    """A picture in 8-bit RGB, if it can be had without loss; 16 bits are scaled.
+    """A picture in 8-bit RGB: greys, palettes and RGB as they are, 16 bits scaled, CMYK and YCbCr by Pillow's formulas.
 
     Raises:
-        _LossError: Its values have no defined range, or some of it is transparent.
+        _LossError: Its values have no defined range, some is transparent, viewers turn it, or there are several.
     """
+    if (count := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":  # where the others are previews
+        raise _LossError(f"{count} pictures in one file")
+    if picture.getexif().get(_ORIENTATION) in range(2, 9):
+        raise _LossError("a picture that viewers turn (EXIF orientation)")
     # A palette's colours, or a single colour, may be transparent without a channel for it.
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         if picture.mode.startswith("I"):
@@ -271,8 +275,8 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     raise _LossError(f"pixels of a kind that has no defined range or conversion (Pillow's mode {picture.mode})")
 
 
-_BITS, _PHOTOMETRIC = 258, 262
-"""Tags of TIFF."""
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+"""Tags of TIFF and EXIF."""
 
 
 def _highest(picture: Image.Image) -> int | None:

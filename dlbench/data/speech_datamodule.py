@@ -9,7 +9,6 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``embedde
 import warnings
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -97,7 +96,7 @@ class SpeechDataModule(SequenceDataModule):
         self.jobs = jobs or cpu_count()
         self.embedded_sizes = embedded_sizes
         self.folder = data_folder(folder)
-        self.cache = Path(cache).expanduser() if cache else cache_folder()
+        self.cache = cache_folder(cache)
         self.seed = seed
 
     @cached_property

@@ -147,6 +147,16 @@ class Record:
         if (found := identity.digest(read_json(self.identity))) != self.id:
             raise RecordError(f"{self.identity}: is the identity of {found}, but lies in the folder {self.id}")
 
+    def check_plan(self) -> None:
+        """Hold what was written before the first step of a training that is not done against its hashes.
+
+        Raises:
+            RecordError: A file is missing or damaged.
+        """
+        self.check_identity()
+        if "seal" in read_json(self.manifest):  # one that an older version began has none
+            seal.check(self.folder, seal.read(self.manifest)["files"])
+
     def check(self) -> None:
         """Hold every file of the record, and of its evaluations, against its hash.
 
@@ -156,7 +166,7 @@ class Record:
         if self.training.exists():
             seal.check(self.folder, self.closed()["files"])
         else:
-            self.check_identity()
+            self.check_plan()
         for evaluation in self.evaluations():
             evaluation.check()
 
@@ -295,8 +305,9 @@ class Store:
         return Record(self.folder / identity)
 
     def all(self) -> list[Record]:
-        """Every record, by name; what was set aside is not among them."""
-        folders = (path.parent for path in self.folder.glob("*/config.yaml"))
+        """Every record, by name, also one that lost a file; what was set aside is not among them."""
+        told = ("config.yaml", "manifest.json", "training.json")
+        folders = {path.parent for name in told for path in self.folder.glob(f"*/{name}")}
         return [Record(folder) for folder in sorted(folders) if not is_set_aside(folder)]
 
     def find(self, prefix: str) -> Record:

@@ -141,5 +141,5 @@ def _problem(record: Record) -> str | None:
     if record.training.exists():
         record.closed()
     else:
-        record.check_identity()
+        record.check_plan()
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

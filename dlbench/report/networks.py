@@ -8,9 +8,9 @@ from typing import Any
 
 from hydra.errors import HydraException
 
-from dlbench import components, files
+from dlbench import files
 from dlbench.cli import experiments
-from dlbench.config import build, composed
+from dlbench.config import build, trusted
 from dlbench.errors import ConfigError
 from dlbench.terminal import nearest
 
@@ -37,8 +37,7 @@ def _settings(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     if experiment not in experiments():
         raise ConfigError(f"{experiment}: no such experiment; {nearest(experiment, experiments())}")
     try:
-        settings: dict[str, Any] = composed(experiment, overrides)["model"]
-        components.check_trusted(settings, f"{experiment} {' '.join(overrides)}")
+        settings: dict[str, Any] = trusted(experiment, overrides)["model"]
     except HydraException as error:
         raise ConfigError(f"{experiment} {' '.join(overrides)}: {error}") from error
     return settings

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from dlbench import identity, paths
 from dlbench.cli import experiments, explain
-from dlbench.config import composed
+from dlbench.config import composed, trusted
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
 from dlbench.records import labels
@@ -203,6 +203,7 @@ def _runnable(configuration: Configuration, profile: str, overrides: Sequence[st
         settled = _settled(profile, task)
         words = [word for word in own if word.partition("=")[0].lstrip("+~") not in settled]
         own = (*words, *settings(profile, task))
+        trusted(experiment, own)  # what else is named is the command line's
         config = composed(experiment, (*own, *overrides))
     except HydraException as error:
         raise ConfigError(f"{experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error

@@ -1,9 +1,14 @@
 """What a published report is made of; its file is ``experiments/ID/report.yaml`` (see `dlbench.report.reading`)."""
 
+import contextlib
 import math
+import re
 from typing import Annotated, Literal, Self
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -17,7 +22,20 @@ from pydantic import (
 
 from dlbench.terminal import sentence
 
-Overrides = tuple[str, ...]
+
+def _of_runs(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Hydra's own settings say how to log, where to look for files, and what to call: they are no report's."""
+    for word in words:
+        places = [word.lstrip(" +~")]
+        with contextlib.suppress(HydraException):  # what means nothing is told where it is composed
+            override = OverridesParser.create().parse_override(word)
+            places += [override.key_or_group, override.package or ""]
+        if any(re.match(r"hydra\b", place) for place in places):
+            raise ValueError(f"{word}: a report sets nothing of Hydra's own")
+    return words
+
+
+Overrides = Annotated[tuple[str, ...], AfterValidator(_of_runs)]
 
 
 class _Strict(BaseModel):

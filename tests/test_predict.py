@@ -392,16 +392,6 @@ def test_options_out_of_range_or_place_are_named(predict: Predict, arguments: It
 # --- as a process ----------------------------------------------------------------------------------------------------
 
 
-def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
-    script = (
-        "import runpy, sys; sys.argv = ['x', 'predict', '--help']\n"
-        "try: runpy.run_module('dlbench', run_name='__main__', alter_sys=True)\n"
-        "finally: print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
-
-
 def started(record: Record) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dlbench", "predict", record.id, "--runs", str(record.folder.parent)]
     pipe = subprocess.PIPE

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,23 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
-from torch.utils.data import TensorDataset
 
-from dlbench.bench.__main__ import PARTS, main
-from dlbench.bench.arithmetic import matmul_rate, step_flops
-from dlbench.bench.ours import BARE, bare_steps
-from dlbench.bench.part import ENDLESS, QUICK, Case, Part, Row
-from dlbench.bench.plain import as_floats, train
-from dlbench.bench.processes import measure
-from dlbench.bench.ratios import Target, in_turns, median_ratio, ratio_of_medians
-from dlbench.bench.report import markdown
-from dlbench.bench.workers import BenchError, Specification, Worker, all_cores, environment
+from dlbench import commands
+from dlbench.bench import parts, plain
+from dlbench.bench.parts import LAYERS, PARTS
+from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
+from dlbench.bench.worker import Ours, step_flops
+from dlbench.bench.workers import (
+    QUICK,
+    BenchError,
+    Case,
+    Specification,
+    Worker,
+    all_cores,
+    in_turns,
+    measure,
+    unset_thread_counts,
+)
 from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.data.images import to_network
 from dlbench.models.cnn import ConvNet
@@ -58,13 +65,19 @@ def small(**settings: Any) -> ConvNet:
 # the plain loop and ours
 
 
+def plain_losses(model: ConvNet, batches: Any, steps: int, lr: float = 0.01) -> list[float]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    return [loss for loss, _ in itertools.islice(plain.train(model, batches, optimizer, plain.picture_loss), steps)]
+
+
 def test_the_plain_loop_learns(data: IntelDataModule) -> None:
-    losses = list(itertools.islice(train(small(convolution_bn=True), as_floats(data.tensors("train")), lr=0.05), 90))
+    batches = torch.utils.data.DataLoader(plain.as_floats(data.tensors("train")), batch_size=8, shuffle=True)
+    losses = plain_losses(small(convolution_bn=True), batches, 90, lr=0.05)
     assert np.mean(losses[-12:]) < 0.5 * np.mean(losses[:12])
 
 
 def test_the_plain_loop_holds_its_pictures_as_the_scripts_did(data: IntelDataModule) -> None:
-    images, labels = as_floats(data.tensors("train")).tensors
+    images, labels = plain.as_floats(data.tensors("train")).tensors
     assert images.is_contiguous() and images.dtype == torch.float32
     pictures = data.pictures.train.images
     expected = to_network(torch.from_numpy(pictures), "chw").numpy().astype(np.float32) / 256
@@ -77,13 +90,12 @@ def test_both_loops_do_the_same_arithmetic(data: IntelDataModule, settings: dict
     """Without dropout, on one batch: the same losses, so the same gradients and updates, up to rounding."""
     batch = data.tensors("train")[torch.arange(8)]
     images = batch[0].contiguous(memory_format=torch.contiguous_format)
-    plain = list(itertools.islice(train(small(**settings), TensorDataset(images, batch[1])), 5))
+    theirs = plain_losses(small(**settings), [(images, batch[1])], 5)
     task = ImageClassification(small(**settings), lambda parameters: torch.optim.SGD(parameters, lr=0.01), None)  # type: ignore[arg-type]
-    optimizer = task.optimizer_factory(task.parameters())
-    seconds = bare_steps(task, optimizer, itertools.repeat(batch), 5, **BARE["checked"])
-    assert seconds > 0
-    assert task.epoch_losses == pytest.approx(plain, rel=1e-3)
-    assert plain[-1] < plain[0]
+    ours = Ours(task, task.optimizer_factory(task.parameters()), data, itertools.repeat(batch))
+    assert ours.bare(5, checks_loss=True, reseeds=False)["seconds"] > 0
+    assert task.epoch_losses == pytest.approx(theirs, rel=1e-3)
+    assert theirs[-1] < theirs[0]
 
 
 def test_the_operations_of_a_step_are_counted_forward_and_backward() -> None:
@@ -93,11 +105,6 @@ def test_the_operations_of_a_step_are_counted_forward_and_backward() -> None:
     assert step_flops(lambda: layer(inputs).sum()) == 2 * product  # the input needs no gradient
     two_layers = nn.Sequential(nn.Linear(20, 30), nn.Linear(30, 20))
     assert step_flops(lambda: two_layers(inputs).sum()) == 2 * product + 3 * product
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_core_has_a_best_rate(dtype: torch.dtype) -> None:
-    assert 1e6 < matmul_rate([64, 128], dtype) < 1e15
 
 
 # turns and ratios
@@ -126,7 +133,7 @@ def test_ratios_and_intervals_against_scipy(of_pairs: bool) -> None:
             return np.median(tops / bottoms, axis=axis)
         return np.median(tops, axis=axis) / np.median(bottoms, axis=axis)
 
-    found = (median_ratio if of_pairs else ratio_of_medians)(above.tolist(), below.tolist())
+    found = paired_ratio(above.tolist(), below.tolist(), of_medians=not of_pairs)
     assert found.value == estimate(above, below)
     assert found.pairs == pytest.approx(above / below)
     scipys = stats.bootstrap(
@@ -139,11 +146,11 @@ def test_ratios_and_intervals_against_scipy(of_pairs: bool) -> None:
 def test_the_interval_is_the_same_every_time_and_narrows_with_more_pairs() -> None:
     generator = np.random.default_rng(5)
     above, below = generator.normal(2, 0.2, 64).tolist(), [1.0] * 64
-    assert median_ratio(above, below) == median_ratio(above, below)
-    few, many = median_ratio(above[:8], below[:8]), median_ratio(above, below)
+    assert paired_ratio(above, below) == paired_ratio(above, below)
+    few, many = paired_ratio(above[:8], below[:8]), paired_ratio(above, below)
     assert many.high - many.low < few.high - few.low
     assert few.low <= few.value <= few.high
-    single = median_ratio([3.0], [2.0])
+    single = paired_ratio([3.0], [2.0])
     assert (single.value, single.low, single.high) == (1.5, 1.5, 1.5)
 
 
@@ -161,7 +168,7 @@ def test_the_interval_is_the_same_every_time_and_narrows_with_more_pairs() -> No
 def test_a_verdict_says_when_the_interval_crosses_the_target(
     target: Target, value: float, low: float, high: float, verdict: str
 ) -> None:
-    assert target.verdict(value, low, high) == verdict
+    assert Row("a run", "s", 1, 1, Ratio(value, low, high, ()), target).verdict == verdict
 
 
 # processes of their own
@@ -169,18 +176,18 @@ def test_a_verdict_says_when_the_interval_crosses_the_target(
 
 @pytest.fixture(scope="module")
 def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, Path]]:
-    """A run of ours pinned to the last core, and the plain loop on all of them; they end when their input does."""
+    """A run of ours pinned to the last core, and the plain loop on all of them; they end when their driver does."""
     folder = tmp_path_factory.mktemp("crew")
     case = Case("cnn_bn_gap")
-    ours = Worker(Specification("ours", case.overrides(QUICK, ENDLESS), 1, all_cores()[-1:]), folder)
-    plain = Worker(Specification("plain", case.overrides(QUICK), 1), folder / "unused")
-    for worker in (ours, plain):
+    ours = Worker(case.ours(QUICK, all_cores()[-1:]), folder)
+    plainly = Worker(case.plain(QUICK, all_cores()), folder / "unused")
+    for worker in (ours, plainly):
         worker.facts = worker.receive()
-    yield ours, plain, folder
-    for worker in (ours, plain):
-        worker._process.communicate(timeout=120)
-        assert worker._process.returncode == 0
-        worker.close()
+    yield ours, plainly, folder
+    for worker in (ours, plainly):
+        worker.connection.close()
+        worker.process.join(timeout=120)
+        assert worker.process.exitcode == 0
 
 
 @pytest.mark.slow
@@ -188,7 +195,7 @@ def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Wor
 def test_workers_are_pinned_with_all_their_threads(crew: tuple[Worker, Worker, Path]) -> None:
     for worker, cores in zip(crew[:2], (all_cores()[-1:], all_cores()), strict=True):
         assert worker.seconds(2) > 0
-        threads = [int(path.name) for path in Path(f"/proc/{worker.pid}/task").iterdir()]
+        threads = [int(path.name) for path in Path(f"/proc/{worker.process.pid}/task").iterdir()]
         assert threads
         assert {tuple(sorted(os.sched_getaffinity(thread))) for thread in threads} == {tuple(cores)}
         assert worker.facts["threads"] == len(cores)
@@ -206,25 +213,32 @@ def test_ours_is_a_real_run_with_a_record(crew: tuple[Worker, Worker, Path]) -> 
     assert [row["step"] for row in rows[:2]] == [8, 16]
     assert rows[0]["train/loss"] > 0
     assert list(record.tensorboard.iterdir()) and record.checkpoints.whole()
-    assert all(ours.seconds(2, layer) > 0 for layer in (*BARE, "unlogged", "step"))
+    assert all(ours.seconds(2, **layer) > 0 for layer in LAYERS.values())
     ends = [ours.ask("epoch_end") for _ in range(2)]
     assert all(end["recorder"] > 0 and end["lightning"] > 0 for end in ends)
     assert len(history.read(record.metrics)) >= 4
+    for dtype in ("float32", "bfloat16"):
+        assert 1e6 < ours.ask("rate", sizes=[64, 128], dtype=dtype)["rate"] < 1e15
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no processes")
-def test_a_worker_that_dies_says_why(tmp_path: Path) -> None:
-    worker = Worker(Specification("ours", ["+experiment=cnn_bn_gap"], 1, cores=[]), tmp_path)
-    with pytest.raises(BenchError, match=r"code 1.*Invalid argument"):
+def test_a_worker_that_fails_or_dies_says_so(tmp_path: Path) -> None:
+    worker = Worker(Specification("ours", ["+experiment=no_such"], 1), tmp_path)
+    with pytest.raises(BenchError, match="no_such"):
         worker.receive()
+    worker.close()
+    worker = Worker(Specification("ours", ["+experiment=cnn_bn_gap"], 1), tmp_path)
+    worker.process.kill()
+    with pytest.raises(BenchError, match="ended with code -9"):
+        worker.ask("step", steps=1)
     worker.close()
 
 
 def test_thread_counts_come_from_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("DLBENCH_SOMETHING", "1")
-    assert "OMP_NUM_THREADS" not in environment()
-    assert "DLBENCH_SOMETHING" in environment()
+    with unset_thread_counts():
+        assert "OMP_NUM_THREADS" not in os.environ and "DLBENCH_SOMETHING" in os.environ
+    assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
 # the whole command
@@ -232,10 +246,14 @@ def test_thread_counts_come_from_no_environment(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str]:
-    """``make bench ARGS='--quick ...'``: its exit code, its JSON, its page."""
+    """``make bench ARGS='--quick ...'``, with less to import: its exit code, its JSON, its page."""
     folder = tmp_path_factory.mktemp("quick")
     names = [name for name in PARTS if name != "memory"]
-    code = main(["--quick", "--only", *names, "--json", f"{folder}/b.json", "--markdown", f"{folder}/docs/b.md"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "IMPORTS", "json")
+        only = [word for name in names for word in ("--only", name)]
+        files = ["--json", f"{folder}/b.json", "--markdown", f"{folder}/docs/b.md"]
+        code = commands.run("bench", ["--quick", *only, *files])
     return code, json.loads((folder / "b.json").read_text()), (folder / "docs/b.md").read_text()
 
 
@@ -256,7 +274,7 @@ def test_every_part_gives_ratios(quick: tuple[int, dict[str, Any], str]) -> None
                 assert ratio is None and math.isfinite(row["ours"]) and row["ours"] > 0
                 continue
             assert all(math.isfinite(value) and value > 0 for value in (row["ours"], row["reference"])), row
-            assert len(ratio["pairs"]) == (QUICK.starts if name == "startup" else QUICK.pairs)
+            assert len(ratio["pairs"]) in (QUICK.few, QUICK.pairs)
             assert all(math.isfinite(value) and value > 0 for value in (ratio["value"], *ratio["pairs"])), row
             assert ratio["low"] <= ratio["value"] <= ratio["high"]
     assert len(found["parts"]["overhead"]["table"]) == 1 + 1 + 5 + 2
@@ -264,9 +282,22 @@ def test_every_part_gives_ratios(quick: tuple[int, dict[str, Any], str]) -> None
 
 
 @pytest.mark.slow
-def test_the_page_names_no_folder_and_no_host(quick: tuple[int, dict[str, Any], str], tmp_path: Path) -> None:
-    import socket
+def test_the_part_on_sequences(quick: tuple[int, dict[str, Any], str]) -> None:
+    part = quick[1]["parts"]["sequences"]
+    assert [row["what"] for row in part["rows"]] == [
+        "training epoch / plain on one core",
+        "two runs side by side / one",
+        "training epoch / its arithmetic limit",
+        "greedy / plain on one core",
+        "nucleus, 3 samples / plain on one core",
+        "beam search, width 5",
+    ]
+    assert any("embedded, 64 training pairs" in note for note in part["notes"])
+    assert any("on 24 of 24 words" in note for note in part["notes"])
 
+
+@pytest.mark.slow
+def test_the_page_names_no_folder_and_no_host(quick: tuple[int, dict[str, Any], str], tmp_path: Path) -> None:
     _, found, page = quick
     for text in (page, json.dumps(found)):
         assert str(tmp_path.parent.parent) not in text and str(Path.home()) not in text
@@ -278,7 +309,7 @@ def test_without_real_pictures_memory_is_left_out_in_words(
 ) -> None:
     monkeypatch.delenv("DLBENCH_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert main(["--quick", "--only", "memory"]) == 0
+    assert commands.run("bench", ["--quick", "--only", "memory"]) == 0
     assert "left out: no real pictures" in capsys.readouterr().out
 
 
@@ -287,7 +318,8 @@ def test_a_part_that_breaks_is_named_and_the_others_go_on(
 ) -> None:
     monkeypatch.setenv("DLBENCH_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setitem(PARTS, "limits", lambda effort: Part("Another part", "", [Row("a number", "GB", 1.25)]))
-    assert main(["--quick", "--only", "memory", "limits", "--markdown", str(tmp_path / "page.md")]) == 1
+    words = ["--quick", "--only", "memory", "--only", "limits", "--markdown", str(tmp_path / "page.md")]
+    assert commands.run("bench", words) == 1
     shown = capsys.readouterr()
     assert "memory: " in shown.err and "no such data folder" in shown.err
     page = (tmp_path / "page.md").read_text()
@@ -295,13 +327,13 @@ def test_a_part_that_breaks_is_named_and_the_others_go_on(
 
 
 def test_a_missed_target_is_a_finding() -> None:
-    ratio = median_ratio([1.0, 1.1, 1.2], [1.0, 1.0, 1.0])
+    ratio = paired_ratio([1.0, 1.1, 1.2], [1.0, 1.0, 1.0])
     row = Row("a run", "steps/s", 1.1, 1.0, ratio, Target("at least", 2.0))
-    page = markdown({"sweep": Part("A sweep", "plain loop", [row], ["a note"])}, {}, MACHINE, quick=False)
+    page = Report(False, MACHINE, {"sweep": Part("A sweep", "plain loop", [row], ["a note"])}).markdown()
     line = "| a run | 1.1 steps/s | 1 steps/s | 1.100 | 1.000 - 1.200 | 1.000 - 1.200 | at least 2 | no |"
     assert line in page.splitlines()
     assert "- a note" in page and "mean nothing" not in page and "BUSY" not in page
-    assert "BUSY" in markdown({}, {}, {**MACHINE, "load": 1.9}, quick=False)
+    assert "BUSY" in Report(False, {**MACHINE, "load": 1.9}).markdown()
 
 
 @pytest.mark.slow

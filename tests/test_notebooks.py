@@ -8,7 +8,8 @@ from typing import Any
 import jupytext
 import pytest
 
-from dlbench.notebooks import execute, main
+from dlbench import commands
+from dlbench.commands.notebooks import execute
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 TEXTS = sorted(FOLDER.glob("*.py"))
@@ -118,10 +119,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 def test_executed_again_a_copy_is_the_same_to_the_byte(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = small.with_suffix(".ipynb")
-    assert main([str(small)]) == 0
+    assert commands.run("notebooks", [str(small)]) == 0
     first = copy.read_bytes()
     monkeypatch.setenv("MPLBACKEND", "agg")
-    assert main([str(small)]) == 0
+    assert commands.run("notebooks", [str(small)]) == 0
     assert copy.read_bytes() == first
     notebook = jupytext.read(copy)
     assert [[one.output_type for one in cell] for cell in outputs(notebook)] == [["display_data", "stream"]]
@@ -134,6 +135,6 @@ def test_a_cell_that_fails_is_named_and_the_copy_stays(small: Path, capsys: pyte
     copy.write_text("earlier", encoding="utf-8")
     small.write_text("# %%\n1 / 0\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="1"):
-        main([str(small)])
+        commands.run("notebooks", [str(small)])
     assert capsys.readouterr().err == f"dlbench: {small}: ZeroDivisionError: division by zero\n"
     assert copy.read_text(encoding="utf-8") == "earlier"

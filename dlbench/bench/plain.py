@@ -1,12 +1,53 @@
-"""The yardstick: the training loop a course group wrote in plain PyTorch. It is slow on purpose; do not improve it."""
+"""The yardstick: what a course group wrote in plain PyTorch. It is slow on purpose; do not improve it.
 
-from collections.abc import Iterator
+Pictures: fp32, NCHW, a `DataLoader` over a `TensorDataset`. Sequences: lists of id tensors, random batches padded by a
+collate function, a decoder that is called one step at a time in training too, and decoding one word at a time (REPORTS
+section 2; the shape of PyTorch's own translation tutorial).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.optim import Optimizer
+from torch.utils.data import TensorDataset
 
 from dlbench.data.images import PIXEL_SCALE, PictureTensors
+from dlbench.data.pair_datamodule import TransductionDataModule
+from dlbench.data.vocabulary import EOS, PAD, SOS
+from dlbench.models.attention import AdditiveAttention
+from dlbench.models.seq2seq import Seq2Seq
+
+IdPair = tuple[Tensor, Tensor]
+"""Source symbols (S,); SOS, target symbols and EOS (T,)."""
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Sources (B, S), padded; their lengths (B,); targets (B, T), padded."""
+
+State = tuple[Tensor, Tensor]
+"""The decoder's hidden and cell state, (1, B, H) each."""
+
+
+def train(
+    model: nn.Module, batches: Any, optimizer: Optimizer, loss_of: Callable[[Any, Any], Tensor]
+) -> Iterator[tuple[float, Any]]:
+    """Train ``model`` in place without end, epoch after epoch; yield each step's loss and its batch.
+
+    Threads and memory order are torch's defaults.
+    """
+    model.train()
+    while True:
+        for batch in batches:
+            optimizer.zero_grad()
+            loss = loss_of(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            yield loss.item(), batch
+
+
+# pictures
 
 
 def as_floats(pictures: PictureTensors) -> TensorDataset:
@@ -15,23 +56,149 @@ def as_floats(pictures: PictureTensors) -> TensorDataset:
     return TensorDataset(images, pictures.labels)
 
 
-def train(model: nn.Module, dataset: TensorDataset, *, lr: float = 0.01, batch_size: int = 8) -> Iterator[float]:
-    """Train without end, epoch after epoch, and yield each step's loss; threads and memory order are torch's defaults.
+def picture_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Cross-entropy of a batch: images (N, channels, height, width) and labels (N,)."""
+    images, labels = batch
+    return nn.functional.cross_entropy(model(images), labels)
+
+
+# sequences
+
+
+def id_pairs(data: TransductionDataModule, split: str) -> list[IdPair]:
+    """A split as the scripts held it: a list of tensors."""
+    sources, targets = data.source_vocabulary, data.target_vocabulary
+    return [
+        (torch.tensor(sources.encode(pair.source)), torch.tensor([SOS, *targets.encode(pair.target), EOS]))
+        for pair in data.pairs(split)
+    ]
+
+
+def collate(pairs: Sequence[IdPair]) -> Batch:
+    """Pad a list of pairs."""
+    lengths = torch.tensor([len(source) for source, _ in pairs])
+    source = pad_sequence([source for source, _ in pairs], batch_first=True, padding_value=PAD)
+    target = pad_sequence([target for _, target in pairs], batch_first=True, padding_value=PAD)
+    return source, lengths, target
+
+
+class PlainEncoder(nn.Module):
+    """Embedding, dropout, packed bidirectional LSTM, dropout."""
+
+    def __init__(self, symbols: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
+        self.lstm = nn.LSTM(size, size // 2, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
+        """Outputs (B, S, H) and the final states of both directions, joined."""
+        embedded = self.dropout(self.embedding(source))
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        outputs, (hidden, cell) = self.lstm(packed)
+        outputs, _ = pad_packed_sequence(outputs, batch_first=True)
+        hidden = torch.cat([hidden[0], hidden[1]], dim=1).unsqueeze(0)
+        cell = torch.cat([cell[0], cell[1]], dim=1).unsqueeze(0)
+        return self.dropout(outputs), (hidden, cell)
+
+
+class PlainAttention(nn.Module):
+    """Additive attention of one decoder step."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(size, size, bias=False)
+        self.key = nn.Linear(size, size, bias=False)
+        self.v = nn.Linear(size, 1, bias=False)
+        self.output = nn.Linear(2 * size, size, bias=False)
+
+    def forward(self, state: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """From the LSTM's output (B, 1, H), the encoder's (B, S, H) and what is no padding (B, S): (B, 1, H)."""
+        scores = self.v(torch.tanh(self.query(state) + self.key(memory))).squeeze(2)
+        scores = scores.masked_fill(~mask, float("-inf"))
+        weights = torch.softmax(scores, dim=1).unsqueeze(1)
+        context = torch.bmm(weights, memory)
+        return torch.tanh(self.output(torch.cat([context, state], dim=2)))
+
+
+class PlainSeq2Seq(nn.Module):
+    """`dlbench.models.seq2seq.Seq2Seq` by its layers' names, with the sizes, dropouts and weights of ``ours``.
+
+    Raises:
+        ValueError: Ours is of another kind: more layers, another attention, biases or a norm in it.
+    """
+
+    def __init__(self, ours: Seq2Seq) -> None:
+        super().__init__()
+        source_symbols, size = ours.encoder.embedding.weight.shape
+        self.encoder = PlainEncoder(source_symbols, size, ours.encoder.dropout.p)
+        self.embedding = nn.Embedding(ours.outputs, size)
+        self.decoder_dropout = nn.Dropout(ours.decoder_dropout.p)
+        self.lstm = nn.LSTM(size, size, batch_first=True)
+        self.attention = PlainAttention(size)
+        self.output_dropout = nn.Dropout(ours.output_dropout.p)
+        self.output = nn.Linear(size, ours.outputs)
+        self.output.weight = self.embedding.weight
+        if not isinstance(ours.attention, AdditiveAttention) or self.state_dict().keys() != ours.state_dict().keys():
+            raise ValueError("the plain network has one layer and additive attention without biases and norm")
+        self.load_state_dict(ours.state_dict())
+
+    def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+        """Logits (B, T, V) of what follows each symbol of ``target`` (B, T), by teacher forcing."""
+        memory, state = self.encoder(source, lengths)
+        mask = source != PAD
+        logits = []
+        for place in range(target.size(1)):
+            step, state = self.step(target[:, place], state, memory, mask)
+            logits.append(step)
+        return torch.stack(logits, dim=1)
+
+    def step(self, symbol: Tensor, state: State, memory: Tensor, mask: Tensor) -> tuple[Tensor, State]:
+        """Logits (B, V) of what follows ``symbol`` (B,), and the new state."""
+        embedded = self.decoder_dropout(self.embedding(symbol.unsqueeze(1)))
+        output, state = self.lstm(embedded, state)
+        output = self.attention(output, memory, mask)
+        return self.output(self.output_dropout(output)).squeeze(1), state
+
+
+def sequence_loss(model: PlainSeq2Seq, batch: Batch) -> Tensor:
+    """Cross-entropy over the symbols of a batch, without padding."""
+    source, lengths, target = batch
+    logits = model(source, lengths, target[:, :-1])
+    return nn.functional.cross_entropy(logits.reshape(-1, logits.size(2)), target[:, 1:].reshape(-1), ignore_index=PAD)
+
+
+@torch.no_grad()
+def decode(model: PlainSeq2Seq, source: Tensor, choose: Callable[[Tensor], Tensor], max_length: int = 50) -> list[int]:
+    """What is written for one source (S,), symbol by symbol, until EOS.
 
     Args:
-        model: The network, in fp32; trained in place.
-        dataset: Images (N, channels, height, width) and labels (N,).
-        lr: Learning rate of SGD without momentum.
-        batch_size: Pictures a step.
+        model: The network, in evaluation mode.
+        source: The source's symbols.
+        choose: Takes logits (1, V) and gives the next symbol (1,): `greedy` or `nucleus`.
+        max_length: The most symbols to write.
     """
-    loader: DataLoader[tuple[Tensor, ...]] = DataLoader(dataset, batch_size=batch_size, shuffle=True)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    criterion = nn.CrossEntropyLoss()
-    model.train()
-    while True:
-        for images, labels in loader:
-            optimizer.zero_grad()
-            loss = criterion(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            yield loss.item()
+    memory, state = model.encoder(source.unsqueeze(0), torch.tensor([len(source)]))
+    mask = torch.ones(1, len(source), dtype=torch.bool)
+    symbol = torch.tensor([SOS])
+    written: list[int] = []
+    for _ in range(max_length):
+        logits, state = model.step(symbol, state, memory, mask)
+        symbol = choose(logits)
+        if symbol.item() == EOS:
+            break
+        written.append(int(symbol.item()))
+    return written
+
+
+def greedy(logits: Tensor) -> Tensor:
+    """The likeliest symbol."""
+    return logits.argmax(dim=1)
+
+
+def nucleus(logits: Tensor, p: float = 0.8) -> Tensor:
+    """One sample by top-p."""
+    probabilities, symbols = torch.sort(torch.softmax(logits[0], dim=0), descending=True)
+    before = torch.cumsum(probabilities, dim=0) - probabilities
+    probabilities[before >= p] = 0
+    return symbols[torch.multinomial(probabilities, 1)]

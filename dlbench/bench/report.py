@@ -1,22 +1,18 @@
-"""Findings as tables on a terminal, as a Markdown page, and as JSON."""
+"""Findings: ratios of pairs with their intervals, held against targets; as tables in Markdown, and as JSON."""
 
 import datetime
 import os
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any, Literal
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
-from dlbench.bench.part import Part, Row
 from dlbench.bench.workers import all_cores
 from dlbench.records.manifest import describe_code, describe_environment
 
-HEADINGS = ("", "ours", "ratio", "95% interval", "min - max", "target", "met?")
-MIN_WIDTH = 150
-"""Columns of the widest table; a narrower terminal wraps its lines."""
-
+RESAMPLES = 10_000
 BUSY_LOAD = 0.3
 """Mean number of waiting or running processes, a core, above which timings are not to be trusted."""
 
@@ -32,16 +28,154 @@ over pairs, its interval a seeded 95% bootstrap; *not surely* means that the int
 The *plain loop* is what a course group wrote (`dlbench/bench/plain.py`): `DataLoader` over a `TensorDataset`, NCHW,
 fp32, batches of 8, SGD, `loss.item()` each step, all cores. Ours is `dlbench.run.train` itself, with records and
 TensorBoard, held between steps by a callback. What stands between two epochs is not in a step's time on either side;
-the part on overhead says what it costs. Sequences have a plain loop of their own
-(`dlbench/bench/plain_sequences.py`): lists of tensors and a collate function, random batches, one decoder step at a
-time in training, one word at a time in decoding.
+the part on overhead says what it costs. Sequences have a plain loop of their own: lists of tensors and a collate
+function, random batches, one decoder step at a time in training, one word at a time in decoding.
 
 Measure again on a machine that does nothing else: `make bench` (about 20 minutes on two cores);
 `ARGS='--only sweep --pairs 30'` for one part in more detail, `ARGS='--quick'` to see that it works.
 """
 
 
-def machine() -> dict[str, Any]:
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two measured things.
+
+    ``value`` is the estimate, ``low`` and ``high`` its 95% bootstrap interval, ``pairs`` the ratio of each pair.
+    """
+
+    value: float
+    low: float
+    high: float
+    pairs: tuple[float, ...]
+
+
+def paired_ratio(above: Sequence[float], below: Sequence[float], *, of_medians: bool = False) -> Ratio:
+    """The median of the ratios of pairs that were taken one right after the other.
+
+    The interval is that of percentiles over resampled pairs, from a fixed seed.
+
+    Args:
+        above: The numerators.
+        below: The denominators.
+        of_medians: The ratio of the medians instead, for what varies much from one time to the next, like the start of
+            a process.
+    """
+    tops, bottoms = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+
+    def estimate(chosen: Any) -> Any:
+        if of_medians:
+            return np.median(tops[chosen], axis=-1) / np.median(bottoms[chosen], axis=-1)
+        return np.median(tops[chosen] / bottoms[chosen], axis=-1)
+
+    resampled = np.random.default_rng(0).integers(len(tops), size=(RESAMPLES, len(tops)))
+    low, high = np.percentile(estimate(resampled), (2.5, 97.5))
+    return Ratio(float(estimate(slice(None))), float(low), float(high), tuple((tops / bottoms).tolist()))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound that a number should keep."""
+
+    kind: Literal["at least", "at most", "below"]
+    bound: float
+
+    def is_met(self, value: float) -> bool:
+        """Whether a number keeps it."""
+        if self.kind == "below":
+            return value < self.bound
+        return value >= self.bound if self.kind == "at least" else value <= self.bound
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding: ours against a reference, both in ``unit``; ``ratio`` is None where a number stands for itself."""
+
+    what: str
+    unit: str
+    ours: float
+    reference: float | None = None
+    ratio: Ratio | None = None
+    target: Target | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met, and whether the interval crosses it; empty without a target."""
+        if not self.target:
+            return ""
+        ratio = self.ratio
+        value, *interval = (ratio.value, ratio.low, ratio.high) if ratio else (self.ours,)
+        met = self.target.is_met(value)
+        return ("yes" if met else "no") + (", not surely" if len(set(map(self.target.is_met, interval))) > 1 else "")
+
+
+def compared(
+    what: str,
+    unit: str,
+    ours: Sequence[float],
+    reference: Sequence[float],
+    target: Target | None = None,
+    *,
+    faster: bool = False,
+    of_medians: bool = False,
+) -> Row:
+    """A row whose ratio is ours over the reference or, of times, how many times as fast ours is."""
+    above, below = (reference, ours) if faster else (ours, reference)
+    ratio = paired_ratio(above, below, of_medians=of_medians)
+    return Row(what, unit, median(ours), median(reference), ratio, target)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part's findings.
+
+    ``reference`` names what ours is held against, ``notes`` are lines on how, ``table`` is detail, headings first.
+    """
+
+    title: str
+    reference: str
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()
+
+    def markdown(self) -> str:
+        """The part as a section of the page."""
+        lines = [f"## {self.title}", ""]
+        if self.rows:
+            headings = ("", "ours", self.reference, "ratio", "95% interval", "min - max", "target", "met?")
+            lines += [*_pipes([headings, *map(_cells, self.rows)]), ""]
+        if self.table:
+            lines += [*_pipes(self.table), ""]
+        return "\n".join([*lines, *(f"- {note}" for note in self.notes), ""])
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured, and on what machine; ``failures`` says of each part that broke down why."""
+
+    quick: bool
+    machine: dict[str, Any]
+    parts: dict[str, Part] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def markdown(self) -> str:
+        """The page ``docs/benchmarks.md``."""
+        page = [INTRODUCTION, f"Machine: {machine_line(self.machine)}.\n"]
+        if self.quick:
+            page.append("**Quick form: these figures mean nothing.**\n")
+        page += [part.markdown() for part in self.parts.values()]
+        page += [f"## {name}\n\nNot measured: {failure}\n" for name, failure in self.failures.items()]
+        return "\n".join(page)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with the ratio of each pair."""
+        content = asdict(self)
+        for name, part in self.parts.items():
+            for found, row in zip(content["parts"][name]["rows"], part.rows, strict=True):
+                found["verdict"] = row.verdict
+        return content
+
+
+def describe_machine() -> dict[str, Any]:
     """What the figures belong to; no host name."""
     environment = describe_environment()
     code = describe_code()
@@ -59,69 +193,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def is_busy(described: dict[str, Any]) -> bool:
+def is_busy(machine: Mapping[str, Any]) -> bool:
     """Whether something else was computing when the benchmark began."""
-    return bool(described["load"] > BUSY_LOAD * described["cores"])
+    return bool(machine["load"] > BUSY_LOAD * machine["cores"])
 
 
-def machine_line(described: dict[str, Any]) -> str:
+def machine_line(machine: Mapping[str, Any]) -> str:
     """The machine in a line."""
-    commit = (described["commit"] or "no checkout")[:10] + (" with changes" if described["dirty"] else "")
-    busy = " (BUSY: figures not to be trusted)" if is_busy(described) else ""
+    commit = (machine["commit"] or "no checkout")[:10] + (" with changes" if machine["dirty"] else "")
+    busy = " (BUSY: figures not to be trusted)" if is_busy(machine) else ""
     return (
-        f"{described['processor']}, {described['cores']} cores, {described['system']}; Python {described['python']}, "
-        f"torch {described['torch']}, Lightning {described['pytorch-lightning']}; {described['date']}, "
-        f"commit {commit}, load before {described['load']}{busy}"
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; Python {machine['python']}, "
+        f"torch {machine['torch']}, Lightning {machine['pytorch-lightning']}; {machine['date']}, "
+        f"commit {commit}, load before {machine['load']}{busy}"
     )
-
-
-def make_console() -> Console:
-    """A console as wide as the tables."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, MIN_WIDTH)
-    return console
-
-
-def show(part: Part, console: Console) -> None:
-    """Print a part."""
-    console.print(f"\n[bold]{part.title}")
-    if part.rows:
-        console.print(_rich(list(_headings(part)), [_cells(row) for row in part.rows]))
-    if part.table:
-        console.print(_rich(part.table[0], part.table[1:]))
-    for note in part.notes:
-        console.print(f"  {note}", markup=False)
-
-
-def markdown(parts: dict[str, Part], failures: dict[str, str], described: dict[str, Any], quick: bool) -> str:
-    """The page ``docs/benchmarks.md``."""
-    lines = [INTRODUCTION, f"Machine: {machine_line(described)}.", ""]
-    if quick:
-        lines += ["**Quick form: these figures mean nothing.**", ""]
-    for part in parts.values():
-        lines += [f"## {part.title}", ""]
-        if part.rows:
-            lines += [*_pipes(list(_headings(part)), [_cells(row) for row in part.rows]), ""]
-        if part.table:
-            lines += [*_pipes(part.table[0], part.table[1:]), ""]
-        lines += [*(f"- {note}" for note in part.notes), ""]
-    for name, failure in failures.items():
-        lines += [f"## {name}", "", f"Not measured: {failure}", ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def as_json(parts: dict[str, Part], failures: dict[str, str], described: dict[str, Any], quick: bool) -> dict[str, Any]:
-    """Everything, with the ratio of each pair."""
-    found = {name: asdict(part) for name, part in parts.items()}
-    for name, part in parts.items():
-        for content, row in zip(found[name]["rows"], part.rows, strict=True):
-            content["verdict"] = row.verdict
-    return {"machine": described, "quick": quick, "parts": found, "failures": failures}
-
-
-def _headings(part: Part) -> tuple[str, ...]:
-    what, ours, *others = HEADINGS
-    return (what, ours, part.reference, *others)
 
 
 def _cells(row: Row) -> list[str]:
@@ -138,15 +223,7 @@ def _quantity(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:.3g} {unit}" if value < 100 else f"{value:,.0f} {unit}"
 
 
-def _rich(headings: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _pipes(headings: list[str], rows: list[list[str]]) -> list[str]:
+def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:
+    headings, *others = rows
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *others)]

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from dlbench.components import component
 from dlbench.theory import classical_hopfield, hopfield
-from dlbench.theory.fixed_point import Retrieval
+from dlbench.theory.hopfield import Retrieval
 
 Positive = Annotated[int, Gt(0)]
 

@@ -16,7 +16,7 @@ from scipy.special import erf, erfinv
 from torch import Tensor
 
 from dlbench.seeding import generator
-from dlbench.theory.fixed_point import Retrieval, iterate
+from dlbench.theory.hopfield import Retrieval, iterate
 
 
 def weights(patterns: Tensor) -> Tensor:
@@ -36,16 +36,19 @@ def synchronous_update(weights: Tensor, states: Tensor) -> Tensor:
 
 
 def asynchronous_update(weights: Tensor, states: Tensor) -> Tensor:
-    """The neurons take the signs of their fields one after the other, each once, (Q, D); no step raises the energy."""
+    """The neurons take the signs of their fields one after the other, each once, (Q, D); no step raises the energy.
+
+    A neuron may also be 0, unknown, as where a part of a query is masked.
+    """
     states = states.clone()
     fields = states @ weights
     for neuron, row in enumerate(weights):
-        old = states[:, neuron]
-        new = torch.where(fields[:, neuron] == 0, old, fields[:, neuron].sign())
-        flipped = (new != old).nonzero()[:, 0]
-        if len(flipped):
-            fields[flipped] += (new - old)[flipped, None] * row
-            states[:, neuron] = new
+        own = states[:, neuron]
+        new = fields[:, neuron].sign()
+        changed = ((new != own) & (new != 0)).nonzero()[:, 0]
+        if len(changed):
+            fields.index_add_(0, changed, (new - own)[changed, None] * row)
+            own[changed] = new[changed]
     return states
 
 

@@ -1,20 +1,19 @@
-"""``python -m dlbench notebooks``: execute the notebooks, texts in ``notebooks/``, and write an ``.ipynb`` beside each.
+"""``dlbench notebooks``: execute the notebooks, texts in ``notebooks/``, and write an ``.ipynb`` beside each.
 
 Executed again where nothing has changed, a copy is the same to the byte: it holds no times and no random names. Needs
 the extra ``notebooks``.
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jupytext
+import typer
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from dlbench.cli import one_line_errors
+from dlbench.commands import group
 from dlbench.errors import DlbenchError
 from dlbench.records.files import write_text
 
@@ -23,17 +22,20 @@ CELL_SECONDS = 600
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, execute, write."""
-    parser = argparse.ArgumentParser(prog="python -m dlbench notebooks", description=__doc__)
-    parser.add_argument("texts", nargs="*", type=Path, metavar="FILE.py", help=f"which; default: all in {FOLDER}")
-    options = parser.parse_args(arguments)
-    with one_line_errors():
-        for text in options.texts or sorted(FOLDER.glob("*.py")):
-            executed, copy = execute(text), text.with_suffix(".ipynb")
-            write_text(copy, jupytext.writes(executed, fmt="ipynb") + "\n")
-            print(copy, flush=True)
-    return 0
+app = group(f"Execute the notebooks, texts in {FOLDER}/, and write an .ipynb beside each.")
+
+
+@app.command()
+def notebooks(
+    texts: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE.py", help=f"which; default: all in {FOLDER}")
+    ] = None,
+) -> None:
+    """Execute the notebooks, and write an .ipynb beside each."""
+    for text in texts or sorted(FOLDER.glob("*.py")):
+        executed, copy = execute(text), text.with_suffix(".ipynb")
+        write_text(copy, jupytext.writes(executed, fmt="ipynb") + "\n")
+        print(copy, flush=True)
 
 
 def read(text: Path) -> Any:
@@ -69,7 +71,3 @@ def execute(text: Path) -> Any:
     notebook.metadata.clear()
     notebook.metadata.update(kernelspec=KERNEL, language_info={"name": KERNEL["language"]})
     return notebook
-
-
-if __name__ == "__main__":
-    sys.exit(main())

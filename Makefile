@@ -1,12 +1,13 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test golden lint bench tensorboard notebooks wheel clean
+.PHONY: help install reproduce-report docs-report test test-slow golden lint bench tensorboard notebooks wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PROFILE ?= quick
 RUNS ?= $(or $(DLBENCH_RUNS),runs)
 INSTALLED := .venv/.installed
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 20 --durations-min 3
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +27,11 @@ reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: rep
 docs-report: $(INSTALLED)  ## Render docs/report and the README's main table from the committed records alone
 	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md
 
-test: $(INSTALLED)  ## Run the tests (ARGS='-m "not slow"' for the quick ones)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(INSTALLED)  ## Run the quick tests (ARGS='tests/test_beam.py -k width' for some of them)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(INSTALLED)  ## Run the others: sweeps that are killed, edited copies, a browser, a wheel, notebooks
+	$(PYTEST) -m slow $(ARGS)
 
 golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
 	$(BIN)/python tests/golden/golden.py

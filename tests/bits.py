@@ -1,6 +1,10 @@
-"""Two runs held against each other, bit for bit."""
+"""Runs held against each other, bit for bit."""
+
+from pathlib import Path
+from typing import Any
 
 from dlbench.records import history, seal
+from dlbench.records.store import Record, Store
 from dlbench.run import Outcome
 
 
@@ -14,3 +18,15 @@ def same_bits(outcome: Outcome, expected: Outcome) -> bool:
     weights = [seal.read(made.record.training)["weights"] for made in (outcome, expected)]
     same_metrics = outcome.result["metrics"] == expected.result["metrics"]
     return weights[0] == weights[1] and curves(outcome) == curves(expected) and same_metrics
+
+
+def ending(record: Record) -> tuple[Any, ...]:
+    """State, step, weights and metrics of a closed record; to be equal to the bit."""
+    training = seal.read(record.training)
+    metrics = [seal.read(evaluation.result)["metrics"] for evaluation in record.evaluations()]
+    return training["state"], training.get("step"), training["weights"], metrics
+
+
+def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
+    """The `ending` of every closed record in a folder, by its name."""
+    return {record.id: ending(record) for record in Store(runs).all() if record.training.exists()}

@@ -1,9 +1,12 @@
 """What the tests share: composed configurations, a run small enough for a test, the real data where it is."""
 
+import io
 import os
 import signal
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +15,14 @@ from hydra import initialize_config_dir
 from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig
 
-from dlbench import paths
-from dlbench.records.store import Record
+from dlbench import commands, paths
+from dlbench.records.store import Record, Store
+from dlbench.report.blocks import Document
+from dlbench.report.document import build
+from dlbench.report.evidence import Evidence
+from dlbench.report.reading import load_all
+from dlbench.report.results import collect
+from dlbench.report.verdicts import Verdicts
 from dlbench.run import run
 
 Compose = Callable[..., DictConfig]
@@ -81,6 +90,28 @@ def decoded(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPath
     for decoding in ("nucleus", "beam"):
         assert not run(compose(*overrides, f"decoding={decoding}")).trained
     return record
+
+
+@pytest.fixture(scope="session")
+def committed() -> Verdicts:
+    """The verdicts on the records that the repository holds; the records are its ``evidence.collection``."""
+    return Verdicts(Evidence(load_all(), collect([Store(paths.experiments() / "results")])))
+
+
+@pytest.fixture(scope="session")
+def committed_document(committed: Verdicts) -> Document:
+    """The report of the committed records, with its figures."""
+    return build(committed)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """What the report's command makes of the committed records: its exit code, what it prints, its folder, the runs."""
+    folder, out, err = tmp_path_factory.mktemp("report"), io.StringIO(), io.StringIO()
+    runs = folder.parent / f"{folder.name}-runs"
+    with redirect_stdout(out), redirect_stderr(err):
+        code = commands.run("report", ["--profile", "none", "--runs", str(runs), "--output", str(folder)])
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder, runs=runs)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import python
 
 from dlbench.__main__ import main
 from dlbench.data.intel_files import CLASSES
@@ -31,9 +32,14 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("DLBENCH_", "HYDRA_"))}
 
 
-def python(*arguments: str, folder: Path) -> Finished:
+def cold(*arguments: str, folder: Path) -> Finished:
+    """A process that imports all that it needs itself."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def dlbench(*arguments: str, folder: Path) -> Finished:
+    return python("-m", "dlbench", *arguments, folder=folder, environment=environment())
 
 
 # --- a run -----------------------------------------------------------------------------------------------------------
@@ -43,10 +49,10 @@ def python(*arguments: str, folder: Path) -> Finished:
 def started_twice(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The same command twice where there is no data; the second time, drawn pictures are asked for."""
     folder = tmp_path_factory.mktemp("cli")
-    command = ("-m", "dlbench", "+experiment=cnn_bn_gap", *TINY)
-    first = python(*command, "data.source=auto", folder=folder)
+    command = ("+experiment=cnn_bn_gap", *TINY)
+    first = cold("-m", "dlbench", *command, "data.source=auto", folder=folder)
     left = sorted(path.name for path in folder.iterdir())
-    return SimpleNamespace(folder=folder, first=first, left=left, second=python(*command, folder=folder))
+    return SimpleNamespace(folder=folder, first=first, left=left, second=dlbench(*command, folder=folder))
 
 
 def test_a_run_ends_well_and_prints_a_plain_line_an_epoch(started_twice: SimpleNamespace) -> None:
@@ -109,7 +115,7 @@ def test_what_computes_nothing_does_not_wait_for_torch(arguments: list[str], tmp
         f"try: runpy.run_module('dlbench', run_name='__main__', alter_sys=True)\n"
         "finally: print('torch' in sys.modules)"
     )
-    done = python("-c", script, folder=tmp_path)
+    done = cold("-c", script, folder=tmp_path)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -150,7 +156,7 @@ def refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_an_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    done = python("-m", "dlbench", "+experiment=cnn_vanilla", "optimizer.lr=0", folder=tmp_path)
+    done = dlbench("+experiment=cnn_vanilla", "optimizer.lr=0", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "dlbench: optimizer.lr=0: Input should be greater than 0\n"
     assert list(tmp_path.iterdir()) == []
@@ -164,7 +170,7 @@ def test_an_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     ],
 )
 def test_a_traceback_is_shown_on_request(override: str, last: str, tmp_path: Path) -> None:
-    done = python("-m", "dlbench", "+experiment=cnn_vanilla", override, "verbose=true", folder=tmp_path)
+    done = dlbench("+experiment=cnn_vanilla", override, "verbose=true", folder=tmp_path)
     assert done.returncode == 1
     assert "Traceback (most recent call last):" in done.stderr
     assert last in done.stderr

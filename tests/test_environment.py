@@ -38,7 +38,11 @@ GROUPS = {
 
 @pytest.fixture(scope="module")
 def overrides(tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return ["+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("alone") / "runs", sizes=(24, 12, 12))]
+    return [
+        "+experiment=cnn_bn_gap",
+        "evaluation.max_shift=1",
+        *tiny_in(tmp_path_factory.mktemp("alone") / "runs", sizes=(24, 12, 12)),
+    ]
 
 
 @pytest.fixture(scope="module")

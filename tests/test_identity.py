@@ -18,7 +18,7 @@ from dlbench.identity import configuration_id, digest
 from dlbench.records.files import read_json
 from dlbench.records.store import Store
 from dlbench.report.command import command
-from dlbench.report.results import collect
+from dlbench.report.verdicts import Verdicts
 from dlbench.run import prepare
 
 FINGERPRINT = "f" * 64
@@ -139,9 +139,9 @@ def test_every_committed_identity_can_be_told_from_its_configuration() -> None:
             assert identity.evaluation(record.id, evaluation.settings()) == evaluation.read()["identity"]
 
 
-def test_one_experiment_of_each_family_composes_to_its_committed_identity() -> None:
+def test_one_experiment_of_each_family_composes_to_its_committed_identity(committed: Verdicts) -> None:
     families: dict[str, Any] = {}
-    for result in collect([Store(RECORDS)]).results:
+    for result in committed.evidence.collection.results:
         families.setdefault(f"{result.identity['model']['is']} on {result.identity['data']['is']}", result)
     assert len(families) >= 9
     for family, result in families.items():

@@ -20,11 +20,6 @@ from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split
 from dlbench.errors import DataError, OddDataNotice
 
 KNOWN = "67d6f63e5eba789677ca945ca10489a39ebfa1c1a896ac184046aa56f392a5a1"
-DATA = Path(os.environ.get("DLBENCH_DATA", ""))
-needs_data = [
-    pytest.mark.real_data,
-    pytest.mark.skipif("DLBENCH_DATA" not in os.environ, reason="DLBENCH_DATA is not set: no real data to test with"),
-]
 
 
 def arrays(n: int = 6) -> dict[str, np.ndarray]:
@@ -430,7 +425,7 @@ def test_a_read_only_cache_folder_is_refused(official: Path, tmp_path: Path) -> 
 
 
 def test_importing_is_cheap() -> None:
-    code = "import dlbench.data.intel_files, dlbench.data.__main__, sys; sys.exit('torch' in sys.modules)"
+    code = "import dlbench.data.intel_files, dlbench.commands.data, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -438,22 +433,21 @@ def test_importing_is_cheap() -> None:
 
 
 @pytest.fixture(scope="module")
-def real() -> intel_files.PictureSet:
-    found = find(DATA, "npz")
+def real(real_data_folder: Path) -> intel_files.PictureSet:
+    found = find(real_data_folder, "npz")
     assert found is not None
     return load_npz(found[1])
 
 
 @pytest.fixture(scope="module")
-def real_folder() -> dict[str, Pictures]:
-    found = find(DATA, "folder")
+def real_folder(real_data_folder: Path) -> dict[str, Pictures]:
+    found = find(real_data_folder, "folder")
     assert found is not None
     return {name: intel_files.read_split(found[1], name) for name in intel_files.SPLITS}
 
 
+@pytest.mark.real_data
 class TestRealData:
-    pytestmark = needs_data
-
     def test_the_npz_is_verified(self, real: intel_files.PictureSet) -> None:
         assert real.provenance == "verified"
         assert real.files == {"intel_landscapes.npz": KNOWN}
@@ -473,8 +467,8 @@ class TestRealData:
         folder = real_folder["seg_test"]
         assert [labels.get(image.tobytes()) for image in folder.images] == folder.labels.tolist()
 
-    def test_no_picture_of_the_official_folder_is_left_out(self) -> None:
-        found = find(DATA, "folder")
+    def test_no_picture_of_the_official_folder_is_left_out(self, real_data_folder: Path) -> None:
+        found = find(real_data_folder, "folder")
         assert found is not None
         assert intel_files.left_out(found[1]) is None
 

@@ -3,8 +3,6 @@
 import functools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from bits import same_bits
 from omegaconf import DictConfig
+from processes import Forked, python
 
 from dlbench.environment import interrupted_by_sigterm
 from dlbench.evaluation import images
@@ -25,11 +24,12 @@ from dlbench.tasks.image_classification import ImageClassification
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
+FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("undisturbed"))))
+    return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("undisturbed"))))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.Temp
         pytest.param(images, "write_activation_maps", 1, id="while it is written"),
     ],
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_which_then_goes_on(  # noqa: PLR0917
     number: signal.Signals,
     owner: Any,
@@ -55,7 +55,7 @@ def test_a_signal_ends_a_run_which_then_goes_on(  # noqa: PLR0917
     tiny: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = compose("+experiment=cnn_bn_gap", *tiny)
+    config = compose(*FAST, *tiny)
     original, calls = getattr(owner, name), []
 
     @functools.wraps(original)
@@ -105,10 +105,9 @@ def test_a_thread_that_gets_no_signals_leaves_them_alone() -> None:
 
 @pytest.mark.slow
 def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlbench", "+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1"]
-    command += ["evaluation.max_shift=16"]
+    command = ("-m", "dlbench", "+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1", "evaluation.max_shift=16")
     for seconds in (0.0, 0.1, 0.4, 1.0):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = Forked(*command)
         # Its lock is open from the evaluation's beginning on, once the training is closed.
         while not (any((tmp_path / "runs").glob("*/training.json")) and holds_a_lock(process.pid)):
             assert process.poll() is None, process.communicate()
@@ -122,7 +121,7 @@ def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_pa
         (record,) = Store(tmp_path / "runs").all()
         assert record.state() == State.FINISHED
         assert record.evaluations() == []
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(*command)
     assert done.returncode == 0, done.stderr
     record.check()
     assert len(record.evaluations()) == 1

@@ -4,8 +4,6 @@ import functools
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from bits import same_bits
 from omegaconf import DictConfig
+from processes import Forked
 
 from dlbench.errors import RecordError
 from dlbench.evaluation.images import ImageEvaluation
@@ -260,19 +259,13 @@ def test_a_run_that_lost_its_lock_stops_and_the_same_command_goes_on(  # noqa: P
 def test_of_two_trainings_after_a_lost_lock_one_wins(
     lose: Callable[[Path], None], meanwhile: str, quick: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "dlbench", *quick(tmp_path, epochs=12)]
-
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    first = start()
-    assert first.stdout is not None
+    command = ("-m", "dlbench", *quick(tmp_path, epochs=12))
+    first = Forked(*command)
     assert first.stdout.readline().startswith("epoch 1/")
     first.send_signal(signal.SIGSTOP)
     (record,) = Store(tmp_path).all()
     lose(lock_file(record))
-    second = start()
-    assert second.stdout is not None
+    second = Forked(*command)
     said = second.stdout.readline()
     assert said.startswith("epoch "), second.communicate()
     if meanwhile == "the second ends":

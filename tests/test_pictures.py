@@ -27,7 +27,7 @@ from dlbench.run import Outcome, run
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
-EXPERIMENT = "+experiment=cnn_bn_gap"
+FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 EPOCHS = 4
 TAGS = {f"pictures (embedded data)/{name}" for name in ("confusion_matrix", "most_confident_mistakes", "first_layer")}
 
@@ -47,7 +47,7 @@ def drawn(
 ) -> Outcome:
     """A run with pictures after epochs 2 and 4, killed after the pictures of epoch 2 and before its checkpoint."""
     runs = tmp_path_factory.mktemp("drawn") / "runs"
-    config = compose(EXPERIMENT, *tiny_in(runs, epochs=EPOCHS), "callbacks.pictures.epochs=[2]")
+    config = compose(*FAST, *tiny_in(runs, epochs=EPOCHS), "callbacks.pictures.epochs=[2]")
     draw, save = ClassifierPictures.on_validation_end, CheckpointFolder.save
 
     def draw_watched(self: ClassifierPictures, trainer: Any, task: Any) -> None:
@@ -72,7 +72,7 @@ def drawn(
 @pytest.fixture(scope="module")
 def undrawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The same run without pictures, never stopped."""
-    return run(compose(EXPERIMENT, *tiny_in(tmp_path_factory.mktemp("undrawn"), epochs=EPOCHS)))
+    return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("undrawn"), epochs=EPOCHS)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPat
     """A run whose loss is NaN in its second epoch, when it also had pictures to draw."""
     with loss_is_nan_from(step=8):
         overrides = [*tiny_in(tmp_path_factory.mktemp("diverged")), "callbacks.pictures.epochs=[1,2]"]
-        return run(compose(EXPERIMENT, *overrides, "data.layout=scrambled", "model.classes=null"))
+        return run(compose(*FAST, *overrides, "data.layout=scrambled", "model.classes=null"))
 
 
 def state_of(task: Any) -> Any:
@@ -147,14 +147,14 @@ def test_pictures_are_no_part_of_the_record(drawn: Outcome) -> None:
 )
 def test_a_wrong_callback_is_named_in_one_line(compose: Compose, override: str, line: str) -> None:
     with pytest.raises(ConfigError, match=f"^{line}"):
-        check(plain(compose(EXPERIMENT, override)))
+        check(plain(compose(*FAST, override)))
 
 
 def test_callbacks_are_a_group_that_can_be_turned_off(compose: Compose) -> None:
-    usual = plain(compose(EXPERIMENT))
+    usual = plain(compose(*FAST))
     assert list(callbacks(usual)) == ["pictures"]
     for override in ("callbacks=none", "callbacks.pictures=null", "~callbacks"):
-        without = plain(compose(EXPERIMENT, override))
+        without = plain(compose(*FAST, override))
         check(without)
         assert callbacks(without) == {}
         assert training(usual, "", "") == training(without, "", "")

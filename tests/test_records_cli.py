@@ -38,7 +38,7 @@ def finished(
 ) -> Record:
     """A real run, finished."""
     runs = tmp_path_factory.mktemp("records") / "runs"
-    return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, epochs=1))).record
+    return run(compose("+experiment=cnn_bn_gap", "evaluation.max_shift=1", *tiny_in(runs, epochs=1))).record
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import io
 import json
-import os
 import re
 import tarfile
 import threading
@@ -294,9 +293,7 @@ def test_wrong_names_and_folders_end_in_one_line(
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif("DLBENCH_DATA" not in os.environ, reason="DLBENCH_DATA is not set: no real data to test with")
-def test_the_real_data_is_as_registered() -> None:
-    folder = data_folder()
+def test_the_real_data_is_as_registered(real_data_folder: Path) -> None:
     for name, entry in REGISTRY.items():
         if name != "intel_folder":
-            assert {finding.state for finding in check(entry, folder)} <= {State.OK, State.MISSING}, name
+            assert {finding.state for finding in check(entry, real_data_folder)} <= {State.OK, State.MISSING}, name

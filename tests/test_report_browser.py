@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from browser import (
 )
 from rich_document import NUMBERS, rich_document
 
-from dlbench import commands
 from dlbench.report.html import render_html
 
 pytestmark = pytest.mark.slow
@@ -60,9 +60,8 @@ def test_a_page_is_sound(browser: Any, path: Path, width: str, scheme: str) -> N
         check_silence(visit, path)
 
 
-def test_the_report_of_the_committed_records_is_sound(browser: Any, tmp_path: Path) -> None:
-    commands.run("report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)])
-    check_page(browser, tmp_path / "index.html")
+def test_the_report_of_the_committed_records_is_sound(browser: Any, written: SimpleNamespace) -> None:
+    check_page(browser, written.folder / "index.html")
 
 
 def test_numbers_are_sorted_as_numbers_and_blanks_come_last(page: Any) -> None:

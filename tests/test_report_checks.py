@@ -1,8 +1,7 @@
 """Claims and slips judged: comparisons by results, paired by seed; statements and slips by computing."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlbench import paths
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Store
 from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge, judge_claim
-from dlbench.report.results import Result, by_configuration, collect
+from dlbench.report.results import Result, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
 from dlbench.report.statements import Judgement, judge_slip
+from dlbench.report.verdicts import Verdicts
 
 CER = "test/cer"
 HOLDS, FAILS, UNDECIDED, NOT_RUN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN
@@ -385,16 +384,6 @@ def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: 
 # --- our runs --------------------------------------------------------------------------------------------------------
 
 
-@cache
-def recorded() -> dict[str, list[Result]]:
-    """The runs that the repository holds."""
-    return by_configuration(collect([Store(paths.experiments() / "results")]).results)
-
-
-def of_ours(experiment: str) -> list[Result]:
-    return recorded().get(configuration_of(experiment, ()), [])
-
-
 @pytest.mark.parametrize(
     ("check", "verdict"),
     [
@@ -405,8 +394,8 @@ def of_ours(experiment: str) -> list[Result]:
         ({"of": "p2g_attention", "metric": "val/cer", "curve": {"epochs_to": 0.35}, "lower_than": "p2g_lstm"}, HOLDS),
     ],
 )
-def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict) -> None:
-    lookup: Callable[[str], list[Result]] = of_ours
-    found = judge(Comparison(**check), lookup)
+def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict, committed: Verdicts) -> None:
+    recorded = by_configuration(committed.evidence.collection.results)
+    found = judge(Comparison(**check), lambda experiment: recorded[configuration_of(experiment, ())])
     assert found.n >= 3
     assert (found.verdict, found.smallest_p) == (verdict, 2.0**-found.n)

@@ -5,21 +5,18 @@ import io
 import shlex
 import statistics
 from dataclasses import replace
-from functools import cache
 from itertools import product
 
 import pytest
 from made import made
 
-from dlbench import paths
 from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
-from dlbench.records.store import Store
 from dlbench.report.blocks import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.document import build
 from dlbench.report.evidence import REAL, Evidence, in_variant
 from dlbench.report.reading import load_all
-from dlbench.report.results import Collection, Contradiction, LeftOut, Result, collect
+from dlbench.report.results import Collection, Contradiction, LeftOut, Result
 from dlbench.report.schema import Configuration
 from dlbench.report.sections.values import OUTDATED_NOTE
 from dlbench.report.tidy import COLUMNS, csv_text
@@ -34,16 +31,11 @@ def verdicts_on(*results: Result, **collection: list[object]) -> Verdicts:
     return Verdicts(Evidence(REPORTS, Collection(list(results), **collection)))  # type: ignore[arg-type]
 
 
-@cache
-def committed() -> Verdicts:
-    """Verdicts on the committed records."""
-    return Verdicts(Evidence(REPORTS, collect([Store(paths.experiments() / "results")])))
-
-
-@cache
-def committed_document() -> Document:
-    """The report of the committed records."""
-    return build(committed())
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, which take most of a report's time."""
+    for name in ("draw", "published_against_ours"):
+        monkeypatch.setattr(f"dlbench.report.document.{name}", lambda *_: None)
 
 
 def every_result(provenance: str, seeds: tuple[int, ...] = (42,), value: float = 0.123) -> list[Result]:
@@ -83,8 +75,8 @@ def texts(section: Section) -> list[str]:
     return [cell.text for grid in grids for row in grid.rows for cell in row]
 
 
-def test_every_published_value_claim_and_slip_is_in_the_report() -> None:
-    found = sections(committed_document())
+def test_every_published_value_claim_and_slip_is_in_the_report(committed_document: Document) -> None:
+    found = sections(committed_document)
     for name, report in REPORTS.items():
         published = [value for table in report.tables for row in table.rows for value in row.published.values()]
         grids = [block for block in found[f"{name}-values"].blocks if isinstance(block, Grid)]
@@ -95,21 +87,22 @@ def test_every_published_value_claim_and_slip_is_in_the_report() -> None:
             assert slip.text in texts(found["slips"])
 
 
-def test_ids_are_unique_and_links_lead_somewhere() -> None:
-    document = committed_document()
-    ids = [section.id for _, section in walk(document.sections)]
-    ids += [block.id for block in blocks(document) if isinstance(block, Grid | Picture)]
+def test_ids_are_unique_and_links_lead_somewhere(committed_document: Document) -> None:
+    ids = [section.id for _, section in walk(committed_document.sections)]
+    ids += [block.id for block in blocks(committed_document) if isinstance(block, Grid | Picture)]
     assert len(ids) == len(set(ids))
-    links = {cell.link for block in blocks(document) if isinstance(block, Grid) for row in block.rows for cell in row}
+    grids = [block for block in blocks(committed_document) if isinstance(block, Grid)]
+    links = {cell.link for grid in grids for row in grid.rows for cell in row}
     assert links - {None} <= set(ids)
 
 
-def test_rows_are_as_wide_as_their_heading() -> None:
-    for block in blocks(committed_document()):
+def test_rows_are_as_wide_as_their_heading(committed_document: Document) -> None:
+    for block in blocks(committed_document):
         if isinstance(block, Grid):
             assert {len(row) for row in block.rows} <= {len(block.columns)}, block.id
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
     nothing, drawn = build(verdicts_on()), build(verdicts_on(*every_result("embedded"), *every_result("user copy")))
     before, after = sections(nothing), sections(drawn)
@@ -120,6 +113,7 @@ def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
     assert "0.1230 (1)" in texts(after["other-data"])
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("seeds", [(42,), (42, 43, 44)])
 def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[int, ...]) -> None:
     verdicts = verdicts_on(*every_result("verified", seeds))
@@ -142,6 +136,7 @@ def by_others(result: Result) -> Result:
     return replace(result, result={**result.result, "versions": {**result.versions, "convnet": "1.9"}})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_value_of_other_code_is_marked_and_the_mark_explained() -> None:
     results = every_result("verified")
     outdated = [by_others(result) if result.experiment == "cnn_bn_gap" else result for result in results]
@@ -177,8 +172,8 @@ def test_a_variant_replaces_what_a_configuration_says_of_the_same_key() -> None:
     assert in_variant(configuration, ()) == configuration
 
 
-def test_the_table_of_all_numbers_holds_every_number_once() -> None:
-    verdicts = committed()
+def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -> None:
+    verdicts = committed
     rows = list(csv.DictReader(io.StringIO(csv_text(verdicts))))
     assert tuple(rows[0]) == COLUMNS
     published = [float(row["value"]) for row in rows if row["source"] == "published"]
@@ -199,9 +194,9 @@ def test_the_table_of_all_numbers_holds_every_number_once() -> None:
             assert low == pytest.approx(value.judged.interval[0])
 
 
-def test_every_run_has_its_name_its_origin_and_its_command() -> None:
-    (grid,) = (block for block in sections(committed_document())["runs"].blocks if isinstance(block, Grid))
-    results = {f"{result.run}/{result.evaluation.id}": result for result in committed().evidence.collection.results}
+def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, committed_document: Document) -> None:
+    (grid,) = (block for block in sections(committed_document)["runs"].blocks if isinstance(block, Grid))
+    results = {f"{result.run}/{result.evaluation.id}": result for result in committed.evidence.collection.results}
     assert len(grid.rows) == len(results)
     for name, command, identity, data, commit, *_ in (tuple(cell.text for cell in row) for row in grid.rows):
         result = results[identity.rstrip("*")]
@@ -220,9 +215,9 @@ def test_an_empty_folder_gives_a_report_too() -> None:
     assert without_runs == {"model/parameters"}
 
 
-def test_a_training_costs_once_however_often_it_is_decoded() -> None:
-    (grid,) = (block for block in sections(committed_document())["costs"].blocks if isinstance(block, Grid))
-    results = [result for result in committed().evidence.collection.results if result.provenance == REAL]
+def test_a_training_costs_once_however_often_it_is_decoded(committed: Verdicts, committed_document: Document) -> None:
+    (grid,) = (block for block in sections(committed_document)["costs"].blocks if isinstance(block, Grid))
+    results = [result for result in committed.evidence.collection.results if result.provenance == REAL]
     trained = {configuration_id(result.identity): result for result in results}
     assert len(grid.rows) == len(trained)
     assert sum(int(row[2].text) for row in grid.rows) == len({result.run for result in results})

@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resealed import put
 
-from dlbench import paths
-from dlbench.records.store import Record, Store
+from dlbench.records.store import Record
 from dlbench.report.blocks import Grid, Picture, Verdict
 from dlbench.report.evidence import Evidence
 from dlbench.report.figures import artifacts, curves, samples, style
 from dlbench.report.figures.bars import bars, published_against_ours
 from dlbench.report.figures.draw import draw
 from dlbench.report.figures.heatmaps import mean_counts
-from dlbench.report.results import Result, collect
+from dlbench.report.results import Result
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
+from dlbench.report.verdicts import Verdicts
 from dlbench.terminal import format_value
 
 PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"
@@ -74,10 +74,9 @@ ResultsOf = Callable[[str], list[Result]]
 
 
 @pytest.fixture(scope="module")
-def results_of() -> ResultsOf:
+def results_of(committed: Verdicts) -> ResultsOf:
     """The committed records of the report's configurations, real ones only."""
-    collection = collect([Store(paths.experiments() / "results")])
-    return Evidence({"a": REPORT}, collection).results_of("a")
+    return Evidence({"a": REPORT}, committed.evidence.collection).results_of("a")
 
 
 @pytest.fixture

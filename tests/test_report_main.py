@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -9,9 +10,11 @@ from board import accumulated
 
 from dlbench import commands, paths
 from dlbench.records.store import Store
-from dlbench.report.files import MARKS, judge, main_table
+from dlbench.report.evidence import Evidence
+from dlbench.report.files import MARKS, main_table
 from dlbench.report.reading import load_all
-from dlbench.report.results import collect
+from dlbench.report.results import Collection
+from dlbench.report.verdicts import Verdicts
 from dlbench.tensorboard.view import View
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -23,46 +26,45 @@ def report(*words: str) -> int:
     return commands.run("report", words)
 
 
-def test_without_running_the_report_is_written_from_the_records_at_hand(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "out"
-    assert report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(folder)) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert "Published against reproduced" in out
-    assert f"the whole report: {folder / 'index.html'}" in out
-    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    figures = {name for name in written if name.startswith("figures/")}
-    assert written - figures == {"index.html", "report.md", "tables.tex", "numbers.csv"}
+def test_without_running_the_report_is_written_from_the_records_at_hand(written: SimpleNamespace) -> None:
+    folder = written.folder
+    assert (written.code, written.err) == (0, "")
+    assert "Published against reproduced" in written.out
+    assert f"the whole report: {folder / 'index.html'}" in written.out
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    figures = {name for name in names if name.startswith("figures/")}
+    assert names - figures == {"index.html", "report.md", "tables.tex", "numbers.csv"}
     page = (folder / "index.html").read_text(encoding="utf-8")
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     for name in figures:
         ElementTree.parse(folder / name)
         assert name in markdown
         assert f'id="{Path(name).stem}"' in page
-    assert not (tmp_path / "runs").exists()
+    assert not written.runs.exists()
 
 
-def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        commands.run(
-            "report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / name)]
-        )
+@pytest.mark.slow
+def test_the_same_records_give_the_same_bytes(written: SimpleNamespace, tmp_path: Path) -> None:
+    report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path))
     one, other = (
-        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
-        for name in ("one", "other")
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (written.folder, tmp_path)
     )
     assert one == other
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no committed records, so that there is little to write."""
+    nothing = Verdicts(Evidence(load_all(), Collection([])))
+    monkeypatch.setattr("dlbench.commands.report.judge", lambda *_: nothing)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="1"):
-        commands.run(
-            "report",
-            ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report")],
-        )
+        report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report"))
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "file") in line
 
@@ -73,14 +75,13 @@ def test_an_unknown_profile_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "quick" in capsys.readouterr().err
 
 
-def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> None:
-    commands.run(
-        "report", ["--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "report")]
-    )
-    with (tmp_path / "report" / "numbers.csv").open(encoding="utf-8") as file:
+def test_tensorboard_and_report_agree_in_names_and_numbers(
+    written: SimpleNamespace, committed: Verdicts, tmp_path: Path
+) -> None:
+    with (written.folder / "numbers.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["evaluation"]]
     View(tmp_path / "view", [COMMITTED]).refresh()
-    for result in collect([COMMITTED]).results:
+    for result in committed.evidence.collection.results:
         numbers = {row["metric"]: float(row["value"]) for row in rows if row["evaluation"] == result.evaluation.id}
         events = accumulated(tmp_path / "view" / result.name)
         measured = {metric: value for metric, value in numbers.items() if not metric.startswith("model/")}
@@ -88,32 +89,29 @@ def test_tensorboard_and_report_agree_in_names_and_numbers(tmp_path: Path) -> No
         assert shown == pytest.approx(measured, rel=1e-6), result.name
 
 
-def test_the_committed_report_is_that_of_the_committed_records(tmp_path: Path) -> None:
+def test_the_committed_report_is_that_of_the_committed_records(written: SimpleNamespace, committed: Verdicts) -> None:
     # make docs-report renews both.
-    report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path))
-    committed, now = (
-        list(csv.DictReader((folder / "numbers.csv").open(encoding="utf-8"))) for folder in (DOCS / "report", tmp_path)
+    docs, now = (
+        list(csv.DictReader((folder / "numbers.csv").open(encoding="utf-8")))
+        for folder in (DOCS / "report", written.folder)
     )
-    assert [{**row, "value": ""} for row in committed] == [{**row, "value": ""} for row in now]
-    before, after = ([float(row["value"]) for row in rows if row["source"] != "slip"] for rows in (committed, now))
+    assert [{**row, "value": ""} for row in docs] == [{**row, "value": ""} for row in now]
+    before, after = ([float(row["value"]) for row in rows if row["source"] != "slip"] for rows in (docs, now))
     assert before == pytest.approx(after, rel=1e-9)
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert main_table(judge(load_all(), [COMMITTED.folder])) in readme
+    assert main_table(committed) in readme
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing\n")
     with pytest.raises(SystemExit, match="1"):
-        commands.run(
-            "report", ["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)]
-        )
+        report("--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme))
     assert str(readme) in capsys.readouterr().err
     assert readme.read_text() == "nothing\n"
     readme.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
-    commands.run(
-        "report", ["--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)]
-    )
+    report("--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme))
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")

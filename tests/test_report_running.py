@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bits import endings
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from processes import wait_for
 
-from dlbench.records import seal
 from dlbench.records.store import Store
 from dlbench.report import running
 from dlbench.report.jobs import Job
 from dlbench.report.running import run
+from dlbench.run import run as train
 
 TinyIn = Callable[..., list[str]]
-Endings = dict[str, tuple[Any, ...]]
 PYTHON = sys.executable
 
 
@@ -37,14 +38,14 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Let a script run in place of Python with our sweep; its arguments and folder of records are the sweep's."""
 
-    def install(body: str) -> None:
+    def install(body: str) -> Path:
         script = tmp_path / "stand_in"
         lines = [
             f"#!{PYTHON}",
-            "import os, pathlib, sys, time",
+            "import os, pathlib, signal, sys, time",
             "runs = pathlib.Path(os.environ['DLBENCH_RUNS'])",
             "def finish(name):",
             "    folder = runs / name / 'evaluations' / 'e'",
@@ -55,11 +56,12 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         script.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(script))
         monkeypatch.setattr(running, "LOOK_SECONDS", 0.02)
+        return script
 
     return install
 
 
-def test_nothing_to_run_starts_nothing(stand_in: Callable[[str], None], tmp_path: Path) -> None:
+def test_nothing_to_run_starts_nothing(stand_in: Callable[[str], Path], tmp_path: Path) -> None:
     stand_in("sys.exit(1)")
     assert run([], tmp_path / "runs", [], nothing)
     assert not (tmp_path / "runs").exists()
@@ -67,7 +69,7 @@ def test_nothing_to_run_starts_nothing(stand_in: Callable[[str], None], tmp_path
 
 @pytest.mark.parametrize(("code", "is_well"), [(0, True), (1, False)])
 def test_the_sweep_says_whether_all_went_well(
-    code: int, is_well: bool, stand_in: Callable[[str], None], tmp_path: Path
+    code: int, is_well: bool, stand_in: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stand_in(f"sys.exit({code})")
     assert run([job("a=1")], tmp_path / "runs", [], nothing) is is_well
@@ -75,7 +77,7 @@ def test_the_sweep_says_whether_all_went_well(
 
 @pytest.mark.parametrize("name", ["runs", "my runs, all=here", "it's {mine} [1]"])
 def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
-    name: str, stand_in: Callable[[str], None], tmp_path: Path
+    name: str, stand_in: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stand_in(
         "import json, shutil\n"
@@ -95,7 +97,7 @@ def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
     assert list((runs / ".sweep").iterdir()) == []
 
 
-def test_the_report_is_renewed_after_a_result_and_not_without(stand_in: Callable[[str], None], tmp_path: Path) -> None:
+def test_the_report_is_renewed_after_a_result_and_not_without(stand_in: Callable[[str], Path], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     seen: list[int] = []
     (runs / "old" / "evaluations" / "e").mkdir(parents=True)
@@ -106,7 +108,7 @@ def test_the_report_is_renewed_after_a_result_and_not_without(stand_in: Callable
 
 
 def test_renewing_takes_a_small_part_of_the_time_and_is_never_done_twice_at_once(
-    stand_in: Callable[[str], None], tmp_path: Path
+    stand_in: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stand_in("for n in range(60):\n    finish(str(n))\n    time.sleep(0.05)")
     spans: list[tuple[float, float]] = []
@@ -128,7 +130,7 @@ def test_renewing_takes_a_small_part_of_the_time_and_is_never_done_twice_at_once
 
 
 def test_a_report_that_cannot_be_renewed_stops_no_run(
-    stand_in: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stand_in: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in("finish('one')\ntime.sleep(0.5)")
 
@@ -143,50 +145,26 @@ def test_a_report_that_cannot_be_renewed_stops_no_run(
 # --- with the real sweep ---------------------------------------------------------------------------------------------
 
 
-def tiny(tiny_in: TinyIn, runs: Path) -> list[str]:
-    return [word for word in tiny_in(runs) if not word.startswith("trainer.epochs")]
-
-
-def endings(runs: Path) -> Endings:
-    """By record: state, weights and metrics; to be equal to the bit."""
-    return {
-        record.id: (
-            seal.read(record.training)["state"],
-            seal.read(record.training)["weights"],
-            [seal.read(evaluation.result)["metrics"] for evaluation in record.evaluations()],
-        )
-        for record in Store(runs).all()
-        if record.training.exists()
-    }
-
-
 @pytest.mark.slow
-def test_jobs_that_are_no_grid_are_run_and_the_report_is_renewed_between(tiny_in: TinyIn, tmp_path: Path) -> None:
-    listed = [
-        job("+experiment=cnn_bn_gap", "trainer.epochs=1"),
-        job("+experiment=p2g_lstm", "model.size=8", "trainer.epochs=30", seed=2),
-    ]
-    seen: list[int] = []
-    overrides = [*tiny(tiny_in, tmp_path), "hydra.launcher.n_jobs=1"]
-    assert run(listed, tmp_path, overrides, lambda: seen.append(len(endings(tmp_path))))
-    assert [record.state() for record in Store(tmp_path).all()] == ["finished", "finished"]
-    assert seen[0] == 1
-    assert list((tmp_path / ".sweep").iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_failing_run_leaves_the_others_alone(
+def test_jobs_that_are_no_grid_are_run_and_the_report_is_renewed_between_also_where_one_fails(
     tiny_in: TinyIn, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     listed = [
-        job("+experiment=cnn_bn_gap", "trainer.epochs=1", "optimizer.lr=-1"),
         job("+experiment=cnn_bn_gap", "trainer.epochs=1"),
+        job("+experiment=cnn_bn_gap", "trainer.epochs=1", "optimizer.lr=-1"),
+        job("+experiment=p2g_lstm", "model.size=8", "trainer.epochs=30", seed=2),
     ]
-    assert not run(listed, tmp_path, tiny(tiny_in, tmp_path), nothing)
-    assert [state for state, *_ in endings(tmp_path).values()] == ["finished"]
+    seen: list[int] = []
+    overrides = [word for word in tiny_in(tmp_path) if not word.startswith("trainer.epochs")]
+    overrides += ["hydra.launcher.n_jobs=1"]
+    assert not run(listed, tmp_path, overrides, lambda: seen.append(len(endings(tmp_path))))
+    assert [record.state() for record in Store(tmp_path).all()] == ["finished", "finished"]
+    assert seen[0] == 1
+    assert list((tmp_path / ".sweep").iterdir()) == []
     out, error = capfd.readouterr()
-    assert "failed: optimizer.lr=-1: optimizer.lr=-1: Input should be greater than 0" in out
-    assert "1 of 2 runs failed" in error
+    (failed,) = [line for line in out.splitlines() if "failed: " in line]
+    assert failed.endswith(": optimizer.lr=-1: Input should be greater than 0")
+    assert "1 of 3 runs failed" in error
     assert "Traceback" not in out + error
 
 
@@ -197,14 +175,28 @@ from dlbench.cli import one_line_errors
 from dlbench.report.jobs import Job
 from dlbench.report.running import run
 with one_line_errors():
-    jobs = [Job(("+experiment=cnn_bn_gap", "optimizer.lr=0.1", f"seed={seed}"), seed, {}) for seed in (1, 2)]
-    sys.exit(not run(jobs, Path(sys.argv[1]), sys.argv[2:], lambda: None))
+    jobs = [Job(("+experiment=cnn_bn_gap", f"seed={seed}"), seed, {}) for seed in (1, 2)]
+    runs, sys.executable, *overrides = sys.argv[1:]
+    sys.exit(not run(jobs, Path(runs), overrides, lambda: None))
 """
 
 
-def start(runs: Path, overrides: Sequence[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", DRIVER, str(runs), *overrides]
+def start(runs: Path, python: str, overrides: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Runs for the report in a session of their own; ``python`` is what they start the sweep with."""
+    command = [PYTHON, "-c", DRIVER, str(runs), python, *overrides]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def interrupted(process: subprocess.Popen[str], how: str, has_begun: Callable[[], bool]) -> None:
+    """Interrupt it once it has begun, and see it end in one line and leave no process and no file behind."""
+    wait_for(has_begun, process)
+    name, _, whom = how.partition(" to ")
+    (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.count("interrupted; the same command goes on where it was") == 1
+    assert "Traceback" not in error
+    assert members(process.pid) == []
 
 
 def members(session: int) -> list[int]:
@@ -220,43 +212,39 @@ def members(session: int) -> list[int]:
     return found
 
 
-LISTED = [job("+experiment=cnn_bn_gap", "optimizer.lr=0.1", seed=seed) for seed in (1, 2)]
-LONG_ENOUGH = "trainer.epochs=8"
-"""To be interrupted after the first."""
+finds_processes = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
 
 
-@pytest.fixture(scope="module")
-def straight(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Endings:
-    """How the runs end that nobody interrupts."""
-    runs = tmp_path_factory.mktemp("straight")
-    assert run(LISTED, runs, [*tiny(tiny_in, runs), LONG_ENOUGH], nothing)
-    return endings(runs)
+@finds_processes
+@pytest.mark.parametrize("how", ["SIGINT to all", "SIGTERM to the parent"])
+def test_interrupted_it_lets_the_sweep_say_so(how: str, stand_in: Callable[[str], Path], tmp_path: Path) -> None:
+    script = stand_in(
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "(runs / 'begun').touch()\n"
+        "try:\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted; the same command goes on where it was', file=sys.stderr)\n"
+        "    sys.exit(130)"
+    )
+    runs = tmp_path / "runs"
+    interrupted(start(runs, str(script)), how, (runs / "begun").exists)
+    assert list((runs / ".sweep").iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes through /proc")
-@pytest.mark.parametrize("how", ["SIGINT to all", "SIGTERM to the parent"])
-def test_interrupted_it_goes_on_to_the_same_bits(how: str, straight: Endings, tiny_in: TinyIn, tmp_path: Path) -> None:
+@finds_processes
+def test_interrupted_it_goes_on_to_the_same_bits(tiny_in: TinyIn, compose: Callable[..., Any], tmp_path: Path) -> None:
+    overrides = ["optimizer.lr=0.1", "evaluation.max_shift=0", *tiny_in(tmp_path / "straight", epochs=8)]
+    for seed in (1, 2):
+        train(compose("+experiment=cnn_bn_gap", f"seed={seed}", *overrides))
     runs = tmp_path / "interrupted"
-    overrides = [*tiny(tiny_in, runs), LONG_ENOUGH]
-    process = start(runs, overrides)
-    deadline = time.monotonic() + 120
-    while not any(runs.glob("*/checkpoints/epoch-*.ckpt")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    name, _, whom = how.partition(" to ")
-    (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
-    assert error.count("interrupted; the same command goes on where it was") == 1
-    assert "Traceback" not in error
-    assert members(process.pid) == []
+    overrides[-1] = f"paths.runs={runs}"
+    process = start(runs, PYTHON, overrides)
+    interrupted(process, "SIGTERM to the parent", lambda: any(runs.glob("*/checkpoints/epoch-*.ckpt")))
     assert list((runs / ".sweep").iterdir()) == []
     assert len(endings(runs)) < 2
-
-    assert run(LISTED, runs, overrides, nothing)
-    assert endings(runs) == straight
+    assert run([job("+experiment=cnn_bn_gap", seed=seed) for seed in (1, 2)], runs, overrides, nothing)
+    assert endings(runs) == endings(tmp_path / "straight")
 
 
 # --- the sweeper's file ----------------------------------------------------------------------------------------------

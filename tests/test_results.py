@@ -39,7 +39,8 @@ def finished(
 ) -> Record:
     """A real run, finished."""
     runs = tmp_path_factory.mktemp("report") / "runs"
-    return run(compose("+experiment=cnn_bn_gap", *tiny_in(runs, sizes=(24, 12, 12)))).record
+    fast = ["+experiment=cnn_bn_gap", "evaluation.max_shift=1"]
+    return run(compose(*fast, *tiny_in(runs, sizes=(24, 12, 12)))).record
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_finished_runs_are_collected(store: Store, finished: Record) -> None:
     (evaluation,) = finished.evaluations()
     assert (result.run, result.seed, result.provenance, result.is_outdated) == (finished.id, 42, "embedded", False)
     assert result.metrics == read_json(evaluation.result)["metrics"]
-    assert result.configuration == configuration_of("cnn_bn_gap", ["trainer.epochs=2"])
+    assert result.configuration == configuration_of("cnn_bn_gap", ["evaluation.max_shift=1", "trainer.epochs=2"])
     assert result.name == run_name(read_json(finished.manifest), finished.settings())
     assert [row["epoch"] for row in result.curves] == [1, 2]
     assert (collection.left_out, collection.contradictions) == ([], [])

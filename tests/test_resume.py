@@ -3,14 +3,13 @@
 import json
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bits import same_bits
 from omegaconf import DictConfig
+from processes import Forked, python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlbench.records import history, seal
@@ -50,8 +49,7 @@ def killed(overrides: list[str], tmp_path: Path) -> Killed:
     """A record whose maker was killed at a moment, as die_at.py takes it."""
 
     def record(*moment: str) -> Record:
-        arguments = [str(Path(__file__).with_name("die_at.py")), *moment, *overrides]
-        process = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        process = python(str(Path(__file__).with_name("die_at.py")), *moment, *overrides)
         assert process.returncode == -signal.SIGKILL, process.stderr
         (made,) = Store(tmp_path).all()
         return made
@@ -166,21 +164,19 @@ def test_checkpoints_damaged_after_the_end_are_trained_again(
     assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
+def no_file_beyond_two_megabytes() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_named_and_loses_nothing(
     uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "dlbench", *overrides]
-
-    def no_file_beyond_two_megabytes() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
-
-    process = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=no_file_beyond_two_megabytes
-    )
+    process = Forked("-m", "dlbench", *overrides, before=no_file_beyond_two_megabytes)
+    _, errors = process.communicate()
     assert process.returncode == 1
-    assert process.stderr.count("\n") == 1
-    assert process.stderr.startswith("dlbench: cannot write ")
+    assert errors.count("\n") == 1
+    assert errors.startswith("dlbench: cannot write ")
     (record,) = Store(tmp_path).all()
     assert record.state() == State.INTERRUPTED
     assert record.checkpoints.all() == []
@@ -193,13 +189,10 @@ def test_a_full_disk_is_named_and_loses_nothing(
 def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
     name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str]
 ) -> None:
-    command = [sys.executable, "-m", "dlbench", *overrides]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.send_signal(signal.Signals[name])
-        errors = process.stderr.read()
+    process = Forked("-m", "dlbench", *overrides)
+    process.stdout.readline()
+    process.send_signal(signal.Signals[name])
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "dlbench: interrupted; the same command goes on where it was\n"
     assert same_bits(run(compose(*overrides)), uninterrupted)
@@ -207,8 +200,7 @@ def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
 
 @pytest.mark.slow
 def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, overrides: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dlbench", *overrides]
-    starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    starts = [Forked("-m", "dlbench", *overrides) for _ in range(2)]
     outputs = [process.communicate() for process in starts]
     assert [process.returncode for process in starts] == [0, 0], outputs
     epochs = sorted(output.count(f"/{EPOCHS}  val/") for output, _ in outputs)

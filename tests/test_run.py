@@ -25,7 +25,9 @@ from dlbench.tasks.base import Task
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
+FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 SMALL = {"model.size": 16, "model.patterns": 20, "data.frames": 400}
+SMALL |= {"evaluation.max_shift": 1, "evaluation.rotations": [10], "evaluation.scales": [1.2]}
 """What makes an experiment small that has such a key."""
 
 EXPERIMENTS = sorted(path.stem for path in (paths.conf() / "experiment").glob("*.yaml"))
@@ -33,7 +35,7 @@ EXPERIMENTS = sorted(path.stem for path in (paths.conf() / "experiment").glob("*
 
 @pytest.fixture(scope="module")
 def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path_factory.mktemp("finished"))))
+    return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("finished"))))
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
 
 def test_a_finished_run_is_looked_up(finished: Outcome, compose: Compose, tiny_in: TinyIn) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
-    again = run(compose("+experiment=cnn_bn_gap", *tiny_in(finished.record.folder.parent)))
+    again = run(compose(*FAST, *tiny_in(finished.record.folder.parent)))
     assert not again.trained
     assert again.result == finished.result
     assert before == {path: path.stat().st_mtime_ns for path in finished.record.folder.rglob("*") if path.is_file()}
@@ -117,7 +119,7 @@ def test_a_finished_run_is_looked_up(finished: Outcome, compose: Compose, tiny_i
 
 def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Compose, tiny_in: TinyIn) -> None:
     overrides = [*tiny_in(finished.record.folder.parent), "evaluation.max_shift=0"]
-    other = run(compose("+experiment=cnn_bn_gap", *overrides))
+    other = run(compose(*FAST, *overrides))
     assert not other.trained
     assert other.evaluation.id != finished.evaluation.id
     assert other.result["metrics"]["test/accuracy"] == finished.result["metrics"]["test/accuracy"]
@@ -126,13 +128,13 @@ def test_another_evaluation_does_not_train_again(finished: Outcome, compose: Com
 def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
     finished: Outcome, compose: Compose, tiny: list[str]
 ) -> None:
-    again = run(compose("+experiment=cnn_bn_gap", *tiny))
+    again = run(compose(*FAST, *tiny))
     assert again.trained
     assert seal.read(again.record.training)["weights"] == seal.read(finished.record.training)["weights"]
     rows = without_times(history.read(again.record.metrics))
     assert rows == without_times(history.read(finished.record.metrics))
     assert again.result["metrics"] == finished.result["metrics"]
-    other = run(compose("+experiment=cnn_bn_gap", *tiny, "seed=43"))
+    other = run(compose(*FAST, *tiny, "seed=43"))
     assert other.record.id != finished.record.id
     assert without_times(history.read(other.record.metrics)) != rows
 
@@ -160,7 +162,7 @@ def test_every_experiment_runs_one_short_epoch(
 @pytest.mark.real_data
 def test_the_real_pictures_train(compose: Compose, tiny: list[str], real_data_folder: Path) -> None:
     real = ["data.source=npz", f"paths.data={real_data_folder}", "trainer.epochs=1", "trainer.limit_train_batches=3"]
-    outcome = run(compose("+experiment=cnn_bn_gap", *tiny, *real, "evaluation.max_shift=0"))
+    outcome = run(compose(*FAST, *tiny, *real, "evaluation.max_shift=0"))
     assert outcome.result["data"]["provenance"] == "verified"
     assert outcome.result["data"]["sizes"] == {"train": 12630, "val": 1404, "test": 3000}
     assert (outcome.result["metrics"]["test/accuracy"] * 3000) % 1 == pytest.approx(0, abs=1e-3)
@@ -191,9 +193,7 @@ def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[
 
 
 def test_double_precision_ends_near_single_precision(compose: Compose, tiny: list[str]) -> None:
-    runs = [
-        run(compose("+experiment=cnn_bn_gap", *tiny, f"trainer.precision={name}")) for name in ("32-true", "64-true")
-    ]
+    runs = [run(compose(*FAST, *tiny, f"trainer.precision={name}")) for name in ("32-true", "64-true")]
     single, double = (history.read(made.record.metrics)[0]["train/loss"] for made in runs)
     assert single != double
     assert single == pytest.approx(double, rel=1e-3)
@@ -201,7 +201,7 @@ def test_double_precision_ends_near_single_precision(compose: Compose, tiny: lis
 
 def test_the_learning_rate_recorded_is_the_one_the_epoch_was_run_with(compose: Compose, tiny: list[str]) -> None:
     halved_for_two_epochs = ["scheduler.factor=0.5", "scheduler.total_iters=2", "trainer.epochs=3"]
-    outcome = run(compose("+experiment=cnn_bn_gap", *tiny, *halved_for_two_epochs, "optimizer.lr=0.08"))
+    outcome = run(compose(*FAST, *tiny, *halved_for_two_epochs, "optimizer.lr=0.08"))
     rates = [row["optimizer/lr"] for row in history.read(outcome.record.metrics)]
     assert rates == pytest.approx([0.04, 0.04, 0.08])
 
@@ -209,7 +209,7 @@ def test_the_learning_rate_recorded_is_the_one_the_epoch_was_run_with(compose: C
 def test_a_failed_run_without_a_checkpoint_says_why_and_starts_again(
     compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = compose("+experiment=cnn_bn_gap", *tiny)
+    config = compose(*FAST, *tiny)
 
     def out_of_order(*_: object) -> None:
         raise RuntimeError("the machine is on fire")
@@ -236,8 +236,8 @@ def test_a_training_that_failed_goes_on_and_ends_in_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    undisturbed = run(compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path / "undisturbed", epochs=4)))
-    config = compose("+experiment=cnn_bn_gap", *tiny_in(tmp_path / "runs", epochs=4))
+    undisturbed = run(compose(*FAST, *tiny_in(tmp_path / "undisturbed", epochs=4)))
+    config = compose(*FAST, *tiny_in(tmp_path / "runs", epochs=4))
     step = Task.training_step
 
     def fail(task: Task, *arguments: Any) -> Any:
@@ -266,21 +266,21 @@ def test_a_training_that_failed_goes_on_and_ends_in_the_same_bits(
 def test_a_record_of_other_versions_is_used_with_a_warning_or_made_again(
     compose: Compose, tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = run(compose("+experiment=cnn_bn_gap", *tiny))
+    outcome = run(compose(*FAST, *tiny))
     made_by(outcome.record, {"convnet": "1.9"})
     capsys.readouterr()
-    assert not run(compose("+experiment=cnn_bn_gap", *tiny)).trained
+    assert not run(compose(*FAST, *tiny)).trained
     assert capsys.readouterr().err.count("made by convnet 1.9, now 1.0; rerun=outdated makes it again") == 1
-    again = run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=outdated"))
+    again = run(compose(*FAST, *tiny, "rerun=outdated"))
     assert again.trained
     assert again.result["metrics"] == outcome.result["metrics"]
     assert len(list(again.record.folder.parent.glob("*.aside-1"))) == 1
-    assert not run(compose("+experiment=cnn_bn_gap", *tiny, "rerun=outdated")).trained
+    assert not run(compose(*FAST, *tiny, "rerun=outdated")).trained
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 99}', "[]"])
 def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tiny: list[str]) -> None:
-    config = compose("+experiment=cnn_bn_gap", *tiny, "trainer.epochs=1", "trainer.limit_train_batches=2")
+    config = compose(*FAST, *tiny, "trainer.epochs=1", "trainer.limit_train_batches=2")
     outcome = run(config)
     outcome.evaluation.result.write_text(content)
     evaluated = run(config)
@@ -306,7 +306,7 @@ def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tin
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     override: str, message: str, compose: Compose, tiny: list[str]
 ) -> None:
-    config = compose("+experiment=cnn_bn_gap", *tiny, override)
+    config = compose(*FAST, *tiny, override)
     with pytest.raises(ConfigError, match=message):
         run(config)
     assert Store(Path(config.paths.runs)).all() == []

@@ -61,6 +61,16 @@ def test_the_transformer_has_about_as_many_parameters_as_the_lstm_with_attention
     assert abs(ours - theirs) < 0.05 * theirs
 
 
+def test_the_decoder_starts_from_the_final_states_of_both_directions() -> None:
+    model, (source, lengths, target) = model_of("lstm"), random_batch([5, 2, 7, 1])
+    _, hidden, cell = model.encoder(source, lengths)
+    for row, length, states in zip(source, lengths, hidden[0], strict=True):
+        _, (last, _) = model.encoder.lstm(model.encoder.embedding(row[None, :length]))
+        torch.testing.assert_close(last.flatten(), states, atol=1e-5, rtol=1e-4)
+    outputs, _ = model.lstm(model.embedding(target), (hidden, cell))
+    torch.testing.assert_close(model.output(outputs), model(source, lengths, target), atol=1e-5, rtol=1e-4)
+
+
 @all_models
 def test_step_by_step_equals_all_at_once(name: str) -> None:
     model, (source, lengths, target) = model_of(name), random_batch([5, 2, 7, 1])

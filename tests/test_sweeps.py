@@ -11,23 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bits import ending, endings
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
+from processes import wait_for
 
 from dlbench import paths
 from dlbench.cli import experiments
 from dlbench.records import seal
-from dlbench.records.store import Record, State, Store
+from dlbench.records.store import State, Store
 from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, labels
 from dlbench.sweep.progress import Progress, table_of
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
-SWEPT = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
+FAST = ["+experiment=cnn_bn_gap", "evaluation.max_shift=0"]
+SWEPT = [*FAST, "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
 
 
 def start(*overrides: str) -> subprocess.Popen[str]:
@@ -41,25 +44,6 @@ def sweep(*overrides: str) -> tuple[int, str, str]:
     process = start(*overrides)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
-
-
-def endings(runs: Path) -> dict[str, tuple[Any, ...]]:
-    """By record: state, step, weights and metrics; to be equal to the bit."""
-    return {record.id: ending(record) for record in Store(runs).all() if record.training.exists()}
-
-
-def ending(record: Record) -> tuple[Any, ...]:
-    training = seal.read(record.training)
-    metrics = [seal.read(evaluation.result)["metrics"] for evaluation in record.evaluations()]
-    return training["state"], training.get("step"), training["weights"], metrics
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +103,7 @@ def test_repeating_looks_finished_runs_up(swept: tuple[Path, int, str, str], tin
 def test_order_and_number_of_workers_change_no_bit(
     swept: tuple[Path, int, str, str], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
-    backwards = ["+experiment=cnn_bn_gap", "seed=2,1", "optimizer.lr=1e30,0.1", "hydra.launcher.n_jobs=1"]
+    backwards = [*FAST, "seed=2,1", "optimizer.lr=1e30,0.1", "hydra.launcher.n_jobs=1"]
     code, *_ = sweep("-m", *backwards, *tiny_in(tmp_path))
     assert code == 0
     assert endings(tmp_path) == endings(swept[0])
@@ -127,13 +111,19 @@ def test_order_and_number_of_workers_change_no_bit(
 
 # --- interrupted and killed ------------------------------------------------------------------------------------------
 
-LONGER = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1", "seed=1,2"]
+ONE = [*FAST, "optimizer.lr=0.1"]
+EPOCHS = 16
+"""Enough to be interrupted three times."""
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ...]]:
+def uninterrupted(
+    compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, ...]]:
+    """What the two runs end in that no sweep runs."""
     runs = tmp_path_factory.mktemp("uninterrupted")
-    assert sweep("-m", *LONGER, *tiny_in(runs, epochs=12))[0] == 0
+    for seed in (1, 2):
+        run(compose(*ONE, f"seed={seed}", *tiny_in(runs, epochs=EPOCHS)))
     return endings(runs)
 
 
@@ -151,28 +141,31 @@ def workers(parent: int) -> list[int]:
 
 
 def has_trained(runs: Path) -> Callable[[], bool]:
-    return lambda: any(runs.glob("*/checkpoints/epoch-*.ckpt"))
+    """Whether there is a checkpoint that was not there before."""
+    before = set(runs.glob("*/checkpoints/epoch-*.ckpt"))
+    return lambda: not before.issuperset(runs.glob("*/checkpoints/epoch-*.ckpt"))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes through /proc")
-@pytest.mark.parametrize("how", ["SIGKILL to all", "SIGTERM to the parent", "SIGINT to all"])
-def test_an_interrupted_sweep_goes_on(
-    how: str, uninterrupted: dict[str, tuple[Any, ...]], tiny_in: TinyIn, tmp_path: Path
+def test_a_sweep_that_is_interrupted_again_and_again_goes_on(
+    uninterrupted: dict[str, tuple[Any, ...]], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
-    process = start("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
-    wait_for(has_trained(tmp_path), process)
-    children = workers(process.pid)
-    assert children
-    name, _, whom = how.partition(" to ")
-    (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
-    _, err = process.communicate(timeout=60)
-    if name != "SIGKILL":
-        assert process.returncode == 130
-        assert "interrupted; the same command goes on where it was" in err
-        assert not [child for child in workers(process.pid) if child in children]
-    assert len(endings(tmp_path)) < 2
-    code, _, err = sweep("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
+    command = ("-m", *ONE, "seed=1,2", *tiny_in(tmp_path, epochs=EPOCHS))
+    for how in ("SIGTERM to the parent", "SIGINT to all", "SIGKILL to all"):
+        process, has_trained_on = start(*command), has_trained(tmp_path)
+        wait_for(has_trained_on, process)
+        children = workers(process.pid)
+        assert children
+        name, _, whom = how.partition(" to ")
+        (os.killpg if whom == "all" else os.kill)(process.pid, signal.Signals[name])
+        _, err = process.communicate(timeout=60)
+        if name != "SIGKILL":
+            assert process.returncode == 130
+            assert "interrupted; the same command goes on where it was" in err
+            assert not [child for child in workers(process.pid) if child in children]
+        assert len(endings(tmp_path)) < 2
+    code, _, err = sweep(*command)
     assert code == 0
     assert "going on after epoch" in err
     assert endings(tmp_path) == uninterrupted
@@ -183,7 +176,7 @@ def test_an_interrupted_sweep_goes_on(
 def test_a_worker_that_dies_costs_nothing(
     uninterrupted: dict[str, tuple[Any, ...]], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
-    process = start("-m", *LONGER, *tiny_in(tmp_path, epochs=12))
+    process = start("-m", *ONE, "seed=1,2", *tiny_in(tmp_path, epochs=EPOCHS))
     wait_for(has_trained(tmp_path), process)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=300)
@@ -191,14 +184,11 @@ def test_a_worker_that_dies_costs_nothing(
     assert endings(tmp_path) == uninterrupted
 
 
-SHORT = ["+experiment=cnn_bn_gap", "optimizer.lr=0.1"]
-
-
 @pytest.fixture(scope="module")
 def weights(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     """What two short runs end in that nothing disturbs, by seed."""
     runs = tmp_path_factory.mktemp("undisturbed")
-    made = {seed: run(compose(*SHORT, *tiny_in(runs), f"seed={seed}")) for seed in (1, 2)}
+    made = {seed: run(compose(*ONE, *tiny_in(runs), f"seed={seed}")) for seed in (1, 2)}
     return {seed: outcome.result["weights"] for seed, outcome in made.items()}
 
 
@@ -217,7 +207,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     deadly = ["+callbacks.own={_target_: own_callbacks.Deadly, seed: 1}", f"hydra.launcher.n_jobs={workers}"]
-    code, out, err = sweep("-m", *SHORT, "seed=1,2", *tiny_in(tmp_path), *deadly)
+    code, out, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
     assert code == 1
     assert "1 of 2 runs failed" in err.splitlines()[-1]
     assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in out
@@ -230,7 +220,7 @@ def test_a_job_killed_once_goes_on_and_fails_nothing(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     deadly = f"+callbacks.own={{_target_: own_callbacks.Deadly, seed: 1, once: {tmp_path / 'died'}}}"
-    code, _, err = sweep("-m", *SHORT, "seed=1,2", *tiny_in(tmp_path / "runs"), deadly)
+    code, _, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path / "runs"), deadly)
     assert code == 0, err
     assert "going on after epoch 1" in err
     assert ended(tmp_path / "runs") == weights
@@ -250,7 +240,7 @@ def test_named_sweeps_compose(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_named_sweep_needs_no_multirun_flag(tiny_in: TinyIn, tmp_path: Path) -> None:
-    fewer = ["+experiment=cnn_bn_gap", "seed=42", "trainer.precision=32-true"]
+    fewer = [*FAST, "seed=42", "trainer.precision=32-true"]
     code, out, _ = sweep("+sweep=intel_lr", *fewer, "optimizer.lr=0.1", *tiny_in(tmp_path, epochs=1))
     assert code == 0
     assert "1 finished" in out

@@ -17,13 +17,13 @@ from dlbench.tensorboard import events
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
-EXPERIMENT = "+experiment=cnn_bn_gap"
+FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
 @pytest.fixture(scope="module")
 def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run evaluated twice, and once more after its result was damaged."""
-    overrides = [EXPERIMENT, *tiny_in(tmp_path_factory.mktemp("finished"))]
+    overrides = [*FAST, *tiny_in(tmp_path_factory.mktemp("finished"))]
     first = run(compose(*overrides))
     assert run(compose(*overrides, "evaluation.max_shift=0")).evaluation.id != first.evaluation.id
     first.evaluation.result.write_text("damaged")
@@ -36,7 +36,7 @@ def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPat
 def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run whose loss is NaN in its second epoch."""
     with loss_is_nan_from(step=8):
-        return run(compose(EXPERIMENT, *tiny_in(tmp_path_factory.mktemp("diverged")), "model.classes=null"))
+        return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("diverged")), "model.classes=null"))
 
 
 def test_hparams_show_settings_beside_the_real_final_metrics(finished: Outcome) -> None:
@@ -59,7 +59,7 @@ def test_hparams_show_settings_beside_the_real_final_metrics(finished: Outcome) 
 
 
 def test_metrics_of_an_earlier_evaluation_stay(finished: Outcome, compose: Compose, tiny_in: TinyIn) -> None:
-    overrides = [EXPERIMENT, *tiny_in(finished.record.folder.parent), "evaluation.max_shift=0"]
+    overrides = [*FAST, *tiny_in(finished.record.folder.parent), "evaluation.max_shift=0"]
     other = run(compose(*overrides)).evaluation.folder
     shutil.rmtree(other)
     assert "test/accuracy_shift_1" not in run(compose(*overrides)).result["metrics"]

@@ -1,0 +1,126 @@
+"""Processes of Python that need not import torch: they are forked from one that has.
+
+A command's cold start takes longer than what most tests do with it. ``test_cli`` and ``test_wheel`` start it for real.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["pytest", "hydra.main", "dlbench.run", "torch.utils.tensorboard", "torchvision"])
+Before = Callable[[], None]
+
+
+class Forked:
+    """What tests use of ``subprocess.Popen``, for ``python``.
+
+    Args:
+        arguments: After ``python``: ``-m MODULE …``, or a file and its own.
+        folder: Where it works; None: here.
+        environment: Its variables; None: those of this process.
+        before: What it does first, a function of a module.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        before: Before | None = None,
+    ) -> None:
+        (out, out_end), (err, err_end) = (CONTEXT.Pipe(duplex=False) for _ in range(2))
+        told = arguments, str(folder or Path.cwd()), dict(environment or os.environ), before
+        self._process = CONTEXT.Process(target=_python, args=((out_end, err_end), *told))
+        self._process.start()
+        out_end.close(), err_end.close()
+        self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno()), encoding="utf-8") for end in (out, err))
+        out.close(), err.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, minus a signal's number; None while it is at work."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The same."""
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end; what it printed since it was last read, and its errors.
+
+        Raises:
+            subprocess.TimeoutExpired: It is still at work after so many seconds.
+        """
+        said = ["", ""]
+
+        def read(place: int) -> None:
+            said[place] = (self.stdout, self.stderr)[place].read()
+
+        readers = [threading.Thread(target=read, args=(place,), daemon=True) for place in (0, 1)]
+        for reader in readers:
+            reader.start()
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("python", timeout or 0)
+        for reader in readers:
+            reader.join()
+        return said[0], said[1]
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``python`` to its end; arguments and options of `Forked`."""
+    process = Forked(*arguments, **options)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, out, err)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Forked) -> None:
+    """Wait until something is so, which a process that is at work brings about."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _python(
+    ends: tuple[Connection, Connection],
+    arguments: tuple[str, ...],
+    folder: str,
+    environment: dict[str, str],
+    before: Before | None,
+) -> None:
+    for place, end in enumerate(ends, start=1):
+        os.dup2(end.fileno(), place)
+        end.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    if before:
+        before()
+    if arguments[0] == "-m":
+        sys.argv = list(arguments[1:])
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = list(arguments)
+        runpy.run_path(arguments[0], run_name="__main__")

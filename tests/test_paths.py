@@ -45,6 +45,6 @@ def test_hydras_own_folders_for_jobs_change_nothing(tiny_in: Callable[..., list[
         return json.loads(done.stdout) if "--json" in arguments else []
 
     listed("dlbench", "-m", *overrides, "seed=1,2", "hydra.job.chdir=true", "hydra.sweep.subdir=${hydra.job.num}")
-    assert len(listed("dlbench.records", "list", "--json")) == 2
+    assert len(listed("dlbench", "records", "list", "--json")) == 2
     listed("dlbench", *overrides, "seed=1")
-    assert len(listed("dlbench.records", "list", "--json")) == 2
+    assert len(listed("dlbench", "records", "list", "--json")) == 2

@@ -11,7 +11,7 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_groups
 from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
 
-from dlbench.tensorboard.plugins import CustomScalars, InOrder
+from dlbench.tensorboard.app import CustomScalars, InOrder
 
 STATUSES = (api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_RUNNING)
 

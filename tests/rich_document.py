@@ -1,12 +1,10 @@
 """A report with everything in it that a report can hold, and with every sign that some format takes for its own."""
 
-import io
-
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from dlbench.report.blocks import Alert, Cell, Column, Document, Grid, Paragraph, Picture, Section, Verdict
+from dlbench.report.document import Alert, Cell, Column, Document, Grid, Paragraph, Picture, Section, Verdict
+from dlbench.report.figures import style
 
 WEIRD = r"""<b>&amp; "x" 'y'</b> | a\|b \_%#$^~{}[]* -- ‘ɪŋˈɡlɪʃ’ ʃtʁ 🙂 ± ✓ → – <script>alert(1)</script>"""  # noqa: RUF001
 COMMAND = (
@@ -17,16 +15,15 @@ NUMBERS = (10.0, 9.0, None, -1.5, 1000.0, 0.25)
 
 def picture(id: str, title: str, *, is_wide: bool = False) -> Picture:
     """A drawing of ours, with clip paths, glyphs and an embedded bitmap."""
-    with mpl.rc_context({"svg.hashsalt": "dlbench", "svg.fonttype": "path"}):
+    with style.styled():
         figure = Figure(figsize=(11 if is_wide else 6, 3.5), layout="constrained")
         curves, pixels = figure.subplots(1, 2)
         curves.plot(np.arange(20), np.sqrt(np.arange(20)), label="validation")
         curves.set(xlabel="epoch", ylabel="accuracy")
         curves.legend()
         pixels.imshow(np.arange(12).reshape(3, 4))
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return Picture(id, title, drawn.getvalue(), f'{title} with <, & and "quotes"', note="The `band` is over seeds.")
+        svg = style.svg(figure, id)
+    return Picture(id, title, svg, f'{title} with <, & and "quotes"', note="The `band` is over seeds.")
 
 
 def _verdicts() -> Grid:

@@ -22,7 +22,7 @@ from browser import (
 )
 from rich_document import NUMBERS, rich_document
 
-from dlbench.report.html import render_html
+from dlbench.report.render import render_html
 
 pytestmark = pytest.mark.slow
 VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]

@@ -14,8 +14,8 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Store
-from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge, judge_claim
+from dlbench.report.document import Verdict
 from dlbench.report.results import Result, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
 from dlbench.report.statements import Judgement, judge_slip

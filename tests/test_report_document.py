@@ -12,13 +12,13 @@ from made import made
 
 from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
-from dlbench.report.blocks import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
-from dlbench.report.document import build
+from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.evidence import REAL, Evidence, in_variant
+from dlbench.report.listings import OUTDATED_NOTE
 from dlbench.report.reading import load_all
 from dlbench.report.results import Collection, Contradiction, LeftOut, Result
 from dlbench.report.schema import Configuration
-from dlbench.report.sections.values import OUTDATED_NOTE
+from dlbench.report.sections import build
 from dlbench.report.tidy import COLUMNS, csv_text
 from dlbench.report.verdicts import Verdicts
 
@@ -35,7 +35,7 @@ def verdicts_on(*results: Result, **collection: list[object]) -> Verdicts:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, which take most of a report's time."""
     for name in ("draw", "published_against_ours"):
-        monkeypatch.setattr(f"dlbench.report.document.{name}", lambda *_: None)
+        monkeypatch.setattr(f"dlbench.report.sections.{name}", lambda *_: None)
 
 
 def every_result(provenance: str, seeds: tuple[int, ...] = (42,), value: float = 0.123) -> list[Result]:

@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 from resealed import put
 
 from dlbench.records.store import Record
-from dlbench.report.blocks import Grid, Picture, Verdict
+from dlbench.report.document import Grid, Picture, Verdict
 from dlbench.report.evidence import Evidence
-from dlbench.report.figures import artifacts, curves, samples, style
-from dlbench.report.figures.bars import bars, published_against_ours
-from dlbench.report.figures.draw import draw
-from dlbench.report.figures.heatmaps import mean_counts
+from dlbench.report.figures import artifacts, style
+from dlbench.report.figures.plots import bars, draw, is_fraction, line, published_against_ours
 from dlbench.report.results import Result
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
 from dlbench.report.verdicts import Verdicts
@@ -135,7 +133,7 @@ def test_same_records_same_bytes_whatever_the_users_settings(kind: str, results_
 
 
 def test_drawing_does_without_torch_and_pyplot() -> None:
-    code = "import sys, dlbench.report.figures.draw; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    code = "import sys, dlbench.report.figures.plots; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -147,7 +145,7 @@ VALUES = st.floats(-1e6, 1e6)
 @given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(VALUES, min_size=n, max_size=n), min_size=1, max_size=9)))
 def test_a_line_is_the_mean_within_the_extremes(rows: list[list[float]]) -> None:
     values = np.array(rows)
-    found = curves.line("a", [dict(enumerate(run, start=1)) for run in values.T.tolist()])
+    found = line("a", [dict(enumerate(run, start=1)) for run in values.T.tolist()])
     assert found is not None
     assert found.n == values.shape[1]
     assert found.epochs.tolist() == list(range(1, len(rows) + 1))
@@ -157,11 +155,11 @@ def test_a_line_is_the_mean_within_the_extremes(rows: list[list[float]]) -> None
 
 
 def test_a_line_has_the_epochs_that_all_runs_have() -> None:
-    found = curves.line("a", [{1: 1.0, 2: 2.0, 3: 3.0}, {2: 4.0, 3: 5.0, 4: 6.0}, {}])
+    found = line("a", [{1: 1.0, 2: 2.0, 3: 3.0}, {2: 4.0, 3: 5.0, 4: 6.0}, {}])
     assert found is not None
     assert (found.n, found.epochs.tolist(), found.mean.tolist()) == (2, [2, 3], [3.0, 4.0])
-    assert curves.line("a", [{}]) is None
-    assert curves.line("a", [{1: 1.0}, {2: 1.0}]) is None
+    assert line("a", [{}]) is None
+    assert line("a", [{1: 1.0}, {2: 1.0}]) is None
 
 
 def test_curves_are_those_of_the_records(results_of: ResultsOf) -> None:
@@ -252,7 +250,7 @@ def test_published_against_ours_shows_each_fraction(results_of: ResultsOf) -> No
 
 
 @pytest.mark.parametrize(
-    ("metric", "is_fraction"),
+    ("metric", "expected"),
     [
         ("test/accuracy_shift_2", True),
         ("val/cer_best", True),
@@ -266,8 +264,8 @@ def test_published_against_ours_shows_each_fraction(results_of: ResultsOf) -> No
         ("model/parameters", False),
     ],
 )
-def test_fractions(metric: str, is_fraction: bool) -> None:
-    assert style.is_fraction(metric) is is_fraction
+def test_fractions(metric: str, expected: bool) -> None:
+    assert is_fraction(metric) is expected
 
 
 # --- artifacts -------------------------------------------------------------------------------------------------------
@@ -282,7 +280,7 @@ def output(result: Result, name: str) -> str:
 
 def test_confusion_is_the_mean_of_the_runs(results_of: ResultsOf) -> None:
     runs = results_of(BN_GAP)
-    rows, columns, counts = mean_counts([artifacts.confusion(run) for run in runs])
+    rows, columns, counts = artifacts.mean_counts([artifacts.read_confusion(run) for run in runs])
     tables = [output(run, "artifacts/confusion_matrix.csv").splitlines() for run in runs]
     read = [np.genfromtxt(table, delimiter=",", skip_header=1)[:, 1:] for table in tables]
     assert rows == columns
@@ -294,7 +292,7 @@ def test_confusion_is_the_mean_of_the_runs(results_of: ResultsOf) -> None:
 def test_a_class_that_only_one_run_predicted_counts_as_none_in_the_other() -> None:
     some = artifacts.Confusion(counts={"a": {"a": 3, "b": 1}, "b": {"a": 0, "b": 4}})
     other = artifacts.Confusion(counts={"a": {"a": 1, "b": 1, "no class": 2}, "b": {"a": 0, "b": 0, "no class": 4}})
-    rows, columns, counts = mean_counts([some, other])
+    rows, columns, counts = artifacts.mean_counts([some, other])
     assert (rows, columns) == (["a", "b"], ["a", "b", "no class"])
     assert counts.tolist() == [[2, 1, 1], [0, 2, 2]]
 
@@ -393,12 +391,12 @@ def test_samples_stand_beside_the_published_ones(results_of: ResultsOf) -> None:
 
 def test_only_as_many_samples_count_as_the_evaluation_says(results_of: ResultsOf) -> None:
     run = results_of(NUCLEUS)[0]
-    places = artifacts.predictions(run)
+    places = artifacts.read_predictions(run)
     assert {len(kept) for kept in places.values()} == {4}  # one is drawn for CER and WER alone
     every = [one.hypothesis for one in places[1]]
     for k in (1, 3, 4):
         counted = replace(run, evaluated={**run.evaluated, "k": k})
-        assert samples.hypotheses("misperception", 1, places, counted, []) == list(dict.fromkeys(every[:k]))
+        assert artifacts.hypotheses("misperception", 1, places, counted, []) == list(dict.fromkeys(every[:k]))
 
 
 def test_another_word_at_the_place_is_told(copied: ResultsOf) -> None:

@@ -15,7 +15,7 @@ from dlbench.report.files import MARKS, main_table
 from dlbench.report.reading import load_all
 from dlbench.report.results import Collection
 from dlbench.report.verdicts import Verdicts
-from dlbench.tensorboard.view import View
+from dlbench.tensorboard.app import View
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMMITTED = Store(paths.experiments() / "results")

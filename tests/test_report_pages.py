@@ -18,10 +18,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich_document import COMMAND, WEIRD, picture, rich_document
 
-from dlbench.report.blocks import Cell, Column, Document, Grid, Paragraph, Section, Verdict, plain, spans, walk
-from dlbench.report.html import render_html
-from dlbench.report.latex import LONG_GRID, render_latex
-from dlbench.report.markdown import render_markdown
+from dlbench.report.document import Cell, Column, Document, Grid, Paragraph, Section, Verdict, plain, spans, walk
+from dlbench.report.render import PAGE_ROWS, render_html, render_latex, render_markdown
 
 VOID = {"meta", "link", "br"}
 PICTURES = {"fig-curves": "pictures/curves.svg", "fig-maps": "pictures/attention maps.svg"}
@@ -135,7 +133,7 @@ def test_a_page_holds_every_picture_with_its_description_and_its_references() ->
     assert all(svg["viewbox"] and svg["role"] == "img" and "width" not in svg for svg in drawn)
     assert any(value.startswith("data:image/png") for value in page().values("href"))
     inside = set(page().values("clip-path"))
-    assert inside and all(re.fullmatch(r"url\(#fig-(curves|maps)--.*\)", value) for value in inside)
+    assert inside and all(re.fullmatch(r"url\(#fig-(curves|maps)-.*\)", value) for value in inside)
     assert {value[5:-1] for value in inside} <= set(page().values("id"))
 
 
@@ -268,7 +266,7 @@ def test_latex_has_every_grid_and_breaks_the_long_ones() -> None:
     assert columns == "rlr"
 
 
-@pytest.mark.parametrize("rows", [1, LONG_GRID + 1])
+@pytest.mark.parametrize("rows", [1, PAGE_ROWS + 1])
 @given(text=TEXT)
 def test_latex_takes_no_text_for_a_command(rows: int, text: str) -> None:
     (grid,) = with_cell(Cell(text), Cell(f"`{text}`"), Cell("last")).blocks

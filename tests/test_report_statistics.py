@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlbench.report.blocks import Verdict
+from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.report.statistics import (
     difference_interval,

@@ -3,8 +3,8 @@
 import pytest
 from made import made
 
-from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge
+from dlbench.report.document import Verdict
 from dlbench.report.results import Result, by_configuration
 from dlbench.report.schema import Comparison
 

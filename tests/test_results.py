@@ -16,7 +16,8 @@ from dlbench.config import composed, configuration_of
 from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
-from dlbench.report.blocks import Grid
+from dlbench.report.document import Grid
+from dlbench.report.listings import leaderboards, runs
 from dlbench.report.results import (
     NO_LONGER,
     NOT_EVALUATED,
@@ -27,7 +28,6 @@ from dlbench.report.results import (
     by_configuration,
     collect,
 )
-from dlbench.report.sections.listings import leaderboards, runs
 from dlbench.run import run
 
 COMMITTED = Store(paths.experiments() / "results")

@@ -23,7 +23,7 @@ from dlbench.records.labels import decoding, evaluation_name, run_name
 from dlbench.records.store import Record, Store
 from dlbench.records.summary import decoding_of
 from dlbench.tensorboard import events
-from dlbench.tensorboard.view import View
+from dlbench.tensorboard.app import View
 
 COMMITTED = Store(paths.experiments() / "results")
 OWN_SEEDS = (1043, 1044)

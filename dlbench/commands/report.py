@@ -64,6 +64,6 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> t
         has_succeeded = run(lacking, runs, overrides, renew)
         verdicts = judge(reports, folders)
     write(verdicts, output)
-    show(glance.section(verdicts))
+    show(glance(verdicts))
     print(f"the whole report: {output / PAGE}")
     return verdicts, has_succeeded

@@ -19,6 +19,6 @@ def tensorboard(
     ] = None,
 ) -> int:
     """Any other option is passed on to TensorBoard: --port N, --host NAME, --bind_all, ..."""
-    from dlbench.tensorboard.__main__ import serve
+    from dlbench.tensorboard.app import serve
 
     return serve(runs, context.args)

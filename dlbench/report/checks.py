@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from dlbench.metrics.names import is_exact, spoken
-from dlbench.report.blocks import Verdict
+from dlbench.report.document import Verdict
 from dlbench.report.results import Result, ResultsOf
 from dlbench.report.schema import Check, Claim, Comparison, Curve, Part, Statement
 from dlbench.report.statements import Judgement, judge_statement

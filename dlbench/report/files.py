@@ -7,15 +7,12 @@ from pathlib import Path
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
-from dlbench.report.blocks import Picture, walk
-from dlbench.report.document import build
+from dlbench.report.document import Picture, walk
 from dlbench.report.evidence import Evidence
-from dlbench.report.html import render_html
-from dlbench.report.latex import render_latex
-from dlbench.report.markdown import render_grid, render_markdown
+from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
 from dlbench.report.results import collect
 from dlbench.report.schema import Report
-from dlbench.report.sections.glance import headlines
+from dlbench.report.sections import build, headlines
 from dlbench.report.tidy import csv_text
 from dlbench.report.verdicts import Verdicts
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlbench.errors import ConfigError
-from dlbench.report.blocks import Verdict
+from dlbench.report.document import Verdict
 from dlbench.report.expressions import Value, evaluate, operands
 from dlbench.report.schema import Slip, Statement
 from dlbench.report.statistics import Interval

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from dlbench.report.blocks import Verdict
+from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.terminal import format_value
 

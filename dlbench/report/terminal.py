@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dlbench.report.blocks import Cell, Grid, Section
+from dlbench.report.document import Cell, Grid, Section
 from dlbench.terminal import print_whole
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}

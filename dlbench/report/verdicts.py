@@ -9,8 +9,8 @@ from functools import cached_property
 from dlbench.config import composed
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
-from dlbench.report.blocks import Verdict
 from dlbench.report.checks import judge_claim, judge_elsewhere
+from dlbench.report.document import Verdict
 from dlbench.report.evidence import Evidence, Substituted
 from dlbench.report.networks import parameters
 from dlbench.report.results import Result

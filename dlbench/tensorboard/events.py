@@ -6,6 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata as hparams
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from dlbench.errors import RecordError
 from dlbench.identity import settings_of
 from dlbench.records import history
@@ -27,6 +35,9 @@ NOT_COMPARED = {"eval_batch_size", "device", "limit_train_batches"}
 Events = Iterator[tuple[int, float, Any]]
 """Step, time in seconds since 1970, and TensorBoard's Summary."""
 
+Settings = dict[str, bool | float | str]
+"""Hyperparameters by dotted name."""
+
 
 def write_final(record: Record, result: Mapping[str, Any]) -> None:
     """Write hyperparameters and final metrics into the record's events: once, however often it is evaluated.
@@ -39,12 +50,12 @@ def write_final(record: Record, result: Mapping[str, Any]) -> None:
         result: What its newest evaluation gave; metrics that only earlier ones measured are kept.
     """
     newest = record.evaluation(result["evaluation"])
-    others = [(evaluation, found) for evaluation, found in _results(record) if evaluation != newest]
-    for evaluation, found in [*others, (newest, result)]:
+    found = [*((evaluation, kept) for evaluation, kept in _results(record) if evaluation != newest), (newest, result)]
+    for evaluation, kept in found:
         is_wanted = evaluation == newest or not (evaluation.folder / FINAL).exists()
         if is_wanted and decoding_of(evaluation):
-            write_decoding(record, evaluation, found, evaluation.folder)
-    if undecoded := [found for evaluation, found in [*others, (newest, result)] if not decoding_of(evaluation)]:
+            write_decoding(record, evaluation, kept, evaluation.folder)
+    if undecoded := [kept for evaluation, kept in found if not decoding_of(evaluation)]:
         _write(record.tensorboard / FINAL, _undecoded(record, history.read(record.metrics), undecoded))
 
 
@@ -65,8 +76,8 @@ def rebuild(record: Record, folder: Path, name: str = FINAL) -> None:
     """
     rows = history.read(record.metrics)
     results = [result for evaluation, result in _results(record) if not decoding_of(evaluation)]
-    curves = _curves(read_json(record.manifest), record.settings(), rows)
-    _write(folder / name, [*curves, *(_undecoded(record, rows, results) if results else ())])
+    final = _undecoded(record, rows, results) if results else ()
+    _write(folder / name, [*_curves(read_json(record.manifest), record.settings(), rows), *final])
 
 
 def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
@@ -76,9 +87,12 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
         RecordError: A file of the record is damaged.
     """
     settings = evaluation.settings()
+    others = {key: value for key, value in settings.items() if key != "decoding"}
+    # Those of the decoding stand under a name without prefix.
+    own = _flat("", {"decoding": settings["decoding"]}) | _flat("evaluation", others)
     rows = history.read(record.metrics)
-    hyperparameters = {"experiment": result["experiment"], **_decoding_settings(settings)}
-    _write(folder / FINAL, _final(record, rows, result, result["metrics"], hyperparameters))
+    final = _final(record, rows, result, result["metrics"], {"experiment": result["experiment"], **own})
+    _write(folder / FINAL, final)
 
 
 def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
@@ -97,29 +111,13 @@ def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
 
 def text(tag: str, markdown: str) -> Any:
     """Something for the Text tab, as TensorBoard's Summary."""
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.plugins.text import metadata
-
-    about = metadata.create_summary_metadata(display_name=tag, description="")
-    return _value(tag=tag, metadata=about, tensor=TensorProto(dtype="DT_STRING", string_val=[markdown.encode()]))
+    return text_pb(tag, markdown)
 
 
-def hyperparameters(
-    manifest: Mapping[str, Any], config: Mapping[str, Any], state: str
-) -> dict[str, bool | float | str]:
-    """What runs are compared by, flat: experiment, data, every setting that is set, seed, state."""
-    data = manifest["data"]
-    return {
-        "experiment": manifest["experiment"],
-        "data": EMBEDDED if data["source"] == "embedded" else f"{data['name']}, {data['provenance']}",
-        "state": state,
-        **_settings(config),
-    }
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, bool | float | str]:
+def _settings(config: Mapping[str, Any]) -> Settings:
+    """The seed and every setting that is set."""
     settings = settings_of(config)
-    found: dict[str, bool | float | str] = {"seed": settings["seed"]}
+    found: Settings = {"seed": settings["seed"]}
     for section in SECTIONS:
         if section not in ("data", "trainer"):
             found[section] = str(settings[section]["_target_"]).rpartition(".")[2]
@@ -127,15 +125,9 @@ def _settings(config: Mapping[str, Any]) -> dict[str, bool | float | str]:
     return {"model.attention": NONE, **found} if "attention" in settings["model"] else found
 
 
-def _decoding_settings(settings: Mapping[str, Any]) -> dict[str, bool | float | str]:
-    """An evaluation's settings, those of its decoding under a name without prefix."""
-    others = {key: value for key, value in settings.items() if key != "decoding"}
-    return _flat("", {"decoding": settings["decoding"]}) | _flat("evaluation", others)
-
-
-def _flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, bool | float | str]:
+def _flat(prefix: str, settings: Mapping[str, Any]) -> Settings:
     """Settings by dotted name; a group within is named by its file, what is null is left out."""
-    found: dict[str, bool | float | str] = {}
+    found: Settings = {}
     for key, value in settings.items():
         name = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping) and "_target_" in value:
@@ -146,13 +138,11 @@ def _flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, bool | float | 
     return found
 
 
-def _results(record: Record) -> list[tuple[Evaluation, Mapping[str, Any]]]:
+def _results(record: Record) -> Iterator[tuple[Evaluation, Mapping[str, Any]]]:
     """What the evaluations gave; damaged ones are passed over: they are made again when they are asked for."""
-    found: list[tuple[Evaluation, Mapping[str, Any]]] = []
     for evaluation in record.evaluations():
         with contextlib.suppress(RecordError):
-            found.append((evaluation, evaluation.read()))
-    return found
+            yield evaluation, evaluation.read()
 
 
 def _curves(manifest: Mapping[str, Any], config: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
@@ -178,49 +168,45 @@ def _final(
     rows: list[dict[str, Any]],
     result: Mapping[str, Any],
     metrics: Mapping[str, float],
-    settings: Mapping[str, bool | float | str],
+    settings: Settings,
 ) -> Events:
-    """Hyperparameters, among them what is known of the model before training and ``settings``; then the metrics."""
-    from tensorboard.plugins.hparams.api_pb2 import Status
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+    """Hyperparameters, among them what is known of the model before training and ``settings``; then the metrics.
 
+    Torch's and TensorBoard's own writers of hyperparameters know no failure and no times, or need TensorFlow.
+    """
     manifest = read_json(record.manifest)
-    began, ended, step = _seconds(manifest["started"]), _seconds(result["finished"]), rows[-1]["epoch"] if rows else 0
-    start = SessionStartInfo(start_time_secs=began)
-    of_model = {name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")}
-    for name, value in {
-        **hyperparameters(manifest, record.settings(), result["state"]),
-        **of_model,
+    data = manifest["data"]
+    compared: Settings = {
+        "experiment": manifest["experiment"],
+        "data": EMBEDDED if data["source"] == "embedded" else f"{data['name']}, {data['provenance']}",
+        "state": result["state"],
+        **_settings(record.settings()),
+        **{name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")},
         **settings,
-    }.items():
+    }
+    start = SessionStartInfo(start_time_secs=_seconds(manifest["started"]))
+    for name, value in compared.items():
         kind = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
         setattr(start.hparams[name], kind, value)
+    step, ended = rows[-1]["epoch"] if rows else 0, _seconds(result["finished"])
     status = Status.STATUS_SUCCESS if result["state"] == State.FINISHED else Status.STATUS_FAILURE
     end = SessionEndInfo(status=status, end_time_secs=ended)
-    yield step, ended, _hparams("session_start_info", HParamsPluginData(session_start_info=start))
-    yield step, ended, _hparams("session_end_info", HParamsPluginData(session_end_info=end))
+    for tag, session in (
+        (hparams.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+        (hparams.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
+    ):
+        about = hparams.create_summary_metadata(session)
+        yield step, ended, _value(tag=tag, metadata=about, tensor=hparams.NULL_TENSOR)
     for name, value in metrics.items():
         if not name.startswith("model/"):
             yield step, ended, _value(tag=name, simple_value=value)
 
 
-def _hparams(name: str, content: Any) -> Any:
-    from tensorboard.plugins.hparams import metadata
-
-    about = metadata.create_summary_metadata(content)
-    return _value(tag=f"_hparams_/{name}", metadata=about, tensor=metadata.NULL_TENSOR)
-
-
 def _value(**fields: Any) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
     return Summary(value=[Summary.Value(**fields)])
 
 
 def _write(path: Path, events: Iterable[tuple[int, float, Any]]) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     # Readers take any file with "tfevents" in its name: the temporary one has another.
     with atomic_path(path.with_name("final"), name=lambda _: path.name) as temporary, temporary.open("wb") as file:
         writer = RecordWriter(file)

@@ -1,4 +1,4 @@
-"""What an evaluation keeps beside its numbers, read with its damage named: attention, maps, confusion, predictions."""
+"""What an evaluation keeps beside its numbers, read and drawn: attention, maps, confusion, samples; damage is named."""
 
 import csv
 import io
@@ -8,14 +8,30 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.image import imread
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, model_validator
 
 from dlbench.errors import RecordError
+from dlbench.report.document import Cell, Grid, Verdict, texts
+from dlbench.report.figures import style
 from dlbench.report.results import Result
+from dlbench.report.schema import Figure
+from dlbench.terminal import format_value
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
+
+Results = Mapping[str, Sequence[Result]]
+"""The runs of each configuration that has any."""
+
+Drawn = tuple[str, str]
+"""A figure as SVG and in words."""
+
+
+# --- read: what is not there, or damaged, is a RecordError that says so ---------------------------------------------
 
 
 class Attention(BaseModel):
@@ -30,6 +46,11 @@ class Attention(BaseModel):
         if len(self.weights) != len(self.hypothesis) or any(len(row) != len(self.source) for row in self.weights):
             raise ValueError("weights do not fit the symbols")
         return self
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        return "".join(self.hypothesis).removesuffix("<eos>") or "(nothing)"
 
 
 class Confusion(BaseModel):
@@ -47,12 +68,8 @@ class Prediction(BaseModel):
     reference: str | None = None
 
 
-def attention(result: Result) -> list[Attention]:
-    """The attention kept of the first test pairs, in order; where nothing was read or written there is none.
-
-    Raises:
-        RecordError: There is none, or it is damaged.
-    """
+def read_attention(result: Result) -> list[Attention]:
+    """The attention kept of the first test pairs, in order; where nothing was read or written there is none."""
     reader = TypeAdapter(list[Attention])
     kept = _read(result, "artifacts/attention.json", lambda content: reader.validate_python(json.loads(content)))
     found = [one for one in kept if one.source and one.hypothesis]
@@ -61,44 +78,37 @@ def attention(result: Result) -> list[Attention]:
     return found
 
 
-def maps(result: Result) -> npt.NDArray[Any]:
-    """A picture of the evaluation's choice and the first convolution's maps, (height, width, channels).
-
-    Raises:
-        RecordError: There is none, or it is damaged.
-    """
+def read_maps(result: Result) -> npt.NDArray[Any]:
+    """A picture of the evaluation's choice and the first convolution's maps, (height, width, channels)."""
     return _read(result, "artifacts/activation_maps.png", lambda content: imread(io.BytesIO(content)))
 
 
-def confusion(result: Result) -> Confusion:
-    """How many test pictures of each class were taken for which.
+def read_confusion(result: Result) -> Confusion:
+    """How many test pictures of each class were taken for which."""
 
-    Raises:
-        RecordError: There is none, or it is damaged.
-    """
-    return _read(result, "artifacts/confusion_matrix.csv", _read_confusion)
+    def read(content: bytes) -> Confusion:
+        header, *rows = csv.reader(content.decode("utf-8").splitlines())
+        if not rows:
+            raise ValueError("no class")
+        counts: Any = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
+        return Confusion(counts=counts)
 
-
-def predictions(result: Result) -> dict[int, list[Prediction]]:
-    """The hypotheses for each place in the test split, by rank.
-
-    Raises:
-        RecordError: There are none, or they are damaged.
-    """
-    return _read(result, "predictions.csv", _read_predictions)
+    return _read(result, "artifacts/confusion_matrix.csv", read)
 
 
-def first_of_each(
-    results: Mapping[str, Sequence[Result]], read: Callable[[Result], T], problems: list[str]
-) -> dict[str, T]:
-    """What the first run of each configuration has; where it has none, that goes to ``problems``."""
-    found = {}
-    for configuration, runs in results.items():
-        try:
-            found[configuration] = read(runs[0])
-        except RecordError as error:
-            problems.append(f"{configuration} is left out: {error}.")
-    return found
+def read_predictions(result: Result) -> dict[int, list[Prediction]]:
+    """The hypotheses for each place in the test split, by rank."""
+
+    def read(content: bytes) -> dict[int, list[Prediction]]:
+        found: dict[int, list[Prediction]] = {}
+        for row in csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
+            prediction = Prediction.model_validate(row)
+            found.setdefault(prediction.index, []).append(prediction)
+        if not found:
+            raise ValueError("no row")
+        return {index: sorted(kept, key=lambda one: one.rank) for index, kept in found.items()}
+
+    return _read(result, "predictions.csv", read)
 
 
 def _read(result: Result, name: str, read: Callable[[bytes], T]) -> T:
@@ -112,19 +122,209 @@ def _read(result: Result, name: str, read: Callable[[bytes], T]) -> T:
     raise RecordError(f"run {result.run} has no {short}")
 
 
-def _read_confusion(content: bytes) -> Confusion:
-    header, *rows = csv.reader(content.decode("utf-8").splitlines())
-    if not rows:
-        raise ValueError("no class")
-    counts: Any = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
-    return Confusion(counts=counts)
+def _first_of_each(results: Results, read: Callable[[Result], T], problems: list[str]) -> dict[str, T]:
+    """What the first run of each configuration has; where it has none, that goes to ``problems``."""
+    found = {}
+    for configuration, runs in results.items():
+        try:
+            found[configuration] = read(runs[0])
+        except RecordError as error:
+            problems.append(f"{configuration} is left out: {error}.")
+    return found
 
 
-def _read_predictions(content: bytes) -> dict[int, list[Prediction]]:
-    found: dict[int, list[Prediction]] = {}
-    for row in csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
-        prediction = Prediction.model_validate(row)
-        found.setdefault(prediction.index, []).append(prediction)
+# --- drawn: each as SVG, whose ids begin with ``id``; what is left out, and why, is added to ``problems`` ------------
+
+EXAMPLES = 4
+"""Of whose attention is drawn."""
+
+SAMPLES = 3
+"""So many count for a word where the evaluation does not say."""
+
+SHADES = 10
+PALETTE = colormaps["Blues"].resampled(SHADES)
+LIGHT, DARK = "#ffffff", "#111111"
+
+
+def attention(results: Results, id: str, problems: list[str]) -> Drawn | None:
+    """What the first run of each configuration looked at as it wrote the first words."""
+    read = _first_of_each(results, read_attention, problems)
+    found = {name: kept[:EXAMPLES] for name, kept in read.items()}
     if not found:
-        raise ValueError("no row")
-    return {index: sorted(kept, key=lambda one: one.rank) for index, kept in found.items()}
+        return None
+    shown = [(name, one) for name, kept in found.items() for one in kept]
+    tallest = max(len(one.hypothesis) for _, one in shown)
+    with style.styled():
+        margins = style.Margins(left=0.5, top=0.5, bottom=0.12, between=0.6)
+        figure, grid = style.panels(len(shown), 0.155 * tallest, margins, below=0.5, width=_width(len(shown)))
+        for axes, (name, one) in zip(grid, shown, strict=True):
+            _shade(axes, np.array(one.weights))
+            symbols = ([x.replace(" ", "\N{OPEN BOX}") for x in word] for word in (one.source, one.hypothesis))
+            _label(axes, *symbols)
+            axes.set_title(one.text if len(found) == 1 else f"{name}: {one.text}", pad=18)
+        # What the shades stand for, at the lower left.
+        width, height = figure.get_size_inches()
+        scale: Any = figure.add_axes((0.5 / width, 0.2 / height, 1.5 / width, 0.1 / height))
+        _shade(scale, (np.arange(SHADES)[None] + 0.5) / SHADES)
+        scale.set_yticks([])
+        scale.set_xticks([-0.5, SHADES / 2 - 0.5, SHADES - 0.5], ["0", "0.5", "1"])
+        scale.tick_params(length=2, pad=2)
+        scale.spines[:].set_visible(False)
+        _caption(figure, 2.15, 0.25, "weight; across: symbols read, down: written")
+        svg = style.svg(figure, id)
+
+    def looked_at(one: Attention) -> str:
+        pairs = zip(one.hypothesis, np.array(one.weights).argmax(axis=1), strict=True)
+        return " ".join(f"{written}←{one.source[place]}" for written, place in pairs)
+
+    words = "; ".join(f"{name}: {', '.join(one.text for one in kept)}" for name, kept in found.items())
+    most = "; ".join(f"{name}: {', '.join(map(looked_at, kept))}" for name, kept in found.items())
+    return svg, (
+        f"Attention weights as words are written, a column a symbol read and a row a symbol written. {words}. "
+        f"Each symbol written with the one most looked at: {most}."
+    )
+
+
+def confusion(results: Results, id: str, problems: list[str]) -> Drawn | None:
+    """Which classes were taken for which, the mean count over the runs of each configuration."""
+    found: dict[str, list[Confusion]] = {}
+    for name, runs in results.items():
+        for run in runs:
+            try:
+                matrix = read_confusion(run)
+            except RecordError as error:
+                problems.append(f"{name}, seed {run.seed}, is left out: {error}.")
+            else:
+                found.setdefault(name, []).append(matrix)
+    if not found:
+        return None
+    means = {f"{name} (n={len(kept)})": mean_counts(kept) for name, kept in found.items()}
+    names = [row for rows, _, _ in means.values() for row in rows]
+    tallest = max(len(rows) for rows, _, _ in means.values())
+    with style.styled():
+        longest = max(map(style.text_width, names))
+        margins = style.Margins(left=longest + 0.15, top=0.32, bottom=0.64 * longest + 0.2, between=longest + 0.3)
+        figure, grid = style.panels(len(means), 0.3 * tallest, margins, below=0.25, width=_width(len(means)))
+        _caption(figure, 0.08, 0.12, "down: true class; across: predicted; shaded by share of the row")
+        for axes, (title, (rows, columns, counts)) in zip(grid, means.items(), strict=True):
+            shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+            _shade(axes, shares)
+            for (row, column), value in np.ndenumerate(counts):
+                colour = LIGHT if shares[row, column] > 0.5 else DARK
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center_baseline", color=colour, fontsize=8)
+            _label(axes, columns, rows, is_slanted=True)
+            axes.set_title(title)
+        svg = style.svg(figure, id)
+    said = "; ".join(f"{title}: {_confused(*mean)}" for title, mean in means.items())
+    return svg, f"Test pictures by true class (down) and predicted class (across), shaded by share of the row. {said}."
+
+
+def mean_counts(kept: Sequence[Confusion]) -> tuple[list[str], list[str], Array]:
+    """True classes, predicted classes, and the mean count of each pair; what a run never predicted counts as 0."""
+    rows = list(dict.fromkeys(name for one in kept for name in one.counts))
+    columns = list(dict.fromkeys(name for one in kept for row in one.counts.values() for name in row))
+    counts = [[[one.counts.get(row, {}).get(column, 0) for column in columns] for row in rows] for one in kept]
+    return rows, columns, np.mean(counts, axis=0)
+
+
+def _confused(rows: Sequence[str], columns: Sequence[str], counts: Array) -> str:
+    """The share of what is right, and the most frequent mistake."""
+    is_right = np.array([[row == column for column in columns] for row in rows])
+    wrong = np.where(is_right, 0, counts)
+    true, guess = divmod(int(wrong.argmax()), len(columns))
+    most = f", most often {rows[true]} is taken for {columns[guess]} ({wrong[true, guess]:.0f})" if wrong.any() else ""
+    return f"{format_value(counts[is_right].sum() / max(counts.sum(), 1))} right{most}"
+
+
+def maps(results: Results, id: str, problems: list[str]) -> Drawn | None:
+    """What the first layer of each configuration's first run makes of one picture."""
+    found = _first_of_each(results, read_maps, problems)
+    if not found:
+        return None
+    columns = 3 if len(found) in (3, 5, 6) else 2
+    margins = style.Margins(left=0.08, top=0.32, bottom=0.06, between=0.2)
+    with style.styled():
+        figure, grid = style.panels(len(found), (style.WIDTH - 0.16) / columns - 0.1, margins, columns=columns)
+        for axes, (name, image) in zip(grid, found.items(), strict=True):
+            axes.imshow(image, interpolation="none", aspect="equal")
+            axes.set_axis_off()
+            axes.set_title(name)
+        svg = style.svg(figure, id)
+    return svg, (
+        "A picture as the network sees it (top left), then what the first convolution's first filters make of it, "
+        f"before the nonlinearity, each map on a grey scale of its own: {style.listed(list(found))}."
+    )
+
+
+def samples(figure: Figure, results: Results, id: str, problems: list[str]) -> Grid | None:
+    """A row a word: the published predictions, then the distinct ones of the first run of each configuration."""
+    found = _first_of_each(results, read_predictions, problems)
+    if not found:
+        return None
+    headings = [heading for name in found for heading in ("ours" if len(found) == 1 else f"ours, {name}", "")]
+    rows = []
+    for word, quoted in figure.words.items():
+        row = [Cell(word), Cell(", ".join(quoted.published))]
+        for name, places in found.items():
+            written = hypotheses(word, quoted.place, places, results[name][0], problems)
+            is_right = word in written
+            verdict = Verdict.RIGHT if is_right else Verdict.WRONG
+            reason = f"{'one' if is_right else 'none'} of them is {word}"
+            row.append(Cell(", ".join(one or "(nothing)" for one in written) or "-"))
+            row.append(Cell(reason, verdict=verdict) if written else Cell("-"))
+        rows.append(tuple(row))
+    return Grid(id, figure.title, texts("word", "published", *headings), tuple(rows))
+
+
+def hypotheses(
+    word: str, place: int, places: Mapping[int, Sequence[Prediction]], run: Result, problems: list[str]
+) -> list[str]:
+    """The distinct hypotheses that count for a word, by rank; none where another word stands at its place."""
+    counted = int(run.evaluated.get("k", SAMPLES))
+    kept = [one for one in places.get(place, ()) if one.rank <= counted]
+    other = next((one.reference for one in kept if one.reference not in (None, word)), None)
+    if other is not None:
+        problems.append(f"Run {run.run} has {other} at place {place}, not {word}.")
+        return []
+    return list(dict.fromkeys(one.hypothesis for one in kept))
+
+
+def _shade(axes: Any, values: Array) -> None:
+    """Cells shaded by their value from 0 to 1, one path a shade: as crisp as vectors, and small."""
+    rows, columns = values.shape
+    axes.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor=LIGHT, linewidth=0))
+    levels = np.clip((values * SHADES).astype(int), 0, SHADES - 1)
+    outline = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    for level in range(1, SHADES):
+        cells = [
+            Path([(x - 0.5, y - 0.5), (x + 0.5, y - 0.5), (x + 0.5, y + 0.5), (x - 0.5, y + 0.5), (0, 0)], outline)
+            for y, x in np.argwhere(levels == level)
+        ]
+        if cells:
+            axes.add_patch(PathPatch(Path.make_compound_path(*cells), facecolor=PALETTE(level), linewidth=0))
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+
+
+def _label(axes: Any, across: Sequence[str], down: Sequence[str], *, is_slanted: bool = False) -> None:
+    """Names the columns, above or slanted below, and the rows: as texts, which are drawn sooner than ticks."""
+    size = 9.0 if max(len(across), len(down)) <= 16 else 7.0
+    slanted: Any = {"ha": "right", "va": "top", "rotation": 40, "rotation_mode": "anchor"}
+    column = ((3, -4), slanted) if is_slanted else ((0, 4), {"ha": "center"})
+    row = ((-4, 0), {"ha": "right", "va": "center_baseline"})
+    places = [(name, (place, len(down) - 0.5 if is_slanted else -0.5), *column) for place, name in enumerate(across)]
+    places += [(name, (-0.5, place), *row) for place, name in enumerate(down)]
+    for name, where, offset, options in places:
+        axes.annotate(name, where, offset, textcoords="offset points", size=size, **options)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _caption(figure: Any, left: float, bottom: float, text: str) -> None:
+    """A line of text that begins so many inches from the lower left."""
+    width, height = figure.get_size_inches()
+    figure.text(left / width, bottom / height, text, va="center")
+
+
+def _width(count: int) -> float:
+    """Inches: a single panel is not as wide as two."""
+    return style.WIDTH if count > 1 else 0.7 * style.WIDTH

@@ -3,22 +3,22 @@
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-import matplotlib as mpl
+from matplotlib import style
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from dlbench.metrics.names import RATES, SHARES, SIMILARITIES
+LINE = 0.185
+"""Inches a line of a legend."""
 
-HANDLE, SPACE, LINE = 2.4, 1.4, 0.185
-"""A legend's handles and the space between its columns, in letter heights; inches a line."""
+HANDLE, SPACE = 2.4, 1.4
+"""A legend's handles and the space between its columns, in letter heights."""
 
 WIDTH = 6.0
 """Inches: at 390 pixels across a telephone the smallest letters are still 7 pixels high."""
@@ -45,31 +45,18 @@ SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
+    **{f"axes.spines.{side}": False for side in ("top", "right")},
     "axes.axisbelow": True,
     "grid.alpha": 0.16,
-    "grid.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "xtick.major.size": 3.0,
-    "ytick.major.size": 3.0,
+    **{f"{part}.major.size": 3.0 for part in ("xtick", "ytick")},
+    **{f"{part}width": 0.7 for part in ("axes.line", "grid.line", "xtick.major.", "ytick.major.")},
     "legend.frameon": False,
     "legend.fontsize": 9.0,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
-    ),
-    "grid.color": INK,
+    **{f"{part}.color": INK for part in ("text", "xtick", "ytick", "grid")},
+    **{f"axes.{part}color": INK for part in ("edge", "label", "title")},
 }
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
-    name = metric.partition("/")[2]
-    return name.startswith(("accuracy", *RATES, *SIMILARITIES, *SHARES)) and not name.endswith("_std")
 
 
 def listed(items: Sequence[str]) -> str:
@@ -77,12 +64,9 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Matplotlib's settings for all that is drawn within, whatever the user's own."""
-    settings: Any = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
-    with mpl.rc_context(settings | SETTINGS):
-        yield
+    return style.context(["default", SETTINGS])
 
 
 def text_width(text: str, size: float = 9.0) -> float:
@@ -98,7 +82,6 @@ class Margins:
     top: float
     bottom: float
     between: float
-    right: float = 0.08
 
 
 def panels(
@@ -116,7 +99,7 @@ def panels(
     """
     across = min(columns, count)
     rows = math.ceil(count / across)
-    each = (width - margins.left - margins.right - (across - 1) * margins.between) / across
+    each = (width - margins.left - 0.08 - (across - 1) * margins.between) / across
     row = margins.top + height + margins.bottom
     whole = rows * row + below
     figure = Figure(figsize=(width, whole))
@@ -129,7 +112,7 @@ def panels(
     return figure, axes
 
 
-def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, columns: int) -> None:
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
     """A legend at the figure's lower left."""
     spacing = {"handlelength": HANDLE, "columnspacing": SPACE}
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 0), ncols=columns, **spacing)
@@ -146,14 +129,14 @@ def legend_columns(labels: Sequence[str], width: float = WIDTH) -> int:
     return 1
 
 
-def svg(figure: Figure, identity: str) -> str:
-    """A figure as an SVG element that can stand in a page beside others: its ids are its own, its styles stay inside.
+def svg(figure: Figure, id: str) -> str:
+    """A figure as an SVG element that can stand in a page beside others: its ids are its own, and it has no styles.
 
     By itself it has a white ground. The same figure gives the same bytes.
 
     Args:
         figure: What was drawn.
-        identity: How its ids begin.
+        id: How its ids begin.
     """
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -161,10 +144,6 @@ def svg(figure: Figure, identity: str) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>|<defs>\s*</defs>", "", text, flags=re.DOTALL)
-    return _compact(_own_ids(_framed(text, figure), identity)).replace(INK, "currentColor")
-
-
-def _framed(text: str, figure: Figure) -> str:
     width, height = (round(72 * inches, 1) for inches in figure.get_size_inches())
     # Attributes give way to a page's styles: there ``svg {color: inherit}`` suits light and dark.
     shared = 'color="#1b1c1e" stroke-linejoin="round" style="background:#fff;max-width:100%;height:auto"'
@@ -172,16 +151,13 @@ def _framed(text: str, figure: Figure) -> str:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" {shared}>'
     )
-    return re.sub(r"<svg\b[^>]*>", root, text, count=1)
-
-
-def _own_ids(text: str, identity: str) -> str:
-    """Ids that nothing refers to go, the others get short names that begin with the figure's own."""
+    text = re.sub(r"<svg\b[^>]*>", root, text, count=1)
+    # Ids that nothing refers to go, the others get short names that begin with the figure's own.
     used = dict.fromkeys(re.findall(r"(?:href=\"|url\()#([^\")]+)", text))
-    numbers = count()
-    names = {name: f"{identity}-{next(numbers)}" for name in used}
+    names = {name: f"{id}-{number}" for number, name in enumerate(used)}
     text = re.sub(r"((?:href=\"|url\()#)([^\")]+)", lambda found: found[1] + names[found[2]], text)
-    return re.sub(r" id=\"([^\"]+)\"", lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
+    text = re.sub(r" id=\"([^\"]+)\"", lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
+    return _compact(text).replace(INK, "currentColor")
 
 
 def _compact(text: str) -> str:

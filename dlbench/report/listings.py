@@ -1,0 +1,192 @@
+"""Our runs, whatever was published: leaderboards, what they cost, what is on other data, and where each comes from."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from dlbench.identity import configuration_id
+from dlbench.metrics.names import HEADINGS, is_better_higher, ranked_by, spoken
+from dlbench.records.labels import settings
+from dlbench.report.command import command, preparation
+from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
+from dlbench.report.results import Collection, Result, by_configuration
+from dlbench.report.statistics import prediction_interval
+from dlbench.report.verdicts import measured
+from dlbench.terminal import format_value, mean_and_spread
+
+Group = Sequence[Result]
+"""Results of one configuration, a seed each."""
+
+OUTDATED = "*"
+OUTDATED_NOTE = f"{OUTDATED} comparable, but of other MINOR versions: its own commit gives its bits, not today's code."
+OTHER_DATA = {
+    "other split": "Real data, but not the published split of it: comparable with no report's values",
+    "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
+    "embedded": "Embedded data: drawn or invented, comparable with no report",
+    "user copy": "Your own copies of data, content unknown: comparable with no report",
+}
+
+
+def ours(results: Sequence[Result], metric: str) -> Cell:
+    """Mean, standard deviation and number of our runs; marked where one of them was made by other versions."""
+    found = measured(results, metric)
+    if not found:
+        return Cell("-")
+    mark = OUTDATED if any(result.is_outdated for result in results) else ""
+    seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
+    return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
+
+
+def interval(bounds: tuple[float, float] | None) -> Cell:
+    """``low to high``."""
+    if bounds is None:
+        return Cell("-")
+    return Cell(f"{format_value(bounds[0])} to {format_value(bounds[1])}", bounds[0])
+
+
+def leaderboards(groups: Iterable[Group]) -> Section:
+    """For each data set every configuration run on it, the best first; another kind of task has a board of its own.
+
+    Retrieval has none: its settings are how hard it is.
+    """
+    boards: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        tested = [name for name in HEADINGS if name.startswith("test/") and measured(group, name)]
+        if not tested or "test/retrieval_accuracy" in tested:
+            continue
+        if measured(group, metric := ranked_by(group[0].data, tested)):
+            boards[group[0].data, metric].append(group)
+    grids = tuple(_board(data, metric, found) for (data, metric), found in sorted(boards.items()))
+    return Section("leaderboards", "Leaderboards", grids)
+
+
+def _board(data: str, metric: str, groups: Iterable[Group]) -> Grid:
+    ranked = sorted(
+        groups, key=lambda group: statistics.fmean(measured(group, metric)), reverse=is_better_higher(metric)
+    )
+    others = [name for name in HEADINGS if name != metric and any(measured(group, name) for group in ranked)]
+    rows = []
+    for place, group in enumerate(ranked, start=1):
+        values = measured(group, metric)
+        expected = prediction_interval(values) if len(values) > 1 else None
+        what = Cell(str(place), place), Cell(group[0].experiment), Cell(group[0].settings)
+        rows.append((*what, ours(group, metric), interval(expected), *(ours(group, name) for name in others)))
+    columns = (
+        *numbers("place"),
+        *texts("experiment", "settings"),
+        *numbers(spoken(metric), "95% prediction interval", *(HEADINGS[name] for name in others)),
+    )
+    id = f"board-{data}-{metric.removeprefix('test/')}".replace("_", "-")
+    return Grid(id, f"{data}, by {spoken(metric)}", columns, tuple(rows), labels=3)
+
+
+def costs(groups: Iterable[Group]) -> Section:
+    """Time, memory, parameters and operations of every configuration."""
+    columns = (
+        *texts("experiment", "settings"),
+        *numbers("runs", "minutes", "seconds an epoch", "peak memory, GB", "parameters", "MFLOP forward, an example"),
+    )
+    trained: dict[str, dict[str, Result]] = defaultdict(dict)
+    for result in (result for group in groups for result in group if not result.evaluated.get("members")):
+        # Decodings of one training cost it once; an ensemble costs what its members do.
+        trained[configuration_id(result.identity)].setdefault(result.run, result)
+    found = [list(runs.values()) for runs in trained.values()]
+    rows = tuple(_cost(group) for group in sorted(found, key=lambda group: str(group[0].manifest["experiment"])))
+    note = (
+        "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
+        "a run takes there, not a benchmark (see docs/benchmarks.md for that)."
+    )
+    return Section("costs", "Cost", (Grid("costs-grid", "What a training takes", columns, rows, note, labels=2),))
+
+
+def _cost(group: Group) -> tuple[Cell, ...]:
+    def median(of: str, unit: float, places: int) -> Cell:
+        value = statistics.median(float(result.training[of]) for result in group) / unit
+        return Cell(f"{value:.{places}f}", value)
+
+    def extent(metric: str, unit: float) -> Cell:
+        found = measured(group, metric)
+        if not found:
+            return Cell("-")
+        # A part of the data may have a smaller vocabulary, in another seed's part another one.
+        ends = dict.fromkeys((min(found), max(found)))
+        return Cell(" to ".join(format_value(end * unit) for end in ends), min(found))
+
+    experiment = str(group[0].manifest["experiment"])
+    return (
+        Cell(experiment),
+        Cell(settings(experiment, group[0].config)),
+        Cell(str(len(group)), len(group)),
+        median("seconds", 60, 1),
+        median("seconds", int(group[0].training["epochs"]), 1),
+        median("peak_memory_bytes", 1e9, 2),
+        extent("model/parameters", 1),
+        extent("model/flops", 1e-6),
+    )
+
+
+def other_data(results: Sequence[Result]) -> Section | None:
+    """What is not on the real data, apart and labelled."""
+    grids = []
+    for provenance, title in OTHER_DATA.items():
+        groups = by_configuration(result for result in results if result.provenance == provenance).values()
+        if not groups:
+            continue
+        metrics = [name for name in HEADINGS if any(measured(group, name) for group in groups)]
+        rows = tuple(
+            (Cell(group[0].experiment), Cell(group[0].settings), *(ours(group, name) for name in metrics))
+            for group in sorted(groups, key=lambda group: group[0].experiment)
+        )
+        columns = (*texts("experiment", "settings"), *numbers(*(HEADINGS[name] for name in metrics)))
+        grids.append(Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=2))
+    about = Paragraph(
+        "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
+        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand."
+    )
+    return Section("other-data", "Runs on other data", (about, *grids)) if grids else None
+
+
+def runs(results: Iterable[Result]) -> Section:
+    """Every evaluation: what it is, what made it, and the command that makes it again."""
+    columns = texts("name, as in TensorBoard", "command", "run/evaluation", "data", "commit", "machine", "finished")
+    ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
+    rows = tuple(map(_run, ordered))
+    about = [
+        "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
+        "data by the hash of its content."
+    ]
+    if first := dict.fromkeys(made_by for result in ordered if (made_by := preparation(result))):
+        about.append(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")
+    grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, OUTDATED_NOTE)
+    return Section("runs", "Runs", (*map(Paragraph, about), grid))
+
+
+def _run(result: Result) -> tuple[Cell, ...]:
+    code, numerics, environment = (result.manifest[name] for name in ("code", "numerics", "environment"))
+    finished = str(result.training["finished"])
+    try:
+        again = Cell(command(result), is_code=True)
+    except (HydraException, OmegaConfBaseException):
+        again = Cell("-", hint="it has parts that this version does not have")
+    return (
+        Cell(result.name),
+        again,
+        Cell(f"{result.run}/{result.evaluation.id}{OUTDATED if result.is_outdated else ''}"),
+        Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
+        Cell(f"{(code['commit'] or 'none')[:8]}{', changed' if code['dirty'] else ''}"),
+        Cell(
+            f"{environment['processor']}, {numerics['device']}, torch {numerics['torch']}",
+            hint=f"{numerics['cpu_capability']}, {numerics['threads']} thread(s)",
+        ),
+        Cell(finished[:10], finished),
+    )
+
+
+def left_out(collection: Collection) -> Section | None:
+    """Records that could not be used."""
+    rows = tuple((Cell(found.run), Cell(found.reason)) for found in collection.left_out)
+    grid = Grid("left-out-grid", "Not among the results", texts("record", "why"), rows)
+    return Section("left-out", "Records left out", (grid,)) if rows else None

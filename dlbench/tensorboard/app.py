@@ -1,0 +1,258 @@
+"""``python -m dlbench.tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tensorboard import default, program
+from tensorboard.plugin_util import proto_to_json
+from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+from tensorboard.plugins.scalar import metadata as scalars
+
+from dlbench import paths
+from dlbench.errors import RecordError
+from dlbench.records.files import read_json
+from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
+from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.records.summary import decoding_of, uses
+from dlbench.tensorboard import events
+from dlbench.terminal import say
+
+REFRESH_SECONDS = 5.0
+"""TensorBoard itself looks for new data as often."""
+
+
+def serve(runs: Path | None, options: list[str]) -> int:
+    """Serve the runs of a folder and the committed ones.
+
+    Args:
+        runs: The folder; None: the usual one, which need not be there yet.
+        options: Options of TensorBoard's own.
+
+    Raises:
+        RecordError: There is no such folder, or nothing to show.
+    """
+    if runs and not runs.is_dir():
+        raise RecordError(f"{runs}: no such folder of runs; name one with --runs FOLDER")
+    runs = runs or paths.runs()
+    with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
+        view = View(Path(folder), [Store(runs), Store(paths.experiments() / "results")])
+        shown = view.refresh()
+        if not shown:
+            raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
+        finished = uses(record for store in view.stores for record in store.all())
+        say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
+        if not Store(runs).all():
+            say(f"no runs in {runs} yet: {shown} committed ones are shown")
+        stop = threading.Event()
+
+        def keep_fresh() -> None:
+            while not stop.wait(REFRESH_SECONDS):
+                try:
+                    view.refresh()
+                except OSError as error:  # a folder that vanished while it was read; the next look finds it gone
+                    say(f"cannot read the runs: {error}")
+
+        thread = threading.Thread(target=keep_fresh, daemon=True)
+        thread.start()
+        try:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            others = [plugin for plugin in default.get_plugins() if plugin not in (CustomScalarsPlugin, HParamsPlugin)]
+            board = program.TensorBoard(plugins=[CustomScalars, HParams, *others])  # the first is the tab it opens on
+            # More pictures and tables than the ten that TensorBoard would keep of a tag.
+            samples = "--samples_per_plugin=images=100,text=100"
+            board.configure(["tensorboard", samples, *options], logdir=folder, window_title="dlbench")
+            return int(board.main() != 0)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            stop.set()
+            thread.join()
+
+
+class View:
+    """Every run under a readable name, in a folder for TensorBoard that follows the records.
+
+    It holds links to the event files of records; where those are gone, as with committed records, copies.
+
+    Args:
+        folder: An empty folder of the view's own.
+        stores: Folders of records; of records with one identity the earlier store's is shown.
+    """
+
+    def __init__(self, folder: Path, stores: Iterable[Store]) -> None:
+        self.folder, self.stores = folder, list(stores)
+        self._shown: dict[Path, Path | None] = {}
+        self._damaged: set[Path] = set()
+
+    def refresh(self) -> int:
+        """Show new records and decodings, take away those that are gone or set aside; the number of records shown."""
+        records: dict[str, Record] = {}
+        for store in self.stores:
+            for record in store.all():
+                records.setdefault(record.id, record)
+        evaluations = {record: record.evaluations() for record in records.values()}
+        folders = {record.folder for record in evaluations}
+        folders |= {evaluation.folder for found in evaluations.values() for evaluation in found}
+        for folder in self._shown.keys() - folders:
+            place = self._shown.pop(folder)
+            if place and place.is_symlink():
+                place.unlink()
+            elif place:
+                shutil.rmtree(place, ignore_errors=True)
+        for record, found in evaluations.items():
+            self._show(record, record.folder, self._record)
+            for evaluation in found if record.folder in self._shown else ():
+                self._show(record, evaluation.folder, partial(self._decoding, evaluation))
+        return sum(record.folder in self._shown for record in evaluations)
+
+    def _show(self, record: Record, folder: Path, show: Callable[[Record], None]) -> None:
+        """Show what is in a folder, if it is not shown already."""
+        if folder in self._shown or folder in self._damaged:
+            return
+        try:
+            show(record)
+        except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
+            self._damaged.add(folder)
+            say(f"record {record.id} left out: {error}")
+
+    def _record(self, record: Record) -> None:
+        if not record.manifest.exists():  # it is just being begun
+            return
+        if record.training.exists():
+            record.closed()
+        place = self.folder / run_name(read_json(record.manifest), record.settings())
+        evaluations = record.evaluations()
+        has_events = any(record.tensorboard.glob("*tfevents*"))
+        has_final = (record.tensorboard / events.FINAL).exists()
+        needs_final = any(not decoding_of(evaluation) for evaluation in evaluations)
+        if has_events and (has_final == needs_final or not evaluations):
+            _link(place, record.tensorboard)
+        elif evaluations or record.state_on_disk() in (State.FINISHED, State.DIVERGED):
+            events.rebuild(record, place)
+        else:
+            return
+        self._shown[record.folder] = place
+
+    def _decoding(self, evaluation: Evaluation, record: Record) -> None:
+        place = None
+        if how := decoding_of(evaluation):
+            result = evaluation.read()
+            place = self.folder / evaluation_name(read_json(record.manifest), record.settings(), result, how)
+            if (evaluation.folder / events.FINAL).exists():
+                _link(place, evaluation.folder)
+            else:
+                events.write_decoding(record, evaluation, result, place)
+        self._shown[evaluation.folder] = place
+
+
+def _link(place: Path, folder: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(folder.resolve(), target_is_directory=True)
+
+
+# --- two of TensorBoard's own tabs, taught what a run is here --------------------------------------------------------
+# TensorBoard asks for one more run, or one more tag in each run, to be told how to lay out its tabs. Both would be
+# there as clutter in every other tab; so the server tells the tabs instead, and event files hold nothing but data.
+
+FIRST_SETTINGS = (
+    *("experiment", "decoding", "model.attention", "optimizer.lr", "data.layout"),
+    *("seed", "data", "trainer.precision", "state"),
+)
+FIRST_METRICS = (
+    *("test/accuracy", "val/accuracy", "test/damerau_levenshtein", "test/jaccard", "test/cosine"),
+    *("test/retrieval_accuracy", "test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro"),
+    *("val/cer_best", "val/cer", "val/accuracy_best", "val/accuracy_last10_mean"),
+    *("train/loss", "test/loss", "val/loss"),
+)
+"""The first five of each are shown unasked."""
+
+NO_METRICS = ("optimizer/", "time/epoch_seconds")
+CHARTS = {
+    "validation accuracy": "val/accuracy",
+    "validation Damerau-Levenshtein similarity": "val/damerau_levenshtein",
+    "validation Jaccard similarity": "val/jaccard",
+    "validation cosine similarity": "val/cosine",
+    "validation character error rate": "val/cer",
+    "share of pictures retrieved": "val/retrieval_accuracy",
+    "validation loss": "val/loss",
+    "training loss": "train/loss",
+}
+IN = " in "
+
+
+class InOrder(Context):
+    """The columns of the HParams tab: the most telling first, and no metric that is a setting."""
+
+    def experiment_from_metadata(self, *arguments: Any, **options: Any) -> Any:
+        """TensorBoard's own Experiment, put in order; settings in which runs differ come before all others."""
+        experiment = super().experiment_from_metadata(*arguments, **options)
+        settings = sorted(
+            experiment.hparam_infos, key=lambda info: (not info.differs, *_rank(info.name, FIRST_SETTINGS))
+        )
+        metrics = sorted(experiment.metric_infos, key=lambda info: _rank(info.name.tag, FIRST_METRICS))
+        del experiment.hparam_infos[:], experiment.metric_infos[:]
+        experiment.hparam_infos.extend(settings)
+        experiment.metric_infos.extend(info for info in metrics if not info.name.tag.startswith(NO_METRICS))
+        return experiment
+
+
+class HParams(HParamsPlugin):
+    """The HParams tab."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self._context = InOrder(context)
+
+
+class CustomScalars(CustomScalarsPlugin):
+    """The Custom Scalars tab: a category an experiment, in whose charts all its runs are curves.
+
+    TensorBoard's charts choose curves by tag, whatever their run; here a chart asks for ``TAG in EXPERIMENT``.
+    """
+
+    def is_active(self) -> bool:
+        """There is always a layout."""
+        return True
+
+    def layout_impl(self, ctx: Any, experiment: str) -> Any:
+        """The layout, from the runs there are and the curves they have."""
+        runs = self._data_provider.list_runs(ctx, experiment_id=experiment)
+        tags: dict[str, set[str]] = {_group(run.run_name): set() for run in runs}
+        curves = self._data_provider.list_scalars(ctx, experiment_id=experiment, plugin_name=scalars.PLUGIN_NAME)
+        for run, found in curves.items():
+            tags[_group(run)].update(found)
+        categories = []
+        for group, found in sorted(tags.items()):
+            # before the first epoch nothing is known of its curves
+            wanted = {title: tag for title, tag in CHARTS.items() if tag in found or not found}
+            charts = [
+                Chart(title=title, multiline=MultilineChartContent(tag=[f"{tag}{IN}{group}"]))
+                for title, tag in wanted.items()
+            ]
+            categories.append(Category(title=group, chart=charts))
+        return proto_to_json(Layout(category=categories)) if categories else {}
+
+    def scalars_impl(self, ctx: Any, run: str, tag_regex_string: str, experiment: str) -> Any:
+        """One run's points for a chart; none where the run is of another experiment, or a decoding: it has no curve."""
+        tag, _, group = tag_regex_string.partition(IN)
+        is_wanted = group == _group(run) and DECODED_BY not in run
+        wanted = f"{re.escape(tag)}$" if is_wanted else "(?!)"  # the latter matches nothing
+        return super().scalars_impl(ctx, run, wanted, experiment)
+
+
+def _group(run: str) -> str:
+    return run.partition("/")[0]
+
+
+def _rank(name: str, first: tuple[str, ...]) -> tuple[int, str]:
+    return (first.index(name) if name in first else len(first)), name

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from dlbench.data.embedded import glyphs, retina
-from dlbench.data.images import Pictures, PictureSet
+from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.errors import DataError
 from dlbench.models.lenet import LeNet
 

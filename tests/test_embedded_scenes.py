@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dlbench.data.embedded.scenes import CLASSES, generate
-from dlbench.data.images import Pictures, PictureSet
+from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.errors import DataError
 
 

@@ -109,8 +109,8 @@ CHANGING: dict[str, Edit] = {
         *(r"return permute_pixels\(arranged\) if .*", "return arranged"),
     ),
     "bucketing ignored": (
-        *("p2g_lstm: bucketed", "dlbench/data/sequence_datamodule.py"),
-        *(r"self\.bucket_batches, self\.seed", "1, self.seed"),
+        *("p2g_lstm: bucketed", "dlbench/data/pairs.py"),
+        *(r"self\.bucket_batches, self\.seed\)", "1, self.seed)"),
     ),
     "cudnn.benchmark": ("kmnist_mlp", "dlbench/trainer.py", r"(cudnn\.benchmark = )False", r"\1True"),
     "the last ten epochs": ("cnn_bn_gap: curve", "dlbench/records/history.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlbench.data import intel_files
-from dlbench.data.images import Pictures
+from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
 from dlbench.errors import DataError, OddDataNotice
 
@@ -425,7 +425,7 @@ def test_a_read_only_cache_folder_is_refused(official: Path, tmp_path: Path) -> 
 
 
 def test_importing_is_cheap() -> None:
-    code = "import dlbench.data.intel_files, dlbench.commands.data, sys; sys.exit('torch' in sys.modules)"
+    code = "import dlbench.data.fetch, dlbench.commands.data, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -433,7 +433,7 @@ def test_importing_is_cheap() -> None:
 
 
 @pytest.fixture(scope="module")
-def real(real_data_folder: Path) -> intel_files.PictureSet:
+def real(real_data_folder: Path) -> PictureSet:
     found = find(real_data_folder, "npz")
     assert found is not None
     return load_npz(found[1])
@@ -448,21 +448,19 @@ def real_folder(real_data_folder: Path) -> dict[str, Pictures]:
 
 @pytest.mark.real_data
 class TestRealData:
-    def test_the_npz_is_verified(self, real: intel_files.PictureSet) -> None:
+    def test_the_npz_is_verified(self, real: PictureSet) -> None:
         assert real.provenance == "verified"
         assert real.files == {"intel_landscapes.npz": KNOWN}
         assert [len(part) for part in real.splits().values()] == [12630, 1404, 3000]
 
-    def test_the_labels_follow_the_split(self, real: intel_files.PictureSet) -> None:
+    def test_the_labels_follow_the_split(self, real: PictureSet) -> None:
         counts = np.bincount(real.train.labels) + np.bincount(real.val.labels)
         labels = np.repeat(np.arange(6), counts)
         train, val = split_indices(14034)
         assert np.array_equal(real.train.labels, labels[train])
         assert np.array_equal(real.val.labels, labels[val])
 
-    def test_resized_test_pictures_equal_the_npz(
-        self, real: intel_files.PictureSet, real_folder: dict[str, Pictures]
-    ) -> None:
+    def test_resized_test_pictures_equal_the_npz(self, real: PictureSet, real_folder: dict[str, Pictures]) -> None:
         labels = {image.tobytes(): label for image, label in zip(real.test.images, real.test.labels, strict=True)}
         folder = real_folder["seg_test"]
         assert [labels.get(image.tobytes()) for image in folder.images] == folder.labels.tolist()
@@ -473,7 +471,7 @@ class TestRealData:
         assert intel_files.left_out(found[1]) is None
 
     def test_training_pictures_lie_in_the_npz_by_class_and_number(
-        self, real: intel_files.PictureSet, real_folder: dict[str, Pictures]
+        self, real: PictureSet, real_folder: dict[str, Pictures]
     ) -> None:
         train, val = split_indices(14034)
         places: dict[bytes, list[int]] = {}

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 from torchvision.datasets import KMNIST
 
-from dlbench.data import kmnist_files, registry
+from dlbench.data import image_files, registry
 from dlbench.data.fetch import State, check
 from dlbench.data.image_datamodules import KmnistDataModule
-from dlbench.data.images import PictureSet, permute_pixels, pixel_order, shift
+from dlbench.data.image_files import PictureSet
+from dlbench.data.images import permute_pixels, pixel_order, shift
 from dlbench.errors import DataError, EmbeddedDataNotice
 
 TRAIN, TEST = 10_300, 2_200
@@ -82,14 +83,14 @@ def read(folder: Path, source: Any = "idx", **settings: Any) -> PictureSet:
 def test_the_order_is_that_of_scikit_learn(n: int, data: st.DataObject) -> None:
     held_out = data.draw(st.integers(1, n - 1))
     train, test = train_test_split(np.arange(n), test_size=held_out, random_state=42)
-    order = kmnist_files.shuffled(n)
+    order = image_files.shuffled(n)
     np.testing.assert_array_equal(order[held_out:], train)
     np.testing.assert_array_equal(order[:held_out], test)
 
 
 def test_the_published_split_is_that_of_scikit_learn() -> None:
     train, val = train_test_split(np.arange(60_000), test_size=10_000, random_state=42)
-    order = kmnist_files.shuffled(60_000)
+    order = image_files.shuffled(60_000)
     np.testing.assert_array_equal(order, np.concatenate([val, train]))
 
 
@@ -150,13 +151,13 @@ def test_pictures_are_those_of_torchvision(real_data_folder: Path, tmp_path: Pat
         (raw / name.removesuffix(".gz")).write_bytes(gzip.decompress((real_data_folder / "kmnist" / name).read_bytes()))
         (raw / name.removesuffix(".gz").replace("t10k", "train")).touch()  # it asks for all four
     expected = KMNIST(str(tmp_path), train=False)
-    found = kmnist_files.read(*(real_data_folder / "kmnist" / name for name in (IMAGES, LABELS)))
+    found = image_files.read_idx(*(real_data_folder / "kmnist" / name for name in (IMAGES, LABELS)))
     np.testing.assert_array_equal(found.images[..., 0], expected.data)
     np.testing.assert_array_equal(found.labels, expected.targets)
 
 
 def test_the_classes_and_checksums_are_those_of_torchvision() -> None:
-    assert list(kmnist_files.CLASSES) == KMNIST.classes
+    assert list(image_files.KMNIST_CLASSES) == KMNIST.classes
     registered = {Path(file.path).name: file.md5 for file in registry.get("kmnist").files}
     assert registered == dict(KMNIST.resources)
 
@@ -209,7 +210,9 @@ def test_the_places_where_torchvision_keeps_files_are_known(some: Callable[..., 
     data = some(*NAMES)
     (data / "KMNIST").mkdir()
     (data / "kmnist").rename(data / "KMNIST" / "raw")
-    assert kmnist_files.find(data, "t10k") == tuple(tmp_path / "KMNIST" / "raw" / name for name in (IMAGES, LABELS))
+    assert image_files.find_kmnist(data, "t10k") == tuple(
+        tmp_path / "KMNIST" / "raw" / name for name in (IMAGES, LABELS)
+    )
 
 
 # --- bad files -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from dlbench.data import registry
 from dlbench.data.fetch import State, check
 from dlbench.data.image_datamodules import OctmnistDataModule
-from dlbench.data.octmnist_files import COURSE_CUT, load_npz
+from dlbench.data.image_files import COURSE_CUT, load_octmnist
 from dlbench.errors import DataError, EmbeddedDataNotice
 
 
@@ -35,7 +35,7 @@ def saved(folder: Path, place: str = "octmnist/octmnist.npz", **changes: np.ndar
 
 def test_the_file_is_read_as_it_is(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    found = load_npz(path)
+    found = load_octmnist(path)
     assert (found.source, found.provenance) == ("npz", "user copy")
     assert found.classes == ("CNV", "DME", "drusen", "normal")
     for split, pictures in found.splits().items():
@@ -45,7 +45,7 @@ def test_the_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_course_cut_keeps_the_first_of_each_class_in_their_order(tmp_path: Path) -> None:
-    whole, cut = (load_npz(saved(tmp_path), cut) for cut in ("official", "course529"))
+    whole, cut = (load_octmnist(saved(tmp_path), cut) for cut in ("official", "course529"))
     assert len(cut.test) == sum(COURSE_CUT) == 529
     np.testing.assert_array_equal(np.bincount(cut.test.labels), [182, 55, 42, 250])
     seen = [0] * 4
@@ -62,8 +62,8 @@ def test_the_course_cut_keeps_the_first_of_each_class_in_their_order(tmp_path: P
 def test_a_test_split_smaller_than_the_cut_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path, **arrays(400))
     with pytest.raises(DataError, match=r"octmnist.npz: test_labels has \[100, 100, 100, 100\] .*test_cut=official"):
-        load_npz(path, "course529")
-    assert len(load_npz(path, "official").test) == 400
+        load_octmnist(path, "course529")
+    assert len(load_octmnist(path, "official").test) == 400
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"octmnist.npz: cannot be read, truncated or altered .* fetch octmnist"):
-        load_npz(path)
+        load_octmnist(path)
 
 
 @pytest.mark.parametrize("place", ["octmnist/octmnist.npz", "octmnist.npz"])

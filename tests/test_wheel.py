@@ -55,7 +55,7 @@ def test_the_wheel_holds_configurations_and_reports_and_no_tests_or_data(wheel: 
         expected = {f"dlbench/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.yaml")}
         assert expected
         assert expected <= names
-    assert {"dlbench/constraints.txt", "dlbench/components.json"} <= names
+    assert {"dlbench/constraints.txt", "dlbench/components.json", "dlbench/data/registry.yaml"} <= names
     modules = {
         f"{path.relative_to(ROOT)}" for top in ("dlbench", "hydra_plugins") for path in (ROOT / top).rglob("*.py")
     }

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from dlbench.callbacks.base import ChosenEpochs, about, folder, writers
 from dlbench.components import component
-from dlbench.data.images import Pictures
+from dlbench.data.image_files import Pictures
 from dlbench.evaluation.images import first_convolution
 from dlbench.tasks.image_classification import ImageClassification
 

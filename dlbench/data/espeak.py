@@ -43,8 +43,9 @@ class Selection:
 
     def choose(self, rows: Iterable[Row | None]) -> list[Row]:
         """The chosen ones of all rows of a corpus; what cannot be used (``None``) is no choice."""
-        chosen = [row for row in list(rows)[self.start : self.stop] if row]
-        return [row for row in chosen if self.max_characters is None or len(row.text) <= self.max_characters]
+        limit = self.max_characters
+        spoken = list(rows)[self.start : self.stop]
+        return [row for row in spoken if row and (limit is None or len(row.text) <= limit)]
 
 
 def engine(voice: str) -> str:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from dlbench.data import ljspeech, registry
-from dlbench.data.registry import DataSet, File, Folder, locate
+from dlbench.data import image_files, intel_files, ljspeech, registry
+from dlbench.data.intel_files import SPLITS
+from dlbench.data.registry import DataSet, File, Folder
 from dlbench.errors import DataError
 from dlbench.files import digest
-
-Trial = Callable[[Path], object]
 
 
 class State(StrEnum):
@@ -47,9 +46,10 @@ class Finding:
 
 def is_present(data_set: DataSet, folder: Path) -> list[bool]:
     """For every registered file, then every folder, whether it exists; contents are not looked at."""
-    files = [locate(file, folder) is not None for file in data_set.files]
+    files = [file.find(folder) is not None for file in data_set.files]
     if data_set.name == "intel_folder":
-        return files + _intel_splits(folder)
+        base = intel_files.find_folder(folder)
+        return files + [base is not None and intel_files.split_folder(base, name).is_dir() for name in SPLITS]
     return files + [(folder / part.path).is_dir() for part in data_set.folders]
 
 
@@ -71,55 +71,59 @@ def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
         yield replace(finding, state=State.STAND_IN) if stand_in and is_there else finding
 
 
+_LOADERS: dict[str, Callable[[Path], object]] = {
+    "intel": intel_files.load_npz,
+    "kmnist": image_files.check_kmnist,
+    "octmnist": image_files.load_octmnist,
+}
+"""How the files of pictures are loaded."""
+
+
 def _check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
-    if data_set.name == "intel_folder":
-        yield from _check_intel_folder(data_set, folder)
-        return
     for file in data_set.files:
-        yield _check_intel_npz(file, folder) if data_set.name == "intel" else check_file(file, folder, _trial(data_set))
-    for part in data_set.folders:
-        yield check_folder(part, folder)
+        path = file.find(folder)
+        if data_set.name == "intel":  # whatever an npz in its folder is called
+            try:
+                path = (intel_files.find(folder, "npz") or (None, None))[1]
+            except DataError as error:
+                yield Finding(file.path, State.BROKEN, str(error))
+                continue
+        yield _check_file(file, path, folder, _LOADERS.get(data_set.name))
+    for number, part in enumerate(data_set.folders):
+        if data_set.name == "intel_folder":
+            yield _check_pictures(part, SPLITS[number], folder)
+        elif not (folder / part.path).is_dir():
+            yield Finding(part.path, State.MISSING)
+        else:
+            count = sum(1 for _ in (folder / part.path).glob(part.pattern))
+            state = State.OK if count == part.count else State.ALTERED if count else State.BROKEN
+            yield Finding(part.path, state, f"{count} of {part.count} files")
 
 
-def check_file(file: File, folder: Path, trial: Trial | None = None) -> Finding:
-    """Hash one file and put it to a trial, which raises for one that cannot be used; by default it is unpacked."""
-    path = locate(file, folder)
-    return Finding(file.path, State.MISSING) if path is None else _examine(file, path, folder, trial or _unpack)
-
-
-def check_folder(part: Folder, folder: Path) -> Finding:
-    """Count the files of a registered folder."""
-    path = folder / part.path
-    if not path.is_dir():
-        return Finding(part.path, State.MISSING)
-    count = sum(1 for _ in path.glob(part.pattern))
-    note = f"{count} of {part.count} files"
-    return Finding(part.path, State.OK if count == part.count else State.ALTERED if count else State.BROKEN, note)
-
-
-def _examine(file: File, path: Path, folder: Path, trial: Trial) -> Finding:
+def _check_file(file: File, path: Path | None, folder: Path, load: Callable[[Path], object] | None = None) -> Finding:
+    """Hash a file and load it; without a loader, unpack one of unknown content."""
+    if path is None:
+        return Finding(file.path, State.MISSING)
     name = path.relative_to(folder).as_posix()
     try:
         found, size = digest(path, file.algorithm), path.stat().st_size
     except OSError as error:
         return Finding(name, State.BROKEN, f"cannot be read ({error.strerror})")
-    short = size == 0 or (file.size is not None and size < file.size)
+    is_short = size == 0 or (file.size is not None and size < file.size)
     note = f"{size} bytes, {file.algorithm} {found}"
-    is_known = found == file.known_hash
-    if not is_known or trial is not _unpack:
-        try:
-            trial(path)
-        except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
-            reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
-            return Finding(name, State.TRUNCATED if short else State.BROKEN, reason)
-    if is_known:
+    try:
+        if load:
+            load(path)
+        elif found != file.known_hash:
+            _unpack(path)
+    except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
+        reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
+        return Finding(name, State.TRUNCATED if is_short else State.BROKEN, reason)
+    if found == file.known_hash:
         return Finding(name, State.OK)
-    if short and trial is _unpack and path.suffix not in _ARCHIVES:
+    if is_short and not load and path.suffix not in (".gz", ".npz"):
         return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
     return Finding(name, State.ALTERED, note)
-
-
-_ARCHIVES = (".gz", ".npz")
 
 
 def _unpack(path: Path) -> None:
@@ -134,56 +138,20 @@ def _unpack(path: Path) -> None:
                 raise ValueError(bad)
 
 
-def _trial(data_set: DataSet) -> Trial | None:
-    """How files of pictures are loaded."""
-    if data_set.name == "kmnist":
-        from dlbench.data import kmnist_files
-
-        return kmnist_files.check
-    if data_set.name == "octmnist":
-        from dlbench.data import octmnist_files
-
-        return octmnist_files.load_npz
-    return None
-
-
-def _check_intel_npz(file: File, folder: Path) -> Finding:
-    from dlbench.data import intel_files
-
+def _check_pictures(part: Folder, split: str, folder: Path) -> Finding:
+    """Load the pictures of ``seg_train`` or ``seg_test``."""
+    base = intel_files.find_folder(folder)
+    path = intel_files.split_folder(base, split) if base else None
+    if base is None or path is None or not path.is_dir():
+        return Finding(part.path, State.MISSING)
+    name = path.relative_to(folder).as_posix()
     try:
-        found = intel_files.find(folder)
+        count = len(intel_files.read_split(base, split))
     except DataError as error:
-        return Finding(file.path, State.BROKEN, str(error))
-    if found is None or found[0] != "npz":
-        return Finding(file.path, State.MISSING)
-    return _examine(file, found[1], folder, intel_files.load_npz)
-
-
-def _intel_splits(folder: Path) -> list[bool]:
-    from dlbench.data import intel_files
-
-    base = intel_files.find_folder(folder)
-    return [base is not None and intel_files.split_folder(base, name).is_dir() for name in intel_files.SPLITS]
-
-
-def _check_intel_folder(data_set: DataSet, folder: Path) -> Iterator[Finding]:
-    from dlbench.data import intel_files
-
-    base = intel_files.find_folder(folder)
-    for part, name in zip(data_set.folders, intel_files.SPLITS, strict=True):
-        path = None if base is None else intel_files.split_folder(base, name)
-        if base is None or path is None or not path.is_dir():
-            yield Finding(part.path, State.MISSING)
-            continue
-        shown = path.relative_to(folder).as_posix()
-        try:
-            count = len(intel_files.read_split(base, name).labels)
-        except DataError as error:
-            yield Finding(shown, State.BROKEN, str(error))
-            continue
-        odd = intel_files.left_out(base, name)
-        note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")
-        yield Finding(shown, State.OK if count == part.count else State.ALTERED, note)
+        return Finding(name, State.BROKEN, str(error))
+    odd = intel_files.left_out(base, split)
+    note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")
+    return Finding(name, State.OK if count == part.count else State.ALTERED, note)
 
 
 def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]:
@@ -196,7 +164,7 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
         DataError: a file that is there is not the registered one (it is left as it is); the set can only be had by
             hand; the source cannot be reached, refuses, or sends something else; or the folder cannot be written.
     """
-    states = [check_file(file, folder) for file in data_set.files]
+    states = [_check_file(file, file.find(folder), folder) for file in data_set.files]
     for finding in states:
         if finding.state not in (State.OK, State.MISSING):
             text = f"{folder / finding.path}: {finding.state}, not the registered file"
@@ -205,24 +173,20 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
         return []
     if data_set.instead:
         return fetch(registry.get(data_set.instead), folder, progress)
-    ways: dict[str, Callable[[DataSet, Path, Path, bool], None]] = {
-        "archive": _from_archive,
-        "kaggle": _from_kaggle,
-        "url": _from_urls,
-    }
-    if data_set.source not in ways:
-        raise DataError(f"{data_set.name} cannot be fetched: {by_hand(data_set, folder)}")
+    if data_set.source == "manual":
+        raise DataError(f"{data_set.name} cannot be fetched: {_by_hand(data_set, folder)}")
+    get = {"archive": _from_archive, "kaggle": _from_kaggle, "url": _from_urls}[data_set.source]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".fetch-{data_set.name}-", dir=folder) as staging:
-            ways[data_set.source](data_set, folder, Path(staging), progress)
+            get(data_set, folder, Path(staging), progress)
             return list(_install(Path(staging), folder))
     except OSError as error:
         text = f"{error.filename or folder}: cannot be written ({error.strerror})"
         raise DataError(f"{text}; choose another data folder with --folder or DLBENCH_DATA") from error
 
 
-def by_hand(data_set: DataSet, folder: Path) -> str:
+def _by_hand(data_set: DataSet, folder: Path) -> str:
     """A clause that says where people get a data set and where they put it."""
     places = [file.path for file in data_set.files] + [part.path for part in data_set.folders]
     return f"{data_set.manual}; put it into {folder} as {', '.join(places)}"
@@ -230,7 +194,7 @@ def by_hand(data_set: DataSet, folder: Path) -> str:
 
 def _from_urls(data_set: DataSet, folder: Path, staging: Path, progress: bool) -> None:
     for file in data_set.files:
-        if check_file(file, folder).state is State.MISSING:
+        if file.find(folder) is None:
             with _explained(data_set, folder, file.url):
                 _download(file, staging / file.path, progress)
 
@@ -256,14 +220,18 @@ def _from_kaggle(data_set: DataSet, folder: Path, staging: Path, progress: bool)
         os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
     import kagglehub
 
+    def link_or_copy(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
     assert data_set.kaggle is not None
     with _explained(data_set, folder, f"kaggle.com/datasets/{data_set.kaggle}"):
         source = Path(kagglehub.dataset_download(data_set.kaggle))
         for part in data_set.folders:
-            name = Path(part.path).name
-            nested = source / name / name
-            found = nested if nested.is_dir() else source / name
-            shutil.copytree(found, staging / part.path, copy_function=_link_or_copy)
+            found = intel_files.split_folder(source, Path(part.path).name)
+            shutil.copytree(found, staging / part.path, copy_function=link_or_copy)
 
 
 def _download(file: File, target: Path, progress: bool) -> None:
@@ -287,26 +255,12 @@ def _explained(data_set: DataSet, folder: Path, source: str | None) -> Iterator[
     except PermissionError:
         raise
     except Exception as error:
-        reason = "its hash is not the registered one" if _is_wrong_hash(error) else _short(error)
+        said = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {said}" if 0 < len(said) <= 100 else type(error).__name__
+        if isinstance(error, ValueError) and "hash" in said.lower():
+            reason = "its hash is not the registered one"
         text = f"{data_set.name} cannot be fetched from {source} ({reason})"
-        raise DataError(f"{text}; try again later, or by hand: {by_hand(data_set, folder)}") from error
-
-
-def _is_wrong_hash(error: Exception) -> bool:
-    return isinstance(error, ValueError) and "hash" in str(error).lower()
-
-
-def _short(error: Exception) -> str:
-    """The kind of an error, with its text where that is short enough for a line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if 0 < len(text) <= 100 else type(error).__name__
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        raise DataError(f"{text}; try again later, or by hand: {_by_hand(data_set, folder)}") from error
 
 
 def _install(staging: Path, target: Path) -> Iterator[Path]:

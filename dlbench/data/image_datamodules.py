@@ -15,25 +15,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dlbench.components import component
-from dlbench.data import intel_files, kmnist_files, octmnist_files
+from dlbench.data import image_files, intel_files
 from dlbench.data.embedded import glyphs, retina, scenes
-from dlbench.data.fingerprint import fingerprint
-from dlbench.data.images import (
-    BatchOrder,
-    Layout,
-    Pictures,
-    PictureSet,
-    PictureTensors,
-    loader,
-    permute_pixels,
-    shift,
-    to_network,
-)
-from dlbench.data.octmnist_files import TestCut
+from dlbench.data.image_files import PictureSet, TestCut
+from dlbench.data.images import BatchOrder, Layout, PictureTensors, loader, permute_pixels, shift, to_network
 from dlbench.errors import DataError, EmbeddedDataNotice
 from dlbench.paths import cache_folder, check_cache, data_folder
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
+Size = Annotated[int, Gt(0)]
 Transform = Callable[[Tensor], Tensor]
 """Of pictures (N, height, width, channels) of uint8 into others."""
 
@@ -48,7 +38,6 @@ class PictureDataModule(pl.LightningDataModule):
         eval_batch_size: Pictures a validation or test step.
         embedded_sizes: Pictures to draw for train, val and test when the source is ``embedded``.
         folder: The data folder; default: see `dlbench.paths.data_folder`.
-        cache: Where derived files are kept; default: see `dlbench.paths.cache_folder`.
         seed: The run's seed, from which the order of training pictures comes.
     """
 
@@ -64,18 +53,17 @@ class PictureDataModule(pl.LightningDataModule):
     generate: ClassVar[Callable[..., PictureSet]]
     """Draws embedded pictures of the ``sizes`` of train, val and test; a static method."""
 
-    shown: ClassVar[tuple[str, int]] = "val", 0
+    shown: ClassVar[tuple[str, int]] = "train", 4
     """Split and position of the picture whose activation maps are shown."""
 
     def __init__(
         self,
-        *,
         source: str,
         batch_size: int,
         eval_batch_size: int,
         embedded_sizes: Sequence[int],
         folder: str | None,
-        cache: str | None = None,
+        *,
         seed: int,
     ) -> None:
         super().__init__()
@@ -83,7 +71,6 @@ class PictureDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.embedded_sizes = embedded_sizes
         self.folder = data_folder(folder)
-        self.cache = cache_folder(cache)
         self.seed = seed
 
     @cached_property
@@ -93,35 +80,23 @@ class PictureDataModule(pl.LightningDataModule):
         Raises:
             DataError: They are missing, altered in structure, or cannot be read.
         """
-        sizes = tuple(self.embedded_sizes)
-        if self.source == "embedded":
-            return self.draw(sizes)
-        found = self.find()
-        if found is not None:
-            return self.load(found)
-        if self.source != "auto":
-            raise DataError(
-                f"data.source={self.source}: no such {self.title} pictures in {self.folder}; {self.remedy()}"
-            )
-        notice = f"no {self.title} pictures in {self.folder}: using embedded (drawn) {self.drawn}; {self.remedy()}"
-        warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
-        return self.draw(sizes)
+        if self.source != "embedded":
+            if (found := self.read()) is not None:
+                return found
+            where = f"{self.title} pictures in {self.folder}"
+            if self.source != "auto":
+                raise DataError(f"data.source={self.source}: no such {where}; {self.remedy()}")
+            notice = f"no {where}: using embedded (drawn) {self.drawn}; {self.remedy()}"
+            warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
+        return _drawn(type(self).generate, tuple(self.embedded_sizes))
 
     @abstractmethod
-    def find(self) -> Any:
-        """Where in the data folder the pictures of the chosen source lie; None if they are not there.
+    def read(self) -> PictureSet | None:
+        """The real pictures of the chosen source; None if they are not in the data folder.
 
         Raises:
-            DataError: See `dlbench.paths.require`.
+            DataError: They are altered in structure, or cannot be read; or see `dlbench.paths.require`.
         """
-
-    @abstractmethod
-    def load(self, found: Any) -> PictureSet:
-        """The pictures that lie where `find` found them."""
-
-    def draw(self, sizes: tuple[int, ...]) -> PictureSet:
-        """Embedded pictures for train, val and test."""
-        return _drawn(type(self).generate, sizes)
 
     def remedy(self) -> str:
         """How the real pictures are had."""
@@ -142,7 +117,7 @@ class PictureDataModule(pl.LightningDataModule):
             "name": self.name,
             "source": self.pictures.source,
             "provenance": self.pictures.provenance,
-            "fingerprint": fingerprint(self.pictures),
+            "fingerprint": self.pictures.fingerprint(),
             "sizes": {name: len(split) for name, split in self.pictures.splits().items()},
             "files": self.pictures.files,
         }
@@ -153,7 +128,12 @@ class PictureDataModule(pl.LightningDataModule):
 
     def tensors(self, split: str, down: int = 0, right: int = 0) -> PictureTensors:
         """A split, moved by whole pixels if asked for, as the network takes it."""
-        return self._tensors(split, lambda pictures: shift(pictures, down, right) if down or right else pictures)
+        return self._transformed(split, lambda pictures: shift(pictures, down, right) if down or right else pictures)
+
+    def _transformed(self, split: str, transform: Transform) -> PictureTensors:
+        pictures = self.pictures.splits()[split]
+        images = self.arrange(transform(torch.from_numpy(pictures.images)))
+        return PictureTensors(images, torch.from_numpy(pictures.labels))
 
     def example(self) -> tuple[Tensor, Tensor]:
         """The picture whose activation maps are shown.
@@ -186,18 +166,25 @@ class PictureDataModule(pl.LightningDataModule):
 
     def transformed_dataloader(self, split: str, transform: Transform) -> Loader:
         """A split in order, its pictures transformed as a person sees them, before they are arranged."""
-        return loader(self._tensors(split, transform), self.eval_batch_size)
-
-    def _tensors(self, split: str, transform: Transform) -> PictureTensors:
-        pictures: Pictures = self.pictures.splits()[split]
-        images = self.arrange(transform(torch.from_numpy(pictures.images)))
-        return PictureTensors(images, torch.from_numpy(pictures.labels))
+        return loader(self._transformed(split, transform), self.eval_batch_size)
 
 
 # The runs of a sweep share a process, and its pictures with it.
 @lru_cache(maxsize=3)
 def _drawn(generate: Callable[..., PictureSet], sizes: tuple[int, ...]) -> PictureSet:
     return generate(sizes=sizes)
+
+
+def _read(load: Callable[..., PictureSet], *files: Path, **options: str) -> PictureSet:
+    """What ``load`` makes of files, read again only where one has changed."""
+    return _remembered(load, files, tuple(options.items()), tuple(path.stat().st_mtime_ns for path in files))
+
+
+@lru_cache(maxsize=3)
+def _remembered(
+    load: Callable[..., PictureSet], files: tuple[Path, ...], options: tuple[tuple[str, str], ...], _changed_ns: Any
+) -> PictureSet:
+    return load(*files, **dict(options))
 
 
 IntelSource = Literal["auto", "npz", "folder", "embedded"]
@@ -211,16 +198,14 @@ class IntelDataModule(PictureDataModule):
         source: ``npz`` (the course's keys), ``folder`` (official seg_train/seg_test), ``embedded`` (drawn scenes), or
             ``auto``: real pictures if the data folder has them, else embedded ones with a notice.
         layout: ``chw`` (correct) or ``scrambled`` (as published; see `dlbench.data.images.to_network`).
-        batch_size: Pictures a training step.
-        eval_batch_size: Pictures a validation or test step.
-        embedded_sizes: Pictures to draw for train, val and test when the source is ``embedded``.
-        folder: The data folder; default: see `dlbench.paths.data_folder`.
         cache: Where resized pictures are kept; default: see `dlbench.paths.cache_folder`.
-        seed: The run's seed, from which the order of training pictures comes.
+
+    The others are those of `PictureDataModule`.
     """
 
     name, title, drawn = "intel", "Intel", "scenes"
     generate = staticmethod(scenes.generate)
+    shown = "val", 0
     source: IntelSource
 
     def __init__(
@@ -228,51 +213,29 @@ class IntelDataModule(PictureDataModule):
         *,
         source: IntelSource = "auto",
         layout: Layout = "chw",
-        batch_size: Annotated[int, Gt(0)] = 8,
-        eval_batch_size: Annotated[int, Gt(0)] = 250,
+        batch_size: Size = 8,
+        eval_batch_size: Size = 250,
         embedded_sizes: Sequence[int] = (1200, 240, 480),
         folder: str | None = None,
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            source=source,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            embedded_sizes=embedded_sizes,
-            folder=folder,
-            cache=cache,
-            seed=seed,
-        )
+        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
         self.layout: Layout = layout
+        self.cache = cache_folder(cache)
 
-    def find(self) -> tuple[intel_files.Kind, Path] | None:
-        """See `dlbench.data.intel_files.find`."""
-        return intel_files.find(self.folder, self.source if self.source in ("npz", "folder") else None)
-
-    def load(self, found: tuple[intel_files.Kind, Path]) -> PictureSet:
-        """Read the npz file, or the official folders by way of the cache.
-
-        Raises:
-            DataError: See `dlbench.data.intel_files`; or the cache lies in the data folder.
-        """
+    def read(self) -> PictureSet | None:
+        """See `dlbench.data.intel_files`; the cache may not lie in the data folder."""
+        found = intel_files.find(self.folder, self.source if self.source in ("npz", "folder") else None)
+        if found is None:
+            return None
         check_cache(self.cache, self.folder)
         kind, path = found
-        return _read_npz(path, path.stat().st_mtime_ns) if kind == "npz" else intel_files.load_folder(path, self.cache)
+        return _read(intel_files.load_npz, path) if kind == "npz" else intel_files.load_folder(path, self.cache)
 
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""
         return to_network(pictures, self.layout)
-
-
-# The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _read_npz(path: Path, _changed_ns: int) -> PictureSet:
-    return intel_files.load_npz(path)
-
-
-KmnistSource = Literal["auto", "idx", "test10k", "embedded"]
-Paths = tuple[Path, ...]
 
 
 @component("kmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
@@ -281,54 +244,41 @@ class KmnistDataModule(PictureDataModule):
 
     Args:
         source: ``idx`` (the official files in the published split), ``test10k`` (the official test pictures alone in a
-            split of their own: see `dlbench.data.kmnist_files.other_split`), ``embedded`` (drawn glyphs), or ``auto``:
+            split of their own: see `dlbench.data.image_files.load_kmnist`), ``embedded`` (drawn glyphs), or ``auto``:
             the published split if the training pictures are there, else embedded ones with a notice.
         permute_pixels: Whether the network gets all pixels in one fixed random order.
-        batch_size: See `dlbench.data.image_datamodules.PictureDataModule`, for this and for those that follow.
-        eval_batch_size: See there.
-        embedded_sizes: See there.
-        folder: See there.
-        seed: See there.
+
+    The others are those of `PictureDataModule`.
     """
 
     name, title, drawn = "kmnist", "Kuzushiji-MNIST", "glyphs"
     generate = staticmethod(glyphs.generate)
-    shown = "train", 4
 
     def __init__(
         self,
         *,
-        source: KmnistSource = "auto",
+        source: Literal["auto", "idx", "test10k", "embedded"] = "auto",
         permute_pixels: bool = False,
-        batch_size: Annotated[int, Gt(0)] = 8,
-        eval_batch_size: Annotated[int, Gt(0)] = 250,
+        batch_size: Size = 8,
+        eval_batch_size: Size = 250,
         embedded_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            source=source,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            embedded_sizes=embedded_sizes,
-            folder=folder,
-            seed=seed,
-        )
+        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
         self.permute_pixels = permute_pixels
 
-    def find(self) -> Paths | None:
-        """See `dlbench.data.kmnist_files.find`."""
-        return kmnist_files.find(self.folder, *(("t10k",) if self.source == "test10k" else ("train", "t10k")))
-
-    def load(self, found: Paths) -> PictureSet:
-        """See `dlbench.data.kmnist_files`."""
-        return _read_kmnist(found, tuple(path.stat().st_mtime_ns for path in found))
+    def read(self) -> PictureSet | None:
+        """See `dlbench.data.image_files.find_kmnist` and `load_kmnist` there."""
+        parts: tuple[image_files.KmnistPart, ...] = ("t10k",) if self.source == "test10k" else ("train", "t10k")
+        found = image_files.find_kmnist(self.folder, *parts)
+        return _read(image_files.load_kmnist, *found) if found else None
 
     def remedy(self) -> str:
         """How the real pictures are had, and whether those of the other split are there."""
         remedy = super().remedy()
         with suppress(DataError):
-            if self.source == "auto" and kmnist_files.find(self.folder, "t10k"):
+            if self.source == "auto" and image_files.find_kmnist(self.folder, "t10k"):
                 remedy += "; the test pictures are there: data.source=test10k splits them"
         return remedy
 
@@ -338,15 +288,6 @@ class KmnistDataModule(PictureDataModule):
         return permute_pixels(arranged) if self.permute_pixels else arranged
 
 
-# The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _read_kmnist(paths: Paths, _changed_ns: tuple[int, ...]) -> PictureSet:
-    return kmnist_files.other_split(*paths) if len(paths) == 2 else kmnist_files.published(*paths)
-
-
-OctmnistSource = Literal["auto", "npz", "embedded"]
-
-
 @component("octmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
 class OctmnistDataModule(PictureDataModule):
     """OctMNIST in memory: 86 MB for the real set.
@@ -354,50 +295,30 @@ class OctmnistDataModule(PictureDataModule):
     Args:
         source: ``npz`` (MedMNIST's file), ``embedded`` (drawn scans), or ``auto``: the real pictures if they are there,
             else embedded ones with a notice.
-        test_cut: ``course529`` (529 of the test pictures: see `dlbench.data.octmnist_files.COURSE_CUT`) or ``official``
+        test_cut: ``course529`` (529 of the test pictures: see `dlbench.data.image_files.COURSE_CUT`) or ``official``
             (all 1000). Embedded pictures are not cut.
-        batch_size: See `dlbench.data.image_datamodules.PictureDataModule`, for this and for those that follow.
-        eval_batch_size: See there.
-        embedded_sizes: See there.
-        folder: See there.
-        seed: See there.
+
+    The others are those of `PictureDataModule`.
     """
 
     name, title, drawn = "octmnist", "OctMNIST", "scans"
     generate = staticmethod(retina.generate)
-    shown = "train", 4
 
     def __init__(
         self,
         *,
-        source: OctmnistSource = "auto",
+        source: Literal["auto", "npz", "embedded"] = "auto",
         test_cut: TestCut = "course529",
-        batch_size: Annotated[int, Gt(0)] = 8,
-        eval_batch_size: Annotated[int, Gt(0)] = 250,
+        batch_size: Size = 8,
+        eval_batch_size: Size = 250,
         embedded_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            source=source,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            embedded_sizes=embedded_sizes,
-            folder=folder,
-            seed=seed,
-        )
+        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
         self.test_cut: TestCut = test_cut
 
-    def find(self) -> Path | None:
-        """See `dlbench.data.octmnist_files.find`."""
-        return octmnist_files.find(self.folder)
-
-    def load(self, found: Path) -> PictureSet:
-        """See `dlbench.data.octmnist_files.load_npz`."""
-        return _read_octmnist(found, self.test_cut, found.stat().st_mtime_ns)
-
-
-# The runs of a sweep share a process, and its pictures with it.
-@lru_cache(maxsize=1)
-def _read_octmnist(path: Path, test_cut: TestCut, _changed_ns: int) -> PictureSet:
-    return octmnist_files.load_npz(path, test_cut)
+    def read(self) -> PictureSet | None:
+        """See `dlbench.data.image_files.load_octmnist`."""
+        found = image_files.find_octmnist(self.folder)
+        return _read(image_files.load_octmnist, found, test_cut=self.test_cut) if found else None

@@ -1,63 +1,15 @@
-"""Pictures in memory: what a source delivers, their layouts, and batches as a function of (seed, epoch)."""
+"""Pictures as tensors: their layouts, and batches as a function of (seed, epoch)."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlbench.components import component
 from dlbench.seeding import derive_seed, generator
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """One split: ``images`` is uint8 of shape (N, height, width, channels), ``labels`` int64 of shape (N,)."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """A data set in its three splits, and where it came from.
-
-    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``embedded``); ``provenance`` tells
-    people what it is (``verified``: registered files in the published split; ``other split``: registered files in
-    another one; ``user copy``: right in structure, unknown in content; ``embedded``: generated here); ``files`` maps
-    file names (no folders above the data set's own) to SHA-256.
-    """
-
-    train: Pictures
-    val: Pictures
-    test: Pictures
-    classes: tuple[str, ...]
-    source: str
-    provenance: str
-    files: dict[str, str] = field(default_factory=dict)
-
-    def splits(self) -> dict[str, Pictures]:
-        """The splits by name, in the order train, val, test."""
-        return {"train": self.train, "val": self.val, "test": self.test}
-
-
-def pixel_order(pixels: int) -> Tensor:
-    """Which pixel comes to each place, (pixels,): a function of their number alone, the same in every run."""
-    return torch.randperm(pixels, generator=generator(0, "pixels"))
-
-
-def permute_pixels(pictures: Tensor) -> Tensor:
-    """Pictures (N, channels, height, width) with their pixels in `pixel_order`, in every channel alike."""
-    return pictures.flatten(2)[..., pixel_order(pictures[0, 0].numel())].reshape(pictures.shape)
-
 
 Layout = Literal["chw", "scrambled"]
 
@@ -82,6 +34,16 @@ def shift(pictures: Tensor, down: int, right: int) -> Tensor:
     rows = (torch.arange(pictures.shape[1]) - down).clamp(0, pictures.shape[1] - 1)
     columns = (torch.arange(pictures.shape[2]) - right).clamp(0, pictures.shape[2] - 1)
     return pictures[:, rows][:, :, columns]
+
+
+def pixel_order(pixels: int) -> Tensor:
+    """Which pixel comes to each place, (pixels,): a function of their number alone, the same in every run."""
+    return torch.randperm(pixels, generator=generator(0, "pixels"))
+
+
+def permute_pixels(pictures: Tensor) -> Tensor:
+    """Pictures (N, channels, height, width) with their pixels in `pixel_order`, in every channel alike."""
+    return pictures.flatten(2)[..., pixel_order(pictures[0, 0].numel())].reshape(pictures.shape)
 
 
 class PictureTensors(Dataset[tuple[Tensor, Tensor]]):

@@ -1,4 +1,4 @@
-"""The Intel scenes from disk: the 48x48 npz file, or the official folders of 150x150 pictures.
+"""The Intel scenes from disk: the 48x48 npz file, or the official folders of 150x150 pictures; no torch.
 
 Sources: Intel Image Classification (Kaggle, puneet6060/intel-image-classification); the npz has the keys and sizes of
 the coursework's file, and its validation split is a tenth of the official training files sorted by class and number.
@@ -8,7 +8,6 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,41 +17,25 @@ import PIL
 from PIL import Image
 
 from dlbench import paths
-from dlbench.data import npz_files, registry
-from dlbench.data.images import Pictures, PictureSet
+from dlbench.data import registry
+from dlbench.data.image_files import NpzForm, Pictures, PictureSet
 from dlbench.errors import DataError, OddDataNotice
 from dlbench.files import atomic_path, digest
-from dlbench.terminal import first_line
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
 SIDE = 48
+NPZ = "intel_landscapes.npz"
 _GET = "get it again with python -m dlbench data fetch intel"
-_FORM = npz_files.Form(
-    picture=(SIDE, SIDE, 3), stored=((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), label=(), classes=len(CLASSES), remedy=_GET
-)
+_FORM = NpzForm((SIDE, SIDE, 3), ((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), (), len(CLASSES), _GET)
 
 READ = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
 """Extensions of files that are read, those of torchvision's ImageFolder; in capitals too."""
 
-_OTHERS = frozenset(
-    (
-        ".apng",
-        ".avif",
-        ".dng",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jxl",
-        ".pbm",
-        ".pnm",
-        ".svg",
-        ".tga",
-    )
-)
+_OTHERS = {
+    *(".apng", ".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe"),
+    *(".jxl", ".pbm", ".pnm", ".svg", ".tga"),
+}
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
 
 Kind = Literal["npz", "folder"]
@@ -65,24 +48,21 @@ def find(folder: Path, kind: Kind | None = None) -> tuple[Kind, Path] | None:
     official folders in ``intel_folder/``, ``intel/`` and the data folder itself, whose path is then returned.
 
     Raises:
-        DataError: the data folder does not exist and is not just the default; or ``intel/`` holds several npz files
+        DataError: The data folder does not exist and is not just the default; or ``intel/`` holds several npz files
             none of which has the usual name.
     """
     paths.require(folder)
-    if kind != "folder" and (npz := _find_npz(folder)):
-        return "npz", npz
+    if kind != "folder":
+        usual = [path for path in (folder / "intel" / NPZ, folder / NPZ) if path.is_file()]
+        others = sorted((folder / "intel").glob("*.npz"))
+        if not usual and len(others) > 1:
+            names = ", ".join(path.name for path in others)
+            raise DataError(f"{folder / 'intel'}: several npz files ({names}); name the right one {NPZ}")
+        if usual or others:
+            return "npz", (usual + others)[0]
     if kind != "npz" and (base := find_folder(folder)):
         return "folder", base
     return None
-
-
-def _find_npz(folder: Path) -> Path | None:
-    usual = [path for path in (folder / "intel" / registry.INTEL_NPZ, folder / registry.INTEL_NPZ) if path.is_file()]
-    others = sorted((folder / "intel").glob("*.npz"))
-    if not usual and len(others) > 1:
-        names = ", ".join(path.name for path in others)
-        raise DataError(f"{folder / 'intel'}: several npz files ({names}); name the right one {registry.INTEL_NPZ}")
-    return next(iter(usual + others), None)
 
 
 def find_folder(folder: Path) -> Path | None:
@@ -102,9 +82,8 @@ def split_indices(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
     The draw is numpy's ``default_rng(42).permutation(n)``; both parts keep the sorted order, as in the npz file.
     """
-    chosen = np.zeros(n, dtype=np.bool_)
-    chosen[np.random.default_rng(42).permutation(n)[: -(-n // 10)]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    val, train = np.split(np.random.default_rng(42).permutation(n), [-(-n // 10)])
+    return np.sort(train), np.sort(val)
 
 
 def load_npz(path: Path) -> PictureSet:
@@ -114,11 +93,10 @@ def load_npz(path: Path) -> PictureSet:
     shape (N,). A file with the registered SHA-256 is ``verified``; any other that fits is a ``user copy``.
 
     Raises:
-        DataError: the file is missing, damaged, holds pickled objects, or an array is missing or of another form.
+        DataError: The file is missing, damaged, holds pickled objects, or an array is missing or of another form.
     """
-    splits = npz_files.load(path, _FORM)
-    sha256 = digest(path)
-    provenance = "verified" if registry.is_known(sha256) else "user copy"
+    splits, sha256 = _FORM.read(path), digest(path)
+    provenance = "verified" if sha256 == registry.get("intel").files[0].sha256 else "user copy"
     return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={path.name: sha256})
 
 
@@ -132,7 +110,7 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
     read, for they are hidden or of another kind, are named in a notice.
 
     Raises:
-        DataError: a split or class is missing, a folder is no class, a picture does not decode, or the cache folder
+        DataError: A split or class is missing, a folder is no class, a picture does not decode, or the cache folder
             cannot be used or lies among the pictures.
     """
     if cache.resolve().is_relative_to(path.resolve()):
@@ -145,9 +123,17 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
     splits = _read_cache(cache, f"intel-{key}")
     if splits is None:
         splits = {name: read_split(path, name) for name in SPLITS}
-        _write_cache(cache, f"intel-{key}", splits)
+        kinds = ("images", "labels")
+        arrays = {f"{name}_{kind}": getattr(part, kind) for name, part in splits.items() for kind in kinds}
+        try:  # readers see either nothing or all of it
+            named = atomic_path(cache / f"intel-{key}", lambda path: f"intel-{key}.{digest(path)[:16]}.npz")
+            with named as temporary, temporary.open("wb") as file:
+                np.savez(file, **arrays)
+        except OSError as error:
+            text = f"{cache}: the cache folder cannot be written ({error.strerror})"
+            raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error
     official = splits["seg_train"]
-    train, val = (Pictures(official.images[chosen], official.labels[chosen]) for chosen in split_indices(len(official)))
+    train, val = (official[chosen] for chosen in split_indices(len(official)))
     return PictureSet(train, val, splits["seg_test"], CLASSES, "folder", "user copy", files)
 
 
@@ -158,23 +144,15 @@ def read_split(base: Path, name: str) -> Pictures:
     files, and what lies in hidden folders, are no pictures of the set.
 
     Raises:
-        DataError: a class is missing or empty, a folder is no class, or a picture does not decode, or not without loss.
+        DataError: A class is missing or empty, a folder is no class, or a picture does not decode, or not without loss.
     """
-    from torchvision.datasets import ImageFolder
-
     folder = split_folder(base, name)
     _require_classes(folder, base)
-    try:
-        pictures = ImageFolder(
-            str(folder),
-            loader=lambda file: _thumbnail(Path(file), base),
-            is_valid_file=lambda file: _is_read(Path(file).relative_to(folder)),
-        )
-    except FileNotFoundError as error:
-        raise DataError(f"{name} in {base}: a class without pictures ({first_line(error)}); {_GET}") from error
-    pictures.samples.sort(key=lambda sample: (sample[1], _by_number(Path(sample[0]))))
-    images = np.stack([image for image, _ in pictures])
-    return Pictures(images, np.asarray([label for _, label in pictures.samples], dtype=np.int64))
+    files = {kind: [file for file in _files(folder / kind) if _is_read(file.relative_to(folder))] for kind in CLASSES}
+    if empty := [kind for kind, found in files.items() if not found]:
+        raise DataError(f"{name} in {base}: a class without pictures ({', '.join(empty)}); {_GET}")
+    images = np.stack([_thumbnail(file, base) for found in files.values() for file in sorted(found, key=_by_number)])
+    return Pictures(images, np.repeat(np.arange(len(CLASSES)), [len(found) for found in files.values()]))
 
 
 def left_out(base: Path, *splits: str) -> str | None:
@@ -202,6 +180,12 @@ def left_out(base: Path, *splits: str) -> str | None:
     return f"{base}: files that look like pictures are not read: {named}; {remedy}"
 
 
+def _files(folder: Path) -> list[Path]:
+    """All files at or below a folder, by way of links too; sorted."""
+    found = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(file for file in found if file.is_file())
+
+
 def _is_read(inside: Path) -> bool:
     """Whether a file, by its path in its split's folder, is a picture of the set."""
     return inside.suffix.lower() in READ and not any(part.startswith(".") for part in inside.parts)
@@ -218,15 +202,13 @@ def _looks_like_picture(file: Path) -> bool:
     return begin.startswith(_BEGINNINGS) or begin[4:8] == b"ftyp" or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All files at or below a folder, by way of links too, as ImageFolder finds them; sorted."""
-    found = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
-    yield from sorted(file for file in found if file.is_file())
-
-
 def _by_number(file: Path) -> tuple[bool, int, str]:
     is_number = file.stem.isascii() and file.stem.isdigit()
     return not is_number, int(file.stem) if is_number else 0, file.name
+
+
+class _LossError(Exception):
+    """What of a picture would be lost."""
 
 
 def _thumbnail(file: Path, base: Path) -> npt.NDArray[np.uint8]:
@@ -242,8 +224,8 @@ def _thumbnail(file: Path, base: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(small, dtype=np.uint8)
 
 
-class _LossError(Exception):
-    """What of a picture would be lost."""
+_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+"""Tags of TIFF and EXIF."""
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
@@ -266,28 +248,20 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         return coloured.convert("RGB")
     if picture.mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"):
         return picture.convert("RGB")
-    if highest := _highest(picture):
-        values = np.asarray(picture).astype(np.float64)
-        if picture.format == "TIFF" and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
-            values = highest - values  # white is zero, which Pillow heeds for 8 bits only
-        grey = np.rint(values * (255 / highest)).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    raise _LossError(f"pixels of a kind that has no defined range or conversion (Pillow's mode {picture.mode})")
-
-
-_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
-"""Tags of TIFF and EXIF."""
-
-
-def _highest(picture: Image.Image) -> int | None:
-    """White, in a grey picture of more than 8 bits; None where the format does not say."""
+    tags = getattr(picture, "tag_v2", {}) if picture.format == "TIFF" else {}
     if picture.format == "PPM" and picture.mode.startswith("I"):
-        return 65535  # whatever the file's own maximum, to which Pillow scales
-    if not picture.mode.startswith("I;16"):
-        return None
-    if picture.format == "TIFF":
-        return int(2 ** getattr(picture, "tag_v2", {}).get(_BITS, (16,))[0] - 1)
-    return 65535 if picture.format == "PNG" else None
+        white = 65535  # whatever the file's own maximum, to which Pillow scales
+    elif picture.mode.startswith("I;16") and picture.format == "PNG":
+        white = 65535
+    elif picture.mode.startswith("I;16") and picture.format == "TIFF":
+        white = int(2 ** tags.get(_BITS, (16,))[0] - 1)
+    else:
+        raise _LossError(f"pixels of a kind that has no defined range or conversion (Pillow's mode {picture.mode})")
+    values = np.asarray(picture).astype(np.float64)
+    if tags.get(_PHOTOMETRIC) == 0:
+        values = white - values  # white is zero, which Pillow heeds for 8 bits only
+    grey = np.rint(values * (255 / white)).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _require_classes(folder: Path, base: Path) -> None:
@@ -320,19 +294,7 @@ def _read_cache(cache: Path, stem: str) -> dict[str, Pictures] | None:
         try:
             if cached.name == f"{stem}.{digest(cached)[:16]}.npz":
                 with np.load(cached, allow_pickle=False) as archive:
-                    return {name: npz_files.checked(cached, _FORM, name, archive) for name in SPLITS}
+                    return {name: _FORM.checked(cached, name, archive) for name in SPLITS}
         except Exception:  # of whatever kind: the pictures are there to make it anew
             continue
     return None
-
-
-def _write_cache(cache: Path, stem: str, splits: dict[str, Pictures]) -> None:
-    """Write a cache file at once: readers see either nothing or all of it."""
-    arrays = {f"{name}_{kind}": getattr(part, kind) for name, part in splits.items() for kind in ("images", "labels")}
-    try:
-        named = atomic_path(cache / stem, lambda path: f"{stem}.{digest(path)[:16]}.npz")
-        with named as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        text = f"{cache}: the cache folder cannot be written ({error.strerror})"
-        raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error

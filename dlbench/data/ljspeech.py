@@ -1,4 +1,4 @@
-"""What a source of speech delivers, and LJSpeech's layout of it on disk.
+"""LJSpeech's layout on disk, and what can be wrong with it; no torch.
 
 ``metadata.csv`` has lines of ``ID|transcript|normalised transcript``; the recordings are ``wavs/ID.wav``.
 """
@@ -6,75 +6,13 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dlbench.errors import DataError, DataNotice
-
-Samples = npt.NDArray[np.float32]
-"""A mono waveform at 22.05 kHz, from -1 to 1, of shape (samples,)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """A recording and what is said in it.
-
-    ``text`` is as used (lower case, cut), ``row`` the place in ``metadata.csv`` counted from 0, ``path`` the file if
-    there is one, ``sha256`` that of the float32 samples. Its features are ``frames`` rows of the corpus's, from
-    ``start`` on.
-    """
-
-    id: str
-    text: str
-    row: int
-    seconds: float
-    path: Path | None
-    sha256: str
-    start: int
-    frames: int
-
-
-@dataclass(frozen=True)
-class SpeechCorpus:
-    """A data set in its three splits, and where it came from.
-
-    ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
-    ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is; ``files`` maps
-    paths below the data folder to SHA-256; ``left_out`` counts rows that could not be used, by reason;
-    ``notices`` are lines about them; ``stand_in`` says how a spoken stand-in was made.
-    """
-
-    splits: dict[str, tuple[Utterance, ...]]
-    features: npt.NDArray[np.float32]
-    source: str
-    provenance: str
-    files: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    stand_in: dict[str, Any] | None = None
-    waveforms: tuple[Samples, ...] = ()
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the samples and the text of every utterance, by split; wherever they were read from.
-
-        Features are not in it: they are a function of the samples (`dlbench.data.recordings`). Their last bits
-        may differ between machines; samples do not.
-        """
-        digest = hashlib.sha256()
-        for split, utterances in self.splits.items():
-            lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
-            digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
-        return digest.hexdigest()
-
-
-def hash_samples(samples: Samples) -> str:
-    """SHA-256 of a waveform's samples."""
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
-
 
 METADATA, WAVES = "metadata.csv", "wavs"
 STAND_IN = "stand-in.json"
@@ -138,28 +76,24 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
     faults: list[Fault] = []
     first: dict[str, int] = {}
     # Not str.splitlines, which also takes some characters inside a line for its end.
-    for number, line in enumerate(text.rstrip("\r\n").split("\n")):
-        row, fault = _parse(number, line.rstrip("\r"), first)
-        rows.append(row)
-        faults += [fault] if fault else []
+    for number, ended in enumerate(text.rstrip("\r\n").split("\n")):
+        line = ended.rstrip("\r")
+        columns = line.split("|")
+        name = columns[0]
+        rows.append(None)
+        if wrong := re.search("[\udc80-\udcff]", line):  # what surrogateescape makes of bytes that are not UTF-8
+            faults.append(Fault(number, "encoding", f"byte 0x{ord(wrong[0]) - 0xDC00:02x}"))
+        elif len(columns) != 3:
+            faults.append(Fault(number, "columns", f"{len(columns)} of them"))
+        elif not name.strip() or Path(name).name != name or "\0" in name:
+            faults.append(Fault(number, "id", repr(name)))
+        elif first.setdefault(name, number) != number:
+            faults.append(Fault(number, "repeated", f"{name}, first in line {first[name] + 1}"))
+        elif not columns[2].strip():
+            faults.append(Fault(number, "empty", name))
+        else:
+            rows[number] = Row(number, name, columns[2], line)
     return rows, faults
-
-
-def _parse(number: int, line: str, first: dict[str, int]) -> tuple[Row | None, Fault | None]:
-    if wrong := re.search("[\udc80-\udcff]", line):  # what surrogateescape makes of bytes that are not UTF-8
-        return None, Fault(number, "encoding", f"byte 0x{ord(wrong[0]) - 0xDC00:02x}")
-    columns = line.split("|")
-    if len(columns) != 3:
-        return None, Fault(number, "columns", f"{len(columns)} of them")
-    name, _, text = columns
-    if not name.strip() or Path(name).name != name or "\0" in name:
-        return None, Fault(number, "id", repr(name))
-    if name in first:
-        return None, Fault(number, "repeated", f"{name}, first in line {first[name] + 1}")
-    first[name] = number
-    if not text.strip():
-        return None, Fault(number, "empty", name)
-    return Row(number, name, text, line), None
 
 
 def refusal(metadata: Path, fault: Fault) -> DataError:
@@ -176,3 +110,12 @@ def notices(metadata: Path, faults: Sequence[Fault]) -> Iterator[str]:
             outcome = "kept, with # for each of them" if kind == "unknown" else "left out"
             many = f"{len(rows)} row{'s' * (len(rows) > 1)} {outcome}"
             yield f"{metadata}:{rows[0].row + 1}: {what} ({rows[0].details}); {many}; {remedy}"
+
+
+Samples = npt.NDArray[np.float32]
+"""A mono waveform at 22.05 kHz, from -1 to 1, of shape (samples,)."""
+
+
+def hash_samples(samples: Samples) -> str:
+    """SHA-256 of a waveform's samples."""
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()

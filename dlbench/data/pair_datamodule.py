@@ -14,14 +14,21 @@ from annotated_types import Ge, Gt, Le
 from dlbench.components import component
 from dlbench.data.embedded import lexicon
 from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
-from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, mostly_unseen, subset, unseen
-from dlbench.data.sequence_datamodule import SequenceDataModule
+from dlbench.data.pairs import (
+    BatchOrder,
+    Pair,
+    PairSet,
+    PairTensors,
+    SequenceDataModule,
+    mostly_unseen,
+    subset,
+    unseen,
+)
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError, EmbeddedDataNotice, OddDataNotice
 from dlbench.paths import data_folder
 
 Source = Literal["auto", "files", "embedded"]
-SIDES = ("source", "target")
 
 
 @component(
@@ -41,10 +48,11 @@ class TransductionDataModule(SequenceDataModule):
         test: See ``val``.
         source: ``files``, ``embedded`` (invented words), or ``auto``: files if there, else embedded with a notice.
         stress: Whether ARPABET vowels keep their stress digit (``cmudict`` only).
-        holdout: How many words to split off for validation and for test.
-        max_train_words: Keep only so many words for training; goes with ``holdout``.
+        holdout: How many words to split off for validation and for test. All pairs of a word go to the same split,
+            which depends on nothing but the words.
+        max_train_words: Keep only so many words for training, chosen likewise; default: all that remain.
         max_source_length: The most symbols a source may have; a longer one is an error.
-        normalisation: The normal form of Unicode in which text is read; ``none``: as it is.
+        normalisation: The normal form of Unicode in which text is read, before anything else; ``none``: as it is.
         strip: Whether spaces at either end of a spelling or a sentence are left out; else they are named.
         batch_size: Pairs a training step.
         eval_batch_size: Pairs a validation or test step.
@@ -86,8 +94,8 @@ class TransductionDataModule(SequenceDataModule):
     ) -> None:
         super().__init__()
         split_off = tuple(holdout) if holdout is not None else None
-        lines = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
-        self.files = PairFiles(format, train, val, test, *lines)
+        reading = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
+        self.files = PairFiles(format, train, val, test, *reading)
         self.source = source
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_batches = bucket_batches
@@ -107,10 +115,10 @@ class TransductionDataModule(SequenceDataModule):
             return _invent(tuple(self.embedded_sizes))
         if not self.files.are_in(self.folder):
             name, remedy = self.files.name, self.files.remedy
+            where = f"no {name} pairs in {self.folder}"
             if self.source == "files":
-                raise DataError(f"data.source=files: no {name} pairs in {self.folder}; {remedy}")
-            notice = f"no {name} pairs in {self.folder}: using embedded (invented) words; {remedy}"
-            warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
+                raise DataError(f"data.source=files: {where}; {remedy}")
+            warnings.warn(f"{where}: using embedded (invented) words; {remedy}", EmbeddedDataNotice, stacklevel=2)
             return _invent(tuple(self.embedded_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
         found = _read(self.files, self.folder, tuple(changed))
@@ -126,12 +134,12 @@ class TransductionDataModule(SequenceDataModule):
     @cached_property
     def source_vocabulary(self) -> Vocabulary:
         """All source symbols of the training pairs in use."""
-        return self._vocabulary("source")
+        return Vocabulary.from_sequences(pair.source for pair in self.pairs("train"))
 
     @cached_property
     def target_vocabulary(self) -> Vocabulary:
         """All target symbols of the training pairs in use."""
-        return self._vocabulary("target")
+        return Vocabulary.from_sequences(pair.target for pair in self.pairs("train"))
 
     @property
     def train_size(self) -> int:
@@ -148,7 +156,7 @@ class TransductionDataModule(SequenceDataModule):
             DataError: Training has not seen most of what a split's sources consist of.
         """
         pairs = self.pair_set
-        vocabularies = dict(zip(SIDES, (self.source_vocabulary, self.target_vocabulary), strict=True))
+        vocabularies = {"source": self.source_vocabulary, "target": self.target_vocabulary}
         evaluated = {split: self.pairs(split) for split in ("val", "test")}
         if pairs.source == "files":
             for split, part in evaluated.items():
@@ -190,9 +198,6 @@ class TransductionDataModule(SequenceDataModule):
     def train_tensors(self) -> PairTensors:
         """With noise, if there is any."""
         return self.tensors("train", self.noise)
-
-    def _vocabulary(self, side: str) -> Vocabulary:
-        return Vocabulary.from_sequences(getattr(pair, side) for pair in self.pairs("train"))
 
 
 # The runs of a sweep share a process, and its pairs with it.

@@ -16,7 +16,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -46,10 +46,7 @@ _COLUMN_NAMES = re.compile(
 )
 
 _ODD = {
-    "space": (
-        "lines with a space at an end of a side, a symbol like others",
-        "data.strip=true strips them",
-    ),
+    "space": ("lines with a space at an end of a side, a symbol like others", "data.strip=true strips them"),
     "comment": ("comment lines, left out", "remove them from the file"),
     "alternative": ("spellings with the number of a pronunciation, left out", "remove it from the file"),
 }
@@ -70,7 +67,7 @@ def normalise(text: str) -> str:
     return re.sub(r"[^a-z.!?]+", " ", re.sub(r"([.!?])", r" \1", letters))
 
 
-def compose(text: str, form: Normalisation) -> str:
+def _composed(text: str, form: Normalisation) -> str:
     """Text in a normal form of Unicode, in which what looks the same is the same; ``none``: as it is."""
     return text if form == "none" else unicodedata.normalize(form, text)
 
@@ -79,7 +76,7 @@ def read_source(
     text: str, format: Format, stress: bool = False, normalisation: Normalisation = "NFC", strip: bool = False
 ) -> tuple[str, ...]:
     """The source side of a line, or what a person wrote in its place, as symbols; the others as in `PairFiles`."""
-    text = compose(text, normalisation)
+    text = _composed(text, normalisation)
     if format == "target_source_characters":
         symbols = tuple(normalise(text))
         return stripped(symbols) if strip else symbols
@@ -116,21 +113,10 @@ class _Odd:
 class PairFiles:
     """Which files make up a data set, and how they are read.
 
-    Args:
-        format: See this module.
-        train: A path below the data folder.
-        val: Another one; with neither ``val`` nor ``test``, both are split off ``train`` by spelling.
-        test: See ``val``.
-        stress: Whether ARPABET vowels keep their stress digit (``cmudict`` only).
-        holdout: How many words to split off for validation and for test. All pairs of a word go to the same split,
-            which depends on nothing but the words.
-        max_train_words: Keep only so many words for training, chosen likewise; default: all that remain.
-        max_source_length: The most symbols a source may have.
-        normalisation: The normal form of Unicode in which all text is read, before anything else; ``none``: as it is.
-        strip: Whether spaces at either end of a side of characters are no part of it.
+    The fields are arguments of `dlbench.data.pair_datamodule.TransductionDataModule`, which says what they mean.
 
     Raises:
-        ValueError: The arguments do not fit each other.
+        ValueError: They do not fit each other.
     """
 
     format: Format
@@ -185,8 +171,7 @@ class PairFiles:
         Raises:
             DataError: The data folder does not exist and is not just the default.
         """
-        if not folder.is_dir() and folder != paths.DEFAULT:
-            raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+        paths.require(folder)
         return any((folder / path).is_file() for path in self.paths())
 
     def read(self, folder: Path) -> PairSet:
@@ -199,25 +184,32 @@ class PairFiles:
         files: dict[str, str] = {}
         odd = _Odd()
         for name in self.paths():
-            content = _content(folder / name, self.remedy)
+            try:
+                content = (folder / name).read_bytes()
+            except FileNotFoundError:
+                raise DataError(f"{folder / name}: no such file; {self.remedy}") from None
+            except OSError as error:
+                text = f"{folder / name}: cannot be read ({error.strerror})"
+                raise DataError(f"{text}; make it a readable file") from error
             files[name] = hashlib.sha256(content).hexdigest()
-            splits.append(self._parse(content, folder / name, name, odd))
+            splits.append(self.parse(content, folder / name, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
         joiner = "" if self.format == "target_source_characters" else " "
-        provenance = "verified" if self._are_registered(files) else "user copy"
+        # Each file, by its SHA-256, is the registered one of its path, and they are split as registered.
+        registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
+        known = [(file.path, file.sha256) for file in registered][: len(self.paths())]
+        provenance = "verified" if [(path, files[path]) for path in self.paths()] == known else "user copy"
         return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=odd.notices())
 
-    def parse(self, content: bytes, path: Path) -> list[Pair]:
-        """The pairs of one file, in its order.
+    def parse(self, content: bytes, path: Path, name: str = "", odd: _Odd | None = None) -> list[Pair]:
+        """The pairs of one file, in its order; what is odd about its lines, which it calls ``name``, goes to ``odd``.
 
         Raises:
             DataError: See `read`; the message begins ``FILE:LINE``.
         """
-        return self._parse(content, path, path.name, _Odd())
-
-    def _parse(self, content: bytes, path: Path, name: str, odd: _Odd) -> list[Pair]:
+        odd = odd or _Odd()
         pairs: list[Pair] = []
-        lines = [(number, compose(line, self.normalisation)) for number, line in _lines(content, path)]
+        lines = [(number, _composed(line, self.normalisation)) for number, line in _lines(content, path)]
         comments = self._comments(lines)
         for number, line in lines:
             place = f"{name}:{number}"
@@ -227,23 +219,19 @@ class PairFiles:
                 continue
             try:
                 pair = self._pair(line, place, odd)
-                if not pairs:
-                    _refuse_header(pair, self.format)
-                self._check(pair)
+                self._check(pair, is_first=not pairs)
             except _LineError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
             pairs.append(pair)
         if not pairs:
             raise DataError(f"{path}: no pairs in it; {self.remedy}")
-        self._check_order(pairs, path)
+        # Spellings read as segments are one symbol each, and segments read as a spelling have spaces.
+        swapped = sum(len(pair.source) == 1 and any(map(str.isspace, stripped(pair.target))) for pair in pairs)
+        if self.format in OTHER_ORDER and 2 * swapped > len(pairs):
+            text = f"{path}: most sources are a single symbol, and most targets have spaces"
+            raise DataError(f"{text}; {other_order(self.format)}")
         # Pronunciations of a word may differ in their stress alone.
         return list(dict.fromkeys(pairs)) if self.format == "cmudict" else pairs
-
-    def _are_registered(self, files: Mapping[str, str]) -> bool:
-        """Whether each file, by its SHA-256, is the registered one of its path, and they are split as registered."""
-        registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
-        known = [(file.path, file.sha256) for file in registered]
-        return [(path, files[path]) for path in self.paths()] == known[: len(self.paths())]
 
     def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:
         """The numbers of comment lines."""
@@ -254,7 +242,7 @@ class PairFiles:
         return found - hashes if self.format != "cmudict" and 2 * len(hashes) > len(lines) > 1 else found
 
     def _pair(self, line: str, place: str, odd: _Odd) -> Pair:
-        source, target = _COLUMNS[self.format](line)
+        source, target = _sides(line, self.format)
         symbols = read_source(source, self.format, self.stress, "none", self.strip)
         if self.format == "target_source_characters":
             target = normalise(target)
@@ -268,15 +256,14 @@ class PairFiles:
             odd.add("space", place, "".join(spaced[0]))
         return Pair(symbols, spelled)
 
-    def _check_order(self, pairs: Sequence[Pair], path: Path) -> None:
-        """Spellings read as segments are one symbol each, and segments read as a spelling have spaces."""
-        swapped = sum(len(pair.source) == 1 and any(map(str.isspace, stripped(pair.target))) for pair in pairs)
-        if self.format in OTHER_ORDER and 2 * swapped > len(pairs):
-            raise DataError(
-                f"{path}: most sources are a single symbol, and most targets have spaces; {other_order(self.format)}"
-            )
-
-    def _check(self, pair: Pair) -> None:
+    def _check(self, pair: Pair, is_first: bool) -> None:
+        """Refuse names of columns, empty sides, and sources that are too long."""
+        if is_first:
+            joiner = "" if self.format == "target_source_characters" else " "
+            source, target = joiner.join(pair.source).strip(), "".join(pair.target).strip()
+            words = [re.findall(r"[^\W\d_]+", side.lower()) for side in (source, target)]
+            if all(side and all(map(_COLUMN_NAMES.fullmatch, side)) for side in words):
+                raise _LineError(f"names of columns ({source!r}, {target!r}), not a pair; remove the line")
         for side, symbols in (("source", pair.source), ("target", pair.target)):
             if is_space("".join(symbols)):
                 raise _LineError(f"the {side} side is empty; complete the line or remove it")
@@ -298,15 +285,6 @@ class PairFiles:
         return train, val, test
 
 
-def _content(path: Path, remedy: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {remedy}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
-
-
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:
     """Lines with their numbers from 1; a byte order mark, carriage returns and the last line's end are no content."""
     try:
@@ -319,43 +297,22 @@ def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:
         yield number, line.rstrip("\r")
 
 
-def _columns(line: str, expected: str, *, exactly: bool = True) -> tuple[str, str]:
-    left, tab, right = line.partition("\t")
-    if not tab:
-        raise _LineError(f"no tab; expected {expected}")
-    if exactly and "\t" in right:
-        raise _LineError(f"{line.count(chr(9)) + 1} columns; expected {expected}; remove the others")
-    return left, right.partition("\t")[0]
-
-
-def _phonemes_word(line: str) -> tuple[str, str]:
-    return _columns(line, "segments, TAB, spelling")
-
-
-def _word_phonemes(line: str) -> tuple[str, str]:
-    word, phonemes = _columns(line, "spelling, TAB, segments")
-    return phonemes, word
-
-
-def _cmudict(line: str) -> tuple[str, str]:
-    word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
-    if "\t" in phonemes.strip():
-        raise _LineError("a tab among the segments; expected spelling, spaces, segments, or choose another data.format")
-    return phonemes, word
-
-
-def _target_source(line: str) -> tuple[str, str]:
-    target, source = _columns(line, "target, TAB, source", exactly=False)
-    return source, target
-
-
-_COLUMNS: dict[Format, Callable[[str], tuple[str, str]]] = {
-    "phonemes_word": _phonemes_word,
-    "word_phonemes": _word_phonemes,
-    "cmudict": _cmudict,
-    "target_source_characters": _target_source,
-}
-"""The source and the target side of a line."""
+def _sides(line: str, format: Format) -> tuple[str, str]:
+    """The source and the target side of a line."""
+    if format == "cmudict":
+        word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
+        if "\t" in phonemes.strip():
+            raise _LineError(
+                "a tab among the segments; expected spelling, spaces, segments, or choose another data.format"
+            )
+        return phonemes, word
+    expected: dict[str, str] = {"phonemes_word": "segments, TAB, spelling", "word_phonemes": "spelling, TAB, segments"}
+    columns = line.split("\t")
+    if len(columns) == 1:
+        raise _LineError(f"no tab; expected {expected.get(format, 'target, TAB, source')}")
+    if format in expected and len(columns) > 2:
+        raise _LineError(f"{len(columns)} columns; expected {expected[format]}; remove the others")
+    return (columns[0], columns[1]) if format == "phonemes_word" else (columns[1], columns[0])
 
 
 def other_order(format: Format) -> str:
@@ -365,11 +322,3 @@ def other_order(format: Format) -> str:
         return f"{other}; segments are to be separated by spaces"
     others = " or ".join(other for other in get_args(Format) if other != format)
     return f"see that the columns are in the order of data.format={format}, or choose {others}"
-
-
-def _refuse_header(pair: Pair, format: Format) -> None:
-    joiner = "" if format == "target_source_characters" else " "
-    source, target = joiner.join(pair.source), "".join(pair.target)
-    words = [re.findall(r"[^\W\d_]+", side.lower()) for side in (source, target)]
-    if all(side and all(map(_COLUMN_NAMES.fullmatch, side)) for side in words):
-        raise _LineError(f"names of columns ({source.strip()!r}, {target.strip()!r}), not a pair; remove the line")

@@ -1,4 +1,4 @@
-"""Sequence pairs in memory: what a source delivers, their symbols, and batches as a function of (seed, epoch)."""
+"""Sequences in memory: pairs, what training has not seen of them, and batches as a function of (seed, epoch)."""
 
 import hashlib
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -197,9 +198,7 @@ class PairTensors(Split["PairBatch"]):
 
     def source_of(self, epoch: int) -> Tensor:
         """The whole split's source (N, longest) in an epoch, with that epoch's noise if there is any."""
-        if self.noise == 0:
-            return self.source
-        if self._noisy[0] != epoch:
+        if self.noise and self._noisy[0] != epoch:
             # Drawn for the split at once: what happens to a pair does not depend on the batch it comes in.
             stream, shape = generator(self.seed, "noise", epoch), self.source.shape
             struck = (torch.rand(shape, generator=stream) < self.noise) & (self.source != PAD)
@@ -236,22 +235,20 @@ class BatchOrder(Sampler[Place]):
         # A generator, so that the order is drawn with the first batch: on resuming, Lightning asks for the iterator
         # before it announces the epoch.
         epoch = self.epoch
-        for positions in self._sorted() if self.seed is None else self._bucketed(self.seed, epoch):
+        if self.seed is None:
+            batches = list(torch.split(self.lengths.argsort(stable=True), self.batch_size))
+        else:
+            stream = generator(self.seed, "order", epoch)
+            order = torch.randperm(len(self.lengths), generator=stream)
+            filled = len(order) // self.batch_size * self.batch_size
+            whole, rest = order[:filled], order[filled:]
+            pools = torch.split(whole, self.batch_size * self.bucket_batches) if filled else ()
+            sorted_pools = (pool[self.lengths[pool].argsort(stable=True)] for pool in pools)
+            bucketed = [batch for pool in sorted_pools for batch in torch.split(pool, self.batch_size)]
+            batches = [bucketed[number] for number in torch.randperm(len(bucketed), generator=stream).tolist()]
+            batches += [rest] if len(rest) else []
+        for positions in batches:
             yield epoch, positions
-
-    def _sorted(self) -> tuple[Tensor, ...]:
-        return torch.split(self.lengths.argsort(stable=True), self.batch_size)
-
-    def _bucketed(self, seed: int, epoch: int) -> list[Tensor]:
-        stream = generator(seed, "order", epoch)
-        order = torch.randperm(len(self.lengths), generator=stream)
-        filled = len(order) // self.batch_size * self.batch_size
-        whole, rest = order[:filled], order[filled:]
-        pools = torch.split(whole, self.batch_size * self.bucket_batches) if filled else ()
-        sorted_pools = (pool[self.lengths[pool].argsort(stable=True)] for pool in pools)
-        batches = [batch for pool in sorted_pools for batch in torch.split(pool, self.batch_size)]
-        dealt = [batches[number] for number in torch.randperm(len(batches), generator=stream).tolist()]
-        return [*dealt, rest] if len(rest) else dealt
 
 
 def loader(data: Split[Batch], batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader[Batch]:
@@ -262,3 +259,36 @@ def loader(data: Split[Batch], batch_size: int, bucket_batches: int = 1, seed: i
     private = torch.Generator().manual_seed(derive_seed(seed or 0, "loader"))
     order = BatchOrder(data, batch_size, bucket_batches, seed)
     return DataLoader(data, batch_size=None, sampler=order, generator=private)
+
+
+class SequenceDataModule(pl.LightningDataModule):
+    """What data sets of sequences share; a subclass says how a split becomes tensors."""
+
+    batch_size: int
+    eval_batch_size: int
+    bucket_batches: int
+    seed: int
+
+    @abstractmethod
+    def tensors(self, split: str) -> Split[Any]:
+        """A split, ready for batches."""
+
+    def train_tensors(self) -> Split[Any]:
+        """The training split as training gets it."""
+        return self.tensors("train")
+
+    def train_dataloader(self) -> Loader[Any]:
+        """In batches of like length, or random ones, by (seed, epoch)."""
+        return loader(self.train_tensors(), self.batch_size, self.bucket_batches, self.seed)
+
+    def val_dataloader(self) -> Loader[Any]:
+        """By length."""
+        return self.evaluation_dataloader("val")
+
+    def test_dataloader(self) -> Loader[Any]:
+        """By length."""
+        return self.evaluation_dataloader("test")
+
+    def evaluation_dataloader(self, split: str) -> Loader[Any]:
+        """A split by length; each batch's ``index`` says where its examples stand in the split."""
+        return loader(self.tensors(split), self.eval_batch_size)

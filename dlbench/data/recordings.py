@@ -4,27 +4,26 @@ import errno
 import hashlib
 import io
 import json
+import math
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import torch
-import torchaudio
 from filelock import FileLock
 from joblib import Parallel, delayed
 from torch import Tensor
-from torchaudio.functional import melscale_fbanks
 
 from dlbench.components import component
 from dlbench.data.ljspeech import FAULTS, METADATA, WAVES, Fault, Row, Samples, hash_samples, refusal
-from dlbench.data.single_thread import single_thread
 from dlbench.errors import DataError
 from dlbench.files import digest
 from dlbench.terminal import progress
@@ -39,15 +38,22 @@ SHORTEST = N_FFT // 2 + 1
 """Samples needed: the first and the last window reach over the ends, where the signal is mirrored."""
 
 
-def frames_of(samples: int) -> int:
-    """How many frames a recording of so many samples has."""
-    return samples // HOP
-
-
 @cache
 def mel_filters() -> Tensor:
-    """The filter bank (N_FFT / 2 + 1, MELS): triangles on Slaney's mel scale, each of area one in Hz."""
-    return melscale_fbanks(N_FFT // 2 + 1, 0.0, RATE / 2, MELS, RATE, norm="slaney", mel_scale="slaney")  # type: ignore[no-any-return]
+    """The filter bank (N_FFT / 2 + 1, MELS): triangles on Slaney's mel scale, each of area one in Hz.
+
+    The scale is linear up to 1000 Hz, then logarithmic: 27 mel for a factor of 6.4. To the bit what torchaudio's
+    ``melscale_fbanks`` gives.
+    """
+    bend, step = 1000.0 / (200.0 / 3), math.log(6.4) / 27.0
+    mels = torch.linspace(0.0, bend + math.log(RATE / 2 / 1000.0) / step, MELS + 2)
+    edges = 200.0 / 3 * mels
+    above = mels >= bend
+    edges[above] = 1000.0 * torch.exp(step * (mels[above] - bend))
+    slopes = edges - torch.linspace(0, RATE // 2, N_FFT // 2 + 1)[:, None]
+    widths = edges[1:] - edges[:-1]
+    triangles = torch.minimum(-slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]).clamp(min=0)
+    return triangles * (2.0 / (edges[2:] - edges[:-2]))
 
 
 @component("log_mel", "1.0")
@@ -119,7 +125,9 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
     states, absent = _look(corpus, rows)
     if strict and absent:
         raise refusal(corpus / METADATA, absent[0])
-    folder = cache / f"speech-{_key(corpus, states)}"
+    versions = str(FORMAT), torch.__version__, soundfile.__version__
+    parts = [str(corpus.resolve()), digest(Path(__file__)), *versions, *states]
+    folder = cache / f"speech-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
     rows = [row if state else None for row, state in zip(rows, states, strict=True)]
     try:
         if (found := _open(folder)) is None:
@@ -165,13 +173,6 @@ def _look(corpus: Path, rows: Sequence[Row | None]) -> tuple[list[str], list[Fau
     return states, faults
 
 
-def _key(corpus: Path, states: list[str]) -> str:
-    """A hash of all that features depend on, without reading recordings."""
-    versions = str(FORMAT), torch.__version__, torchaudio.__version__, soundfile.__version__
-    parts = [str(corpus.resolve()), digest(Path(__file__)), *versions, *states]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
 def _open(folder: Path) -> Loaded | None:
     """What a cache folder holds; None if it is not there, or damaged."""
     try:
@@ -180,10 +181,10 @@ def _open(folder: Path) -> Loaded | None:
         if index["hash"] != _hash(kept, index["features"]) or digest(folder / "features.f32") != index["features"]:
             return None
         found = Recordings(**{**kept, "faults": [Fault(*fault) for fault in kept["faults"]]})
-        frames = found.starts()[-1]
-        if not frames:
-            return found, np.zeros((0, MELS), np.float32)
-        return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=(frames, MELS))
+        shape = found.starts()[-1], MELS
+        if not shape[0]:
+            return found, np.zeros(shape, np.float32)
+        return found, np.memmap(folder / "features.f32", np.dtype("<f4"), "r", shape=shape)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -202,12 +203,17 @@ def _fill(folder: Path, corpus: Path, rows: Sequence[Row | None], jobs: int, str
     try:
         found = Recordings([0] * len(rows), [0] * len(rows), [""] * len(rows), [])
         with (unfinished / "features.f32").open("wb") as file:
-            for row, result in _results(corpus, [row for row in rows if row], jobs):
-                if isinstance(result, Fault) and strict:
-                    raise refusal(corpus / METADATA, result)
-                _keep(row, result, found, file)
-        features, kept = digest(unfinished / "features.f32"), json.loads(json.dumps(asdict(found)))
-        index = {"recordings": kept, "features": features, "hash": _hash(kept, features)}
+            for number, result in _results(corpus, [row for row in rows if row], jobs):
+                if isinstance(result, Fault):
+                    if strict:
+                        raise refusal(corpus / METADATA, result)
+                    found.faults.append(result)
+                else:
+                    features, found.samples[number], found.sha256[number] = result
+                    found.frames[number] = len(features)
+                    file.write(features.astype("<f4").data)
+        hash_of_features, kept = digest(unfinished / "features.f32"), json.loads(json.dumps(asdict(found)))
+        index = {"recordings": kept, "features": hash_of_features, "hash": _hash(kept, hash_of_features)}
         (unfinished / "index.json").write_text(json.dumps(index), encoding="utf-8")
         unfinished.rename(folder)
     finally:
@@ -218,37 +224,38 @@ def _fill(folder: Path, corpus: Path, rows: Sequence[Row | None], jobs: int, str
     return loaded
 
 
-def _keep(row: Row, result: "Result", found: Recordings, file: BinaryIO) -> None:
-    if isinstance(result, Fault):
-        found.faults.append(result)
-    else:
-        features, found.samples[row.number], found.sha256[row.number] = result
-        found.frames[row.number] = len(features)
-        file.write(features.astype("<f4").data)
-
-
 Result = tuple[npt.NDArray[np.float32], int, str] | Fault
 """Features, number of samples, their hash; or why there are none."""
 
 
-def _results(corpus: Path, rows: list[Row], jobs: int) -> Iterator[tuple[Row, Result]]:
-    def results() -> Iterator[tuple[Row, Result]]:
+def _results(corpus: Path, rows: list[Row], jobs: int) -> Iterator[tuple[int, Result]]:
+    """The number of each row and what its recording gives, in order."""
+
+    def featurise(row: Row) -> tuple[int, Result]:
+        try:
+            samples = _read(corpus / WAVES / f"{row.id}.wav")
+        except _UnusableError as error:
+            return row.number, Fault(row.number, error.kind, error.details)
+        return row.number, (log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples))
+
+    def results() -> Iterator[tuple[int, Result]]:
         # Threads: decoding, Fourier transforms and products leave the interpreter to others.
         with single_thread(), Parallel(jobs, prefer="threads") as workers:
             for begin in range(0, len(rows), PORTION):
-                portion = rows[begin : begin + PORTION]
-                calls = (delayed(_featurise)(row, corpus / WAVES / f"{row.id}.wav") for row in portion)
-                yield from zip(portion, workers(calls), strict=True)
+                yield from workers(delayed(featurise)(row) for row in rows[begin : begin + PORTION])
 
     return progress(results(), len(rows), f"{corpus.name}: computing features of recordings")
 
 
-def _featurise(row: Row, path: Path) -> Result:
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Torch in one thread: threads that share what takes a millisecond mostly wait, the more the busier the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        samples = _read(path)
-    except _UnusableError as error:
-        return Fault(row.number, error.kind, error.details)
-    return log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _UnusableError(Exception):
@@ -273,7 +280,8 @@ def _read(path: Path) -> Samples:
         raise _unreadable(path, error) from error
     if not content:
         raise _UnusableError("short", f"{name} has 0 bytes")
-    if _is_cut_short(content):
+    # A wave file has as many bytes as its header says, but for one written to a pipe: it has no true number there.
+    if content[:4] == b"RIFF" and len(content) < int.from_bytes(content[4:8], "little") + 8 < STREAMED:
         raise _UnusableError("broken", f"{name} ends before its time")
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
@@ -289,11 +297,6 @@ def _read(path: Path) -> Samples:
         raise _UnusableError("broken", f"{name} has samples that are no numbers")
     mono: Samples = samples[:, 0]
     return mono
-
-
-def _is_cut_short(content: bytes) -> bool:
-    """Whether a wave file has fewer bytes than its header says; what was streamed has no true number there."""
-    return content[:4] == b"RIFF" and len(content) < int.from_bytes(content[4:8], "little") + 8 < STREAMED
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

@@ -19,12 +19,11 @@ from torch import Tensor
 from dlbench.components import component
 from dlbench.data import recordings
 from dlbench.data.embedded import tones
-from dlbench.data.ljspeech import LeftOutNotice, SpeechCorpus, Utterance
-from dlbench.data.pairs import BatchOrder
+from dlbench.data.ljspeech import LeftOutNotice
+from dlbench.data.pairs import BatchOrder, SequenceDataModule
 from dlbench.data.recordings import MELS, RATE, log_mel
-from dlbench.data.sequence_datamodule import SequenceDataModule
 from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
-from dlbench.data.speech_files import PUBLISHED, SpeechFiles
+from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError, EmbeddedDataNotice
 from dlbench.paths import cache_folder, check_cache, data_folder
@@ -84,10 +83,8 @@ class SpeechDataModule(SequenceDataModule):
     ) -> None:
         super().__init__()
         if target_symbols is not None and target_symbols < max_characters + 2:
-            raise ValueError(
-                f"target_symbols={target_symbols}: must be at least max_characters={max_characters} and two, for start "
-                "and end"
-            )
+            least = f"max_characters={max_characters} and two, for start and end"
+            raise ValueError(f"target_symbols={target_symbols}: must be at least {least}")
         self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
         self.source = source
         self.frames, self.target_symbols = frames, target_symbols
@@ -107,13 +104,13 @@ class SpeechDataModule(SequenceDataModule):
             DataError: They are missing or cannot be read.
         """
         if self.source == "embedded":
-            return self._make_up()
+            return _generate(tuple(self.embedded_sizes))
         if not self.files.are_in(self.folder):
             where = f"no recordings of {self.files.corpus} in {self.folder}"
             if self.source == "files":
                 raise DataError(f"data.source=files: {where}; {self.files.remedy}")
             warnings.warn(f"{where}: using embedded tones; {self.files.remedy}", EmbeddedDataNotice, stacklevel=2)
-            return self._make_up()
+            return _generate(tuple(self.embedded_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)
         for notice in found.notices:
@@ -137,11 +134,8 @@ class SpeechDataModule(SequenceDataModule):
     def waveform(self, split: str, position: int) -> tuple[Tensor, int]:
         """An utterance to listen to: samples (samples,) from -1 to 1, and how many make a second."""
         utterance = self.utterances(split)[position]
-        if utterance.path is None:
-            samples = self.speech.waveforms[utterance.row]
-        else:
-            samples = recordings.read_wave(utterance.path)
-        return torch.from_numpy(samples), RATE
+        kept, path = self.speech.waveforms, utterance.path
+        return torch.from_numpy(recordings.read_wave(path) if path else kept[utterance.row]), RATE
 
     @property
     def train_size(self) -> int:
@@ -159,7 +153,7 @@ class SpeechDataModule(SequenceDataModule):
             "name": self.files.corpus,
             "source": speech.source,
             "provenance": speech.provenance,
-            "fingerprint": self.fingerprint,
+            "fingerprint": speech.fingerprint(),
             "sizes": {split: len(part) for split, part in speech.splits.items()},
             "seconds": {split: round(sum(item.seconds for item in part), 1) for split, part in speech.splits.items()},
             "files": speech.files,
@@ -172,11 +166,6 @@ class SpeechDataModule(SequenceDataModule):
             "vocabulary_sizes": {"target": len(VOCABULARY)},
             "vocabularies": {"target": list(VOCABULARY.symbols)},
         }
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """See `dlbench.data.ljspeech.SpeechCorpus.fingerprint`."""
-        return self.speech.fingerprint()
 
     def model_arguments(self) -> dict[str, Any]:
         """What the data decides of a network: how many symbols it writes and bands it hears."""
@@ -193,9 +182,6 @@ class SpeechDataModule(SequenceDataModule):
             frames=self.frames,
             target_symbols=self.target_symbols,
         )
-
-    def _make_up(self) -> SpeechCorpus:
-        return _generate(tuple(self.embedded_sizes))
 
 
 # The runs of a sweep share a process, and its tones with it.

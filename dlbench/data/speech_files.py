@@ -1,27 +1,20 @@
 """A corpus of speech from disk, in LJSpeech's layout (`dlbench.data.ljspeech`), split by row."""
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dlbench import paths
 from dlbench.data import recordings, registry
-from dlbench.data.ljspeech import (
-    METADATA,
-    STAND_IN,
-    WAVES,
-    Fault,
-    Row,
-    SpeechCorpus,
-    Utterance,
-    notices,
-    read_metadata,
-    refusal,
-)
+from dlbench.data.ljspeech import METADATA, STAND_IN, WAVES, Fault, Row, Samples, notices, read_metadata, refusal
 from dlbench.data.recordings import RATE
 from dlbench.data.speech_batches import VOCABULARY
 from dlbench.errors import DataError
@@ -40,15 +33,61 @@ SPEAK = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
 MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
 
 
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A recording and what is said in it.
+
+    ``text`` is as used (lower case, cut), ``row`` the place in ``metadata.csv`` counted from 0, ``path`` the file if
+    there is one, ``sha256`` that of the float32 samples. Its features are ``frames`` rows of the corpus's, from
+    ``start`` on.
+    """
+
+    id: str
+    text: str
+    row: int
+    seconds: float
+    path: Path | None
+    sha256: str
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class SpeechCorpus:
+    """A data set in its three splits, and where it came from.
+
+    ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
+    ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is; ``files`` maps
+    paths below the data folder to SHA-256; ``left_out`` counts rows that could not be used, by reason;
+    ``notices`` are lines about them; ``stand_in`` says how a spoken stand-in was made.
+    """
+
+    splits: dict[str, tuple[Utterance, ...]]
+    features: npt.NDArray[np.float32]
+    source: str
+    provenance: str
+    files: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    stand_in: dict[str, Any] | None = None
+    waveforms: tuple[Samples, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the samples and the text of every utterance, by split; wherever they were read from.
+
+        Features are not in it: they are a function of the samples (`dlbench.data.recordings`). Their last bits
+        may differ between machines; samples do not.
+        """
+        digest = hashlib.sha256()
+        for split, utterances in self.splits.items():
+            lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
+            digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
+        return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class SpeechFiles:
-    """Which corpus is read, and how.
-
-    Args:
-        corpus: Its folder, a name below the data folder.
-        splits: How many rows go to train, validation and test, in the order of ``metadata.csv``.
-        max_characters: What a transcript is cut to.
-        strict: Whether a row that cannot be used as it is, is an error.
+    """Which corpus is read, and how: arguments of `dlbench.data.speech_datamodule.SpeechDataModule`.
 
     Raises:
         ValueError: ``corpus`` is no folder's name, or ``splits`` are not three positive numbers.
@@ -99,57 +138,56 @@ class SpeechFiles:
             if not self.text_of(row).strip():
                 faults.append(Fault(row.number, "empty", f"{row.id}, as cut"))
                 rows[row.number] = None
-        unknown = [fault for row in rows if row for fault in _unknown(row, self.text_of(row))]
+        unknown = [
+            Fault(row.number, "unknown", f"{row.id} has {' '.join(sorted(symbols))}")
+            for row in filter(None, rows)
+            if (symbols := VOCABULARY.unknown([self.text_of(row)]))
+        ]
         faults = [fault for fault in faults if fault.row < len(rows)]
         if self.strict and (faults or unknown):
             raise refusal(metadata, min(faults + unknown))
         found, features = recordings.load(metadata.parent, rows, cache, jobs, self.strict)
         faults = sorted(faults + found.faults)
-        splits = self._split([*self._utterances(metadata.parent, rows, found)])
-        for split, span in self._spans().items():
+        starts = found.starts()
+        splits: dict[str, tuple[Utterance, ...]] = {}
+        for split, (begin, end) in zip(SPLITS, pairwise([0, *accumulate(self.splits)]), strict=True):
+            splits[split] = tuple(
+                Utterance(
+                    id=row.id,
+                    text=self.text_of(row),
+                    row=row.number,
+                    seconds=found.samples[row.number] / RATE,
+                    path=metadata.parent / WAVES / f"{row.id}.wav",
+                    sha256=found.sha256[row.number],
+                    start=starts[row.number],
+                    frames=found.frames[row.number],
+                )
+                for row in rows[begin:end]
+                if row and found.frames[row.number]
+            )
             if not splits[split]:
-                reason = next(notices(metadata, [fault for fault in faults if fault.row in span]))
+                reason = next(notices(metadata, [fault for fault in faults if begin <= fault.row < end]))
                 raise DataError(f"{metadata}: no usable row for {split}; {reason}")
-        said = notices(metadata, sorted(faults + [fault for fault in unknown if found.frames[fault.row]]))
-        sha256, stand_in = digest(metadata), _stand_in(metadata.parent)
+        unknown = [fault for fault in unknown if found.frames[fault.row]]
+        sha256, stand_in, provenance = digest(metadata), _stand_in(metadata.parent), "user copy"
+        if stand_in is not None:
+            provenance = "stand-in"
+        elif sha256 == registry.get("ljspeech").files[0].sha256 and self.splits == PUBLISHED and not faults:
+            provenance = "verified" if have_published_lengths(found.samples) else "user copy"
         return SpeechCorpus(
             splits,
             features,
             source="files",
-            provenance="stand-in" if stand_in is not None else self._provenance(sha256, faults, found.samples),
+            provenance=provenance,
             files={f"{self.corpus}/{METADATA}": sha256},
             left_out=dict(sorted(Counter(fault.kind for fault in faults).items())),
-            notices=tuple(said),
+            notices=tuple(notices(metadata, sorted(faults + unknown))),
             stand_in=stand_in,
         )
 
     def text_of(self, row: Row) -> str:
         """What is to be written for a row: the normalised transcript in lower case, cut."""
         return row.text.lower()[: self.max_characters]
-
-    def _utterances(
-        self, corpus: Path, rows: Sequence[Row | None], found: recordings.Recordings
-    ) -> Iterator[Utterance]:
-        starts = found.starts()
-        for row in rows:
-            if row and found.frames[row.number]:
-                number, path = row.number, corpus / WAVES / f"{row.id}.wav"
-                seconds, sha256 = found.samples[number] / RATE, found.sha256[number]
-                place = starts[number], found.frames[number]
-                yield Utterance(row.id, self.text_of(row), number, seconds, path, sha256, *place)
-
-    def _split(self, utterances: list[Utterance]) -> dict[str, tuple[Utterance, ...]]:
-        spans = self._spans().items()
-        return {split: tuple(item for item in utterances if item.row in span) for split, span in spans}
-
-    def _spans(self) -> dict[str, range]:
-        ends = pairwise([0, *accumulate(self.splits)])
-        return {split: range(*span) for split, span in zip(SPLITS, ends, strict=True)}
-
-    def _provenance(self, sha256: str, faults: list[Fault], samples: list[int]) -> str:
-        is_registered = sha256 == registry.get("ljspeech").files[0].sha256
-        is_published = is_registered and self.splits == PUBLISHED and not faults
-        return "verified" if is_published and have_published_lengths(samples) else "user copy"
 
 
 def have_published_lengths(samples: Sequence[int]) -> bool:
@@ -160,11 +198,6 @@ def have_published_lengths(samples: Sequence[int]) -> bool:
     total, shortest, longest = LENGTHS
     found = min(samples) / RATE, max(samples) / RATE
     return abs(sum(samples) / RATE - total) <= 1 and tuple(round(each, 2) for each in found) == (shortest, longest)
-
-
-def _unknown(row: Row, text: str) -> list[Fault]:
-    symbols = VOCABULARY.unknown([text])
-    return [Fault(row.number, "unknown", f"{row.id} has {' '.join(sorted(symbols))}")] if symbols else []
 
 
 def _stand_in(corpus: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import Any
 from dlbench import paths
 
 PACKAGES = (
-    *("dlbench", "torch", "torchvision", "torchaudio", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
+    *("dlbench", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
     *("pillow", "soundfile", "rapidfuzz", "jiwer"),
 )
 

@@ -1,4 +1,4 @@
-"""``python -m dlbench.tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
+"""``python -m dlbench tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
 
 import os
 import re

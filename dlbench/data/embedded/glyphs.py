@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dlbench.data.embedded import splits
 from dlbench.data.embedded.drawing import Dice, Floats
-from dlbench.data.images import PictureSet
+from dlbench.data.image_files import PictureSet
 
 SIDE = 28
 GLYPHS = {

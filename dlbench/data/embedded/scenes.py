@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dlbench.data.embedded import scene_parts as parts
 from dlbench.data.embedded import splits
 from dlbench.data.embedded.drawing import COLS, ROWS, Dice, Floats, Point, blank, paint, photograph
-from dlbench.data.images import PictureSet
+from dlbench.data.image_files import PictureSet
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 

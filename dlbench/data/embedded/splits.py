@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dlbench.data.embedded.drawing import Dice
 from dlbench.data.embedded.sizes import check
-from dlbench.data.images import Pictures, PictureSet
+from dlbench.data.image_files import Pictures, PictureSet
 
 Draw = Callable[[int, Dice], npt.NDArray[np.uint8]]
 """A picture (height, width, channels) of a class, by chance."""

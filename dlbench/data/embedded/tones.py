@@ -16,10 +16,10 @@ import torch
 from dlbench.data.embedded import lexicon
 from dlbench.data.embedded.drawing import Dice
 from dlbench.data.embedded.sizes import check
-from dlbench.data.ljspeech import Samples, SpeechCorpus, Utterance, hash_samples
-from dlbench.data.recordings import RATE, log_mel
-from dlbench.data.single_thread import single_thread
+from dlbench.data.ljspeech import Samples, hash_samples
+from dlbench.data.recordings import RATE, log_mel, single_thread
 from dlbench.data.speech_batches import VOCABULARY
+from dlbench.data.speech_files import SpeechCorpus, Utterance
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed
 

@@ -1,0 +1,312 @@
+"""Labelled pictures from files: npz archives and IDX files, the splits of Kuzushiji-MNIST and of OctMNIST; no torch.
+
+Sources: Clanuwat et al. (2018), "Deep Learning for Classical Japanese Literature", https://github.com/rois-codh/kmnist;
+Yang et al. (2023), "MedMNIST v2", Scientific Data 10, 41. The Intel scenes: `dlbench.data.intel_files`.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dlbench import paths
+from dlbench.data import registry
+from dlbench.errors import DataError
+from dlbench.files import digest
+from dlbench.terminal import first_line
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split: ``images`` is uint8 of shape (N, height, width, channels), ``labels`` int64 of shape (N,)."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, positions: npt.NDArray[Any]) -> "Pictures":
+        return Pictures(self.images[positions], self.labels[positions])
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """A data set in its three splits, and where it came from.
+
+    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``embedded``); ``provenance`` tells
+    people what it is (``verified``: registered files in the published split; ``other split``: registered files in
+    another one; ``user copy``: right in structure, unknown in content; ``embedded``: generated here); ``files`` maps
+    file names (no folders above the data set's own) to SHA-256.
+    """
+
+    train: Pictures
+    val: Pictures
+    test: Pictures
+    classes: tuple[str, ...]
+    source: str
+    provenance: str
+    files: dict[str, str] = field(default_factory=dict)
+
+    def splits(self) -> dict[str, Pictures]:
+        """The splits by name, in the order train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every split's images and labels, with names, shapes and types; wherever they were read from."""
+        found = hashlib.sha256()
+        for split, pictures in self.splits().items():
+            for kind, array in (("images", pictures.images), ("labels", pictures.labels)):
+                found.update(f"{split}/{kind} {array.shape} {array.dtype.str}\n".encode())
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+
+# --- npz -------------------------------------------------------------------------------------------------------------
+
+KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
+
+
+@dataclass(frozen=True)
+class NpzForm:
+    """What the arrays of an npz file must be like.
+
+    ``picture`` is (height, width, channels), ``stored`` the shapes in which a file may hold one, all in that order of
+    values; ``label`` is the shape of one label, ``classes`` how many there are, ``remedy`` how a right file is had.
+    """
+
+    picture: tuple[int, int, int]
+    stored: tuple[tuple[int, ...], ...]
+    label: tuple[int, ...]
+    classes: int
+    remedy: str
+
+    def read(self, path: Path) -> dict[str, Pictures]:
+        """The three splits of ``{train,val,test}_{images,labels}``, each array checked before it is used.
+
+        Raises:
+            DataError: The file is missing, damaged, holds pickled objects, or an array is missing or of another form.
+        """
+        key = ""
+        try:
+            archive = np.load(path, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: a single array, not an npz archive of {', '.join(KEYS)}; {self.remedy}")
+            with archive:
+                if set(archive.files) != set(KEYS):
+                    found, expected = (", ".join(sorted(keys)) or "none" for keys in (archive.files, KEYS))
+                    raise DataError(f"{path}: has the keys {found}, expected {expected}; {self.remedy}")
+                arrays: dict[str, npt.NDArray[Any]] = {}
+                for key in KEYS:
+                    arrays[key] = archive[key]
+                    if not isinstance(arrays[key], np.ndarray):
+                        raise ValueError(f"{key} is no array")
+        except DataError:
+            raise
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: no such file; {self.remedy}") from error
+        except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
+            if key and isinstance(error, ValueError) and "allow_pickle" in str(error):
+                text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
+                raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead") from error
+            text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
+            raise DataError(f"{text}; {self.remedy}") from error
+        return {split: self.checked(path, split, arrays) for split in ("train", "val", "test")}
+
+    def checked(self, path: Path, split: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Pictures:
+        """One split of a file's arrays.
+
+        Raises:
+            DataError: One of them is not as it must be.
+        """
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+
+        def expect(is_right: bool, kind: str, found: object, expected: str) -> None:
+            if not is_right:
+                raise DataError(f"{path}: {split}_{kind} is {found}, expected {expected}; {self.remedy}")
+
+        shapes = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.stored)
+        is_image = images.dtype == np.uint8 and images.shape[1:] in self.stored and len(images) > 0
+        expect(is_image, "images", f"{images.dtype} {images.shape}", f"uint8 {shapes}")
+        shape = (len(images), *self.label)
+        is_label = np.issubdtype(labels.dtype, np.integer) and labels.shape == shape
+        expect(is_label, "labels", f"{labels.dtype} {labels.shape}", f"integers {shape}")
+        low, high = labels.min(), labels.max()
+        expect(low >= 0 and high < self.classes, "labels", f"in {low}..{high}", f"0..{self.classes - 1}")
+        return Pictures(images.reshape(-1, *self.picture), labels.reshape(-1).astype(np.int64))
+
+
+# --- OctMNIST (REPORTS section 5) ------------------------------------------------------------------------------------
+
+TestCut = Literal["course529", "official"]
+
+OCTMNIST_CLASSES = ("CNV", "DME", "drusen", "normal")
+"""Choroidal neovascularisation, diabetic macular oedema, drusen, and none of these."""
+
+COURSE_CUT = (182, 55, 42, 250)
+"""How many pictures of each class the course left in the test split, the first of each (e2324)."""
+
+_OCTMNIST = registry.get("octmnist").files[0]
+_OCTMNIST_FORM = NpzForm((28, 28, 1), ((28, 28),), (1,), 4, "get it again with python -m dlbench data fetch octmnist")
+
+
+def find_octmnist(folder: Path) -> Path | None:
+    """MedMNIST's npz file below a data folder, if it is there.
+
+    Raises:
+        DataError: See `dlbench.paths.require`.
+    """
+    paths.require(folder)
+    return _OCTMNIST.find(folder)
+
+
+def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
+    """Read MedMNIST's file: images uint8 (N, 28, 28), labels integers 0-3 (N, 1), the test split cut if asked for.
+
+    A file with the official MD5 is ``verified``; any other that fits is a ``user copy``.
+
+    Raises:
+        DataError: See `NpzForm.read`; or the test split is smaller than the cut.
+    """
+    splits = _OCTMNIST_FORM.read(path)
+    if test_cut == "course529":
+        labels = splits["test"].labels
+        counts = np.bincount(labels, minlength=len(COURSE_CUT))
+        if (counts < COURSE_CUT).any():
+            text = f"{path}: test_labels has {counts.tolist()} of the classes, fewer than the cut of {list(COURSE_CUT)}"
+            raise DataError(f"{text}; use data.test_cut=official")
+        kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
+        splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
+    provenance = "verified" if digest(path, _OCTMNIST.algorithm) == _OCTMNIST.known_hash else "user copy"
+    return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=_hashes([path]))
+
+
+# --- Kuzushiji-MNIST (REPORTS section 3) -----------------------------------------------------------------------------
+
+KMNIST_CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+KmnistPart = Literal["train", "t10k"]
+_GET_KMNIST = "get it again with python -m dlbench data fetch kmnist"
+
+
+def find_kmnist(folder: Path, *parts: KmnistPart) -> tuple[Path, ...] | None:
+    """Images and labels of ``train``, ``t10k`` or both below a data folder; None if the first part's images are not.
+
+    Raises:
+        DataError: Only some of the files are there; or see `dlbench.paths.require`.
+    """
+    paths.require(folder)
+    wanted = [file for part in parts for file in registry.get("kmnist").files if Path(file.path).name.startswith(part)]
+    found = [file.find(folder) for file in wanted]
+    if found[0] is None:
+        return None
+    if missing := [file.path for file, path in zip(wanted, found, strict=True) if path is None]:
+        raise DataError(f"{folder / missing[0]}: no such file, though {found[0].name} is there; {_GET_KMNIST}")
+    return tuple(path for path in found if path is not None)
+
+
+def load_kmnist(*files: Path) -> PictureSet:
+    """Read Kuzushiji-MNIST in the published split, or in another one of the official test pictures alone.
+
+    The published split: 50,000 and 10,000 of the first 60,000 as d2223 drew them, and the last 10,000 as test. The
+    other one: the official 10,000 test pictures, 8,000/1,000/1,000.
+
+    Args:
+        files: Images and labels, of training and test for the published split, of the test pictures for the other one.
+
+    Raises:
+        DataError: See `read_idx`; or there are too few pictures to split.
+    """
+    known = read_idx(*files[:2])
+    is_published = len(files) == 4
+    held_out, words = (10_000, "10000") if is_published else (2000, "twice 1000")
+    if len(known) <= held_out:
+        raise DataError(f"{files[0]}: {len(known)} pictures, too few to split off {words}; {_GET_KMNIST}")
+    order = shuffled(len(known))
+    train = known[order[held_out:]]
+    if is_published:
+        val, test = known[order[:held_out]], read_idx(*files[2:])
+    else:
+        val, test = known[order[:1000]], known[order[1000:held_out]]
+    hashes = _hashes(files)
+    registered = {Path(file.path).name: file.sha256 for file in registry.get("kmnist").files}
+    is_registered = hashes.items() <= registered.items()
+    source, trusted = ("idx", "verified") if is_published else ("test10k", "other split")
+    return PictureSet(train, val, test, KMNIST_CLASSES, source, trusted if is_registered else "user copy", hashes)
+
+
+def shuffled(n: int) -> npt.NDArray[np.int64]:
+    """Positions in the order of scikit-learn's ``train_test_split(random_state=42)``: test first, then training."""
+    # numpy has frozen the streams of RandomState, so this is the same for ever.
+    return np.random.RandomState(42).permutation(n).astype(np.int64)
+
+
+def check_kmnist(path: Path) -> None:
+    """Load one of the files; labels together with their pictures, if these are beside them and whole.
+
+    Raises:
+        DataError: See `read_idx`.
+    """
+    if "images" in path.name:
+        _read_pictures(path)
+        return
+    _read_labels(path)
+    images = path.with_name(path.name.replace("labels-idx1", "images-idx3"))
+    try:
+        _read_pictures(images)
+    except DataError:
+        return
+    read_idx(images, path)
+
+
+def read_idx(images: Path, labels: Path) -> Pictures:
+    """Pictures (N, 28, 28, 1) and their labels (N,), from 0 to 9, of two gzipped IDX files.
+
+    Raises:
+        DataError: A file is damaged, cut short, or no IDX file of its kind; or the numbers of both differ.
+    """
+    pictures, numbers = _read_pictures(images), _read_labels(labels)
+    if len(numbers) != len(pictures):
+        text = f"{labels}: {len(numbers)} labels for the {len(pictures)} pictures in {images.name}"
+        raise DataError(f"{text}; {_GET_KMNIST}")
+    return Pictures(pictures, numbers)
+
+
+def _read_pictures(path: Path) -> npt.NDArray[np.uint8]:
+    found = _read_array(path, "pictures", 3)
+    if found.shape[1:] != (28, 28):
+        raise DataError(f"{path}: holds uint8 {found.shape}, expected uint8 (N, 28, 28); {_GET_KMNIST}")
+    return found[..., None]
+
+
+def _read_labels(path: Path) -> npt.NDArray[np.int64]:
+    found = _read_array(path, "labels", 1)
+    if found.max() >= len(KMNIST_CLASSES):
+        text = f"{path}: a label is {found.max()}, expected 0..{len(KMNIST_CLASSES) - 1}"
+        raise DataError(f"{text}; {_GET_KMNIST}")
+    return found.astype(np.int64)
+
+
+def _read_array(path: Path, kind: str, dimensions: int) -> npt.NDArray[np.uint8]:
+    """The bytes of a gzipped IDX file: 0, 0, type 8, the number of dimensions, their sizes as ``>i4``, the values."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
+        raise DataError(f"{text}; {_GET_KMNIST}") from error
+    begin = 4 + 4 * dimensions
+    shape = np.frombuffer(content[4:begin].ljust(4 * dimensions, b"\0"), ">i4").tolist()
+    if content[:4] != bytes((0, 0, 8, dimensions)) or min(shape) < 1 or len(content) != begin + math.prod(shape):
+        text = f"{path}: no IDX file of {kind}, or cut short, or empty ({len(content)} bytes that begin with"
+        raise DataError(f"{text} {content[:begin].hex(' ') or 'nothing'}); {_GET_KMNIST}")
+    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape).copy()
+
+
+def _hashes(files: Iterable[Path]) -> dict[str, str]:
+    return {path.name: digest(path) for path in files}

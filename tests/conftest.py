@@ -17,11 +17,11 @@ from omegaconf import DictConfig
 
 from dlbench import commands, paths
 from dlbench.records.store import Record, Store
-from dlbench.report.blocks import Document
-from dlbench.report.document import build
+from dlbench.report.document import Document
 from dlbench.report.evidence import Evidence
 from dlbench.report.reading import load_all
 from dlbench.report.results import collect
+from dlbench.report.sections import build
 from dlbench.report.verdicts import Verdicts
 from dlbench.run import run
 

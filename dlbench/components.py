@@ -220,7 +220,10 @@ def _moved() -> dict[str, str]:
 
 
 def today(node: Any) -> Any:
-    """A recorded configuration in today's words: components where they lie now, arguments under their new names."""
+    """A recorded configuration in today's words: components where they lie now, arguments under their new names.
+
+    Synthetic data was called embedded once.
+    """
     if isinstance(node, list | tuple):
         return [today(item) for item in node]
     if not isinstance(node, Mapping):
@@ -233,6 +236,8 @@ def today(node: Any) -> Any:
             if old in found and new != (old,):
                 value = found.pop(old)
                 found |= {name: value for name in new if name not in found}
+        if known and found.get("source") == "embedded":
+            found["source"] = "synthetic"
     return found
 
 

@@ -25,7 +25,7 @@ class DataNotice(UserWarning):
     """A run says it in one line."""
 
 
-class EmbeddedDataNotice(DataNotice):
+class SyntheticDataNotice(DataNotice):
     """Real data is not there; generated stand-ins are used."""
 
 

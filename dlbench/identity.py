@@ -51,7 +51,8 @@ def part(node: Mapping[str, Any]) -> dict[str, Any]:
     """
     node = components.today(node)
     meaning, known = components.describe(node["_target_"])
-    arguments = {key: value for key, value in node.items() if not key.startswith("_") or key == "_args_"}
+    said = {key: value for key, value in node.items() if not key.startswith("_") or key == "_args_"}
+    arguments = {key: value for key, value in said.items() if key not in known.outside}
     for old, new in known.former.items():
         values = [arguments[name] for name in new if name in arguments]
         if len(values) == len(new) and all(value == values[0] for value in values):
@@ -61,7 +62,7 @@ def part(node: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         key: _told(value)
         for key, value in sorted(arguments.items())
-        if key not in known.outside and not (key in defaults and plain(defaults[key]) == plain(value))
+        if not (key in defaults and plain(defaults[key]) == plain(value))
     }
     return {**meaning, **told}
 

@@ -11,7 +11,6 @@ from dlbench.data.vocabulary import Vocabulary
 from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.records.checkpoints import Checkpoint
-from dlbench.records.files import read_json
 from dlbench.records.store import Record, State
 from dlbench.terminal import say
 
@@ -42,7 +41,7 @@ class Speller:
         self.record = record
         if record.training.exists():
             record.closed()
-        manifest = read_json(record.manifest)
+        manifest = record.read_manifest()
         self.config = record.settings()
         if not trust:
             components.check_trusted(self.config, f"record {record.id} (--trust takes own code)", RecordError)

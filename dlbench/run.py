@@ -27,7 +27,7 @@ from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
 from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.records import history, seal
-from dlbench.records.files import filled, read_json, set_aside, write_json, write_text
+from dlbench.records.files import filled, set_aside, write_json, write_text
 from dlbench.records.lock import still_held
 from dlbench.records.manifest import describe_code, describe_environment, forget_peak_memory, now, peak_memory_bytes
 from dlbench.records.store import Evaluation, Record, State, Store
@@ -241,7 +241,7 @@ def _obstacles(plan: Plan) -> Iterator[str]:
         yield f"it is damaged ({str(error).replace(f'{record.folder}/', '')})"
     manifest: dict[str, Any] = {}
     with contextlib.suppress(RecordError):
-        manifest = read_json(record.manifest)
+        manifest = record.read_manifest()
     done = state in (State.FINISHED, State.DIVERGED)
     if done and (rebound := _rebound(plan, manifest)):
         yield rebound
@@ -289,7 +289,7 @@ def _train(plan: Plan, root: Path) -> None:
     # Without Lightning's placeholder metric.
     logger = TensorBoardLogger(record.folder, name="", version="tensorboard", default_hp_metric=False)
     if checkpoint is None:
-        logger.experiment.file_writer.add_summary(events.description(read_json(record.manifest), plan.config), 0)
+        logger.experiment.file_writer.add_summary(events.description(record.read_manifest(), plan.config), 0)
     recorder = EpochRecorder(record, task.monitor, began)
     trainer = plan.settings.trainer(root, logger, [*shown, recorder])
     closing: dict[str, Any] = {"state": State.FINISHED}
@@ -480,9 +480,9 @@ def _look_up(plan: Plan) -> tuple[dict[str, Any] | None, str | None]:
 
 def _trained_by(plan: Plan) -> dict[str, str]:
     """The versions that trained what is evaluated, which may be others than today's."""
-    versions: dict[str, str] = read_json(plan.record.manifest)["versions"]
+    versions: dict[str, str] = plan.record.read_manifest()["versions"]
     for member in plan.members:
-        theirs = read_json(member.record.manifest)["versions"]
+        theirs = member.record.read_manifest()["versions"]
         versions |= {name: theirs[name] for name in components.outdated(theirs)}
     return versions
 
@@ -516,7 +516,7 @@ def show(outcome: Outcome) -> None:
     """Print the outcome's metrics, what data they are of, and where the record lies."""
     result = outcome.result
     data = result["data"]
-    label = "EMBEDDED (drawn) data" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
+    label = "SYNTHETIC data" if data["source"] == "synthetic" else f"{data['name']} ({data['provenance']})"
     table = Table("metric", box=box.SIMPLE_HEAD)
     table.add_column("value", justify="right")
     for name, value in sorted(result["metrics"].items()):

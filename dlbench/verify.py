@@ -45,8 +45,8 @@ class _Asked:
         """What the record resolved ``auto`` to must hold here too."""
         device = read_json(self.record.identity)["trainer"]["device"]
         found: dict[str, Any] = {"trainer": {"device": device}, "rerun": "never"}
-        if self.manifest["data"]["source"] == "embedded":
-            found["data"] = {"source": "embedded"}
+        if self.manifest["data"]["source"] == "synthetic":
+            found["data"] = {"source": "synthetic"}
         return found
 
     def evaluations(self) -> list[Evaluation]:
@@ -119,7 +119,7 @@ def verify(
     if not trust:
         named = [record.settings(), *(evaluation.settings() for evaluation in record.evaluations())]
         components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)
-    manifest = read_json(record.manifest)
+    manifest = record.read_manifest()
     recorded_epochs = int(record.settings()["trainer"]["epochs"])
     chosen = min(epochs or recorded_epochs, recorded_epochs)
     is_whole = chosen == recorded_epochs
@@ -183,7 +183,9 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
         raise RecordError(f"record {record.id} was made by code that no commit holds; it cannot be made again")
     if root is None:
         raise RecordError(f"record {record.id} needs the code of commit {commit}; install that, or use a git checkout")
-    config = read_config(record.config)
+    config, overrides = read_config(record.config), asked.overrides()
+    if "data" in overrides:  # in the words of its day
+        overrides["data"]["source"] = read_json(record.manifest)["data"]["source"]
     to_make: dict[str, list[Evaluation | None]] = {commit: []}
     for each in asked.evaluations():
         of = each.read().get("code") or {}
@@ -198,7 +200,7 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
         with worktree(root, by, scratch / by) as tree:
             for evaluation in asked_of_it:
                 settings = evaluation.recorded_settings() if evaluation else config["evaluation"] | _alone(config)
-                whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), asked.overrides())
+                whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), overrides)
                 whole.trainer.epochs, whole.trainer.progress = asked.epochs, "none"
                 folders = data_folder(asked.paths["data"]).absolute(), cache_folder(asked.paths["cache"])
                 whole.paths = {"data": str(folders[0]), "cache": str(folders[1]), "runs": str(scratch / "runs")}
@@ -216,7 +218,7 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
                 else:  # another commit makes those
                     shutil.rmtree(made.folder / "evaluations", ignore_errors=True)
     assert made is not None
-    return (made, evaluations), read_json(made.manifest)["numerics"]
+    return (made, evaluations), made.read_manifest()["numerics"]
 
 
 def _of_seed(runs: Path, seed: int) -> Record:

@@ -172,8 +172,8 @@ for evaluation in repetitions("cnn_bn_gap", "trainer.epochs=10").evaluation:
 
 # %%
 SETTINGS = {
-    "data.source": "embedded",
-    "data.embedded_sizes": "[3000,100,100]",
+    "data.source": "synthetic",
+    "data.synthetic_sizes": "[3000,100,100]",
     "model.size": 64,
     "optimizer.lr": 0.01,
     "trainer.epochs": 8,

@@ -64,8 +64,8 @@ def tiny_in() -> TinyIn:
 
     def overrides(runs: Path, *, epochs: int = 2, sizes: tuple[int, int, int] = (48, 24, 24)) -> list[str]:
         return [
-            "data.source=embedded",
-            f"data.embedded_sizes={list(sizes)}",
+            "data.source=synthetic",
+            f"data.synthetic_sizes={list(sizes)}",
             f"trainer.epochs={epochs}",
             "trainer.device=cpu",
             "trainer.progress=none",

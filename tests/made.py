@@ -34,7 +34,7 @@ def made(
     record = Record((curves or Path("nowhere")) / run)
     evaluation = record.evaluation(identity.digest(identity.evaluation(run, evaluated)))
     data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
-    data |= {"source": "embedded" if provenance == "embedded" else "files", "fingerprint": fingerprint}
+    data |= {"source": "synthetic" if provenance == "synthetic" else "files", "fingerprint": fingerprint}
     data |= {"stand_in": dict(stand_in)} if stand_in else {}
     manifest = {
         "run": run,

@@ -54,7 +54,7 @@ MACHINE = {
 
 @pytest.fixture(scope="module")
 def data() -> IntelDataModule:
-    return IntelDataModule(source="embedded", embedded_sizes=(24, 6, 6), seed=1)
+    return IntelDataModule(source="synthetic", synthetic_sizes=(24, 6, 6), seed=1)
 
 
 def small(**settings: Any) -> ConvNet:
@@ -199,7 +199,7 @@ def test_workers_are_pinned_with_all_their_threads(crew: tuple[Worker, Worker, P
         assert threads
         assert {tuple(sorted(os.sched_getaffinity(thread))) for thread in threads} == {tuple(cores)}
         assert worker.facts["threads"] == len(cores)
-        assert "embedded, 64 training pictures" in worker.facts["data"]
+        assert "synthetic, 64 training pictures" in worker.facts["data"]
 
 
 @pytest.mark.slow
@@ -292,7 +292,7 @@ def test_the_part_on_sequences(quick: tuple[int, dict[str, Any], str]) -> None:
         "nucleus, 3 samples / plain on one core",
         "beam search, width 5",
     ]
-    assert any("embedded, 64 training pairs" in note for note in part["notes"])
+    assert any("synthetic, 64 training pairs" in note for note in part["notes"])
     assert any("on 24 of 24 words" in note for note in part["notes"])
 
 

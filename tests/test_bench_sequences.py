@@ -27,7 +27,7 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def data() -> TransductionDataModule:
     return TransductionDataModule(
-        format="phonemes_word", train="a", val="b", test="c", source="embedded", embedded_sizes=(320, 20, 60), seed=1
+        format="phonemes_word", train="a", val="b", test="c", source="synthetic", synthetic_sizes=(320, 20, 60), seed=1
     )
 
 

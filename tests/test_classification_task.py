@@ -60,7 +60,7 @@ class Fit:
         head: dict[str, Any] = {"hidden": (16,), "hidden_bn": (True,), "hidden_dropout": (0.2,)}
         model = ConvNet(channels=(4, 8, 8), gap=True, classes=self.classes, **head)
         self.task = ImageClassification(model, partial(sgd, lr=self.lr), self.scheduler, seed=1)
-        self.data = IntelDataModule(source="embedded", embedded_sizes=(36, 10, 16), eval_batch_size=7, seed=1)
+        self.data = IntelDataModule(source="synthetic", synthetic_sizes=(36, 10, 16), eval_batch_size=7, seed=1)
         settings = TrainerSettings(self.epochs, device="cpu")
         self.trainer = settings.trainer(self.folder, False, [self.watcher])
 

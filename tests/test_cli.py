@@ -17,8 +17,8 @@ from dlbench.__main__ import main
 from dlbench.data.intel_files import CLASSES
 
 TINY = (
-    "data.source=embedded",
-    "data.embedded_sizes=[48,24,24]",
+    "data.source=synthetic",
+    "data.synthetic_sizes=[48,24,24]",
     "trainer.epochs=1",
     "trainer.device=cpu",
     "evaluation.max_shift=1",
@@ -67,7 +67,7 @@ def test_a_run_ends_well_and_prints_a_plain_line_an_epoch(started_twice: SimpleN
 
 def test_a_run_prints_its_metrics_whose_they_are_and_where_they_lie(started_twice: SimpleNamespace) -> None:
     lines = started_twice.first.stdout.splitlines()
-    assert any("cnn_bn_gap on EMBEDDED (drawn) data" in line for line in lines)
+    assert any("cnn_bn_gap on SYNTHETIC data" in line for line in lines)
     table = dict(cells for line in lines if len(cells := line.split()) == 2 and "/" in cells[0])
     assert table["model/parameters"] == "755,718"
     assert 0 <= float(table["test/accuracy"]) <= 1
@@ -78,7 +78,7 @@ def test_a_run_prints_its_metrics_whose_they_are_and_where_they_lie(started_twic
 def test_without_data_one_notice_names_the_command_that_gets_it(started_twice: SimpleNamespace) -> None:
     (notice,) = started_twice.first.stderr.splitlines()
     assert notice.startswith("dlbench: no Intel pictures in data: ")
-    assert "embedded (drawn) scenes" in notice
+    assert "synthetic scenes" in notice
     assert "python -m dlbench data fetch intel" in notice
 
 
@@ -239,14 +239,14 @@ def test_what_does_not_compose_is_named_with_the_remedy(
         ("trainer.device=gpu", "trainer.device='gpu': "),
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
         ("data.batch_size=8.5", "data.batch_size=8.5: "),
-        ("data.embedded_sizes=[48,24]", "data.embedded_sizes must be three positive whole numbers"),
+        ("data.synthetic_sizes=[48,24]", "data.synthetic_sizes must be three positive whole numbers"),
         ("model.hidden=[1024,wide]", "model.hidden[1]='wide': "),
         ("model.kernel_size=4", "model: kernel_size must be odd"),
         ("model.in_channels=1", "model: does not take inputs of shape (3, 48, 48)"),
         ("model.classes=3", "model.classes=3: the data has 6 classes"),
         ("scheduler.factor=2", "optimizer or scheduler: "),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: "),
-        ("data.embedded_sizes=[17,6,6]", "data.batch_size=8: 17 training examples leave a "),
+        ("data.synthetic_sizes=[17,6,6]", "data.batch_size=8: 17 training examples leave a "),
     ],
 )
 def test_a_value_that_cannot_be_run_is_named_before_any_training(override: str, start: str, refused: Refused) -> None:

@@ -56,7 +56,7 @@ class Evaluated:
 
     def __post_init__(self) -> None:
         self.last, self.best = network(seed=1), network(seed=2)
-        self.data = IntelDataModule(source="embedded", embedded_sizes=(6, 6, PICTURES), eval_batch_size=25)
+        self.data = IntelDataModule(source="synthetic", synthetic_sizes=(6, 6, PICTURES), eval_batch_size=25)
         task = ImageClassification(network(seed=3), partial(sgd, lr=0.1), partial(ConstantLR, factor=1.0))
         trainer = TrainerSettings(1, device="cpu", precision=self.precision).trainer(self.folder, False, [])
         last, best = (

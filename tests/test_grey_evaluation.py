@@ -94,7 +94,7 @@ class Evaluated:
 
     def __init__(self, folder: Path, model: nn.Module, **settings: Any) -> None:
         self.folder, self.model = folder, model
-        self.data = KmnistDataModule(source="embedded", embedded_sizes=(9, 6, PICTURES), **settings)
+        self.data = KmnistDataModule(source="synthetic", synthetic_sizes=(9, 6, PICTURES), **settings)
         task = ImageClassification(model, partial(sgd, lr=0.1), partial(ConstantLR, factor=1.0))
         trainer = TrainerSettings(1, device="cpu").trainer(folder, False, [])
         weights = {name: tensor.clone() for name, tensor in task.state_dict().items()}
@@ -162,7 +162,7 @@ def test_a_network_without_convolutions_has_no_maps_and_no_receptive_field(tmp_p
 def test_grey_maps_stand_beside_the_picture_and_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(image_pictures, "_grid", lambda tiles, _title, columns: kept.append((tiles, columns)))
-    picture, example = KmnistDataModule(source="embedded", embedded_sizes=(9, 6, 6)).example()
+    picture, example = KmnistDataModule(source="synthetic", synthetic_sizes=(9, 6, 6)).example()
     for maps in (3, 8, 10):
         image_pictures.activation_maps(picture.numpy(), example[0], torch.rand(maps, 14, 14), "about")
         tiles, columns = kept.pop()
@@ -191,7 +191,7 @@ def test_a_grey_picture_is_drawn_in_its_own_shades() -> None:
         ("idx", "verified", ""),
         ("test10k", "other split", " (other split)"),
         ("npz", "user copy", " (user copy)"),
-        ("embedded", "embedded", " (embedded data)"),
+        ("synthetic", "synthetic", " (synthetic data)"),
     ],
 )
 def test_what_must_be_said_of_data(source: str, provenance: str, said: str) -> None:
@@ -249,7 +249,7 @@ def test_a_killed_run_with_pictures_ends_in_the_same_bits(
     assert same_bits(resumed, finished)
     events = accumulated(resumed.record.tensorboard)
     names = {"confusion_matrix", "most_confident_mistakes", "first_layer"}
-    assert set(events.Tags()["images"]) == {f"pictures (embedded data)/{name}" for name in names}
+    assert set(events.Tags()["images"]) == {f"pictures (synthetic data)/{name}" for name in names}
     assert all([image.step for image in events.Images(tag)] == [1, 2, 3] for tag in events.Tags()["images"])
 
 

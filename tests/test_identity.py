@@ -75,7 +75,9 @@ def test_another_kind_of_device_or_other_data_is_another_training(meaning: Made,
         "trainer.progress=lines",
         "trainer.device=cpu",  # the kind of device that `auto` came to counts, not how it was asked for
         "data.source=npz",
-        "data.embedded_sizes=[6,6,6]",
+        "data.synthetic_sizes=[6,6,6]",
+        "data.source=embedded",  # a former word
+        "+data.embedded_sizes=[6,6,6]",
         "rerun=always",
         "verbose=true",
         "evaluation.max_shift=0",
@@ -204,8 +206,8 @@ def test_how_real_pictures_got_here_does_not_matter(
     compose: Callable[..., Any], tiny: list[str], real_data_folder: Path
 ) -> None:
     overrides = ["+experiment=cnn_vanilla", *tiny, f"paths.data={real_data_folder}"]
-    auto, npz, embedded = (
-        prepare(compose(*overrides, f"data.source={source}")) for source in ("auto", "npz", "embedded")
+    auto, npz, synthetic = (
+        prepare(compose(*overrides, f"data.source={source}")) for source in ("auto", "npz", "synthetic")
     )
-    assert auto.record.id == npz.record.id != embedded.record.id
+    assert auto.record.id == npz.record.id != synthetic.record.id
     assert auto.facts["sizes"] == {"train": 12630, "val": 1404, "test": 3000}

@@ -22,7 +22,7 @@ from dlbench.data.fetch import State, check
 from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.data.image_files import PictureSet
 from dlbench.data.images import permute_pixels, pixel_order, shift
-from dlbench.errors import DataError, EmbeddedDataNotice
+from dlbench.errors import DataError, SyntheticDataNotice
 
 TRAIN, TEST = 10_300, 2_200
 NAMES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -171,18 +171,16 @@ def test_auto_takes_the_published_split_if_the_training_pictures_are_there(folde
 
 @pytest.mark.parametrize(("names", "hint"), [(NAMES[1:], True), (NAMES[1:3], False), ((), False)])
 def test_auto_without_them_draws_and_says_so(some: Callable[..., Path], names: tuple[str, ...], hint: bool) -> None:
-    with pytest.warns(
-        EmbeddedDataNotice, match=r"embedded \(drawn\) glyphs; get the real ones .* fetch kmnist"
-    ) as said:
-        found = read(some(*names), "auto", embedded_sizes=(3, 3, 3))
+    with pytest.warns(SyntheticDataNotice, match=r"synthetic glyphs; get the real ones .* fetch kmnist") as said:
+        found = read(some(*names), "auto", synthetic_sizes=(3, 3, 3))
     assert ("data.source=test10k" in str(said[0].message)) == hint
-    assert (found.source, found.provenance) == ("embedded", "embedded")
+    assert (found.source, found.provenance) == ("synthetic", "synthetic")
 
 
-def test_embedded_pictures_are_drawn_without_a_notice_or_a_folder() -> None:
+def test_synthetic_pictures_are_drawn_without_a_notice_or_a_folder() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = read(Path("/nowhere"), "embedded", embedded_sizes=(4, 3, 2))
+        found = read(Path("/nowhere"), "synthetic", synthetic_sizes=(4, 3, 2))
     assert [len(split) for split in found.splits().values()] == [4, 3, 2]
 
 
@@ -300,7 +298,7 @@ def test_all_pictures_and_channels_are_permuted_alike() -> None:
 
 
 def module(permute_pixels: bool, seed: int = 0) -> KmnistDataModule:
-    return KmnistDataModule(source="embedded", permute_pixels=permute_pixels, embedded_sizes=(20, 5, 8), seed=seed)
+    return KmnistDataModule(source="synthetic", permute_pixels=permute_pixels, synthetic_sizes=(20, 5, 8), seed=seed)
 
 
 def test_pixels_are_permuted_in_every_split_and_for_every_seed_after_shifts_and_transforms() -> None:
@@ -321,5 +319,5 @@ def test_the_example_is_the_training_picture_at_index_4() -> None:
     images = module(True).pictures.train.images
     np.testing.assert_array_equal(picture, images[4])
     assert torch.equal(example, module(True).tensors("train").images[4:5] / 256)
-    few = KmnistDataModule(source="embedded", embedded_sizes=(2, 1, 1))
+    few = KmnistDataModule(source="synthetic", synthetic_sizes=(2, 1, 1))
     np.testing.assert_array_equal(few.example()[0], few.pictures.train.images[1])

@@ -10,7 +10,7 @@ from dlbench.data import registry
 from dlbench.data.fetch import State, check
 from dlbench.data.image_datamodules import OctmnistDataModule
 from dlbench.data.image_files import COURSE_CUT, load_octmnist
-from dlbench.errors import DataError, EmbeddedDataNotice
+from dlbench.errors import DataError, SyntheticDataNotice
 
 
 def arrays(test: int = 1000) -> dict[str, np.ndarray]:
@@ -117,9 +117,9 @@ def test_auto_takes_the_file_where_it_is(tmp_path: Path, place: str) -> None:
 
 
 def test_without_the_file_scans_are_drawn_and_not_cut(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"folder": str(tmp_path), "embedded_sizes": (6, 5, 40)}
-    with pytest.warns(EmbeddedDataNotice, match=r"no OctMNIST pictures in .*: using embedded \(drawn\) scans; get the"):
+    settings: dict[str, Any] = {"folder": str(tmp_path), "synthetic_sizes": (6, 5, 40)}
+    with pytest.warns(SyntheticDataNotice, match=r"no OctMNIST pictures in .*: using synthetic scans; get the"):
         found = OctmnistDataModule(**settings).describe()
-    assert (found["provenance"], found["sizes"]) == ("embedded", {"train": 6, "val": 5, "test": 40})
+    assert (found["provenance"], found["sizes"]) == ("synthetic", {"train": 6, "val": 5, "test": 40})
     with pytest.raises(DataError, match=r"data\.source=npz: no such OctMNIST pictures in "):
         OctmnistDataModule(source="npz", **settings).describe()

@@ -19,7 +19,7 @@ from PIL import Image
 from dlbench.callbacks import image_pictures
 from dlbench.callbacks.image_pictures import ClassifierPictures
 from dlbench.config import callbacks, check
-from dlbench.data.embedded import scenes
+from dlbench.data.synthetic.images import scenes
 from dlbench.errors import ConfigError
 from dlbench.identity import training
 from dlbench.records.checkpoints import CheckpointFolder
@@ -29,7 +29,7 @@ Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 EPOCHS = 4
-TAGS = {f"pictures (embedded data)/{name}" for name in ("confusion_matrix", "most_confident_mistakes", "first_layer")}
+TAGS = {f"pictures (synthetic data)/{name}" for name in ("confusion_matrix", "most_confident_mistakes", "first_layer")}
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_the_confusion_matrix_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_most_confident_mistakes_come_first_as_a_person_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(image_pictures, "_grid", lambda tiles, title, **_: kept.append((tiles, title)))
-    images = scenes.generate(sizes=[6, 6, 6]).val.images
+    images = scenes(sizes=[6, 6, 6]).val.images
     twos = [[0.9, 0.1, 0], [0.6, 0.4, 0], [0.3, 0.7, 0], [0.2, 0.8, 0], [0.95, 0.05, 0], [0, 0, 1]]
     probabilities = torch.tensor(twos)
     labels = torch.tensor([1, 1, 0, 1, 1, 0])
@@ -194,7 +194,7 @@ def test_the_most_confident_mistakes_come_first_as_a_person_sees_them(monkeypatc
 
 
 def test_no_mistake_is_a_picture_too() -> None:
-    images = scenes.generate(sizes=[6, 6, 6]).val.images
+    images = scenes(sizes=[6, 6, 6]).val.images
     shown = image_pictures.mistakes(torch.eye(6), torch.arange(6), images, list("abcdef"), "validation", count=3)
     assert shown.dtype == np.uint8
     assert shown.shape[2] == 3

@@ -44,7 +44,7 @@ Predict = Callable[..., Answer]
 def evaluated(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
     """A real run on invented words, its source reversed, under a decoding; trained once, with its last weights."""
     runs = tmp_path_factory.mktemp("predict") / "runs"
-    data = ("data.source=embedded", "data.embedded_sizes=[300,20,40]", "data.reverse_source=true")
+    data = ("data.source=synthetic", "data.synthetic_sizes=[300,20,40]", "data.reverse_source=true")
     settings = ("evaluation.checkpoint=last", "evaluation.decoding.max_length=12", *TINY, f"paths.runs={runs}")
     return lambda decoding: run(compose("+experiment=p2g_attention", f"decoding={decoding}", *data, *settings))
 

@@ -103,7 +103,7 @@ def test_every_record_is_listed_with_its_state(records: Records, finished: Recor
     (evaluation,) = finished.evaluations()
     assert rows[finished.id]["metrics"] == read_json(evaluation.result)["metrics"]
     assert rows[INTERRUPTED]["metrics"] == {}
-    assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "intel, embedded")
+    assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "intel, synthetic")
     assert rows[finished.id]["settings"] == "lr=0.01 chw seed=42 1 epochs"
 
 
@@ -180,7 +180,7 @@ def test_the_listing_has_a_line_a_record(records: Records, store: Store, finishe
     (evaluation,) = finished.evaluations()
     metrics = read_json(evaluation.result)["metrics"]
     accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
-    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, embedded"
+    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, synthetic"
     assert lines[finished.id] == f"{finished.id} {settings} finished, reproducible here {accuracies}"
     others = settings.replace("seed=42", "seed=43")
     assert lines[outdated] == f"{outdated} {others} finished, comparable {accuracies}"

@@ -80,7 +80,7 @@ def test_a_run_of_ones_own_settings_is_named_whole(
     (result,) = collect([Store(tmp_path)]).results
     words = shlex.split(command(result))[3:]
     assert identities(words, compose, result) == (result.run, result.evaluation.id)
-    assert {"data.source=embedded", "model/attention=bilinear", "decoding=beam", "seed=7"} <= set(words)
+    assert {"data.source=synthetic", "model/attention=bilinear", "decoding=beam", "seed=7"} <= set(words)
 
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs"))) | st.sampled_from(["true", "NULL", "1e5", "a b", "x=y"])

@@ -104,12 +104,12 @@ def test_rows_are_as_wide_as_their_heading(committed_document: Document) -> None
 
 @pytest.mark.usefixtures("undrawn")
 def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
-    nothing, drawn = build(verdicts_on()), build(verdicts_on(*every_result("embedded"), *every_result("user copy")))
+    nothing, drawn = build(verdicts_on()), build(verdicts_on(*every_result("synthetic"), *every_result("user copy")))
     before, after = sections(nothing), sections(drawn)
     assert after.keys() - before.keys() == {"other-data"}
     assert {name for name in before if before[name] != after[name]} == {"runs"}
     titles = [block.title for block in after["other-data"].blocks if isinstance(block, Grid)]
-    assert [title.split(":")[0] for title in titles] == ["Embedded data", "Your own copies of data, content unknown"]
+    assert [title.split(":")[0] for title in titles] == ["Synthetic data", "Your own copies of data, content unknown"]
     assert "0.1230 (1)" in texts(after["other-data"])
 
 

@@ -92,7 +92,7 @@ def test_own_runs_come_with_the_committed_ones(decoded: Record, monkeypatch: pyt
     own, every = frame(decoded.folder.parent), frame()
     assert {*own.decoding} == {"greedy", "nucleus p=0.8", "beam width=5"}
     assert {*own.run} == {decoded.id}
-    assert {*own.provenance} == {"embedded"}
+    assert {*own.provenance} == {"synthetic"}
     assert not own.outdated.any()
     assert {*every.evaluation} == {*own.evaluation} | {*frame(COMMITTED).evaluation}
     assert {*curves().run} == {*every.run}

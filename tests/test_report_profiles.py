@@ -77,7 +77,7 @@ def recorded(
     runs: Path = Path("nowhere"),
 ) -> Result:
     """What a job leaves behind."""
-    sizes = job.embedded_sizes if provenance == "embedded" else {"train": 10_000, "val": 1_000, "test": 1_000}
+    sizes = job.synthetic_sizes if provenance == "synthetic" else {"train": 10_000, "val": 1_000, "test": 1_000}
     meaning = identity.training({**job.config, "seed": job.seed}, fingerprint="f", device="cpu")
     record = Record(runs / identity.digest(meaning))
     return Result(
@@ -142,10 +142,10 @@ def test_no_run_serves_in_two_ensembles() -> None:
     assert "evaluation.members=[46,47]" in ensembles[1].overrides
 
 
-def test_quick_has_every_experiment_and_every_configuration_on_embedded_data() -> None:
+def test_quick_has_every_experiment_and_every_configuration_on_synthetic_data() -> None:
     found = jobs("quick", REPORTS, [])
     assert experiments_of(found) == set(experiments())
-    assert all(job.is_embedded and job.seed == 42 for job in found)
+    assert all(job.is_synthetic and job.seed == 42 for job in found)
     assert any(SCRAMBLED in job.overrides for job in found)
     assert len({job.config["trainer"]["epochs"] for job in found}) == 1
 
@@ -211,7 +211,7 @@ def test_a_reports_shortest_come_first() -> None:
 def test_what_is_recorded_is_not_run_and_all_else_is(profile: str, seed: int, part: float) -> None:
     everything = jobs(profile, REPORTS, [])
     done = random.Random(seed).sample(everything, round(part * len(everything)))
-    kind = "embedded" if profile == "quick" else "verified"
+    kind = "synthetic" if profile == "quick" else "verified"
     results = [recorded(job, provenance=kind, outdated=job.seed % 2 == 0) for job in done]
     assert identities(jobs(profile, REPORTS, results)) == identities(everything) - identities(done)
 
@@ -231,14 +231,14 @@ def test_rerun_says_what_is_made_again(rerun: str, outdated: bool, fresh: bool) 
 def test_results_on_other_data_do_not_count() -> None:
     words = {"words": REPORTS["words"]}
     full, quick = (jobs(profile, words, []) for profile in ("full", "quick"))
-    on_embedded = [recorded(job, provenance="embedded") for job in full]
-    assert identities(jobs("full", words, on_embedded)) == identities(full)
+    on_synthetic = [recorded(job, provenance="synthetic") for job in full]
+    assert identities(jobs("full", words, on_synthetic)) == identities(full)
     on_copies = [recorded(job, provenance="user copy") for job in full]
     assert identities(jobs("full", words, on_copies)) == identities(full)
     on_real = [recorded(job) for job in quick]
     assert identities(jobs("quick", words, on_real)) == identities(quick)
-    fewer = ["data.embedded_sizes=[40,10,10]"]
-    on_more = [recorded(job, provenance="embedded") for job in quick]
+    fewer = ["data.synthetic_sizes=[40,10,10]"]
+    on_more = [recorded(job, provenance="synthetic") for job in quick]
     assert identities(jobs("quick", words, on_more, fewer)) == identities(quick)
 
 
@@ -297,7 +297,7 @@ def test_a_file_is_no_folder_of_recordings_and_a_folder_no_file(tmp_path: Path) 
 def test_quick_speech_is_not_padded_to_the_published_lengths() -> None:
     (job,) = jobs("quick", {"one": report(one={"experiment": "asr_lstm"})}, [])[:1]
     assert "+profile=quick_speech" in job.overrides
-    assert (job.config["data"]["frames"], job.is_embedded, job.config["trainer"]["epochs"]) == (None, True, 3)
+    assert (job.config["data"]["frames"], job.is_synthetic, job.config["trainer"]["epochs"]) == (None, True, 3)
 
 
 def test_where_data_is_looked_for_is_where_a_run_would_look(tmp_path: Path) -> None:
@@ -366,8 +366,8 @@ def test_other_settings_of_an_experiment_are_scaled_by_epochs_and_examples() -> 
     assert estimate([job_of("p2g_attention", epochs=5)], measured, 1).seconds == pytest.approx(25)
     (half, *_) = jobs("full", {"one": report(one={"experiment": "p2g_attention"})}, [], ["data.fraction=0.5"])
     assert estimate([half], measured, 1).seconds == pytest.approx(50)
-    embedded = ["data.source=embedded", "data.embedded_sizes=[1000,10,10]"]
-    (small, *_) = jobs("full", {"one": report(one={"experiment": "p2g_attention"})}, [], embedded)
+    synthetic = ["data.source=synthetic", "data.synthetic_sizes=[1000,10,10]"]
+    (small, *_) = jobs("full", {"one": report(one={"experiment": "p2g_attention"})}, [], synthetic)
     assert estimate([small], measured, 1).seconds == pytest.approx(10)
 
 
@@ -416,7 +416,7 @@ def test_what_only_counts_parameters_is_not_run() -> None:
 
     def made(**changes: Any) -> set[str]:
         report = Report.model_validate({**data, **changes})
-        return {job.experiment for job in jobs("full", {"r": report}, [], ["data.source=embedded"])}
+        return {job.experiment for job in jobs("full", {"r": report}, [], ["data.source=synthetic"])}
 
     assert made() == {"cnn_bn_gap"}
     figures = [{"title": "f", "kind": "curves", "of": ["counted"], "metrics": ["val/loss"]}]

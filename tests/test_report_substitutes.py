@@ -115,7 +115,7 @@ def grids(document: Document) -> list[Grid]:
 @given(
     fast=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
     slow=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
-    provenance=st.sampled_from([OTHER_SPLIT, STAND_IN, "user copy", "embedded"]),
+    provenance=st.sampled_from([OTHER_SPLIT, STAND_IN, "user copy", "synthetic"]),
 )
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_other_data_says_what_it_would_if_it_were_real_and_judges_nothing(

@@ -72,12 +72,27 @@ def test_finished_runs_are_collected(store: Store, finished: Record) -> None:
     collection = collect([store])
     (result,) = collection.results
     (evaluation,) = finished.evaluations()
-    assert (result.run, result.seed, result.provenance, result.is_outdated) == (finished.id, 42, "embedded", False)
+    assert (result.run, result.seed, result.provenance, result.is_outdated) == (finished.id, 42, "synthetic", False)
     assert result.metrics == read_json(evaluation.result)["metrics"]
     assert result.configuration == configuration_of("cnn_bn_gap", ["evaluation.max_shift=1", "trainer.epochs=2"])
     assert result.name == run_name(read_json(finished.manifest), finished.settings())
     assert [row["epoch"] for row in result.curves] == [1, 2]
     assert (collection.left_out, collection.contradictions) == ([], [])
+
+
+def test_data_that_a_record_calls_embedded_is_synthetic(store: Store, finished: Record) -> None:
+    (now,) = collect([store]).results
+    record = store.record(finished.id)
+    for file in ("manifest.json", "result.json", "config.yaml"):
+        path = next(record.folder.rglob(file))
+        text = path.read_text()
+        assert "synthetic" in text
+        path.write_text(text.replace("synthetic", "embedded"))
+    reseal(record)
+    (then,) = collect([store]).results
+    assert (then.name, then.config, then.manifest["data"]) == (now.name, now.config, now.manifest["data"])
+    assert then.provenance == then.result["data"]["provenance"] == "synthetic"
+    assert then.configuration == now.configuration
 
 
 def test_a_run_made_by_other_versions_is_outdated(store: Store, finished: Record) -> None:
@@ -391,7 +406,7 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone() -> N
 
     rate = "optimizer.lr=0.1"
     results = [result(), result(seed=1), result(rate), result(rate, seed=1), result(seed=1)]
-    results += [result("data.source=npz", "data.embedded_sizes=[6,6,6]", seed=2), result(rate, seed=3, data="other")]
+    results += [result("data.source=npz", "data.synthetic_sizes=[6,6,6]", seed=2), result(rate, seed=3, data="other")]
     groups = by_configuration(results)
     assert {name: [result.seed for result in group] for name, group in groups.items()} == {
         configuration_of("cnn_vanilla", []): [1, 2, 42],

@@ -39,7 +39,7 @@ OWN = {"retrieval_accuracy", "nearest_before", "steps", "distance"}
 def overrides(tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A small experiment on drawn glyphs, with pictures."""
     runs = tmp_path_factory.mktemp("retrieval") / "runs"
-    small = ["data=kmnist", f"model.patterns={PATTERNS}", "task.amount=0.75", "callbacks.pictures.epochs=[1]"]
+    small = ["data=kmnist", f"model.patterns={PATTERNS}", "task.amount=0.9", "callbacks.pictures.epochs=[1]"]
     return [EXPERIMENT, *tiny_in(runs, epochs=1), *small]
 
 
@@ -74,14 +74,14 @@ def test_it_is_recorded_like_any_run(made: Outcome) -> None:
     assert metrics["model/load"] == PATTERNS / PIXELS
     (line,) = summarise(made.record)
     assert line.problem is None
-    assert (line.experiment, line.data) == ("hopfield_retrieval", "kmnist, embedded")
+    assert (line.experiment, line.data) == ("hopfield_retrieval", "kmnist, synthetic")
     assert "lr" not in line.settings
 
 
 def test_the_checkpoint_holds_the_first_pictures_of_the_epoch(made: Outcome) -> None:
     (checkpoint,) = made.record.checkpoints.whole()
     memory = load(checkpoint)["state_dict"]["model.memory"].flatten(1).double()
-    data = KmnistDataModule(source="embedded", embedded_sizes=(48, 24, 24), batch_size=48, seed=42)
+    data = KmnistDataModule(source="synthetic", synthetic_sizes=(48, 24, 24), batch_size=48, seed=42)
     pictures, _ = next(iter(data.train_dataloader()))
     raw = pictures[:PATTERNS].flatten(1).double()
     centred = raw - raw.mean(dim=1, keepdim=True)
@@ -107,7 +107,7 @@ def test_pictures_before_and_after_are_kept_and_shown(made: Outcome) -> None:
     with Image.open(made.evaluation.artifacts / "before_after.png") as kept:
         assert kept.size == (4 * 58 + 2, 3 * 58 + 2)
     found = accumulated(made.record.tensorboard)
-    (shown,) = found.Images("pictures (embedded data)/before_after")
+    (shown,) = found.Images("pictures (synthetic data)/before_after")
     assert shown.step == 1
     assert len(Image.open(BytesIO(shown.encoded_image_string)).getcolors(maxcolors=1 << 20) or ()) > 100
 

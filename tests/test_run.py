@@ -56,7 +56,7 @@ def test_a_record_holds_what_the_design_says(finished: Outcome) -> None:
     assert result["evaluation"] == evaluation.id
     assert result["experiment"] == "cnn_bn_gap"
     assert result["state"] == "finished"
-    assert result["data"]["source"] == result["data"]["provenance"] == "embedded"
+    assert result["data"]["source"] == result["data"]["provenance"] == "synthetic"
     expected = {"test/accuracy", "test/loss", "test/accuracy_best_val", "val/accuracy", "val/accuracy_last10_mean"}
     expected |= {"train/loss", "train/loss_running_mean", "test/accuracy_shift_0", "test/accuracy_shift_1"}
     expected |= {"val/accuracy_last10_std", "model/parameters", "model/flops", "model/receptive_field"}
@@ -180,7 +180,7 @@ def test_npz_and_folder_of_the_same_pictures_would_be_one_run(
         ).record.id
 
     assert identity("data.source=npz") == identity("data.source=auto")
-    assert identity("data.source=npz") != identity("data.source=embedded")
+    assert identity("data.source=npz") != identity("data.source=synthetic")
 
 
 def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[str]) -> None:
@@ -299,7 +299,7 @@ def test_damaged_closing_files_are_set_aside(content: str, compose: Compose, tin
     [
         ("model.in_channels=1", "model: does not take"),
         ("model.classes=3", "model.classes=3: the data has 6 classes"),
-        ("data.embedded_sizes=[49,6,6]", "leave a batch of one"),
+        ("data.synthetic_sizes=[49,6,6]", "leave a batch of one"),
         ("scheduler.factor=7", "optimizer or scheduler: "),
     ],
 )

@@ -23,7 +23,7 @@ from dlbench.report.results import collect
 from dlbench.run import Outcome, prepare, run, train
 
 EPOCHS = 3
-TINY = ("data.embedded_sizes=[24,6,6]", "callbacks=none", "model.size=8", "evaluation.decoding.max_length=6")
+TINY = ("data.synthetic_sizes=[24,6,6]", "callbacks=none", "model.size=8", "evaluation.decoding.max_length=6")
 SPELLED = ("k æ t", "t æ k")
 
 

@@ -30,7 +30,7 @@ from dlbench.tasks.transduction import Transduction
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 Factory = pytest.TempPathFactory
-FOLDER = "pictures (embedded data)"
+FOLDER = "pictures (synthetic data)"
 SMALL = ["model.size=16", "data.batch_size=16"]
 SIZES = (200, 30, 40)
 EPOCHS = 4
@@ -100,7 +100,7 @@ def test_pictures_and_table_are_there_once_after_the_chosen_epochs_and_the_last(
     tables = found.Tensors(f"{FOLDER}/sample_predictions")
     assert [table.step for table in tables] == [2, 4]
     title, _, head, rule, *rows = tables[-1].tensor_proto.string_val[0].decode().splitlines()
-    assert title == "validation, epoch 4, embedded (drawn) data"
+    assert title == "validation, epoch 4, synthetic data"
     assert head.count("|") == rule.count("|") == 6
     assert len(rows) == 20
     assert all(row.count("|") == 6 for row in rows)
@@ -123,7 +123,7 @@ def test_without_epochs_nothing_is_drawn(undrawn: Outcome) -> None:
 def test_without_attention_there_are_no_attention_maps_and_a_diverging_epoch_is_not_drawn(
     compose: Compose, tiny: list[str]
 ) -> None:
-    overrides = [*tiny, *SMALL, "data.embedded_sizes=[64,30,40]", "callbacks.pictures.epochs=[1,2]"]
+    overrides = [*tiny, *SMALL, "data.synthetic_sizes=[64,30,40]", "callbacks.pictures.epochs=[1,2]"]
     with loss_is_nan_from(step=4, task=Transduction):
         outcome = run(compose("+experiment=p2g_lstm", *overrides))
     assert outcome.result["state"] == "diverged"

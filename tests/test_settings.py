@@ -106,7 +106,7 @@ def test_what_a_constructor_refuses_is_named_in_one_line(
 
 
 def test_sections_become_what_they_name(compose: Compose) -> None:
-    config = plain(compose("+experiment=cnn_bn_gap", "data.source=embedded"))
+    config = plain(compose("+experiment=cnn_bn_gap", "data.source=synthetic"))
     model = build("model", config["model"])
     assert isinstance(model, ConvNet)
     assert isinstance(build("data", config["data"], seed=3), IntelDataModule)

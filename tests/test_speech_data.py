@@ -21,7 +21,7 @@ from dlbench.data.pairs import loader
 from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors
 from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
-from dlbench.errors import ConfigError, DataError, EmbeddedDataNotice
+from dlbench.errors import ConfigError, DataError, SyntheticDataNotice
 
 Compose = Callable[..., DictConfig]
 TEXTS = ["First, a long one", "b", "Third?", "of-four", "eval one", "eval two.", "x", "a test of it"]
@@ -39,8 +39,8 @@ def module(data: Path, **arguments: Any) -> SpeechDataModule:
     return SpeechDataModule(folder=str(data), cache=str(data.parent / "cache"), **given)
 
 
-def embedded(**arguments: Any) -> SpeechDataModule:
-    return SpeechDataModule(source="embedded", embedded_sizes=SIZES, **arguments)
+def synthetic(**arguments: Any) -> SpeechDataModule:
+    return SpeechDataModule(source="synthetic", synthetic_sizes=SIZES, **arguments)
 
 
 def decoded(target: Tensor) -> str:
@@ -205,10 +205,10 @@ def test_what_the_vocabulary_lacks_is_written_as_unknown(tmp_path: Path) -> None
 # --- without recordings ----------------------------------------------------------------------------------------------
 
 
-def test_embedded_tones_are_batched_like_recordings() -> None:
-    speech = embedded(batch_size=5)
+def test_synthetic_tones_are_batched_like_recordings() -> None:
+    speech = synthetic(batch_size=5)
     facts = speech.describe()
-    assert (facts["source"], facts["provenance"]) == ("embedded", "embedded")
+    assert (facts["source"], facts["provenance"]) == ("synthetic", "synthetic")
     assert facts["sizes"] == dict(zip(("train", "val", "test"), SIZES, strict=True))
     assert speech.train_size == 12
     batch = next(iter(speech.train_dataloader()))
@@ -216,14 +216,16 @@ def test_embedded_tones_are_batched_like_recordings() -> None:
     assert decoded(batch.target[0]) == speech.utterances("train")[int(batch.index[0])].text
     waveform, rate = speech.waveform("test", 3)
     assert len(waveform) / rate == speech.utterances("test")[3].seconds
-    assert same(next(iter(embedded(batch_size=5).train_dataloader())), batch)
+    assert same(next(iter(synthetic(batch_size=5).train_dataloader())), batch)
     assert speech.model_arguments() == {"symbols": 35, "mels": 80}
 
 
 def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -> None:
-    absent = {"corpus": "ljspeech", "embedded_sizes": SIZES}
-    with pytest.warns(EmbeddedDataNotice, match=r"no recordings of ljspeech in .*data: using embedded tones; ") as said:
-        assert module(data, source="auto", **absent).describe()["provenance"] == "embedded"
+    absent = {"corpus": "ljspeech", "synthetic_sizes": SIZES}
+    with pytest.warns(
+        SyntheticDataNotice, match=r"no recordings of ljspeech in .*data: using synthetic tones; "
+    ) as said:
+        assert module(data, source="auto", **absent).describe()["provenance"] == "synthetic"
     speak = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
     for command in ("python -m dlbench data fetch ljspeech", speak):
         assert command in str(said[0].message)
@@ -233,13 +235,13 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
         module(data, source="files", **absent).describe()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        module(data, source="embedded", **absent).describe()
+        module(data, source="synthetic", **absent).describe()
 
 
 def test_transcripts_without_a_folder_of_recordings_are_no_corpus(data: Path) -> None:
     (data / "spoken" / "wavs").rename(data / "elsewhere")
-    with pytest.warns(EmbeddedDataNotice):
-        assert module(data, source="auto", embedded_sizes=SIZES).describe()["source"] == "embedded"
+    with pytest.warns(SyntheticDataNotice):
+        assert module(data, source="auto", synthetic_sizes=SIZES).describe()["source"] == "synthetic"
 
 
 def test_a_folder_that_was_asked_for_must_exist(tmp_path: Path) -> None:

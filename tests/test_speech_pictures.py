@@ -32,7 +32,7 @@ Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 Small = Callable[..., list[str]]
 SIZES = (48, 12, 20)
-FOLDER = "pictures (embedded data)"
+FOLDER = "pictures (synthetic data)"
 UTTERANCES = {f"{FOLDER}/utterance_{number}" for number in range(3)}
 
 
@@ -71,7 +71,7 @@ def test_utterances_are_shown_after_the_chosen_epochs_and_the_last(drawn: Outcom
 def test_the_sound_is_there_once_and_is_what_was_heard(drawn: Outcome) -> None:
     found = accumulated(drawn.record.tensorboard)
     assert set(found.Tags()["audio"]) == {f"{FOLDER}/sound_{number}" for number in range(3)}
-    data = SpeechDataModule(source="embedded", embedded_sizes=SIZES)
+    data = SpeechDataModule(source="synthetic", synthetic_sizes=SIZES)
     for number in range(3):
         (sound,) = found.Audio(f"{FOLDER}/sound_{number}")
         assert sound.step == 1
@@ -84,8 +84,8 @@ def test_transcripts_stand_beside_their_references(drawn: Outcome) -> None:
     tables = accumulated(drawn.record.tensorboard).Tensors(f"{FOLDER}/transcripts")
     assert [table.step for table in tables] == [1, 2]
     title, _, _, _, *rows = tables[-1].tensor_proto.string_val[0].decode().splitlines()
-    assert title == "validation, epoch 2, embedded (drawn) data"
-    heard = SpeechDataModule(source="embedded", embedded_sizes=SIZES).utterances("val")
+    assert title == "validation, epoch 2, synthetic data"
+    heard = SpeechDataModule(source="synthetic", synthetic_sizes=SIZES).utterances("val")
     assert [row.split(" | ")[1] for row in rows] == [escaped(each.text) for each in heard]
 
 

@@ -1,4 +1,4 @@
-"""Whole speech runs on embedded tones: train once and decode twice, what is measured, resuming, bad input."""
+"""Whole speech runs on synthetic tones: train once and decode twice, what is measured, resuming, bad input."""
 
 import csv
 import json
@@ -83,7 +83,7 @@ def test_the_scores_are_those_of_the_predictions(greedy: Outcome) -> None:
     assert metrics["test/wer"] == pytest.approx(jiwer.wer(list(truth), list(guesses)))
     assert metrics["test/jaccard_shuffled"] == pytest.approx(metrics["test/jaccard"])
     assert metrics["test/cosine_shuffled"] == pytest.approx(metrics["test/cosine"])
-    assert greedy.result["data"]["provenance"] == "embedded"
+    assert greedy.result["data"]["provenance"] == "synthetic"
 
 
 def test_shuffling_costs_the_similarity_that_sees_order(greedy: Outcome, compose: Compose, small: Small) -> None:
@@ -188,8 +188,8 @@ def test_a_recogniser_is_not_asked_to_spell(greedy: Outcome) -> None:
 def test_tones_are_learned(decoder: str, compose: Compose, tmp_path: Path) -> None:
     overrides = [
         f"+experiment=asr_{decoder}_spoken",
-        "data.source=embedded",
-        "data.embedded_sizes=[400,50,50]",
+        "data.source=synthetic",
+        "data.synthetic_sizes=[400,50,50]",
         "data.batch_size=8",
         "trainer.epochs=12",
         "scheduler.epochs=12",

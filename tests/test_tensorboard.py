@@ -42,7 +42,7 @@ def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPat
 def test_hparams_show_settings_beside_the_real_final_metrics(finished: Outcome) -> None:
     ((settings, metrics, status),) = Board(finished.record.folder).hparams().values()
     assert status == api_pb2.STATUS_SUCCESS
-    expected = {"experiment": "cnn_bn_gap", "data": "embedded (drawn) data", "state": "finished", "seed": 42.0}
+    expected = {"experiment": "cnn_bn_gap", "data": "synthetic data", "state": "finished", "seed": 42.0}
     expected |= {"optimizer": "sgd", "optimizer.lr": 0.01, "data.layout": "chw", "data.batch_size": 8.0}
     expected |= {"model.gap": True, "model.hidden_bn": "[true, false]", "model.parameters": 755718.0}
     expected |= {"trainer.epochs": 2.0, "trainer.precision": "32-true", "trainer.threads": 1.0}
@@ -75,10 +75,10 @@ def test_nothing_is_there_twice_however_often_a_run_is_evaluated(finished: Outco
     assert all(len(found.Tensors(tag)) == 1 for tag in found.Tags()["tensors"])
 
 
-def test_the_description_says_that_data_is_embedded(finished: Outcome) -> None:
+def test_the_description_says_that_data_is_synthetic(finished: Outcome) -> None:
     (text,) = accumulated(finished.record.tensorboard).Tensors("run")
     (table,) = text.tensor_proto.string_val
-    assert "**embedded (drawn) data**: 48 train, 24 val, 24 test" in table.decode()
+    assert "**synthetic data**: 48 train, 24 val, 24 test" in table.decode()
     assert f"| run | {finished.record.id} |" in table.decode()
 
 

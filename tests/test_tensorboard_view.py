@@ -31,9 +31,9 @@ OWN_SEEDS = (1043, 1044)
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A folder of two runs of the user's own, with event files; the second one's data is embedded."""
+    """A folder of two runs of the user's own, with event files; the second one's data is synthetic."""
     folder = tmp_path / "runs"
-    for seed, source in zip(OWN_SEEDS, ("npz", "embedded"), strict=True):
+    for seed, source in zip(OWN_SEEDS, ("npz", "synthetic"), strict=True):
         record = Record(Path(shutil.copytree(COMMITTED.find("b2e0cd9b").folder, folder / source)))
         manifest = read_json(record.manifest)
         change(record.manifest, data={**manifest["data"], "source": source})
@@ -106,16 +106,16 @@ def test_a_name_tells_what_differs_from_the_experiment() -> None:
     assert set(settings.split()) == different
 
 
-def test_a_name_tells_embedded_data() -> None:
+def test_a_name_tells_synthetic_data() -> None:
     record = COMMITTED.find("b2e0cd9b")
     manifest = read_json(record.manifest)
-    manifest["data"]["source"] = "embedded"
-    assert run_name(manifest, record.settings()) == "cnn_bn_gap (embedded data)/lr=0.01 chw seed=42 (b2e0cd9b)"
+    manifest["data"]["source"] = "synthetic"
+    assert run_name(manifest, record.settings()) == "cnn_bn_gap (synthetic data)/lr=0.01 chw seed=42 (b2e0cd9b)"
 
 
 def test_a_name_tells_attention_and_precision(decoded: Record) -> None:
     manifest, config = read_json(decoded.manifest), decoded.settings()
-    group, settings = "p2g_attention (embedded data)", "seed=42 size=16 epochs=2"
+    group, settings = "p2g_attention (synthetic data)", "seed=42 size=16 epochs=2"
     assert run_name(manifest, config) == f"{group}/lr=0.003 attention=bahdanau {settings} ({decoded.id[:8]})"
     config["model"]["attention"]["layer_norm"] = True
     config["trainer"]["precision"] = "bf16-mixed"
@@ -243,7 +243,7 @@ def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, classifiers: Store
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]
     titles = [category["title"] for category in categories]
     assert titles == sorted({run.partition("/")[0] for run in board.runs()})
-    assert {"cnn_bn_gap", "cnn_bn_gap (embedded data)", "cnn_vanilla"} <= set(titles)
+    assert {"cnn_bn_gap", "cnn_bn_gap (synthetic data)", "cnn_vanilla"} <= set(titles)
     for category in categories:
         charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
         classified = ["validation accuracy", "validation loss", "training loss"]
@@ -312,7 +312,7 @@ def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: R
     board = Board(tmp_path)
     tab = board.charts()
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]
-    group, training = "p2g_attention (embedded data)", named(decoded)
+    group, training = "p2g_attention (synthetic data)", named(decoded)
     (charts,) = [category["chart"] for category in categories if category["title"] == group]
     assert [chart["title"] for chart in charts] == [
         "validation character error rate",

@@ -16,7 +16,7 @@ from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import Pair
 from dlbench.data.registry import REGISTRY
 from dlbench.data.vocabulary import EOS, SOS, UNK, Vocabulary
-from dlbench.errors import ConfigError, DataError, EmbeddedDataNotice, OddDataNotice
+from dlbench.errors import ConfigError, DataError, OddDataNotice, SyntheticDataNotice
 
 Compose = Callable[..., DictConfig]
 SECTIONS = ("p2g", "spa_eng", "cmudict", "sigmorphon", "wikipron")
@@ -39,8 +39,8 @@ def module(folder: Path | None = None, **arguments: Any) -> TransductionDataModu
     return TransductionDataModule(folder=str(folder) if folder else None, **given)
 
 
-def embedded(**arguments: Any) -> TransductionDataModule:
-    return module(source="embedded", embedded_sizes=SIZES, **arguments)
+def synthetic(**arguments: Any) -> TransductionDataModule:
+    return module(source="synthetic", synthetic_sizes=SIZES, **arguments)
 
 
 def config(compose: Compose, *overrides: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_file_changed_between_two_runs_of_a_process_is_read_again(folder: Path
 
 
 def test_reversal_concerns_the_source_of_every_split_and_not_the_pairs() -> None:
-    plain, reverse = embedded(), embedded(reverse_source=True)
+    plain, reverse = synthetic(), synthetic(reverse_source=True)
     assert plain.pairs("val") == reverse.pairs("val")
     for split in ("train", "val", "test"):
         for there, back in zip(plain.evaluation_dataloader(split), reverse.evaluation_dataloader(split), strict=True):
@@ -152,7 +152,7 @@ def test_reversal_concerns_the_source_of_every_split_and_not_the_pairs() -> None
 
 
 def test_noise_is_in_training_alone() -> None:
-    plain, noisy = embedded(), embedded(noise=0.5)
+    plain, noisy = synthetic(), synthetic(noise=0.5)
     for split in ("train", "val", "test"):
         assert torch.equal(plain.tensors(split).source, evaluated(noisy, split))
     clean, struck = (torch.cat([b.source.flatten() for b in d.train_dataloader()]) for d in (plain, noisy))
@@ -169,12 +169,12 @@ def evaluated(data: TransductionDataModule, split: str) -> torch.Tensor:
 
 
 def test_a_fraction_is_of_the_training_pairs_by_the_seed_with_its_own_vocabulary() -> None:
-    whole, half, quarter = (embedded(fraction=fraction, seed=1) for fraction in (1.0, 0.5, 0.25))
+    whole, half, quarter = (synthetic(fraction=fraction, seed=1) for fraction in (1.0, 0.5, 0.25))
     assert (whole.train_size, half.train_size, quarter.train_size) == (200, 100, 50)
     assert set(quarter.pairs("train")) < set(half.pairs("train")) < set(whole.pairs("train"))
     assert half.pairs("val") == whole.pairs("val")
-    assert set(embedded(fraction=0.5, seed=2).pairs("train")) != set(half.pairs("train"))
-    assert len(embedded(fraction=0.01).source_vocabulary) < len(whole.source_vocabulary)
+    assert set(synthetic(fraction=0.5, seed=2).pairs("train")) != set(half.pairs("train"))
+    assert len(synthetic(fraction=0.01).source_vocabulary) < len(whole.source_vocabulary)
     assert half.describe()["sizes"]["train"] == 100
     for batch in half.train_dataloader():
         for number, position in enumerate(batch.index.tolist()):
@@ -183,10 +183,10 @@ def test_a_fraction_is_of_the_training_pairs_by_the_seed_with_its_own_vocabulary
 
 
 def test_training_depends_on_seed_and_epoch_and_evaluation_on_neither() -> None:
-    order = {seed: [b.index.tolist() for b in embedded(seed=seed).train_dataloader()] for seed in (0, 1)}
+    order = {seed: [b.index.tolist() for b in synthetic(seed=seed).train_dataloader()] for seed in (0, 1)}
     assert order[0] != order[1]
-    assert order[0] == [b.index.tolist() for b in embedded(seed=0).train_dataloader()]
-    first, second = ([b.index.tolist() for b in embedded(seed=s).test_dataloader()] for s in (0, 1))
+    assert order[0] == [b.index.tolist() for b in synthetic(seed=0).train_dataloader()]
+    first, second = ([b.index.tolist() for b in synthetic(seed=s).test_dataloader()] for s in (0, 1))
     assert first == second
 
 
@@ -194,12 +194,12 @@ def test_training_depends_on_seed_and_epoch_and_evaluation_on_neither() -> None:
 
 
 def test_without_files_words_are_invented_and_a_notice_says_so(tmp_path: Path) -> None:
-    data = module(tmp_path, train="p2g/train.tsv", embedded_sizes=SIZES)
-    with pytest.warns(EmbeddedDataNotice, match=r"no p2g pairs in .*embedded.*python -m dlbench\.data fetch p2g"):
+    data = module(tmp_path, train="p2g/train.tsv", synthetic_sizes=SIZES)
+    with pytest.warns(SyntheticDataNotice, match=r"no p2g pairs in .*synthetic.*python -m dlbench\.data fetch p2g"):
         facts = data.describe()
-    assert (facts["source"], facts["provenance"], facts["files"]) == ("embedded", "embedded", {})
+    assert (facts["source"], facts["provenance"], facts["files"]) == ("synthetic", "synthetic", {})
     assert facts["sizes"] == dict(zip(("train", "val", "test"), SIZES, strict=True))
-    asked = module(tmp_path, source="embedded", embedded_sizes=SIZES)
+    asked = module(tmp_path, source="synthetic", synthetic_sizes=SIZES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert asked.describe()["fingerprint"] == facts["fingerprint"]
@@ -224,7 +224,7 @@ def test_files_that_were_asked_for_and_are_not_there_are_an_error(tmp_path: Path
 def test_every_configuration_fits_and_names_registered_files(compose: Compose, name: str) -> None:
     node = config(compose, f"data={name}")
     _check_section("data", node)
-    data = build("data", node | {"source": "embedded", "embedded_sizes": list(SIZES)}, seed=1)
+    data = build("data", node | {"source": "synthetic", "synthetic_sizes": list(SIZES)}, seed=1)
     assert data.train_size == 200
     registered = {file.path for data_set in REGISTRY.values() for file in data_set.files}
     assert set(data.files.paths()) <= registered

@@ -233,10 +233,10 @@ def test_differences_from_a_record_that_does_not_tell_its_machine_are_no_failure
 
 def test_other_data_is_told_from_other_results(record: Record) -> None:
     config = OmegaConf.load(record.config)
-    config.data.embedded_sizes = [24, 12, 13]
+    config.data.synthetic_sizes = [24, 12, 13]
     write_text(record.config, OmegaConf.to_yaml(config))
     reseal(record)
-    with pytest.raises(RecordError, match=rf"record {record.id} was made with other data \(embedded, .*--data FOLDER"):
+    with pytest.raises(RecordError, match=rf"record {record.id} was made with other data \(synthetic, .*--data FOLDER"):
         verify(record, PATHS)
 
 

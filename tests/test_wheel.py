@@ -67,7 +67,7 @@ def test_the_wheel_holds_configurations_and_reports_and_no_tests_or_data(wheel: 
 def test_the_installed_wheel_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     where = call(installed, "-c", "import dlbench; print(dlbench.__file__)", folder=tmp_path).stdout.strip()
     assert Path(where).is_relative_to(installed.parent.parent)
-    tiny = ("data.source=embedded", "data.embedded_sizes=[48,24,24]", "trainer.epochs=1", "trainer.device=cpu")
+    tiny = ("data.source=synthetic", "data.synthetic_sizes=[48,24,24]", "trainer.epochs=1", "trainer.device=cpu")
     done = call(installed, "-m", "dlbench", "+experiment=cnn_bn_gap", *tiny, "evaluation.max_shift=1", folder=tmp_path)
     assert "epoch 1/1" in done.stdout
     assert "test/accuracy" in done.stdout

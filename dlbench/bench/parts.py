@@ -228,7 +228,7 @@ def memory(effort: Effort) -> Part:
     rows: list[Row] = []
     for case in effort.chosen([BN_GAP, VANILLA]):
         with tempfile.TemporaryDirectory(prefix="dlbench-bench-") as folder:
-            # Not the effort's overrides: they may ask for embedded pictures.
+            # Not the effort's overrides: they may ask for synthetic pictures.
             chosen = (f"+experiment={case.experiment}", "trainer.device=cpu", "trainer.progress=none", *short)
             usage = measure("-m", "dlbench", *chosen, f"paths.runs={json.dumps(folder)}")
             (record,) = Store(Path(folder)).all()

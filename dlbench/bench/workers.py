@@ -90,7 +90,7 @@ class Effort:
         words: Test words of which the plain loop draws samples.
         matrix_sizes: Sides of the square matrices whose product gives the core's peak.
         whole: Every network and precision, or only each part's first.
-        overrides: Configuration of every run measured; by default real pictures where they are, else embedded ones.
+        overrides: Configuration of every run measured; by default real pictures where they are, else synthetic ones.
     """
 
     pairs: int
@@ -108,8 +108,8 @@ class Effort:
 
 
 FULL = Effort(pairs=16, few=8, steps=40, warmup=20, words=150, matrix_sizes=(1024, 1536, 2048))
-EMBEDDED = ("data.source=embedded", "data.embedded_sizes=[64,24,24]")
-QUICK = Effort(2, 1, steps=2, warmup=1, words=8, matrix_sizes=(128,), whole=False, overrides=EMBEDDED)
+SYNTHETIC = ("data.source=synthetic", "data.synthetic_sizes=[64,24,24]")
+QUICK = Effort(2, 1, steps=2, warmup=1, words=8, matrix_sizes=(128,), whole=False, overrides=SYNTHETIC)
 
 
 @dataclass(frozen=True)

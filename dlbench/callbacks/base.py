@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
-from dlbench.records.labels import EMBEDDED, reserve
+from dlbench.records.labels import SYNTHETIC, reserve
 from dlbench.tasks.transduction import Decoded
 
 
@@ -71,7 +71,7 @@ def about(trainer: pl.Trainer, data: Mapping[str, Any], of: str = "validation") 
         data: See `dlbench.records.labels.reserve`.
         of: What is shown.
     """
-    said = f", {EMBEDDED}" if data["source"] == "embedded" else reserve(data)
+    said = f", {SYNTHETIC}" if data["source"] == "synthetic" else reserve(data)
     return f"{of}, epoch {trainer.current_epoch + 1}{said}"
 
 

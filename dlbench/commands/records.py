@@ -86,7 +86,7 @@ def list_records(
 def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
     """Everything a record says."""
     record = _find(run, runs)
-    content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
+    content: dict[str, Any] = {"state": record.state(), "manifest": record.read_manifest()}
     if record.training.exists():
         content["training"] = record.closed()
     if record.failure.exists():

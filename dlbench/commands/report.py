@@ -24,7 +24,7 @@ def report(
     profile: Annotated[
         Literal["quick", "full", "none"],
         typer.Option(
-            help="quick: everything, briefly, on embedded data; full: the published protocol on the real data, five "
+            help="quick: everything, briefly, on synthetic data; full: the published protocol on the real data, five "
             "seeds; none: run nothing"
         ),
     ] = "quick",

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 
 from dlbench.components import component
 from dlbench.data import image_files, intel_files
-from dlbench.data.embedded import glyphs, retina, scenes
 from dlbench.data.image_files import PictureSet, TestCut
 from dlbench.data.images import BatchOrder, Layout, PictureTensors, loader, permute_pixels, shift, to_network
-from dlbench.errors import DataError, EmbeddedDataNotice
+from dlbench.data.synthetic import images
+from dlbench.errors import DataError, SyntheticDataNotice
 from dlbench.paths import cache_folder, check_cache, data_folder
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -32,11 +32,11 @@ class PictureDataModule(pl.LightningDataModule):
     """A data set of labelled pictures; a subclass says where they are and how they are read, drawn and arranged.
 
     Args:
-        source: Where the pictures come from: ``embedded`` ones are drawn; ``auto`` takes real ones if the data folder
-            has them, else embedded ones with a notice; what else there is, a subclass says.
+        source: Where the pictures come from: ``synthetic`` ones are drawn; ``auto`` takes real ones if the data folder
+            has them, else synthetic ones with a notice; what else there is, a subclass says.
         batch_size: Pictures a training step.
         eval_batch_size: Pictures a validation or test step.
-        embedded_sizes: Pictures to draw for train, val and test when the source is ``embedded``.
+        synthetic_sizes: Pictures to draw for train, val and test when the source is ``synthetic``.
         folder: The data folder; default: see `dlbench.paths.data_folder`.
         seed: The run's seed, from which the order of training pictures comes.
     """
@@ -48,10 +48,10 @@ class PictureDataModule(pl.LightningDataModule):
     """The data set's name, for people."""
 
     drawn: ClassVar[str]
-    """What embedded pictures are of."""
+    """What synthetic pictures are of."""
 
     generate: ClassVar[Callable[..., PictureSet]]
-    """Draws embedded pictures of the ``sizes`` of train, val and test; a static method."""
+    """Draws synthetic pictures of the ``sizes`` of train, val and test; a static method."""
 
     shown: ClassVar[tuple[str, int]] = "train", 4
     """Split and position of the picture whose activation maps are shown."""
@@ -61,7 +61,7 @@ class PictureDataModule(pl.LightningDataModule):
         source: str,
         batch_size: int,
         eval_batch_size: int,
-        embedded_sizes: Sequence[int],
+        synthetic_sizes: Sequence[int],
         folder: str | None,
         *,
         seed: int,
@@ -69,7 +69,7 @@ class PictureDataModule(pl.LightningDataModule):
         super().__init__()
         self.source = source
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.embedded_sizes = embedded_sizes
+        self.synthetic_sizes = synthetic_sizes
         self.folder = data_folder(folder)
         self.seed = seed
 
@@ -80,15 +80,15 @@ class PictureDataModule(pl.LightningDataModule):
         Raises:
             DataError: They are missing, altered in structure, or cannot be read.
         """
-        if self.source != "embedded":
+        if self.source != "synthetic":
             if (found := self.read()) is not None:
                 return found
             where = f"{self.title} pictures in {self.folder}"
             if self.source != "auto":
                 raise DataError(f"data.source={self.source}: no such {where}; {self.remedy()}")
-            notice = f"no {where}: using embedded (drawn) {self.drawn}; {self.remedy()}"
-            warnings.warn(notice, EmbeddedDataNotice, stacklevel=2)
-        return _drawn(type(self).generate, tuple(self.embedded_sizes))
+            notice = f"no {where}: using synthetic {self.drawn}; {self.remedy()}"
+            warnings.warn(notice, SyntheticDataNotice, stacklevel=2)
+        return _drawn(type(self).generate, tuple(self.synthetic_sizes))
 
     @abstractmethod
     def read(self) -> PictureSet | None:
@@ -187,16 +187,22 @@ def _remembered(
     return load(*files, **dict(options))
 
 
-IntelSource = Literal["auto", "npz", "folder", "embedded"]
+IntelSource = Literal["auto", "npz", "folder", "synthetic"]
 
 
-@component("intel", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
+@component(
+    "intel",
+    "1.0",
+    outside=("source", "synthetic_sizes"),
+    former={"embedded_sizes": ("synthetic_sizes",)},
+    uses=(BatchOrder,),
+)
 class IntelDataModule(PictureDataModule):
     """The Intel scenes in memory: 117 MB for the real set, batches gathered by index.
 
     Args:
-        source: ``npz`` (the course's keys), ``folder`` (official seg_train/seg_test), ``embedded`` (drawn scenes), or
-            ``auto``: real pictures if the data folder has them, else embedded ones with a notice.
+        source: ``npz`` (the course's keys), ``folder`` (official seg_train/seg_test), ``synthetic`` (drawn scenes), or
+            ``auto``: real pictures if the data folder has them, else synthetic ones with a notice.
         layout: ``chw`` (correct) or ``scrambled`` (as published; see `dlbench.data.images.to_network`).
         cache: Where resized pictures are kept; default: see `dlbench.paths.cache_folder`.
 
@@ -204,7 +210,7 @@ class IntelDataModule(PictureDataModule):
     """
 
     name, title, drawn = "intel", "Intel", "scenes"
-    generate = staticmethod(scenes.generate)
+    generate = staticmethod(images.scenes)
     shown = "val", 0
     source: IntelSource
 
@@ -215,12 +221,12 @@ class IntelDataModule(PictureDataModule):
         layout: Layout = "chw",
         batch_size: Size = 8,
         eval_batch_size: Size = 250,
-        embedded_sizes: Sequence[int] = (1200, 240, 480),
+        synthetic_sizes: Sequence[int] = (1200, 240, 480),
         folder: str | None = None,
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
+        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         self.layout: Layout = layout
         self.cache = cache_folder(cache)
 
@@ -238,34 +244,40 @@ class IntelDataModule(PictureDataModule):
         return to_network(pictures, self.layout)
 
 
-@component("kmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
+@component(
+    "kmnist",
+    "1.0",
+    outside=("source", "synthetic_sizes"),
+    former={"embedded_sizes": ("synthetic_sizes",)},
+    uses=(BatchOrder,),
+)
 class KmnistDataModule(PictureDataModule):
     """Kuzushiji-MNIST in memory: 55 MB for the real set.
 
     Args:
         source: ``idx`` (the official files in the published split), ``test10k`` (the official test pictures alone in a
-            split of their own: see `dlbench.data.image_files.load_kmnist`), ``embedded`` (drawn glyphs), or ``auto``:
-            the published split if the training pictures are there, else embedded ones with a notice.
+            split of their own: see `dlbench.data.image_files.load_kmnist`), ``synthetic`` (drawn glyphs), or ``auto``:
+            the published split if the training pictures are there, else synthetic ones with a notice.
         permute_pixels: Whether the network gets all pixels in one fixed random order.
 
     The others are those of `PictureDataModule`.
     """
 
     name, title, drawn = "kmnist", "Kuzushiji-MNIST", "glyphs"
-    generate = staticmethod(glyphs.generate)
+    generate = staticmethod(images.glyphs)
 
     def __init__(
         self,
         *,
-        source: Literal["auto", "idx", "test10k", "embedded"] = "auto",
+        source: Literal["auto", "idx", "test10k", "synthetic"] = "auto",
         permute_pixels: bool = False,
         batch_size: Size = 8,
         eval_batch_size: Size = 250,
-        embedded_sizes: Sequence[int] = (4000, 500, 1000),
+        synthetic_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
+        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         self.permute_pixels = permute_pixels
 
     def read(self) -> PictureSet | None:
@@ -288,34 +300,40 @@ class KmnistDataModule(PictureDataModule):
         return permute_pixels(arranged) if self.permute_pixels else arranged
 
 
-@component("octmnist", "1.0", outside=("source", "embedded_sizes"), uses=(BatchOrder,))
+@component(
+    "octmnist",
+    "1.0",
+    outside=("source", "synthetic_sizes"),
+    former={"embedded_sizes": ("synthetic_sizes",)},
+    uses=(BatchOrder,),
+)
 class OctmnistDataModule(PictureDataModule):
     """OctMNIST in memory: 86 MB for the real set.
 
     Args:
-        source: ``npz`` (MedMNIST's file), ``embedded`` (drawn scans), or ``auto``: the real pictures if they are there,
-            else embedded ones with a notice.
+        source: ``npz`` (MedMNIST's file), ``synthetic`` (drawn scans), or ``auto``: the real pictures if they are
+            there, else synthetic ones with a notice.
         test_cut: ``course529`` (529 of the test pictures: see `dlbench.data.image_files.COURSE_CUT`) or ``official``
-            (all 1000). Embedded pictures are not cut.
+            (all 1000). Synthetic pictures are not cut.
 
     The others are those of `PictureDataModule`.
     """
 
     name, title, drawn = "octmnist", "OctMNIST", "scans"
-    generate = staticmethod(retina.generate)
+    generate = staticmethod(images.scans)
 
     def __init__(
         self,
         *,
-        source: Literal["auto", "npz", "embedded"] = "auto",
+        source: Literal["auto", "npz", "synthetic"] = "auto",
         test_cut: TestCut = "course529",
         batch_size: Size = 8,
         eval_batch_size: Size = 250,
-        embedded_sizes: Sequence[int] = (4000, 500, 1000),
+        synthetic_sizes: Sequence[int] = (4000, 500, 1000),
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, embedded_sizes, folder, seed=seed)
+        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         self.test_cut: TestCut = test_cut
 
     def read(self) -> PictureSet | None:

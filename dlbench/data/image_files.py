@@ -41,9 +41,9 @@ class Pictures:
 class PictureSet:
     """A data set in its three splits, and where it came from.
 
-    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``embedded``); ``provenance`` tells
+    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``synthetic``); ``provenance`` tells
     people what it is (``verified``: registered files in the published split; ``other split``: registered files in
-    another one; ``user copy``: right in structure, unknown in content; ``embedded``: generated here); ``files`` maps
+    another one; ``user copy``: right in structure, unknown in content; ``synthetic``: generated here); ``files`` maps
     file names (no folders above the data set's own) to SHA-256.
     """
 

@@ -1,6 +1,6 @@
 """Sequence pairs for transduction: phonemes to spelling, Spanish to English (REPORTS sections 2 and 4).
 
-Where the files are not, invented words stand in (`dlbench.data.embedded.lexicon`).
+Where the files are not, invented words stand in (`dlbench.data.synthetic.words`).
 """
 
 import warnings
@@ -12,30 +12,22 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from dlbench.components import component
-from dlbench.data.embedded import lexicon
 from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
-from dlbench.data.pairs import (
-    BatchOrder,
-    Pair,
-    PairSet,
-    PairTensors,
-    SequenceDataModule,
-    mostly_unseen,
-    subset,
-    unseen,
-)
+from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
+from dlbench.data.synthetic import words
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.errors import DataError, EmbeddedDataNotice, OddDataNotice
+from dlbench.errors import DataError, OddDataNotice, SyntheticDataNotice
 from dlbench.paths import data_folder
 
-Source = Literal["auto", "files", "embedded"]
+Source = Literal["auto", "files", "synthetic"]
 
 
 @component(
     "sequence_pairs",
     "1.0",
     # The fingerprint, which is of the text as read, tells what normalisation and strip change.
-    outside=("source", "embedded_sizes", "train", "val", "test", "max_source_length", "normalisation", "strip"),
+    outside=("source", "synthetic_sizes", "train", "val", "test", "max_source_length", "normalisation", "strip"),
+    former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder,),
 )
 class TransductionDataModule(SequenceDataModule):
@@ -46,7 +38,7 @@ class TransductionDataModule(SequenceDataModule):
         train: The training file, a path below the data folder; the folder it is in names the data set.
         val: The validation file; with neither ``val`` nor ``test``, both are split off ``train`` by spelling.
         test: See ``val``.
-        source: ``files``, ``embedded`` (invented words), or ``auto``: files if there, else embedded with a notice.
+        source: ``files``, ``synthetic`` (invented words), or ``auto``: files if there, else synthetic with a notice.
         stress: Whether ARPABET vowels keep their stress digit (``cmudict`` only).
         holdout: How many words to split off for validation and for test. All pairs of a word go to the same split,
             which depends on nothing but the words.
@@ -60,7 +52,7 @@ class TransductionDataModule(SequenceDataModule):
         reverse_source: Whether source symbols come last first.
         fraction: The part of the training pairs to use, chosen by the seed; a smaller part lies in every larger one.
         noise: The probability with which a training source symbol is replaced by a random known one.
-        embedded_sizes: Words to invent for train, val and test when the source is ``embedded``.
+        synthetic_sizes: Words to invent for train, val and test when the source is ``synthetic``.
         folder: The data folder; default: see `dlbench.paths.data_folder`.
         seed: The run's seed, on which order, noise and fraction depend.
 
@@ -88,7 +80,7 @@ class TransductionDataModule(SequenceDataModule):
         reverse_source: bool = False,
         fraction: Annotated[float, Gt(0), Le(1)] = 1.0,
         noise: Annotated[float, Ge(0), Le(1)] = 0.0,
-        embedded_sizes: Sequence[int] = (4000, 500, 500),
+        synthetic_sizes: Sequence[int] = (4000, 500, 500),
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -100,7 +92,7 @@ class TransductionDataModule(SequenceDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_batches = bucket_batches
         self.reverse_source, self.fraction, self.noise = reverse_source, fraction, noise
-        self.embedded_sizes = embedded_sizes
+        self.synthetic_sizes = synthetic_sizes
         self.folder = data_folder(folder)
         self.seed = seed
 
@@ -111,15 +103,15 @@ class TransductionDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.source == "embedded":
-            return _invent(tuple(self.embedded_sizes))
+        if self.source == "synthetic":
+            return _invent(tuple(self.synthetic_sizes))
         if not self.files.are_in(self.folder):
             name, remedy = self.files.name, self.files.remedy
             where = f"no {name} pairs in {self.folder}"
             if self.source == "files":
                 raise DataError(f"data.source=files: {where}; {remedy}")
-            warnings.warn(f"{where}: using embedded (invented) words; {remedy}", EmbeddedDataNotice, stacklevel=2)
-            return _invent(tuple(self.embedded_sizes))
+            warnings.warn(f"{where}: using synthetic (invented) words; {remedy}", SyntheticDataNotice, stacklevel=2)
+            return _invent(tuple(self.synthetic_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
         found = _read(self.files, self.folder, tuple(changed))
         for odd in found.notices:
@@ -203,7 +195,7 @@ class TransductionDataModule(SequenceDataModule):
 # The runs of a sweep share a process, and its pairs with it.
 @lru_cache(maxsize=1)
 def _invent(sizes: tuple[int, ...]) -> PairSet:
-    return lexicon.generate(sizes=sizes)
+    return words.generate(sizes=sizes)
 
 
 @lru_cache(maxsize=2)

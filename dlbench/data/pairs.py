@@ -32,8 +32,8 @@ class Pair:
 class PairSet:
     """A data set in its three splits, and where it came from.
 
-    ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is (``verified``:
-    every file has a registered SHA-256; ``user copy``: right in form, unknown in content; ``embedded``: generated
+    ``source`` is the kind of source (``files``, ``synthetic``); ``provenance`` tells people what it is (``verified``:
+    every file has a registered SHA-256; ``user copy``: right in form, unknown in content; ``synthetic``: generated
     here); ``files`` maps paths below the data folder to SHA-256. The joiners put a side's symbols together for people;
     ``notices`` are lines for them about what looks odd.
     """

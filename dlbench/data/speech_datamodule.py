@@ -2,8 +2,8 @@
 
 Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there,
 usable, and as long as published, all together, the shortest and the longest (a recording itself has no registered
-hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``embedded`` tones
-(`dlbench.data.embedded.tones`); anything else is a ``user copy``.
+hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthetic`` tones
+(`dlbench.data.synthetic.tones`); anything else is a ``user copy``.
 """
 
 import warnings
@@ -18,23 +18,24 @@ from torch import Tensor
 
 from dlbench.components import component
 from dlbench.data import recordings
-from dlbench.data.embedded import tones
 from dlbench.data.ljspeech import LeftOutNotice
 from dlbench.data.pairs import BatchOrder, SequenceDataModule
 from dlbench.data.recordings import MELS, RATE, log_mel
 from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
+from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.errors import DataError, EmbeddedDataNotice
+from dlbench.errors import DataError, SyntheticDataNotice
 from dlbench.paths import cache_folder, check_cache, data_folder
 
-Source = Literal["auto", "files", "embedded"]
+Source = Literal["auto", "files", "synthetic"]
 
 
 @component(
     "speech",
     "1.0",
-    outside=("source", "embedded_sizes", "corpus", "splits", "strict", "jobs"),
+    outside=("source", "synthetic_sizes", "corpus", "splits", "strict", "jobs"),
+    former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder, log_mel),
 )
 class SpeechDataModule(SequenceDataModule):
@@ -44,7 +45,7 @@ class SpeechDataModule(SequenceDataModule):
         corpus: The folder below the data folder, in LJSpeech's layout; it names the data set.
         splits: How many rows of ``metadata.csv``, in its order, are for train, val and test. A row that cannot be used
             leaves its place empty.
-        source: ``files``, ``embedded`` (tones), or ``auto``: files if there, else embedded with a notice.
+        source: ``files``, ``synthetic`` (tones), or ``auto``: files if there, else synthetic with a notice.
         frames: Pad or crop every recording to so many frames, as published; default: pad to the longest of a batch.
         target_symbols: Pad every target to so many symbols, start and end included; default: to a batch's longest.
         max_characters: What transcripts are cut to.
@@ -53,7 +54,7 @@ class SpeechDataModule(SequenceDataModule):
         eval_batch_size: Recordings a validation or test step.
         bucket_batches: How many batches' recordings are sorted by length together; 1: plain random batches.
         jobs: How many recordings are turned into features at a time; default: as there are processors.
-        embedded_sizes: Utterances to make up for train, val and test when the source is ``embedded``.
+        synthetic_sizes: Utterances to make up for train, val and test when the source is ``synthetic``.
         folder: The data folder; default: see `dlbench.paths.data_folder`.
         cache: Where features are kept; default: see `dlbench.paths.cache_folder`.
         seed: The run's seed, on which the order of training recordings depends.
@@ -76,7 +77,7 @@ class SpeechDataModule(SequenceDataModule):
         eval_batch_size: Annotated[int, Gt(0)] = 16,
         bucket_batches: Annotated[int, Gt(0)] = 1,
         jobs: Annotated[int, Gt(0)] | None = None,
-        embedded_sizes: Sequence[int] = (600, 100, 100),
+        synthetic_sizes: Sequence[int] = (600, 100, 100),
         folder: str | None = None,
         cache: str | None = None,
         seed: int = 0,
@@ -91,7 +92,7 @@ class SpeechDataModule(SequenceDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_batches = bucket_batches
         self.jobs = jobs or cpu_count()
-        self.embedded_sizes = embedded_sizes
+        self.synthetic_sizes = synthetic_sizes
         self.folder = data_folder(folder)
         self.cache = cache_folder(cache)
         self.seed = seed
@@ -103,14 +104,14 @@ class SpeechDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.source == "embedded":
-            return _generate(tuple(self.embedded_sizes))
+        if self.source == "synthetic":
+            return _generate(tuple(self.synthetic_sizes))
         if not self.files.are_in(self.folder):
             where = f"no recordings of {self.files.corpus} in {self.folder}"
             if self.source == "files":
                 raise DataError(f"data.source=files: {where}; {self.files.remedy}")
-            warnings.warn(f"{where}: using embedded tones; {self.files.remedy}", EmbeddedDataNotice, stacklevel=2)
-            return _generate(tuple(self.embedded_sizes))
+            warnings.warn(f"{where}: using synthetic tones; {self.files.remedy}", SyntheticDataNotice, stacklevel=2)
+            return _generate(tuple(self.synthetic_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)
         for notice in found.notices:

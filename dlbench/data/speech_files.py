@@ -57,7 +57,7 @@ class SpeechCorpus:
     """A data set in its three splits, and where it came from.
 
     ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
-    ``source`` is the kind of source (``files``, ``embedded``); ``provenance`` tells people what it is; ``files`` maps
+    ``source`` is the kind of source (``files``, ``synthetic``); ``provenance`` tells people what it is; ``files`` maps
     paths below the data folder to SHA-256; ``left_out`` counts rows that could not be used, by reason;
     ``notices`` are lines about them; ``stand_in`` says how a spoken stand-in was made.
     """

@@ -31,7 +31,7 @@ TELLING = {("decoding", "p"), ("decoding", "k"), ("decoding", "width")}
 
 NOT_TELLING = {"max_length", "attention_examples", "members", "decoding"}
 
-EMBEDDED = "embedded (drawn) data"
+SYNTHETIC = "synthetic data"
 VERIFIED = "verified"
 NONE = "none"
 DECODED_BY = " decoded by "
@@ -100,13 +100,13 @@ def group(manifest: Mapping[str, Any]) -> str:
 
 
 def reserve(data: Mapping[str, Any]) -> str:
-    """What must be said of data beside any result of it: `` (embedded data)``, `` (other split)``; verified: nothing.
+    """What must be said of data beside any result of it: `` (synthetic data)``, `` (other split)``; verified: nothing.
 
     Args:
         data: What the data says of itself; of that, ``source`` and ``provenance``.
     """
-    if data["source"] == "embedded":
-        return " (embedded data)"
+    if data["source"] == "synthetic":
+        return " (synthetic data)"
     return "" if data["provenance"] == VERIFIED else f" ({data['provenance']})"
 
 

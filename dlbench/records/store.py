@@ -73,6 +73,14 @@ class Record:
         """Where the record comes from."""
         return self.folder / "manifest.json"
 
+    def read_manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says; data that was called embedded is called synthetic.
+
+        Raises:
+            RecordError: It is missing or damaged.
+        """
+        return _synthetic(read_json(self.manifest))
+
     @property
     def metrics(self) -> Path:
         """One line an epoch."""
@@ -235,6 +243,8 @@ class Evaluation:
     def read(self) -> dict[str, Any]:
         """The result, whose folder is named by the hash of what it says it is of, and with it the settings.
 
+        Data that was called embedded is called synthetic.
+
         Raises:
             RecordError: One is missing or damaged.
         """
@@ -248,7 +258,7 @@ class Evaluation:
         if settings is None:
             raise RecordError(f"{self.result}: has no hash of config.yaml")
         seal.check(self.folder, result["files"], only=(settings,))
-        return result
+        return _synthetic(result)
 
     def check(self) -> dict[str, Any]:
         """The result, every file of the evaluation held against its hash.
@@ -292,6 +302,14 @@ class Evaluation:
                 return archive.read(name) if name in archive.namelist() else None
         except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             raise RecordError(f"{packed}: damaged ({error})") from error
+
+
+def _synthetic(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file of a record, where data may have its former name."""
+    data = content.get("data")
+    if isinstance(data, dict):
+        content["data"] = data | {key: "synthetic" for key in ("source", "provenance") if data.get(key) == "embedded"}
+    return content
 
 
 class Store:

@@ -53,7 +53,7 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
         if whole:
             record.check()
         problem = _problem(record)
-        manifest, state = read_json(record.manifest), record.state()
+        manifest, state = record.read_manifest(), record.state()
         is_done = state in (State.FINISHED, State.DIVERGED)
         line = Summary(
             record.id,
@@ -116,7 +116,7 @@ def uses(records: Iterable[Record]) -> dict[Use, int]:
     for record in records:
         with contextlib.suppress(RecordError, KeyError, TypeError, ValueError):
             if record.training.exists():
-                manifest = read_json(record.manifest)
+                manifest = record.read_manifest()
                 found[use(manifest["versions"], manifest["numerics"])] += 1
     return {kind: found[kind] for kind in Use if found[kind]}
 

@@ -42,9 +42,9 @@ def command(result: Result) -> str:
     """
     wanted: dict[str, Any] = {name: result.config[name] for name in (*SECTIONS, "seed") if name in result.config}
     wanted["evaluation"] = dict(result.evaluated)
-    if result.provenance == "embedded":
+    if result.provenance == "synthetic":
         # It was made where there was no real data; where there is, the default would take that.
-        wanted["data"] = {**wanted["data"], "source": "embedded"}
+        wanted["data"] = {**wanted["data"], "source": "synthetic"}
     choices = tuple(_choices(wanted, composed(result.experiment, ())))
     usual = composed(result.experiment, choices)
     settings = [

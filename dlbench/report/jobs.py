@@ -13,7 +13,7 @@ from dlbench.data.ljspeech import METADATA, WAVES
 from dlbench.data.registry import REGISTRY
 from dlbench.paths import data_folder, existing_data_folder
 
-EMBEDDED = "embedded"
+SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Job:
         return str(data["_target_"]).rpartition(".")[2].removesuffix("DataModule").lower()
 
     @property
-    def is_embedded(self) -> bool:
-        """Whether it wants embedded data even where the real data is at hand."""
-        return bool(self.config["data"]["source"] == EMBEDDED)
+    def is_synthetic(self) -> bool:
+        """Whether it wants synthetic data even where the real data is at hand."""
+        return bool(self.config["data"]["source"] == SYNTHETIC)
 
     @property
     def fraction(self) -> float:
@@ -66,9 +66,9 @@ class Job:
         return float(self.config["data"].get("fraction", 1))
 
     @property
-    def embedded_sizes(self) -> dict[str, int]:
-        """How much embedded data of every split is in use."""
-        train, val, test = self.config["data"]["embedded_sizes"]
+    def synthetic_sizes(self) -> dict[str, int]:
+        """How much synthetic data of every split is in use."""
+        train, val, test = self.config["data"]["synthetic_sizes"]
         return {"train": max(1, round(train * self.fraction)), "val": val, "test": test}
 
     @cached_property
@@ -82,12 +82,12 @@ def further_members(config: Mapping[str, Any]) -> int:
 
 
 def missing_data(job: Job) -> str | None:
-    """How to get the data that a job lacks; None if it is at hand, or embedded data is asked for.
+    """How to get the data that a job lacks; None if it is at hand, or synthetic data is asked for.
 
     Raises:
         DataError: The data folder that was asked for does not exist.
     """
-    if job.is_embedded:
+    if job.is_synthetic:
         return None
     data = job.config["data"]
     files = tuple(data[split] for split in ("train", "val", "test") if data.get(split))

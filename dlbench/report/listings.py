@@ -25,7 +25,7 @@ OUTDATED_NOTE = f"{OUTDATED} comparable, but of other MINOR versions: its own co
 OTHER_DATA = {
     "other split": "Real data, but not the published split of it: comparable with no report's values",
     "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
-    "embedded": "Embedded data: drawn or invented, comparable with no report",
+    "synthetic": "Synthetic data: drawn or invented, comparable with no report",
     "user copy": "Your own copies of data, content unknown: comparable with no report",
 }
 

@@ -20,7 +20,7 @@ from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
 from dlbench.records import labels
 from dlbench.report.evidence import REAL, STAND_IN, SUBSTITUTES, in_variant
-from dlbench.report.jobs import EMBEDDED, Job, further_members, missing_data
+from dlbench.report.jobs import SYNTHETIC, Job, further_members, missing_data
 from dlbench.report.results import Result
 from dlbench.report.schema import Configuration, Report
 from dlbench.terminal import nearest, say
@@ -41,11 +41,11 @@ class Paces:
         self._real_sizes: dict[str, dict[str, float]] = {}
         for result in results:
             sizes = result.manifest["data"]["sizes"]
-            if result.provenance not in (EMBEDDED, *SUBSTITUTES):
+            if result.provenance not in (SYNTHETIC, *SUBSTITUTES):
                 whole = sizes["train"] / result.config["data"].get("fraction", 1)
                 self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
             # Pictures of another split cost what they cost; other utterances are shorter, or longer.
-            kind = result.provenance if result.provenance in (EMBEDDED, STAND_IN) else REAL
+            kind = result.provenance if result.provenance in (SYNTHETIC, STAND_IN) else REAL
             training = result.training["seconds"] / (result.training["epochs"] * sizes["train"])
             for key in _kinds_of(identity.configuration_id(result.identity), result.experiment, kind):
                 self._trainings[key].append(training)
@@ -65,14 +65,14 @@ class Paces:
         return pace * sizes["test"] if sizes and pace is not None else None
 
     def _sizes(self, job: Job) -> dict[str, float] | None:
-        if job.is_embedded:
-            return {**job.embedded_sizes}
+        if job.is_synthetic:
+            return {**job.synthetic_sizes}
         sizes = self._real_sizes.get(job.data)
         return {**sizes, "train": sizes["train"] * job.fraction} if sizes else None
 
 
 def _kind(job: Job) -> str:
-    return EMBEDDED if job.is_embedded else REAL
+    return SYNTHETIC if job.is_synthetic else REAL
 
 
 def _kinds_of(configuration: str, experiment: str, kind: str) -> tuple[Key, ...]:
@@ -239,9 +239,9 @@ def _is_done(job: Job, result: Result) -> bool:
 
 def _is_usable(job: Job, result: Result) -> bool:
     """Whether a result is on such data as the job is to have, and would not be made again."""
-    if result.provenance != (EMBEDDED if job.is_embedded else REAL):
+    if result.provenance != (SYNTHETIC if job.is_synthetic else REAL):
         return False
-    if job.is_embedded and job.embedded_sizes != result.manifest["data"]["sizes"]:
+    if job.is_synthetic and job.synthetic_sizes != result.manifest["data"]["sizes"]:
         return False
     return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "outdated" and not result.is_outdated))
 

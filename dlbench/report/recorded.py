@@ -79,7 +79,7 @@ class _Sizes(_Part):
 class _Delivered(_Part):
     name: str
     source: str
-    provenance: Literal["verified", "other split", "stand-in", "user copy", "embedded"]
+    provenance: Literal["verified", "other split", "stand-in", "user copy", "synthetic"]
     fingerprint: str
     sizes: _Sizes
 
@@ -163,7 +163,7 @@ def read_training(record: Record) -> Training:
         RecordError: One of them, or ``metrics.jsonl``, is missing or damaged, or a key is not as it must be.
     """
     record.check()
-    found = Training(record.settings(), read_json(record.identity), read_json(record.manifest), record.closed())
+    found = Training(record.settings(), read_json(record.identity), record.read_manifest(), record.closed())
     for path, kind, content in (
         (record.config, _Config, found.config),
         (record.identity, _Identity, found.identity),

@@ -89,7 +89,7 @@ class Result:
 
     @property
     def provenance(self) -> str:
-        """``verified`` (the real data), ``other split`` of it, ``user copy``, ``stand-in`` or ``embedded``."""
+        """``verified`` (the real data), ``other split`` of it, ``user copy``, ``stand-in`` or ``synthetic``."""
         return str(self.manifest["data"]["provenance"])
 
     @property

@@ -20,7 +20,6 @@ from tensorboard.plugins.scalar import metadata as scalars
 
 from dlbench import paths
 from dlbench.errors import RecordError
-from dlbench.records.files import read_json
 from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import decoding_of, uses
@@ -130,7 +129,7 @@ class View:
             return
         if record.training.exists():
             record.closed()
-        place = self.folder / run_name(read_json(record.manifest), record.settings())
+        place = self.folder / run_name(record.read_manifest(), record.settings())
         evaluations = record.evaluations()
         has_events = any(record.tensorboard.glob("*tfevents*"))
         has_final = (record.tensorboard / events.FINAL).exists()
@@ -147,7 +146,7 @@ class View:
         place = None
         if how := decoding_of(evaluation):
             result = evaluation.read()
-            place = self.folder / evaluation_name(read_json(record.manifest), record.settings(), result, how)
+            place = self.folder / evaluation_name(record.read_manifest(), record.settings(), result, how)
             if (evaluation.folder / events.FINAL).exists():
                 _link(place, evaluation.folder)
             else:

@@ -17,8 +17,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from dlbench.errors import RecordError
 from dlbench.identity import settings_of
 from dlbench.records import history
-from dlbench.records.files import atomic_path, read_json
-from dlbench.records.labels import EMBEDDED, NONE, chosen, plain
+from dlbench.records.files import atomic_path
+from dlbench.records.labels import NONE, SYNTHETIC, chosen, plain
 from dlbench.records.lock import still_held
 from dlbench.records.store import Evaluation, Record, State
 from dlbench.records.summary import decoding_of
@@ -77,7 +77,7 @@ def rebuild(record: Record, folder: Path, name: str = FINAL) -> None:
     rows = history.read(record.metrics)
     results = [result for evaluation, result in _results(record) if not decoding_of(evaluation)]
     final = _undecoded(record, rows, results) if results else ()
-    _write(folder / name, [*_curves(read_json(record.manifest), record.settings(), rows), *final])
+    _write(folder / name, [*_curves(record.read_manifest(), record.settings(), rows), *final])
 
 
 def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
@@ -98,7 +98,7 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
 def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
     data, sizes = manifest["data"], manifest["data"]["sizes"]
-    source = f"**{EMBEDDED}**" if data["source"] == "embedded" else f"{data['name']} ({data['provenance']})"
+    source = f"**{SYNTHETIC}**" if data["source"] == "synthetic" else f"{data['name']} ({data['provenance']})"
     rows = {
         "run": manifest["run"],
         "experiment": manifest["experiment"],
@@ -174,11 +174,11 @@ def _final(
 
     Torch's and TensorBoard's own writers of hyperparameters know no failure and no times, or need TensorFlow.
     """
-    manifest = read_json(record.manifest)
+    manifest = record.read_manifest()
     data = manifest["data"]
     compared: Settings = {
         "experiment": manifest["experiment"],
-        "data": EMBEDDED if data["source"] == "embedded" else f"{data['name']}, {data['provenance']}",
+        "data": SYNTHETIC if data["source"] == "synthetic" else f"{data['name']}, {data['provenance']}",
         "state": result["state"],
         **_settings(record.settings()),
         **{name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")},

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dlbench.data.embedded import lexicon
-from dlbench.data.embedded.drawing import Dice
-from dlbench.data.embedded.sizes import check
 from dlbench.data.ljspeech import Samples, hash_samples
 from dlbench.data.recordings import RATE, log_mel, single_thread
 from dlbench.data.speech_batches import VOCABULARY
 from dlbench.data.speech_files import SpeechCorpus, Utterance
+from dlbench.data.synthetic import between, check, stream, words
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed
+
+Rng = np.random.Generator
 
 SPLITS = ("train", "val", "test")
 SHORTEST, LONGEST = 3, 20
@@ -48,7 +48,7 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
     for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
         utterances = []
         for place, text in zip(range(size), transcripts(seed, number), strict=False):
-            samples = play(text, Dice(seed, number, place))
+            samples = play(text, stream(seed, number, place))
             with single_thread():
                 frames = log_mel(torch.from_numpy(samples)).numpy()
             name, row, seconds = f"{split}-{place:04}", len(waveforms), len(samples) / RATE
@@ -58,58 +58,58 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             start += len(frames)
         splits[split] = tuple(utterances)
     return SpeechCorpus(
-        splits, np.concatenate(features), source="embedded", provenance="embedded", waveforms=tuple(waveforms)
+        splits, np.concatenate(features), source="synthetic", provenance="synthetic", waveforms=tuple(waveforms)
     )
 
 
 def transcripts(seed: int, split: int) -> Iterator[str]:
     """Ever new texts of a split, to which a third of all texts belong."""
-    dice = Dice(seed, split)
+    rng = stream(seed, split)
     known = set()
     while True:
-        text = write(dice)
+        text = write(rng)
         if text not in known and derive_seed(seed, text) % len(SPLITS) == split:
             known.add(text)
             yield text
 
 
-def write(dice: Dice) -> str:
+def write(rng: Rng) -> str:
     """Invented words, as many as there is room for, with some punctuation."""
-    text, room = "", dice.whole(SHORTEST, LONGEST - 1)
+    text, room = "", int(rng.integers(SHORTEST, LONGEST))
     while True:
-        origin = dice.whole(0, 2)
-        word = lexicon.spell(lexicon.pronounce(origin, dice.rng), origin, dice.rng)
-        joined = f"{text}{_joint(dice)}{word}" if text else word
+        origin = int(rng.integers(3))
+        word = words.spell(words.pronounce(origin, rng), origin, rng)
+        joined = f"{text}{_joint(rng)}{word}" if text else word
         if len(joined) > room and len(text) >= SHORTEST - 1:
-            return text + (".?"[dice.whole(0, 1)] if dice.chance(0.5) or len(text) < SHORTEST else "")
+            return text + (".?"[rng.integers(2)] if rng.random() < 0.5 or len(text) < SHORTEST else "")
         if len(joined) < LONGEST:
             text = joined
 
 
-def _joint(dice: Dice) -> str:
-    return (" ", " ", " ", ", ", "-")[dice.whole(0, 4)]
+def _joint(rng: Rng) -> str:
+    return (" ", " ", " ", ", ", "-")[rng.integers(5)]
 
 
-def play(text: str, dice: Dice) -> Samples:
+def play(text: str, rng: Rng) -> Samples:
     """A text as a waveform; symbols without a chord are rests."""
-    tempo, tuning = dice.between(0.06, 0.1), dice.between(0.985, 1.015)
-    rests = [dice.between(0.02, 0.1) for _ in range(2)]
-    lengths = [int(RATE * tempo * dice.between(0.85, 1.15)) for _ in text]
-    parts = [_chord(CHORDS.get(symbol, ()), length, tuning, dice) for symbol, length in zip(text, lengths, strict=True)]
+    tempo, tuning = between(rng, 0.06, 0.1), between(rng, 0.985, 1.015)
+    rests = [between(rng, 0.02, 0.1) for _ in range(2)]
+    lengths = [int(RATE * tempo * between(rng, 0.85, 1.15)) for _ in text]
+    parts = [_chord(CHORDS.get(symbol, ()), length, tuning, rng) for symbol, length in zip(text, lengths, strict=True)]
     silences = [np.zeros(int(RATE * rest)) for rest in rests]
-    wave = np.concatenate([silences[0], *parts, silences[1]]) * dice.between(0.15, 0.4)
+    wave = np.concatenate([silences[0], *parts, silences[1]]) * between(rng, 0.15, 0.4)
     # Two random numbers added up: whole numbers and their products are the same everywhere.
-    noise = dice.rng.random(len(wave)) + dice.rng.random(len(wave)) - 1
-    wave += noise * dice.between(0.01, 0.05)
+    noise = rng.random(len(wave)) + rng.random(len(wave)) - 1
+    wave += noise * between(rng, 0.01, 0.05)
     samples: Samples = (np.floor(wave * 32767 + 0.5) / 32768).astype(np.float32)
     return samples
 
 
-def _chord(pitches: Sequence[int], length: int, tuning: float, dice: Dice) -> npt.NDArray[np.float64]:
+def _chord(pitches: Sequence[int], length: int, tuning: float, rng: Rng) -> npt.NDArray[np.float64]:
     """Each pitch from a random phase on, all rising and fading within 5 ms."""
     places = np.arange(length)
     wave = np.zeros(length)
     for pitch in pitches:
-        turn = (places * (pitch * tuning / RATE) + dice.between(0, 1)) % 1 * 2 - 1
-        wave += 4 * turn * (1 - np.abs(turn)) * dice.between(0.7, 1)
+        turn = (places * (pitch * tuning / RATE) + between(rng, 0, 1)) % 1 * 2 - 1
+        wave += 4 * turn * (1 - np.abs(turn)) * between(rng, 0.7, 1)
     return wave * np.minimum(1, np.minimum(places, length - 1 - places) / (0.005 * RATE))

@@ -1,26 +1,21 @@
-"""The embedded lexicon: always the same, learnable, and truly ambiguous."""
+"""The synthetic words: always the same, learnable, and truly ambiguous."""
 
 # ruff: noqa: RUF001  (phonetic letters look like others)
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
 
-from dlbench.data.embedded import lexicon
-from dlbench.data.embedded.lexicon import ORIGINS, SHORT, VOWELS, choices, generate, pronounce, spell
 from dlbench.data.pairs import PairSet
-from dlbench.errors import DataError
+from dlbench.data.synthetic import stream
+from dlbench.data.synthetic import words as module
+from dlbench.data.synthetic.words import ORIGINS, SHORT, VOWELS, choices, generate, pronounce, spell
 
 
 @pytest.fixture(scope="module")
 def words() -> PairSet:
     return generate()
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def spellings(sounds: str, origin: int) -> dict[str, float]:
@@ -43,7 +38,7 @@ def spellings(sounds: str, origin: int) -> dict[str, float]:
 
 def test_the_words_are_the_same_on_every_machine(words: PairSet) -> None:
     assert words.fingerprint() == "32e34ba5c04af90d8762c20470a819ac9b5d8d86621738233bd22e728b25498b"
-    assert ("".join(words.train[0].target), words.source, words.provenance) == ("chetly", "embedded", "embedded")
+    assert ("".join(words.train[0].target), words.source, words.provenance) == ("chetly", "synthetic", "synthetic")
 
 
 def test_a_larger_lexicon_begins_with_the_smaller_one(words: PairSet) -> None:
@@ -103,22 +98,22 @@ def test_the_rules_on_examples(sounds: str, origin: int, possible: set[str], imp
 
 
 def test_every_word_that_can_be_said_can_be_spelled_as_often_as_the_weights_say() -> None:
-    stream = rng()
+    rng = stream(0)
     for _ in range(300):
-        origin = int(stream.integers(len(ORIGINS)))
-        sounds = pronounce(origin, stream)
-        assert spell(sounds, origin, stream).isalpha()
-    drawn = Counter(spell(("k", "æ", "t"), 0, stream) for _ in range(4000))
+        origin = int(rng.integers(len(ORIGINS)))
+        sounds = pronounce(origin, rng)
+        assert spell(sounds, origin, rng).isalpha()
+    drawn = Counter(spell(("k", "æ", "t"), 0, rng) for _ in range(4000))
     for letters, probability in spellings("k æ t", 0).items():
         assert drawn[letters] / 4000 == pytest.approx(probability, abs=4 * (probability / 4000) ** 0.5)
 
 
 def test_even_who_knows_the_rules_and_the_origin_errs_and_three_guesses_beat_one() -> None:
-    stream = rng(1)
+    rng = stream(1)
     first, three = [], []
     for _ in range(300):
-        origin = lexicon._pick(ORIGINS, stream)
-        sounds = pronounce(origin, stream)
+        origin = module._pick(ORIGINS, rng)
+        sounds = pronounce(origin, rng)
         if len(sounds) <= 8:  # the rest have too many spellings to list
             likeliest = sorted(spellings(" ".join(sounds), origin).values(), reverse=True)
             first.append(1 - likeliest[0])
@@ -138,20 +133,8 @@ def test_the_choice_of_one_letter_tells_of_another(words: PairSet) -> None:
     assert shares[0] > 1.5 * shares[1]
 
 
-@pytest.mark.parametrize("sizes", [(1, 2), (1, 2, 0), (1, 2, True), (1.0, 2, 3), "123", 5])
-def test_sizes_that_are_none_are_refused(sizes: Any) -> None:
-    with pytest.raises(DataError, match=r"data\.embedded_sizes must be three positive whole numbers"):
-        generate(sizes=sizes)
-
-
-@pytest.mark.parametrize("seed", [-1, 0.5, True, None])
-def test_seeds_that_are_none_are_refused(seed: Any) -> None:
-    with pytest.raises(DataError, match="the seed of embedded words must be a whole number"):
-        generate(seed=seed, sizes=(1, 1, 1))
-
-
 def test_the_weights_of_every_table_are_complete() -> None:
-    for table in (lexicon.ONSETS, lexicon.NUCLEI, lexicon.CODAS, lexicon.ENDINGS):
+    for table in (module.ONSETS, module.NUCLEI, module.CODAS, module.ENDINGS):
         assert all(len(item.split(":")[1]) == len(ORIGINS) for item in table.split())
-        sounds = {sound for item in table.split() for sound in lexicon._sounds(item.split(":")[0])}
-        assert {(sound,) for sound in sounds} <= lexicon._RULES.keys()
+        sounds = {sound for item in table.split() for sound in module._sounds(item.split(":")[0])}
+        assert {(sound,) for sound in sounds} <= module._RULES.keys()

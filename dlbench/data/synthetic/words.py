@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlbench.data.embedded.sizes import check
 from dlbench.data.pairs import Pair, PairSet
+from dlbench.data.synthetic import check, stream
 from dlbench.seeding import derive_seed
 
 Sounds = tuple[str, ...]
@@ -192,12 +192,12 @@ def generate(seed: int = 0, sizes: Sequence[int] = (4000, 500, 500)) -> PairSet:
     """
     check("words", seed, sizes)
     train, val, test = (_split(seed, number, size) for number, size in enumerate(sizes))
-    return PairSet(train, val, test, source="embedded", provenance="embedded")
+    return PairSet(train, val, test, source="synthetic", provenance="synthetic")
 
 
 def _split(seed: int, split: int, size: int) -> tuple[Pair, ...]:
     """The first ``size`` words of a split, to which a third of all pronunciations belong."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(split,))))
+    rng = stream(seed, split)
     words: dict[Pair, None] = {}
     while len(words) < size:
         origin = _pick(ORIGINS, rng)

@@ -1,1 +1,0 @@
-"""Generators of drawn stand-ins, for machines without the real data."""

@@ -15,8 +15,8 @@ from dlbench.records.store import Record, State
 from dlbench.terminal import say
 
 if TYPE_CHECKING:  # torch and Lightning are loaded when there is something to decode
-    from dlbench.decoding.hypotheses import Decoder
     from dlbench.evaluation.transduction import Prediction
+    from dlbench.protocols import Decoder
 
 Choice = Literal["best", "last"]
 
@@ -127,7 +127,7 @@ class Speller:
         with alone() as root:
             trainer = settings.trainer(root, False, [])
             decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
-        return collect(decoded, pairs, self.target_vocabulary, reverse)
+        return collect(decoded, pairs, self.target_vocabulary.symbols, reverse_source=reverse)
 
     def _task(self, seed: int) -> Any:
         """The task around the network, with the record's weights; without optimiser, for it is not trained."""

@@ -207,8 +207,7 @@ def build_task(plan: Plan) -> Task:
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
-    if check_length := getattr(task, "check_length", None):  # what is to be decoded is known before the training
-        check_length("evaluation.decoding.max_length", plan.config["evaluation"]["decoding"]["max_length"])
+    task.check_evaluation(plan.config["evaluation"])
     return task
 
 

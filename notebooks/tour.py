@@ -30,7 +30,7 @@ from dlbench.config import configuration_of
 from dlbench.decoding.beam import Beam
 from dlbench.decoding.hypotheses import Attended
 from dlbench.evaluation.transduction import END
-from dlbench.metrics.names import spoken
+from dlbench.metrics.names import display_name
 from dlbench.predict import Speller
 from dlbench.records.store import Store
 from dlbench.report.command import command
@@ -93,7 +93,7 @@ def draw(axes: plt.Axes, metric: str, networks: dict[str, pd.DataFrame]) -> None
         seeds = chosen.groupby("epoch").value.agg(["mean", "min", "max"])
         axes.fill_between(seeds.index, seeds["min"], seeds["max"], color=colour, alpha=0.2, linewidth=0)
         axes.plot(seeds.index, seeds["mean"], dashes, color=colour, label=f"{name} (n={chosen.run.nunique()})")
-    axes.set(xlabel="epoch", title=spoken(metric))
+    axes.set(xlabel="epoch", title=display_name(metric))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
 
@@ -149,7 +149,7 @@ axes.hlines(shown.index, shown["from"], shown["to"], color=BLUE, linewidth=6, al
 axes.plot(shown.ours, shown.index, "|", color=BLUE, markersize=10, label="our mean")
 axes.plot(shown.published, shown.index, "D", color=VERMILION, markersize=5, label="published")
 axes.set_yticks(shown.index, shown.report + ", " + shown.row)
-axes.set(xlabel=spoken("test/cer"))
+axes.set(xlabel=display_name("test/cer"))
 axes.legend(bbox_to_anchor=(1, 1))
 plt.show()
 

@@ -323,9 +323,7 @@ def test_an_installed_distribution_is_told_by_its_version_and_torch_by_its_path(
     assert identity.part(stopping)["distribution"].startswith("pytorch-lightning 2.")
 
 
-@pytest.mark.parametrize(
-    "target", ["dlbench.models.cnn.convolution_block", "dlbench.models.cnn.Nothing", "no.such.Net"]
-)
+@pytest.mark.parametrize("target", ["dlbench.models.mlp.fully_connected", "dlbench.models.cnn.Nothing", "no.such.Net"])
 def test_what_is_no_component_is_named(target: str) -> None:
     with pytest.raises(ConfigError, match=target):
         identity.part({"_target_": target})

@@ -12,9 +12,10 @@ from step_models import SYMBOLS, Markov, Recurrent, sources, trimmed
 
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.hypotheses import Decoder, Ensemble, Hypotheses, StepModel
+from dlbench.decoding.hypotheses import Ensemble
 from dlbench.decoding.sampling import Greedy, Nucleus, TopK
 from dlbench.paths import conf
+from dlbench.protocols import Decoder, Hypotheses, StepModel
 
 DECODERS: dict[str, Decoder] = {
     "greedy": Greedy(12),

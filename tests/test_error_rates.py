@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from torchmetrics import Metric
 
-from dlbench.metrics.error_rates import (
+from dlbench.metrics.sequences import (
     CharacterErrorRate,
     Edits,
     MacroErrorRate,

@@ -113,7 +113,7 @@ CHANGING: dict[str, Edit] = {
         *(r"self\.bucket_batches, self\.seed\)", "1, self.seed)"),
     ),
     "cudnn.benchmark": ("kmnist_mlp", "dlbench/trainer.py", r"(cudnn\.benchmark = )False", r"\1True"),
-    "the last ten epochs": ("cnn_bn_gap: curve", "dlbench/records/history.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
+    "the last ten epochs": ("cnn_bn_gap: curve", "dlbench/metrics/names.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
 }
 
 HARMLESS: dict[str, Callable[[Path], None]] = {

@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from processes import Forked, python
 
 from dlbench.environment import interrupted_by_sigterm
-from dlbench.evaluation import images
 from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
@@ -41,7 +40,7 @@ def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.Temp
         pytest.param(ImageClassification, "predict_step", 1, id="in its first batch"),
         pytest.param(ImageClassification, "predict_step", 3, id="in its last batch"),
         pytest.param(ImageEvaluation, "write", 1, id="before it is written"),
-        pytest.param(images, "write_activation_maps", 1, id="while it is written"),
+        pytest.param(ImageEvaluation, "write_maps", 1, id="while it is written"),
     ],
 )
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

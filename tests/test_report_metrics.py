@@ -1,6 +1,8 @@
 """Names of metrics and numbers: those that runs have, as people say and read them."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,10 @@ from dlbench.metrics.names import (
     MAX_SCALE,
     MAX_SHIFT,
     METRICS,
+    display_name,
     is_better_higher,
     is_exact,
     ranked_by,
-    spoken,
 )
 from dlbench.models.cost import count_parameters
 from dlbench.report.reading import load_all
@@ -48,6 +50,11 @@ def test_the_known_metrics_are_those_of_runs(compose: Callable[..., Any], tiny_i
     assert {"test/accuracy_rotation_10", "test/accuracy_scale_1.3"} <= grey
     measured = classifier | transducer | grey | speech | hopfield
     assert measured | shifts | rotations | scales | samples | of_one_epoch == METRICS
+
+
+def test_metrics_have_names_without_torch() -> None:
+    told = "import sys, dlbench.metrics.names, dlbench.records.history; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", told], check=True)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,7 @@ def test_published_parameters_of_image_networks_are_ours(compose: Callable[..., 
 
 
 def test_every_metric_can_be_said_and_is_said_as_no_other() -> None:
-    words = {name: spoken(name) for name in METRICS}
+    words = {name: display_name(name) for name in METRICS}
     assert len(set(words.values())) == len(words)
     assert not any("/" in word or "_" in word for word in words.values())
 
@@ -103,7 +110,7 @@ def test_every_metric_can_be_said_and_is_said_as_no_other() -> None:
     ],
 )
 def test_metrics_are_said_in_the_fields_words(metric: str, words: str) -> None:
-    assert spoken(metric) == words
+    assert display_name(metric) == words
 
 
 def test_more_accuracy_is_better_and_less_error() -> None:

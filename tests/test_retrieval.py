@@ -26,7 +26,7 @@ from dlbench.models.hopfield import ClassicalHopfield, HopfieldNetwork, ModernHo
 from dlbench.records.store import Record
 from dlbench.records.summary import summarise
 from dlbench.run import Outcome, run
-from dlbench.tasks.retrieval import PictureRetrieval, Recall, corrupt, recall
+from dlbench.tasks.retrieval import PictureRetrieval, RetrievalResult, corrupt, retrieve
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -160,18 +160,18 @@ def copies(network: HopfieldNetwork, amount: float, kind: Any = "mask", purpose:
 
 def test_without_corruption_separated_patterns_stay() -> None:
     network = filled(ModernHopfield(patterns=30, beta=200.0))
-    metrics = recall(network, copies(network, 0.0)).metrics("test", tolerance=0.01)
+    metrics = retrieve(network, copies(network, 0.0)).metrics("test", tolerance=0.01)
     assert metrics["test/retrieval_accuracy"] == metrics["test/nearest_before"] == metrics["test/steps"] == 1
     assert metrics["test/distance"] < 1e-5
 
 
 def test_with_tiny_beta_all_go_to_the_mean() -> None:
     network = filled(ModernHopfield(patterns=30, beta=1e-3))
-    recalled = recall(network, copies(network, 0.0))
-    assert recalled.converged.all()
-    mean = network.memory.mean(dim=0).expand_as(recalled.states)
-    torch.testing.assert_close(recalled.states, mean, atol=1e-4, rtol=0)
-    metrics = recalled.metrics("test", tolerance=0.3)
+    result = retrieve(network, copies(network, 0.0))
+    assert result.converged.all()
+    mean = network.memory.mean(dim=0).expand_as(result.states)
+    torch.testing.assert_close(result.states, mean, atol=1e-4, rtol=0)
+    metrics = result.metrics("test", tolerance=0.3)
     assert (metrics["test/retrieval_accuracy"], metrics["test/nearest_before"]) == (0, 1)
 
 
@@ -179,7 +179,7 @@ def test_in_between_it_depends_on_beta() -> None:
     accuracies = []
     for beta in (2.0, 20.0, 200.0):
         network = filled(ModernHopfield(patterns=30, beta=beta))
-        accuracies.append(recall(network, copies(network, 0.5)).metrics("test", 0.3)["test/retrieval_accuracy"])
+        accuracies.append(retrieve(network, copies(network, 0.5)).metrics("test", 0.3)["test/retrieval_accuracy"])
     assert accuracies[0] == 0
     assert accuracies == sorted(accuracies)
     assert accuracies[-1] == 1
@@ -190,7 +190,7 @@ def test_the_classical_network_collapses_above_its_critical_load() -> None:
     for patterns in (7, 43):
         network = filled(ClassicalHopfield(patterns=patterns), stored="random")
         assert network.memory.abs().eq(1).all()
-        accuracy[patterns] = recall(network, copies(network, 0.0)).metrics("test", 0.3)["test/retrieval_accuracy"]
+        accuracy[patterns] = retrieve(network, copies(network, 0.0)).metrics("test", 0.3)["test/retrieval_accuracy"]
     assert accuracy[7] == 1
     assert accuracy[43] < 0.2
 
@@ -198,19 +198,19 @@ def test_the_classical_network_collapses_above_its_critical_load() -> None:
 def test_the_classical_network_restores_what_is_masked_or_in_noise() -> None:
     network = filled(ClassicalHopfield(patterns=3), stored="random")
     for kind in ("mask", "noise"):
-        recalled = recall(network, copies(network, 0.4, kind))
-        assert (recalled.distance_before > 0.2).all()
-        assert (recalled.queries.unique().tolist() == [-1, 0, 1]) == (kind == "mask")
-        assert (recalled.distance == 0).all()
+        result = retrieve(network, copies(network, 0.4, kind))
+        assert (result.distance_before > 0.2).all()
+        assert (result.queries.unique().tolist() == [-1, 0, 1]) == (kind == "mask")
+        assert (result.distance == 0).all()
 
 
 def test_nearest_and_distance_are_euclidean() -> None:
     network = filled(ModernHopfield(patterns=30, beta=15.0))
-    recalled = recall(network, copies(network, 0.8, "noise")[:20])
-    stored, queries, states = (kind.flatten(1) for kind in (network.memory, recalled.queries, recalled.states))
+    result = retrieve(network, copies(network, 0.8, "noise")[:20])
+    stored, queries, states = (kind.flatten(1) for kind in (network.memory, result.queries, result.states))
     for points, nearest, distance in (
-        (queries, recalled.nearest_before, recalled.distance_before),
-        (states, recalled.nearest, recalled.distance),
+        (queries, result.nearest_before, result.distance_before),
+        (states, result.nearest, result.distance),
     ):
         distances = torch.cdist(points, stored, compute_mode="donot_use_mm_for_euclid_dist")
         assert torch.equal(nearest, distances.argmin(dim=1))
@@ -222,15 +222,15 @@ def test_a_picture_stored_twice_is_right_in_both_places() -> None:
     network.make_room((1, 12, 12))
     once = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     network.store(torch.cat([once, once]))
-    recalled = recall(network, network.memory)
-    assert recalled.nearest.tolist() == recalled.nearest_before.tolist() == [0, 1, 2, 3]
+    result = retrieve(network, network.memory)
+    assert result.nearest.tolist() == result.nearest_before.tolist() == [0, 1, 2, 3]
 
 
 def test_what_never_stands_still_is_not_retrieved() -> None:
     network = filled(ModernHopfield(patterns=30, beta=20.0, max_steps=1))
-    recalled = recall(network, copies(network, 0.3))
-    assert not recalled.converged.any()
-    assert recalled.metrics("test", tolerance=10.0)["test/retrieval_accuracy"] == 0
+    result = retrieve(network, copies(network, 0.3))
+    assert not result.converged.any()
+    assert result.metrics("test", tolerance=10.0)["test/retrieval_accuracy"] == 0
 
 
 def test_coloured_pictures_are_stored_in_colour_or_grey() -> None:
@@ -261,9 +261,9 @@ def test_pictures_of_one_colour_are_no_nan() -> None:
     for network in (ModernHopfield(patterns=3), ClassicalHopfield(patterns=3)):
         network.make_room((1, 4, 4))
         network.store(torch.cat([torch.zeros(1, 1, 4, 4), torch.rand(2, 1, 4, 4)]))
-        recalled = recall(network, corrupt(network.memory, "noise", 0.2, seed=0, purpose="test"))
-        assert recalled.distance.isfinite().all()
-        assert before_after(recalled, 3).isfinite().all()
+        result = retrieve(network, corrupt(network.memory, "noise", 0.2, seed=0, purpose="test"))
+        assert result.distance.isfinite().all()
+        assert before_after(result, 3).isfinite().all()
 
 
 @given(st.floats(0, 1), st.integers(1, 9), st.integers(0, 100))
@@ -311,7 +311,7 @@ def test_corruption_is_a_function_of_seed_purpose_and_place(kind: Any) -> None:
         ("task.queries=0", "task.queries=0: Input should be greater than 0"),
         ("task.tolerance=0", "task.tolerance=0: Input should be greater than 0"),
         ("evaluation.examples=-1", "evaluation.examples=-1: Input should be greater than or equal to 0"),
-        ("+optimizer.lr=0.1", "optimizer.lr: no such key of dlbench.tasks.retrieval.nothing"),
+        ("+optimizer.lr=0.1", "optimizer.lr: no such key of dlbench.tasks.retrieval.no_optimizer"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line(compose: Compose, override: str, line: str) -> None:
@@ -338,7 +338,7 @@ def test_what_does_not_fit_is_named_in_one_line(compose: Compose, tiny: list[str
 
 def test_metrics_of_a_made_up_recall() -> None:
     nothing = torch.zeros(4, 1, 2, 2)
-    recalled = Recall(
+    result = RetrievalResult(
         nothing,
         nothing,
         nothing,
@@ -349,7 +349,7 @@ def test_metrics_of_a_made_up_recall() -> None:
         steps=torch.tensor([1, 2, 3, 4]),
         converged=torch.tensor([True, True, False, True]),
     )
-    assert recalled.metrics("val", tolerance=0.4) == {
+    assert result.metrics("val", tolerance=0.4) == {
         "val/retrieval_accuracy": 0.25,
         "val/nearest_before": 0.5,
         "val/steps": 2.5,

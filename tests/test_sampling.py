@@ -11,8 +11,8 @@ from scipy.stats import chisquare
 from step_models import Markov, Recurrent, sources, trimmed
 
 from dlbench.data.vocabulary import SOS
-from dlbench.decoding.hypotheses import Decoder, Hypotheses
 from dlbench.decoding.sampling import Greedy, Nucleus, TopK, invert, uniforms
+from dlbench.protocols import Decoder, Hypotheses
 from dlbench.seeding import generator
 
 SAMPLERS: dict[str, Any] = {"nucleus": Nucleus, "top_k": TopK}

@@ -3,7 +3,7 @@
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -20,8 +20,10 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from dlbench.callbacks import sequence_pictures as figures
-from dlbench.callbacks.sequence_pictures import TransductionPictures, Written
-from dlbench.metrics.error_rates import CharacterErrorRate
+from dlbench.callbacks.sequence_pictures import TransductionPictures
+from dlbench.data.pairs import Pair
+from dlbench.evaluation.transduction import END, Prediction
+from dlbench.metrics.sequences import CharacterErrorRate
 from dlbench.records import history
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.run import Outcome, run
@@ -35,7 +37,13 @@ SMALL = ["model.size=16", "data.batch_size=16"]
 SIZES = (200, 30, 40)
 EPOCHS = 4
 WORDS = st.text("abc", max_size=5)
-PAIRS = st.lists(st.builds(Written, st.just(()), WORDS, WORDS), min_size=1, max_size=30)
+
+
+def written(source: Sequence[str], reference: str, hypothesis: str, attention: Any = None) -> Prediction:
+    return Prediction(Pair(tuple(source), tuple(reference)), ((*hypothesis, END),), (0.0,), attention)
+
+
+PAIRS = st.lists(st.builds(written, st.just(()), WORDS, WORDS), min_size=1, max_size=30)
 
 
 @pytest.fixture(scope="module")
@@ -135,20 +143,19 @@ def test_without_attention_there_are_no_attention_maps_and_a_diverging_epoch_is_
 def test_what_is_drawn_is_what_was_validated(
     compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: list[list[Written]] = []
-    monkeypatch.setattr(figures, "error_by_length", lambda written, _: kept.append(written) or np.zeros((9, 9, 3)))
+    kept: list[list[Prediction]] = []
+    monkeypatch.setattr(figures, "error_by_length", lambda found, _: kept.append(found) or np.zeros((9, 9, 3)))
     overrides = [*tiny, *SMALL, "data.reverse_source=true", "data.eval_batch_size=7", "callbacks.pictures.epochs=[1]"]
     outcome = run(compose("+experiment=p2g_attention", *overrides))
     rows = history.read(outcome.record.metrics)
     assert len(kept) == len(rows) == 2
-    for written, row in zip(kept, rows, strict=True):
+    for predictions, row in zip(kept, rows, strict=True):
         rate = CharacterErrorRate()
-        rate.update([pair.hypothesis for pair in written], [pair.reference for pair in written])
+        rate.update([each.texts[0] for each in predictions], [each.pair.target for each in predictions])
         assert float(rate.compute()) == pytest.approx(row["val/cer"], abs=1e-6)
-        for pair in written:
-            assert pair.attention is not None
-            assert pair.attention.shape[1] == len(pair.source)
-            assert len(pair.attention) - len(pair.hypothesis) in {0, 1}
+        for each in predictions:
+            assert each.attention is not None
+            assert each.attention.shape == (len(each.hypotheses[0]), len(each.pair.source))
 
 
 # --- the figures -----------------------------------------------------------------------------------------------------
@@ -164,8 +171,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def test_attention_stands_between_what_was_read_and_what_was_written(kept: list[Figure]) -> None:
     sources = [("t͡ʃ", "æ", "p"), ("a", " "), ("$", "b"), ("c",)]
-    examples = [Written(source, "ch", "c$", torch.rand(3, len(source))) for source in sources]
-    examples[3] = Written(("c",), "ch", "ch", torch.rand(2, 1))  # cut off before an end
+    examples = [written(source, "ch", "c$", torch.rand(3, len(source))) for source in sources]
+    examples[3] = written(("c",), "ch", "ch", torch.rand(2, 1))  # cut off before an end
     figures.attention_maps(examples, "validation, epoch 1")
     axes = [axes for axes in kept[0].axes if axes.images and axes.axison]
     for example, ax in zip(examples, axes, strict=False):
@@ -174,8 +181,8 @@ def test_attention_stands_between_what_was_read_and_what_was_written(kept: list[
         assert ax.images[0].get_clim() == (0, 1)
     read = [[tick.get_text() for tick in ax.get_xticklabels()] for ax in axes[:4]]
     assert read == [["t͡ʃ", "æ", "p"], ["a", "␣"], [r"\$", "b"], ["c"]]
-    written = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in axes[:4]]
-    assert written == [["c", r"\$", "<eos>"]] * 3 + [["c", "h"]]
+    rows = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in axes[:4]]
+    assert rows == [["c", r"\$", "<eos>"]] * 3 + [["c", "h"]]
     assert [ax.get_xlabel() for ax in axes[2:4]] == [r"c\$: wrong, should be ch", "ch: right"]
 
 
@@ -183,25 +190,25 @@ def test_every_symbol_of_the_phonetic_alphabet_is_drawn() -> None:
     symbols = ["t͡ʃ", "æ", "ɹ̩", "ɝ", "ə", "ɔː", "kʰ", "ŋ", "ɫ", "ð", "θ", "ɬ", "ʉ"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of a glyph that its font does not have
-        image = figures.attention_maps([Written(symbols, "ab", "ab", torch.rand(3, len(symbols)))], "validation")
+        image = figures.attention_maps([written(symbols, "ab", "ab", torch.rand(3, len(symbols)))], "validation")
     assert image.dtype == np.uint8
     assert image.shape[2] == 3
 
 
 @given(PAIRS)
-def test_error_rates_by_length_are_those_of_the_metric(examples: list[Written]) -> None:
+def test_error_rates_by_length_are_those_of_the_metric(examples: list[Prediction]) -> None:
     kept: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "pixels", kept.append)
         figures.error_by_length(examples, "validation")
     upper, lower = kept[0].axes
-    by_length: dict[int, list[Written]] = defaultdict(list)
+    by_length: dict[int, list[Prediction]] = defaultdict(list)
     for example in examples:
-        by_length[len(example.reference)].append(example)
+        by_length[len(example.pair.target)].append(example)
     expected = []
     for _, group in sorted(by_length.items()):
         rate = CharacterErrorRate()
-        rate.update([pair.hypothesis for pair in group], [pair.reference for pair in group])
+        rate.update([each.texts[0] for each in group], [each.pair.target for each in group])
         expected.append(float(rate.compute()))
     assert [bar.get_height() for bar in upper.patches] == pytest.approx(expected)
     labels = [int(tick.get_text()) for tick in lower.get_xticklabels()]
@@ -212,7 +219,7 @@ def test_error_rates_by_length_are_those_of_the_metric(examples: list[Written]) 
 
 
 def test_many_lengths_are_drawn_in_classes(kept: list[Figure]) -> None:
-    examples = [Written((), "a" * length, "a" * length) for length in range(3, 63)]
+    examples = [written((), "a" * length, "a" * length) for length in range(3, 63)]
     figures.error_by_length(examples, "validation")
     _, lower = kept[0].axes
     labels = [tick.get_text() for tick in lower.get_xticklabels()]
@@ -222,7 +229,7 @@ def test_many_lengths_are_drawn_in_classes(kept: list[Figure]) -> None:
 
 
 def test_the_table_says_what_is_wrong_and_by_how_much() -> None:
-    examples = [Written(("a", "b"), "xy", "xy"), Written(("<", "|"), "*xy*", ""), Written(("ʃ",), "é b", "e b")]
+    examples = [written(("a", "b"), "xy", "xy"), written(("<", "|"), "*xy*", ""), written(("ʃ",), "é b", "e b")]
     title, _, _, _, *rows = figures.sample_table(examples, "validation, epoch 1", (" ", "")).splitlines()
     assert title == "validation, epoch 1"
     assert rows == [

@@ -7,7 +7,7 @@ import textdistance
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlbench.metrics.similarities import Cosine, DamerauLevenshtein, Jaccard, Similarity
+from dlbench.metrics.sequences import Cosine, DamerauLevenshtein, Jaccard, Similarity
 
 ORACLES: list[tuple[type[Similarity], Any]] = [
     (Jaccard, textdistance.Jaccard(external=False)),

@@ -21,10 +21,12 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from dlbench.callbacks import speech_pictures as figures
-from dlbench.callbacks.sequence_pictures import escaped
+from dlbench.callbacks.base import escaped
+from dlbench.data.pairs import Pair
 from dlbench.data.recordings import HOP, MELS, RATE
 from dlbench.data.speech_datamodule import SpeechDataModule
-from dlbench.evaluation.speech import PLACE_SECONDS, Transcript
+from dlbench.evaluation.speech import PLACE_SECONDS
+from dlbench.evaluation.transduction import Prediction
 from dlbench.run import Outcome, run
 from dlbench.tasks.speech import SpeechRecognition
 
@@ -116,8 +118,10 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return kept
 
 
-def transcript(written: str, attention: torch.Tensor | None) -> Transcript:
-    return Transcript("LJ001-0001", "to $ be", (written,), (-1.0,), attention)
+def transcript(
+    written: str, attention: torch.Tensor | None = None, text: str = "to $ be", name: str = "LJ001-0001"
+) -> Prediction:
+    return Prediction(Pair((name,), tuple(text)), (tuple(written),), (-1.0,), attention)
 
 
 FRAMES = 50
@@ -158,7 +162,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5))
 def test_a_table_shows_texts_as_they_are(rows: list[tuple[str, str, str]]) -> None:
-    transcripts = [Transcript(name, text, (guess,), (0.0,), None) for name, text, guess in rows]
+    transcripts = [transcript(guess, text=text, name=name) for name, text, guess in rows]
     page = MarkdownIt("commonmark").enable("table").parse(figures.transcript_table(transcripts, "validation"))
     opened = [place for place, token in enumerate(page) if token.type == "td_open"]
     cells = ["".join(part.content for part in page[place + 1].children or ()) for place in opened]
@@ -167,7 +171,7 @@ def test_a_table_shows_texts_as_they_are(rows: list[tuple[str, str, str]]) -> No
 
 def test_similarities_stand_in_the_table() -> None:
     pairs = [("abcd", "abdc"), ("ab", ""), ("", ""), ("a|b", "<i>")]
-    transcripts = [Transcript("x", text, (guess,), (0.0,), None) for text, guess in pairs]
+    transcripts = [transcript(guess, text=text, name="x") for text, guess in pairs]
     title, _, head, rule, *rows = figures.transcript_table(transcripts, "validation, epoch 1").splitlines()
     assert title == "validation, epoch 1"
     assert head.count("|") == rule.count("|") == 5

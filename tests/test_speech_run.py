@@ -13,10 +13,12 @@ import torch
 from bits import same_bits
 from omegaconf import DictConfig
 
+from dlbench.data.pairs import Pair
 from dlbench.data.speech_batches import SpeechBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure
+from dlbench.evaluation.transduction import Prediction
 from dlbench.predict import Speller
 from dlbench.records.store import Store
 from dlbench.run import Outcome, build_task, prepare, read_weights, run
@@ -87,9 +89,7 @@ def test_the_scores_are_those_of_the_predictions(greedy: Outcome) -> None:
 
 
 def test_shuffling_costs_the_similarity_that_sees_order(greedy: Outcome, compose: Compose, small: Small) -> None:
-    from dlbench.evaluation.speech import Transcript
-
-    right = [Transcript(str(place), text, (text,), (0.0,), None) for place, text in enumerate(("abcdefgh", "tone"))]
+    right = [Prediction(Pair((text,), tuple(text)), (tuple(text),), (0.0,)) for text in ("abcdefgh", "tone")]
     scores = measure(right, seed=42)
     assert scores["test/jaccard_shuffled"] == scores["test/damerau_levenshtein"] == 1
     assert scores["test/damerau_levenshtein_shuffled"] < 0.9

@@ -25,8 +25,8 @@ from dlbench.config import build
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.beam import Beam
-from dlbench.decoding.hypotheses import Decoder
 from dlbench.decoding.sampling import Greedy, Nucleus
+from dlbench.protocols import Decoder
 from dlbench.run import Plan, prepare
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import Task

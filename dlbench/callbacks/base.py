@@ -1,19 +1,28 @@
-"""What callbacks share that show a validation after chosen epochs."""
+"""What callbacks share that show a validation after chosen epochs, and how they draw."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import Tensor
 
-from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
+from dlbench.protocols import Hypotheses, StepModel
 from dlbench.records.labels import SYNTHETIC, reserve
-from dlbench.tasks.transduction import Decoded
+from dlbench.tasks.transduction import Decoded, SequenceTask
+from dlbench.tensorboard.events import text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # takes a while to import, and few runs draw
+
+Image = npt.NDArray[np.uint8]
 
 
 class ChosenEpochs(pl.Callback):
-    """Listens to the validation that Lightning makes anyway, and shows what it heard.
+    """Keeps what the validation gives that Lightning makes anyway, and shows it.
 
     So it costs no pass over the data and no random number: a training is the same to the bit with it and without.
 
@@ -26,106 +35,155 @@ class ChosenEpochs(pl.Callback):
 
     def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = frozenset(epochs)
-        self._is_listening = False
+        self._is_chosen, self._capture = False, ExitStack()
 
-    @abstractmethod
-    def listen(self, task: Any) -> None:
-        """Begin to keep what the validation gives."""
-
-    @abstractmethod
-    def stop(self, task: Any) -> None:
-        """Leave the task as it was."""
+    def capture_outputs(self, task: Any) -> AbstractContextManager[None]:
+        """A context within which what the task gives is kept, and which leaves the task as it was."""
+        return nullcontext()
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, task: Any) -> None:
-        """Log what was heard, with the epoch as step, and forget it."""
+        """Show what was kept, with `log`."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to listen, if this epoch is one to show."""
+        """Begin to keep, if this epoch is one to show."""
         epoch = trainer.current_epoch + 1
         if self.epochs and trainer.loggers and (epoch in self.epochs or epoch == trainer.max_epochs):
-            self._is_listening = True
-            self.listen(pl_module)
+            self._is_chosen = True
+            self._capture.enter_context(self.capture_outputs(pl_module))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show."""
-        if self._is_listening:
-            self._stop(pl_module)
+        self._capture.close()
+        if self._is_chosen:
+            self._is_chosen = False
             self.draw(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Stop listening."""
-        if self._is_listening:
-            self._stop(pl_module)
-
-    def _stop(self, task: pl.LightningModule) -> None:
-        self._is_listening = False
-        self.stop(task)
-
-
-def about(trainer: pl.Trainer, data: Mapping[str, Any], of: str = "validation") -> str:
-    """What a picture is of, and of what data, where that is not the verified one.
-
-    Args:
-        trainer: It knows the epoch.
-        data: See `dlbench.records.labels.reserve`.
-        of: What is shown.
-    """
-    said = f", {SYNTHETIC}" if data["source"] == "synthetic" else reserve(data)
-    return f"{of}, epoch {trainer.current_epoch + 1}{said}"
-
-
-def folder(data: Mapping[str, Any]) -> str:
-    """Under which name TensorBoard keeps the pictures together; see `dlbench.records.labels.reserve`."""
-    return f"pictures{reserve(data)}"
-
-
-def writers(trainer: pl.Trainer) -> Iterator[Any]:
-    """The SummaryWriter of each TensorBoard logger."""
-    for logger in trainer.loggers:
-        if isinstance(logger, pl.loggers.TensorBoardLogger):
-            yield logger.experiment
+        """Leave the task as it was."""
+        self._capture.close()
+        self._is_chosen = False
 
 
 class DecodedPictures(ChosenEpochs):
-    """Keeps what the task's decoder writes in a validation, and shows it.
-
-    Args:
-        epochs: See `ChosenEpochs`.
-    """
+    """Keeps what the task's decoder writes in a validation, and shows it."""
 
     def __init__(self, epochs: Sequence[int]) -> None:
         super().__init__(epochs)
-        self._decoder: Any = None
-        self._heard: list[Decoded] = []
+        self._decoded: list[Decoded] = []
 
     @abstractmethod
-    def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
-        """Log what was decoded, with the epoch as step."""
+    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
+        """Show what was decoded, with `log`."""
 
-    def listen(self, task: Any) -> None:
-        """Keep what validation decodes."""
-        self._heard = []
-        self._decoder, task.decoder = task.decoder, overheard(task.decoder, self._heard)
+    @contextmanager
+    def capture_outputs(self, task: SequenceTask) -> Iterator[None]:
+        """Put a decoder that keeps its results in the place of the task's own."""
+        self._decoded, decoder = [], task.decoder
 
-    def stop(self, task: Any) -> None:
-        """Give the task its own decoder back."""
-        task.decoder = self._decoder
+        def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
+            hypotheses = decoder(model, source, lengths, index, seed)
+            parts: Any = (None if part is None else part.cpu() for part in hypotheses)
+            self._decoded.append(Decoded(index.cpu(), Hypotheses(*parts)))
+            return hypotheses
+
+        task.decoder = decode
+        try:
+            yield
+        finally:
+            task.decoder = decoder
 
     def draw(self, trainer: pl.Trainer, task: Any) -> None:
-        """Show what was heard, and forget it."""
-        heard, self._heard = self._heard, []
-        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in heard):  # else the run ends as diverged
-            self.show(trainer, heard)
+        """Show what was decoded, and forget it."""
+        decoded, self._decoded = self._decoded, []
+        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in decoded):  # else the run ends as diverged
+            self.show(trainer, decoded)
 
 
-def overheard(decoder: Decoder, heard: list[Decoded]) -> Decoder:
-    """The same decoder, whose results also go into ``heard``."""
+def caption(trainer: pl.Trainer, data: Any, of: str = "validation") -> str:
+    """What a picture is of, after which epoch, and of what data, where that is not the verified one.
 
-    def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-        hypotheses = decoder(model, source, lengths, index, seed)
-        on_cpu = Hypotheses(*(None if part is None else part.cpu() for part in hypotheses))  # type: ignore[arg-type]
-        heard.append(Decoded(index.cpu(), on_cpu))
-        return hypotheses
+    Args:
+        trainer: It knows the epoch.
+        data: A data set with a ``source`` and a ``provenance``; see `dlbench.records.labels.reserve`.
+        of: What is shown.
+    """
+    caveat = f", {SYNTHETIC}" if data.source == "synthetic" else _caveat(data)
+    return f"{of}, epoch {trainer.current_epoch + 1}{caveat}"
 
-    return decode
+
+def log(
+    trainer: pl.Trainer,
+    data: Any,
+    images: Mapping[str, Image],
+    *,
+    tables: Mapping[str, str] | None = None,
+    sounds: Mapping[str, tuple[Tensor, int]] | None = None,
+) -> None:
+    """Write to TensorBoard, with the epoch as step and in a folder that names the data where it is not the verified.
+
+    Args:
+        trainer: It has the loggers.
+        data: See `caption`.
+        images: By name.
+        tables: By name, in Markdown.
+        sounds: By name, samples (count,) and how many make a second.
+    """
+    epoch, folder = trainer.current_epoch + 1, f"pictures{_caveat(data)}"
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.TensorBoardLogger):
+            writer: Any = logger.experiment
+            for name, image in images.items():
+                writer.add_image(f"{folder}/{name}", image, epoch, dataformats="HWC")
+            for name, table in (tables or {}).items():
+                writer.file_writer.add_summary(text(f"{folder}/{name}", table), epoch)
+            for name, (samples, rate) in (sounds or {}).items():
+                writer.add_audio(f"{folder}/{name}", samples[None], epoch, sample_rate=rate)
+
+
+def _caveat(data: Any) -> str:
+    return reserve({"source": data.source, "provenance": data.provenance})
+
+
+def blank(width: float, height: float, *, constrained: bool = True) -> "Figure":
+    """A figure in inches of 100 pixels, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained" if constrained else None)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def pixels(figure: "Figure") -> Image:
+    """A figure drawn."""
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def without_formulas(text: str) -> str:
+    """Text for matplotlib, which reads what stands between dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
+def label_symbols(axis: Any, places: Any, symbols: Sequence[str]) -> None:
+    """Label an axis with symbols, spaces as boxes, small enough to stand beside each other."""
+    size = 9.0 if len(symbols) <= 14 else max(5.0, 126 / len(symbols))
+    shown = [without_formulas(symbol.replace(" ", "\N{OPEN BOX}")) for symbol in symbols]
+    axis.set_ticks(places, shown, fontsize=size)
+
+
+def markdown_table(title: str, header: str, rows: Sequence[Sequence[str]]) -> str:
+    """A title and, below it, a table in Markdown, whose cells hold Markdown."""
+    rule = "|---" * (header.count("|") - 1) + "|"
+    return "\n".join([title, "", header, rule, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+NOTHING = "(nothing)"
+"""Stands for an empty text."""
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    return "".join(mark if mark.isalnum() or mark.isspace() else f"&#{ord(mark)};" for mark in text) or NOTHING

@@ -1,8 +1,9 @@
 """What a classifier does on the validation split, as pictures in TensorBoard at chosen epochs."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,42 +11,32 @@ import pytorch_lightning as pl
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from dlbench.callbacks.base import ChosenEpochs, about, folder, writers
+from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
 from dlbench.components import component
-from dlbench.data.image_files import Pictures
-from dlbench.evaluation.images import first_convolution
+from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps
 from dlbench.tasks.image_classification import ImageClassification
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # takes a while to import, and few runs draw
-
-Image = npt.NDArray[np.uint8]
 Tile = tuple[str, npt.NDArray[Any]] | None
 """A label, and a picture (height, width), (height, width, 1) or (height, width, 3); or an empty place."""
 
-NO_CLASS = "no class"
 INCHES = 1.3
+"""Side of a picture."""
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor, names: Sequence[str], about: str) -> Image:
     """Counts, a row a true class and a column a predicted one, shaded by the share of the row.
 
-    Args:
-        probabilities: (examples, outputs); outputs that stand for no class share a last column, if any was predicted.
-        labels: (examples,).
-        names: The classes.
+    Args (beside those of `dlbench.evaluation.images.confusion`):
         about: What the picture is of.
     """
-    predicted = probabilities.argmax(dim=1).clamp(max=len(names))
-    counts = multiclass_confusion_matrix(predicted, labels, num_classes=len(names) + 1)[: len(names)].numpy()
-    columns = [*names, NO_CLASS][: len(names) + bool(counts[:, -1].any())]
-    counts = counts[:, : len(columns)]
+    counted, columns = confusion(probabilities, labels, names)
+    counts = counted.numpy()
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    accuracy = (predicted == labels).double().mean().item()
+    accuracy = (probabilities.argmax(dim=1) == labels).double().mean().item()
 
-    figure, axes = _figure(5.0, 4.9)
+    figure = blank(5.0, 4.9)
+    axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
@@ -73,14 +64,10 @@ def mistakes(
     """
     confidence, predicted = probabilities.max(dim=1)
     wrong = (predicted != labels).nonzero()[:, 0]
-    chosen = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count].tolist()
-    shown_names = [*names, *[NO_CLASS] * (probabilities.shape[1] - len(names))]
+    called = [*names, *[NO_CLASS] * (probabilities.shape[1] - len(names))]
     tiles = [
-        (
-            f"{names[int(labels[index])]} ->\n{shown_names[int(predicted[index])]} {confidence[index]:.2f}",
-            pictures[index],
-        )
-        for index in chosen
+        (f"{names[int(labels[at])]} ->\n{called[int(predicted[at])]} {confidence[at]:.2f}", pictures[at])
+        for at in wrong[confidence[wrong].argsort(descending=True, stable=True)][:count].tolist()
     ]
     return _grid(tiles, f"{about}\n{len(wrong)} mistakes of {len(labels)}, the most confident first", label_lines=2)
 
@@ -117,7 +104,8 @@ def _grid(tiles: Sequence[Tile], title: str, *, columns: int = 4, label_lines: i
     rows = max(1, math.ceil(len(tiles) / columns))
     header = 0.55
     body = INCHES * height * rows
-    figure, axes = _figure(INCHES * columns, body + header, (0.0, 0.0, 1.0, body / (body + header)))
+    figure = blank(INCHES * columns, body + header, constrained=False)
+    axes = figure.add_axes((0.0, 0.0, 1.0, body / (body + header)))
     figure.suptitle(title, fontsize=11)
     for number, (label, tile) in ((number, tile) for number, tile in enumerate(tiles) if tile):
         left, bottom = number % columns, height * (number // columns + 1)
@@ -131,39 +119,13 @@ def _grid(tiles: Sequence[Tile], title: str, *, columns: int = 4, label_lines: i
     return pixels(figure)
 
 
-def blank(width: float, height: float, *, constrained: bool = True) -> "Figure":
-    """A figure in inches of 100 pixels, without pyplot's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained" if constrained else None)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def pixels(figure: "Figure") -> Image:
-    """A figure drawn."""
-    canvas: Any = figure.canvas
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _figure(
-    width: float, height: float, place: tuple[float, float, float, float] | None = None
-) -> tuple["Figure", Any]:
-    """A blank figure and its axes, at ``place`` or laid out."""
-    figure = blank(width, height, constrained=place is None)
-    return figure, figure.add_axes(place) if place else figure.add_subplot()
-
-
 @component("classifier_pictures", "1.0", display_only=True)
 class ClassifierPictures(ChosenEpochs):
     """The confusion matrix, the most confident mistakes, and the first layer's maps beside their input.
 
     Another kind of task brings a callback of its own, in a file of ``conf/callbacks``.
 
-    Args:
-        epochs: See `ChosenEpochs`.
+    Args (beside those of `ChosenEpochs`):
         mistakes: How many mistakes to show.
         maps: How many of the first layer's maps to show.
     """
@@ -178,47 +140,38 @@ class ClassifierPictures(ChosenEpochs):
     ) -> None:
         super().__init__(epochs)
         self.mistakes, self.maps = mistakes, maps
-        self._hook: Any = None
         self._logits: list[Tensor] = []
 
-    def listen(self, task: Any) -> None:
+    @contextmanager
+    def capture_outputs(self, task: ImageClassification) -> Iterator[None]:
         """Keep the network's outputs."""
         self._logits = []
-        self._hook = task.model.register_forward_hook(lambda _model, _images, logits: self._hear(logits))
+        keep = self._logits.append
+        hook = task.model.register_forward_hook(lambda _model, _images, logits: keep(logits.detach().float().cpu()))
+        try:
+            yield
+        finally:
+            hook.remove()
 
-    def stop(self, task: Any) -> None:
-        """Leave the network without the hook."""
-        self._hook.remove()
-
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
+    def draw(self, trainer: pl.Trainer, task: ImageClassification) -> None:
         """Log the pictures."""
         probabilities = torch.cat(self._logits).softmax(dim=1)
         self._logits = []
-        if probabilities.isfinite().all():  # else the run ends as diverged
-            self._draw(trainer, task, probabilities)
-
-    def _hear(self, logits: Tensor) -> None:
-        self._logits.append(logits.detach().float().cpu())
-
-    def _draw(self, trainer: pl.Trainer, task: ImageClassification, probabilities: Tensor) -> None:
+        if not probabilities.isfinite().all():  # the run ends as diverged
+            return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        pictures: Pictures = data.pictures.splits()["val"]
-        facts = {"source": data.pictures.source, "provenance": data.pictures.provenance}
-        title, labels = about(trainer, facts), torch.from_numpy(pictures.labels)
+        title, pictures = caption(trainer, data.pictures), data.pictures.splits()["val"]
+        labels, names = torch.from_numpy(pictures.labels), data.class_names
+        wrong = mistakes(probabilities, labels, pictures.images, names, title, count=self.mistakes)
         shown = {
-            "confusion_matrix": confusion_matrix(probabilities, labels, data.class_names, title),
-            "most_confident_mistakes": mistakes(
-                probabilities, labels, pictures.images, data.class_names, title, count=self.mistakes
-            ),
+            "confusion_matrix": confusion_matrix(probabilities, labels, names, title),
+            "most_confident_mistakes": wrong,
         }
         convolution = first_convolution(task.model)
         if convolution is not None and self.maps:
             picture, example = data.example()
-            with torch.inference_mode():
-                maps = convolution(example.to(task.device, convolution.weight.dtype)).float().cpu()[0, : self.maps]
             split, position = data.shown
-            of = about(trainer, facts, "validation" if split == "val" else f"training picture {position}")
+            of = caption(trainer, data.pictures, "validation" if split == "val" else f"training picture {position}")
+            maps = first_maps(convolution, example, self.maps)
             shown["first_layer"] = activation_maps(picture.numpy(), example[0], maps, of)
-        for writer in writers(trainer):
-            for name, image in shown.items():
-                writer.add_image(f"{folder(facts)}/{name}", image, trainer.current_epoch + 1, dataformats="HWC")
+        log(trainer, data.pictures, shown)

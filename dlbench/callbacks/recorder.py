@@ -9,11 +9,12 @@ import pytorch_lightning as pl
 import torch
 
 from dlbench.errors import RecordError
+from dlbench.metrics.names import Monitor
 from dlbench.records import history
 from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.files import set_aside
 from dlbench.records.store import Record
-from dlbench.tasks.base import DivergedError, Monitor, read_metrics
+from dlbench.tasks.base import DivergedError, read_metrics
 from dlbench.terminal import say
 
 

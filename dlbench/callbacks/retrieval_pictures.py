@@ -8,13 +8,11 @@ from annotated_types import Gt
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from dlbench.callbacks.base import ChosenEpochs, about, folder, writers
-from dlbench.callbacks.image_pictures import INCHES, Image, blank, pixels
+from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
+from dlbench.callbacks.image_pictures import INCHES
 from dlbench.components import component
 from dlbench.evaluation import retrieval
 from dlbench.tasks.retrieval import PictureRetrieval
-
-ROWS = ("stored", "corrupted", "retrieved")
 
 
 def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
@@ -26,12 +24,12 @@ def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
         about: What the picture is of.
     """
     _, count, _, height, width = shown.shape
-    gap = 2
+    gap = 2  # pixels
     grid = make_grid(shown.flatten(0, 1), nrow=count, padding=gap, pad_value=1.0)
     figure = blank(INCHES * max(count, 3) + 0.9, INCHES * 3 * height / width + 0.9)
     axes = figure.add_subplot()
     axes.imshow(grid.permute(1, 2, 0).numpy())
-    axes.set_yticks([gap + (row + 0.5) * (height + gap) for row in range(3)], ROWS)
+    axes.set_yticks([gap + (row + 0.5) * (height + gap) for row in range(3)], ["stored", "corrupted", "retrieved"])
     columns = [gap + (column + 0.5) * (width + gap) for column in range(count)]
     axes.set_xticks(columns, ["right" if mark else "wrong" for mark in marks])
     axes.tick_params(length=0)
@@ -44,8 +42,7 @@ def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
 class RetrievalPictures(ChosenEpochs):
     """Stored pictures, their corrupted copies, and what was retrieved.
 
-    Args:
-        epochs: See `ChosenEpochs`.
+    Args (beside those of `ChosenEpochs`):
         examples: How many queries to show.
     """
 
@@ -55,25 +52,17 @@ class RetrievalPictures(ChosenEpochs):
         super().__init__(epochs)
         self.examples = examples
 
-    def listen(self, task: Any) -> None:
-        """The task keeps what it recalls."""
-
-    def stop(self, task: Any) -> None:
-        """There is nothing to undo."""
-
     def draw(self, trainer: pl.Trainer, task: PictureRetrieval) -> None:
         """Log the picture."""
-        recalled = task.recalled
-        assert recalled is not None
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        facts = {"source": data.pictures.source, "provenance": data.pictures.provenance}
-        retrieved = recalled.retrieved(task.tolerance)
+        result = task.last_result
+        assert result is not None
+        pictures: Any = trainer.datamodule.pictures  # type: ignore[attr-defined]
+        retrieved = result.retrieved(task.tolerance)
         title = (
-            f"{about(trainer, facts, of='stored pictures')}\n"
+            f"{caption(trainer, pictures, of='stored pictures')}\n"
             f"{task.model.patterns} patterns, {task.corruption} {task.amount:g}: {int(retrieved.sum())} of "
             f"{len(retrieved)} retrieved"
         )
         marks = retrieved[: self.examples].tolist()
-        image = before_after(retrieval.before_after(recalled, self.examples), marks, title)
-        for writer in writers(trainer):
-            writer.add_image(f"{folder(facts)}/before_after", image, trainer.current_epoch + 1, dataformats="HWC")
+        image = before_after(retrieval.before_after(result, self.examples), marks, title)
+        log(trainer, pictures, {"before_after": image})

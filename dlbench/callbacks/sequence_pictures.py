@@ -3,89 +3,80 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import pytorch_lightning as pl
 from annotated_types import Ge, Gt
 from rapidfuzz.distance import Levenshtein
-from torch import Tensor
 
-from dlbench.callbacks.base import DecodedPictures, about, folder, writers
-from dlbench.callbacks.image_pictures import Image, blank, pixels
+from dlbench.callbacks.base import (
+    NOTHING,
+    DecodedPictures,
+    Image,
+    blank,
+    caption,
+    escaped,
+    label_symbols,
+    log,
+    markdown_table,
+    pixels,
+    without_formulas,
+)
 from dlbench.components import component
-from dlbench.data.pairs import PairSet
 from dlbench.evaluation.transduction import END, Prediction, collect
 from dlbench.tasks.transduction import Decoded, Transduction
-from dlbench.tensorboard.events import text
 
 COLUMNS = 3
 BARS = 24
 """Longer ranges of lengths are drawn in classes of equal width, at most so many."""
 
-WRAPPED_AT = 40
-NOTHING = "(nothing)"
+
+def edit_distance(prediction: Prediction) -> int:
+    """Edit operations between the first hypothesis and the reference, symbol by symbol."""
+    return Levenshtein.distance(prediction.texts[0], prediction.pair.target)
 
 
-class Written(NamedTuple):
-    """One pair and what was written for it.
-
-    ``source``, ``reference`` and ``hypothesis`` are symbols, the last without its end; ``attention`` holds weights
-    (symbols written and perhaps an end, symbols read), or None.
-    """
-
-    source: Sequence[str]
-    reference: Sequence[str]
-    hypothesis: Sequence[str]
-    attention: Tensor | None = None
-
-    @property
-    def distance(self) -> int:
-        """Edit operations between hypothesis and reference, symbol by symbol."""
-        return Levenshtein.distance(self.hypothesis, self.reference)
-
-
-def attention_maps(examples: Sequence[Written], about: str, *, joiner: str = "", end: str = "<eos>") -> Image:
+def attention_maps(predictions: Sequence[Prediction], about: str, *, joiner: str = "") -> Image:
     """A heat map each: a column a symbol read, a row a symbol written, shaded by the weight from 0 to 1.
 
     Args:
-        examples: At least one, each with its attention.
+        predictions: At least one, each with its attention.
         about: What the picture is of.
         joiner: Between the symbols of what is written.
-        end: Labels the row of the end, where it was reached.
     """
-    rows = math.ceil(len(examples) / COLUMNS)
-    figure = blank(3.6 * min(COLUMNS, len(examples)), 3.3 * rows + 0.6)
+    rows, columns = math.ceil(len(predictions) / COLUMNS), min(COLUMNS, len(predictions))
+    figure = blank(3.6 * columns, 3.3 * rows + 0.6)
     figure.suptitle(f"{about}\na column a symbol read, a row a symbol written", fontsize=11)
-    grid: Any = figure.subplots(rows, min(COLUMNS, len(examples)), squeeze=False)
-    for axes, example in zip(grid.flat, examples, strict=False):
-        assert example.attention is not None
-        written = [*example.hypothesis, end][: len(example.attention)]
-        image = axes.imshow(example.attention.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(example.source)), visible(example.source), fontsize=font_size(example.source))
-        axes.set_yticks(range(len(written)), visible(written), fontsize=font_size(written))
+    grid: Any = figure.subplots(rows, columns, squeeze=False)
+    for axes, each in zip(grid.flat, predictions, strict=False):
+        assert each.attention is not None
+        text = each.texts[0]
+        image = axes.imshow(each.attention.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        label_symbols(axes.xaxis, range(len(each.pair.source)), each.pair.source)
+        written = [*text, END][: len(each.attention)]
+        label_symbols(axes.yaxis, range(len(written)), written)
         axes.xaxis.tick_top()
-        verdict = "right" if not example.distance else f"wrong, should be {joiner.join(example.reference)}"
-        label = f"{joiner.join(example.hypothesis) or NOTHING}: {verdict}"
-        # matplotlib reads what stands between dollar signs as a formula.
-        axes.set_xlabel(textwrap.fill(label, WRAPPED_AT).replace("$", r"\$"), fontsize=9)
-    for axes in grid.flat[len(examples) :]:
+        verdict = f"wrong, should be {joiner.join(each.pair.target)}" if edit_distance(each) else "right"
+        label = f"{joiner.join(text) or NOTHING}: {verdict}"
+        axes.set_xlabel(without_formulas(textwrap.fill(label, 40)), fontsize=9)
+    for axes in grid.flat[len(predictions) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=grid, shrink=0.6, label="weight")
     return pixels(figure)
 
 
-def error_by_length(examples: Sequence[Written], about: str) -> Image:
+def error_by_length(predictions: Sequence[Prediction], about: str) -> Image:
     """Character error rate by length of the reference, in symbols, above the number of examples of that length.
 
-    The rate is the micro average within each length, as `dlbench.metrics.error_rates.CharacterErrorRate`.
+    The rate is the micro average within each length, as `dlbench.metrics.sequences.CharacterErrorRate`.
 
     Args:
-        examples: At least one.
+        predictions: At least one.
         about: What the picture is of.
     """
-    lengths = np.array([len(example.reference) for example in examples])
-    errors = np.array([example.distance for example in examples])
+    lengths = np.array([len(each.pair.target) for each in predictions])
+    errors = np.array([edit_distance(each) for each in predictions])
     width = math.ceil((lengths.max() - lengths.min() + 1) / BARS)
     groups = (lengths - lengths.min()) // width
     counts = np.bincount(groups)
@@ -113,36 +104,20 @@ def error_by_length(examples: Sequence[Written], about: str) -> Image:
     return pixels(figure)
 
 
-def sample_table(examples: Sequence[Written], about: str, joiners: tuple[str, str]) -> str:
+def sample_table(predictions: Sequence[Prediction], about: str, joiners: tuple[str, str]) -> str:
     """Source, reference, prediction, whether it is right, and its edit distance, a row an example, in Markdown.
 
     Args:
-        examples: What to show.
+        predictions: What to show.
         about: What the table is of.
         joiners: Between the symbols of a source, and of a reference or prediction.
     """
-    rows = ["| source | reference | prediction | | edit distance |", "|---|---|---|---|---|"]
-    for example in examples:
-        texts = (joiners[0].join(example.source), joiners[1].join(example.reference))
-        cells = [*map(escaped, texts), escaped(joiners[1].join(example.hypothesis))]
-        verdict = "right" if not example.distance else "**wrong**"
-        rows.append(f"| {' | '.join(cells)} | {verdict} | {example.distance} |")
-    return "\n".join([f"{about}", "", *rows])
-
-
-def visible(symbols: Sequence[str]) -> list[str]:
-    """Symbols as labels: spaces as boxes, and no formulas."""
-    return [symbol.replace(" ", "\N{OPEN BOX}").replace("$", r"\$") for symbol in symbols]
-
-
-def font_size(symbols: Sequence[str]) -> float:
-    """A font size at which so many labels stand beside each other."""
-    return 9.0 if len(symbols) <= 14 else max(5.0, 126 / len(symbols))
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
-    return "".join(mark if mark.isalnum() or mark.isspace() else f"&#{ord(mark)};" for mark in text) or NOTHING
+    rows = []
+    for each in predictions:
+        texts = joiners[0].join(each.pair.source), *map(joiners[1].join, (each.pair.target, each.texts[0]))
+        distance = edit_distance(each)
+        rows.append([*map(escaped, texts), "**wrong**" if distance else "right", str(distance)])
+    return markdown_table(about, "| source | reference | prediction | | edit distance |", rows)
 
 
 @component("transduction_pictures", "1.0", display_only=True)
@@ -151,8 +126,7 @@ class TransductionPictures(DecodedPictures):
 
     A model without attention gets no attention maps.
 
-    Args:
-        epochs: See `ChosenEpochs`.
+    Args (beside those of `ChosenEpochs`):
         attention: How many pairs' attention to show.
         samples: How many pairs to show in the table.
     """
@@ -168,26 +142,15 @@ class TransductionPictures(DecodedPictures):
         super().__init__(epochs)
         self.attention, self.samples = attention, samples
 
-    def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
+    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
         """Log the pictures and the table."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        predictions = collect(heard, data.pairs("val"), data.target_vocabulary, data.reverse_source)
-        pairs: PairSet = data.pair_set
-        facts, epoch = {"source": pairs.source, "provenance": pairs.provenance}, trainer.current_epoch + 1
-        place, title = folder(facts), about(trainer, facts)
-        joiners = pairs.source_joiner, pairs.target_joiner
-        written = [Written(*_written(prediction)) for prediction in predictions]
-        shown = {"error_by_length": error_by_length(written, title)}
-        attended = [example for example in written[: self.attention] if example.attention is not None]
+        symbols, pairs = data.target_vocabulary.symbols, data.pair_set
+        predictions = collect(decoded, data.pairs("val"), symbols, reverse_source=data.reverse_source)
+        title, joiners = caption(trainer, pairs), (pairs.source_joiner, pairs.target_joiner)
+        images = {"error_by_length": error_by_length(predictions, title)}
+        attended = [each for each in predictions[: self.attention] if each.attention is not None]
         if attended:
-            shown["attention"] = attention_maps(attended, title, joiner=joiners[1], end=END)
-        table = sample_table(written[: self.samples], title, joiners)
-        for writer in writers(trainer):
-            for name, image in shown.items():
-                writer.add_image(f"{place}/{name}", image, epoch, dataformats="HWC")
-            writer.file_writer.add_summary(text(f"{place}/sample_predictions", table), epoch)
-
-
-def _written(prediction: Prediction) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Tensor | None]:
-    """Source, reference, hypothesis without its end, and attention."""
-    return prediction.pair.source, prediction.pair.target, prediction.texts[0], prediction.attention
+            images["attention"] = attention_maps(attended, title, joiner=joiners[1])
+        tables = {"sample_predictions": sample_table(predictions[: self.samples], title, joiners)}
+        log(trainer, pairs, images, tables=tables)

@@ -1,4 +1,4 @@
-"""What a recogniser hears and writes on the validation split, in TensorBoard at chosen epochs."""
+"""What a recogniser gets and writes on the validation split, in TensorBoard at chosen epochs."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -8,19 +8,34 @@ import pytorch_lightning as pl
 from annotated_types import Gt
 from torch import Tensor
 
-from dlbench.callbacks.base import DecodedPictures, about, folder, writers
-from dlbench.callbacks.image_pictures import Image, blank, pixels
-from dlbench.callbacks.sequence_pictures import NOTHING, escaped, font_size, visible
+from dlbench.callbacks.base import (
+    NOTHING,
+    DecodedPictures,
+    Image,
+    blank,
+    caption,
+    escaped,
+    label_symbols,
+    log,
+    markdown_table,
+    pixels,
+    without_formulas,
+)
 from dlbench.components import component
 from dlbench.data.recordings import HOP, RATE
-from dlbench.evaluation.speech import PLACE_SECONDS, Transcript, collect
-from dlbench.metrics.similarities import DamerauLevenshtein
+from dlbench.evaluation.speech import PLACE_SECONDS, transcripts
+from dlbench.evaluation.transduction import END, Prediction
+from dlbench.metrics.sequences import DamerauLevenshtein
 from dlbench.tasks.speech import SpeechRecognition
 from dlbench.tasks.transduction import Decoded
-from dlbench.tensorboard.events import text
 
 
-def alignment(features: Tensor, transcript: Transcript, about: str) -> Image:
+def texts(transcript: Prediction) -> tuple[str, str, str]:
+    """The utterance's name, its true text, and what was written for it."""
+    return transcript.pair.source[0], "".join(transcript.pair.target), "".join(transcript.texts[0])
+
+
+def alignment(features: Tensor, transcript: Prediction, about: str) -> Image:
     """A spectrogram and, below it on the same scale of time, what each symbol written attended to.
 
     Args:
@@ -34,22 +49,17 @@ def alignment(features: Tensor, transcript: Transcript, about: str) -> Image:
         weights = None
     figure = blank(8.0, 3.2 if weights is None else 7.5)
     upper, *lower = figure.subplots(1 if weights is None else 2, 1, sharex=True, squeeze=False)[:, 0]
-    upper.imshow(
-        features.numpy().T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, 0, features.shape[1])
-    )
+    extent = (0, seconds, 0, features.shape[1])
+    upper.imshow(features.numpy().T, origin="lower", aspect="auto", cmap="magma", extent=extent)
     upper.set_ylabel("mel band")
-    title = f"{about}: {transcript.id}\nreference: {transcript.text}\nwritten: {transcript.hypotheses[0] or NOTHING}"
-    upper.set_title(title.replace("$", r"\$"), fontsize=10, loc="left", wrap=True)
+    name, reference, written = texts(transcript)
+    title = f"{about}: {name}\nreference: {reference}\nwritten: {written or NOTHING}"
+    upper.set_title(without_formulas(title), fontsize=10, loc="left", wrap=True)
     if weights is not None:
         rows, places = weights.shape
-        shown = [*transcript.hypotheses[0], "<eos>"][:rows]
-        lower[0].imshow(
-            (weights / weights.amax(dim=1, keepdim=True)).numpy(),
-            aspect="auto",
-            cmap="Blues",
-            extent=(0, places * PLACE_SECONDS, rows, 0),
-        )
-        lower[0].set_yticks(np.arange(rows) + 0.5, visible(shown), fontsize=font_size(shown))
+        shares = weights / weights.amax(dim=1, keepdim=True)
+        lower[0].imshow(shares.numpy(), aspect="auto", cmap="Blues", extent=(0, places * PLACE_SECONDS, rows, 0))
+        label_symbols(lower[0].yaxis, np.arange(rows) + 0.5, [*written, END][:rows])
         lower[0].set_ylabel("symbol written")
         lower[0].set_title("attention, mean of the heads, each row scaled to its largest weight", fontsize=9)
         lower[0].set_xlim(0, seconds)
@@ -57,22 +67,20 @@ def alignment(features: Tensor, transcript: Transcript, about: str) -> Image:
     return pixels(figure)
 
 
-def transcript_table(transcripts: Sequence[Transcript], about: str) -> str:
+def transcript_table(shown: Sequence[Prediction], about: str) -> str:
     """Utterance, reference, what was written, and their Damerau-Levenshtein similarity, in Markdown."""
-    rows = ["| utterance | reference | written | similarity |", "|---|---|---|---|"]
-    for each in transcripts:
-        guess = each.hypotheses[0]
-        similarity = DamerauLevenshtein.of(guess, each.text) if guess or each.text else 1.0
-        rows.append(f"| {' | '.join(map(escaped, (each.id, each.text, guess)))} | {similarity:.3f} |")
-    return "\n".join([f"{about}", "", *rows])
+    rows = []
+    for name, reference, written in map(texts, shown):
+        similarity = DamerauLevenshtein.of(written, reference) if written or reference else 1.0
+        rows.append([*map(escaped, (name, reference, written)), f"{similarity:.3f}"])
+    return markdown_table(about, "| utterance | reference | written | similarity |", rows)
 
 
 @component("speech_pictures", "1.0", display_only=True)
 class SpeechPictures(DecodedPictures):
     """Spectrograms above their alignments, the sound itself, and a table of transcripts beside the reference.
 
-    Args:
-        epochs: See `ChosenEpochs`.
+    Args (beside those of `ChosenEpochs`):
         examples: How many utterances to show in pictures and to play.
         samples: How many to show in the table.
     """
@@ -89,20 +97,13 @@ class SpeechPictures(DecodedPictures):
         self.examples, self.samples = examples, samples
         self._played = False
 
-    def show(self, trainer: pl.Trainer, heard: Sequence[Decoded]) -> None:
+    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
         """Log the pictures, the table and, once a training, the sound."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        transcripts = collect(heard, data.utterances("val"), data.vocabulary)
-        facts = {"source": data.speech.source, "provenance": data.speech.provenance}
-        epoch = trainer.current_epoch + 1
-        place, title = folder(facts), about(trainer, facts)
-        shown = list(enumerate(transcripts[: self.examples]))
-        images = {f"utterance_{at}": alignment(data.features("val", at), each, title) for at, each in shown}
-        table = transcript_table(transcripts[: self.samples], title)
-        for writer in writers(trainer):
-            for name, image in images.items():
-                writer.add_image(f"{place}/{name}", image, epoch, dataformats="HWC")
-            writer.file_writer.add_summary(text(f"{place}/transcripts", table), epoch)
-            for at, _ in [] if self._played else shown:
-                writer.add_audio(f"{place}/sound_{at}", data.waveform("val", at)[0][None], epoch, sample_rate=RATE)
+        found, title = transcripts(decoded, data, "val"), caption(trainer, data.speech)
+        shown = range(min(self.examples, len(found)))
+        images = {f"utterance_{at}": alignment(data.features("val", at), found[at], title) for at in shown}
+        tables = {"transcripts": transcript_table(found[: self.samples], title)}
+        sounds = {f"sound_{at}": (data.waveform("val", at)[0], RATE) for at in ([] if self._played else shown)}
+        log(trainer, data.speech, images, tables=tables, sounds=sounds)
         self._played = True

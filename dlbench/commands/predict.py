@@ -19,8 +19,8 @@ from dlbench.records.store import find
 from dlbench.terminal import say
 
 if TYPE_CHECKING:  # --help does not wait for torch
-    from dlbench.decoding.hypotheses import Decoder
     from dlbench.evaluation.transduction import Prediction
+    from dlbench.protocols import Decoder
 
 app = group("How a recorded model spells, or translates, what it is given.")
 

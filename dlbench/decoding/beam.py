@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dlbench.components import component
 from dlbench.data.vocabulary import EOS, PAD, SOS
-from dlbench.decoding.hypotheses import Hypotheses, StepModel
+from dlbench.protocols import Hypotheses, StepModel
 
 Count = Annotated[int, Ge(1)]
 
@@ -48,7 +48,9 @@ class Beam:
         """The n-best hypotheses of each source; where fewer exist, the rest is PAD with log-probability -inf."""
         state = model.encode(source, lengths)
         places = torch.arange(len(source), device=source.device)  # the sources still searched
-        beams = _start(len(source), self.max_length, source.device)
+        empty = torch.full((len(source), 1, self.max_length), PAD, device=source.device)
+        zeros = torch.zeros(len(source), 1, device=source.device)
+        beams = _Beams(empty, torch.full_like(empty[..., 0], SOS), zeros, zeros, zeros.bool())
         tokens = torch.full((len(source), self.nbest, self.max_length), PAD, device=source.device)
         log_probs = torch.full((len(source), self.nbest), -torch.inf, device=source.device)
         own: set[str] = set()  # parts of the state in which the hypotheses of a source differ
@@ -103,13 +105,6 @@ class _Beams(NamedTuple):
     log_probs: Tensor  # (B, K)
     lengths: Tensor  # (B, K)
     ended: Tensor  # (B, K) bool
-
-
-def _start(sources: int, max_length: int, device: torch.device) -> _Beams:
-    """One empty hypothesis for each source."""
-    tokens = torch.full((sources, 1, max_length), PAD, device=device)
-    zeros = torch.zeros(sources, 1, device=device)
-    return _Beams(tokens, torch.full_like(tokens[..., 0], SOS), zeros, zeros, zeros.bool())
 
 
 def _extend(beams: _Beams, log_probs: Tensor, width: int, step: int) -> tuple[_Beams, Tensor]:

@@ -1,58 +1,14 @@
-"""What decoders ask of a model and what they deliver; several models decoded as one."""
+"""From a model's steps to whole hypotheses; and several models decoded as one."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from dlbench.components import component
 from dlbench.data.vocabulary import EOS, PAD, SOS
-
-State = dict[str, Tensor]
-"""A model's memory between steps; the first dimension of every tensor is the batch, so rows can be chosen by index."""
-
-
-class StepModel(Protocol):
-    """A model that predicts a target symbol by symbol. Decoders leave it in the mode (train, eval) they find it in."""
-
-    @property
-    def outputs(self) -> int:
-        """Number V of symbols a step chooses from."""
-
-    def encode(self, source: Tensor, lengths: Tensor) -> State:
-        """The state before the first step, from sources (B, S), padded, and their lengths (B,)."""
-
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits (B, V) of the next symbols after ``tokens`` (B,), and the new state.
-
-        The given state is not changed. A tensor handed on as the same object counts as untouched: beam search does not
-        move it when it reorders the hypotheses of a source. Attention weights (B, S), if any, stand under
-        ``attention``.
-        """
-
-
-class Hypotheses(NamedTuple):
-    """Decoded sequences for B sources, N for each.
-
-    Attributes:
-        tokens: (B, N, L) int64, without SOS, with EOS where it was reached, PAD after it.
-        log_probs: (B, N) float32, natural logarithm of each sequence's probability, EOS included, under the model.
-        attention: (B, L, S) weights of the first hypothesis, 0 after its end; None where the decoder keeps none.
-    """
-
-    tokens: Tensor
-    log_probs: Tensor
-    attention: Tensor | None
-
-
-class Decoder(Protocol):
-    """A way to decode a batch."""
-
-    def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-        """Decode sources (B, S) of ``lengths`` (B,), examples ``index`` (B,) of their split, in a run of ``seed``."""
-
+from dlbench.protocols import Decoder, Hypotheses, State, StepModel
 
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 """Tokens (R,) from logits (R, V), for the rows (R,) still going, at a step."""
@@ -108,15 +64,12 @@ class Attended:
         """What the decoding gives, with attention if the model has any."""
         hypotheses = self.decoder(model, source, lengths, index, seed)
         first = hypotheses.tokens[:, 0]
+
+        def choose(_logits: Tensor, rows: Tensor, step: int) -> Tensor:
+            return first[rows, step]
+
         state = model.encode(source, lengths)
-        _, _, attention = unroll(
-            model,
-            state,
-            len(first),
-            max_length=first.shape[1],
-            choose=lambda _logits, rows, step: first[rows, step],
-            attend=True,
-        )
+        *_, attention = unroll(model, state, len(first), max_length=first.shape[1], choose=choose, attend=True)
         return hypotheses._replace(attention=attention)
 
 
@@ -146,17 +99,15 @@ class Ensemble:
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The log of the mean probabilities (B, V), and all members' new states."""
-        logits, states = zip(
-            *(member.step(tokens, _part(state, place)) for place, member in enumerate(self.members)), strict=True
-        )
-        log_probs = torch.stack([values.float().log_softmax(dim=-1) for values in logits])
-        return log_probs.logsumexp(dim=0) - math.log(len(self.members)), _joined(states)
+        log_probs, states = [], []
+        for place, member in enumerate(self.members):
+            prefix = f"{place}/"
+            own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            logits, own = member.step(tokens, own)
+            log_probs.append(logits.float().log_softmax(dim=-1))
+            states.append(own)
+        return torch.stack(log_probs).logsumexp(dim=0) - math.log(len(self.members)), _joined(states)
 
 
 def _joined(states: Sequence[State]) -> State:
     return {f"{place}/{name}": value for place, state in enumerate(states) for name, value in state.items()}
-
-
-def _part(state: State, place: int) -> State:
-    prefix = f"{place}/"
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

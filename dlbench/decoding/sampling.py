@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dlbench.components import component
-from dlbench.decoding.hypotheses import Hypotheses, StepModel, unroll
+from dlbench.decoding.hypotheses import unroll
+from dlbench.protocols import Hypotheses, StepModel
 from dlbench.seeding import generator
+
+Count = Annotated[int, Ge(1)]
+Temperature = Annotated[float, Gt(0)]
 
 
 @component("greedy", "1.0")
@@ -22,25 +26,21 @@ class Greedy:
         max_length: Most symbols of a hypothesis, EOS included.
     """
 
-    def __init__(self, max_length: Annotated[int, Ge(1)] = 50) -> None:
+    def __init__(self, max_length: Count = 50) -> None:
         self.max_length = max_length
 
     @torch.inference_mode()
     def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
         """One hypothesis a source, with its attention if the model has any; ``index`` and ``seed`` play no part."""
-        state = model.encode(source, lengths)
+
+        def choose(logits: Tensor, _rows: Tensor, _step: int) -> Tensor:
+            return logits.argmax(dim=-1)
+
+        state, count = model.encode(source, lengths), len(source)
         tokens, log_probs, attention = unroll(
-            model, state, len(source), max_length=self.max_length, choose=_likeliest, attend=True
+            model, state, count, max_length=self.max_length, choose=choose, attend=True
         )
         return Hypotheses(tokens[:, None], log_probs[:, None], attention)
-
-
-def _likeliest(logits: Tensor, _rows: Tensor, _step: int) -> Tensor:
-    return logits.argmax(dim=-1)
-
-
-Count = Annotated[int, Ge(1)]
-Temperature = Annotated[float, Gt(0)]
 
 
 class Sampler:
@@ -79,11 +79,8 @@ class Sampler:
 class Nucleus(Sampler):
     """Nucleus sampling (Holtzman et al., 2020): the smallest set of symbols whose probability mass reaches p.
 
-    Args:
+    Args (beside those of `Sampler`):
         p: Mass to reach; 1 samples from the whole distribution.
-        temperature: See `Sampler`, for this and for those that follow.
-        samples: See there.
-        max_length: See there.
     """
 
     def __init__(
@@ -108,11 +105,8 @@ class Nucleus(Sampler):
 class TopK(Sampler):
     """Sampling from the k likeliest symbols (Fan et al., 2018).
 
-    Args:
+    Args (beside those of `Sampler`):
         k: Symbols kept at every step.
-        temperature: See `Sampler`, for this and for those that follow.
-        samples: See there.
-        max_length: See there.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
 """What is measured of a trained transducer under a decoding, and the predictions and attention kept of it."""
 
 import copy
-import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -18,28 +18,139 @@ from torch.utils.data import DataLoader
 from dlbench.components import component
 from dlbench.data.pairs import Pair, PairBatch, PairSet
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
-from dlbench.decoding.hypotheses import Decoder, Ensemble
-from dlbench.metrics.error_rates import (
-    CharacterErrorRate,
-    MacroErrorRate,
-    WordErrorRate,
-    WordErrorRateAtK,
-    edits,
-)
+from dlbench.decoding.hypotheses import Ensemble
+from dlbench.evaluation import write_table
+from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
+from dlbench.protocols import DataModule, Decoder, Weights
 from dlbench.records import history
 from dlbench.tasks.base import read_metrics
-from dlbench.tasks.transduction import Decoded, Transduction
+from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
 
-Weights = Mapping[str, Tensor]
-
-NO_TEXT = (PAD, SOS)
 END = SPECIALS[EOS]
 """Ends every hypothesis that was not cut off."""
 
 
-class PairData(Protocol):
-    """What an evaluation asks of a DataModule."""
+@dataclass(frozen=True)
+class Prediction:
+    """One test pair's hypotheses, best or first drawn first, with natural log-probabilities under the model.
+
+    ``attention`` (symbols written, symbols or places read) belongs to the first one; None where the decoding keeps
+    none.
+    """
+
+    pair: Pair
+    hypotheses: tuple[tuple[str, ...], ...]
+    log_probs: tuple[float, ...]
+    attention: Tensor | None = None
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """The hypotheses without their ends."""
+        return [symbols[:-1] if symbols[-1:] == (END,) else symbols for symbols in self.hypotheses]
+
+
+def collect(
+    decoded: Sequence[Decoded],
+    pairs: Sequence[Pair],
+    symbols: Sequence[str],
+    *,
+    reverse_source: bool = False,
+    crop_attention: bool = True,
+) -> list[Prediction]:
+    """Predictions in the order of ``pairs``, from batches in any order.
+
+    Starts and padding, which a network may write before it has learned better, stand for no text and are left out, as
+    in validation.
+
+    Args:
+        decoded: The batches.
+        pairs: What was decoded, by position.
+        symbols: What the tokens stand for.
+        reverse_source: Turn attention, which is then to the reversed source, round again.
+        crop_attention: Leave out attention to what is behind the source's symbols.
+    """
+    found: dict[int, Prediction] = {}
+    for index, (tokens, log_probs, attention) in decoded:
+        for row, position in enumerate(index.tolist()):
+            ranked = [
+                (tuple(symbols[token] for token in hypothesis if token not in (PAD, SOS)), value)
+                for hypothesis, value in zip(tokens[row].tolist(), log_probs[row].tolist(), strict=True)
+                if value > -torch.inf
+            ]
+            hypotheses, values = zip(*ranked, strict=True)
+            weights = None
+            if attention is not None:
+                first = tokens[row, 0, : attention.shape[1]]  # others may be longer
+                width = len(pairs[position].source) if crop_attention else None
+                weights = attention[row, (first != PAD) & (first != SOS), :width].cpu()
+                weights = weights.flip(-1) if reverse_source else weights
+            found[position] = Prediction(pairs[position], hypotheses, values, weights)
+    return [found[position] for position in range(len(pairs))]
+
+
+class SequenceEvaluation:
+    """What evaluations of transduction and speech share: decode the test split, keep predictions and attention.
+
+    Args:
+        decoding: The decoding; see `dlbench.decoding`.
+        checkpoint: Which epoch's weights.
+        attention_examples: How many test examples' attention to keep.
+    """
+
+    def __init__(self, decoding: Decoder, checkpoint: Literal["best", "last"], attention_examples: int) -> None:
+        self.decoding, self.checkpoint, self.attention_examples = decoding, checkpoint, attention_examples
+
+    def decode(self, trainer: pl.Trainer, task: SequenceTask, data: Any) -> tuple[dict[str, float], list[Decoded]]:
+        """The metrics that the task itself logs of the test split, and what the decoding gives for it."""
+        trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
+        metrics = read_metrics(trainer)
+        task.decoder, greedy = self.decoding, task.decoder
+        decoded: Any = trainer.predict(task, data.evaluation_dataloader("test"))
+        task.decoder = greedy
+        return metrics, decoded
+
+    @abstractmethod
+    def joiners(self, data: Any) -> tuple[str, str]:
+        """What stands between the symbols of a source, and of a reference or hypothesis."""
+
+    def read(self, prediction: Prediction) -> Sequence[str]:
+        """What attention is to."""
+        return prediction.pair.source
+
+    def write(self, folder: Path, task: SequenceTask, data: Any, predictions: Sequence[Prediction]) -> None:
+        """Write ``predictions.csv`` and, if the decoding keeps attention, ``artifacts/attention.json``.
+
+        The table has one row a hypothesis: position, rank, source, reference, hypothesis, its probability, and whether
+        it is right. Attention is what was read, what was written, and the weights (written, read), to four decimals.
+        """
+        of_source, of_target = self.joiners(data)
+        rows = (
+            (
+                *(index, rank, of_source.join(each.pair.source), of_target.join(each.pair.target)),
+                *(of_target.join(guess), f"{math.exp(value):.4g}", int(guess == each.pair.target)),
+            )
+            for index, each in enumerate(predictions)
+            for rank, (guess, value) in enumerate(zip(each.texts, each.log_probs, strict=True), start=1)
+        )
+        header = ["index", "rank", "source", "reference", "hypothesis", "probability", "correct"]
+        write_table(folder / "predictions.csv", header, rows)
+        attended = [
+            {
+                "source": self.read(each),
+                "hypothesis": each.hypotheses[0],
+                "weights": [[round(value, 4) for value in row] for row in each.attention.tolist()],
+            }
+            for each in predictions[: self.attention_examples]
+            if each.attention is not None
+        ]
+        if attended:
+            content = json.dumps(attended, ensure_ascii=False)
+            (folder / "artifacts" / "attention.json").write_text(f"{content}\n", encoding="utf-8")
+
+
+class PairData(DataModule, Protocol):
+    """What transduction asks of a DataModule beside what a run asks."""
 
     pair_set: PairSet
     target_vocabulary: Vocabulary
@@ -52,30 +163,12 @@ class PairData(Protocol):
         """A split in batches, each pair with its position."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One test pair's hypotheses, best or first drawn first, with natural log-probabilities under the model.
-
-    ``attention`` (symbols written, symbols read) belongs to the first one; None where the decoding keeps none.
-    """
-
-    pair: Pair
-    hypotheses: tuple[tuple[str, ...], ...]
-    log_probs: tuple[float, ...]
-    attention: Tensor | None
-
-    @property
-    def texts(self) -> list[tuple[str, ...]]:
-        """The hypotheses without their ends."""
-        return [symbols[:-1] if symbols[-1:] == (END,) else symbols for symbols in self.hypotheses]
-
-
 @component(
     "transduction_evaluation",
     "1.0",
     uses=(history.summarise, Ensemble, CharacterErrorRate, WordErrorRate, WordErrorRateAtK, MacroErrorRate),
 )
-class TransductionEvaluation:
+class TransductionEvaluation(SequenceEvaluation):
     """Decode the test split with the weights of the best or the last epoch.
 
     From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate_macro``, and what the edits
@@ -105,11 +198,11 @@ class TransductionEvaluation:
         drop_last_symbol: bool = False,
         attention_examples: Annotated[int, Ge(0)] = 10,
     ) -> None:
+        super().__init__(decoding, checkpoint, attention_examples)
         if separate_pass and getattr(decoding, "samples", 0) <= k:
             raise ValueError(f"separate_pass needs decoding.samples of at least k + 1 = {k + 1}")
-        self.decoding, self.checkpoint, self.members = decoding, checkpoint, members
-        self.k, self.separate_pass, self.drop_last_symbol = k, separate_pass, drop_last_symbol
-        self.attention_examples = attention_examples
+        self.members, self.k = members, k
+        self.separate_pass, self.drop_last_symbol = separate_pass, drop_last_symbol
 
     def __call__(
         self,
@@ -133,19 +226,20 @@ class TransductionEvaluation:
         """
         choose = {"last": 0, "best": 1}[self.checkpoint]
         task.load_state_dict((last, best)[choose])
-        trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
-        metrics = {} if members else read_metrics(trainer)  # the loss is that of one network
         if members:
+            copies = [copy.deepcopy(task) for _ in members]
+            for other, weights in zip(copies, members, strict=True):
+                other.load_state_dict(weights[choose])
             # Registered with the task, so that they share its device and mode.
-            task.others = _networks(task, [weights[choose] for weights in members])
+            task.others = nn.ModuleList(other.model for other in copies)
             task.ensemble = Ensemble([task.model, *task.others])  # type: ignore[list-item]
-        task.decoder, greedy = self.decoding, task.decoder
-        decoded: Any = trainer.predict(task, data.evaluation_dataloader("test"))
-        task.decoder = greedy
+        metrics, decoded = self.decode(trainer, task, data)
         if members:
+            metrics = {}  # the loss is that of one network
             del task.others
             task.ensemble = None
-        predictions = collect(decoded, data.pairs("test"), data.target_vocabulary, data.reverse_source)
+        symbols, reverse_source = data.target_vocabulary.symbols, data.reverse_source
+        predictions = collect(decoded, data.pairs("test"), symbols, reverse_source=reverse_source)
         parameters = count_parameters(task.model) * (1 + len(members))
         return metrics | self.measure(predictions) | {"model/parameters": float(parameters)}, predictions
 
@@ -153,12 +247,11 @@ class TransductionEvaluation:
         """The error rates by name."""
         truth = [prediction.pair.target for prediction in predictions]
         own = -1 if self.separate_pass else 0
-        first = [prediction.hypotheses[own] for prediction in predictions]
-        cer, wer, macro = CharacterErrorRate(), WordErrorRate(), MacroErrorRate(self.drop_last_symbol)
         texts = [prediction.texts[own] for prediction in predictions]
+        cer, wer, macro = CharacterErrorRate(), WordErrorRate(), MacroErrorRate(self.drop_last_symbol)
         cer.update(texts, truth)
         wer.update(texts, truth)
-        macro.update(first if self.drop_last_symbol else texts, truth)
+        macro.update([each.hypotheses[own] for each in predictions] if self.drop_last_symbol else texts, truth)
         rates = {"test/cer": cer, "test/wer": wer, "test/error_rate_macro": macro}
         candidates = [prediction.texts[: self.k] for prediction in predictions]
         if self.k > 1 and min(map(len, candidates), default=0) == self.k:
@@ -167,73 +260,6 @@ class TransductionEvaluation:
         found = {name: float(rate.compute()) for name, rate in rates.items()}
         return found | edits(texts, truth).named("test/cer")
 
-    def write(self, folder: Path, task: Transduction, data: PairData, predictions: Sequence[Prediction]) -> None:
-        """Write ``predictions.csv`` and, if the decoding keeps it, ``artifacts/attention.json``."""
-        joiners = data.pair_set.source_joiner, data.pair_set.target_joiner
-        write_predictions(folder / "predictions.csv", predictions, joiners)
-        examples = predictions[: self.attention_examples]
-        attended = [prediction for prediction in examples if prediction.attention is not None]
-        if attended:
-            write_attention(folder / "artifacts" / "attention.json", attended)
-
-
-def collect(
-    decoded: Sequence[Decoded], pairs: Sequence[Pair], vocabulary: Vocabulary, reverse_source: bool = False
-) -> list[Prediction]:
-    """Predictions in the order of ``pairs``, from batches in any order; attention in the order of the pair's source.
-
-    Starts and padding, which a network may write before it has learned better, stand for no text and are left out, as
-    in validation.
-    """
-    found: dict[int, Prediction] = {}
-    for index, (tokens, log_probs, attention) in decoded:
-        for row, position in enumerate(index.tolist()):
-            pair = pairs[position]
-            ranked = [
-                (tuple(vocabulary.symbols[token] for token in hypothesis if token not in NO_TEXT), value)
-                for hypothesis, value in zip(tokens[row].tolist(), log_probs[row].tolist(), strict=True)
-                if value > -torch.inf
-            ]
-            hypotheses, values = zip(*ranked, strict=True)
-            weights = None
-            if attention is not None:
-                first = tokens[row, 0, : attention.shape[1]]  # others may be longer
-                weights = attention[row, (first != PAD) & (first != SOS), : len(pair.source)].cpu()
-                weights = weights.flip(-1) if reverse_source else weights
-            found[position] = Prediction(pair, hypotheses, values, weights)
-    return [found[position] for position in range(len(pairs))]
-
-
-def write_predictions(path: Path, predictions: Sequence[Prediction], joiners: tuple[str, str]) -> None:
-    """One row a hypothesis: position, rank, source, reference, hypothesis, its probability, and whether it is right."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["index", "rank", "source", "reference", "hypothesis", "probability", "correct"])
-        for index, prediction in enumerate(predictions):
-            source, truth = joiners[0].join(prediction.pair.source), prediction.pair.target
-            for rank, (guess, value) in enumerate(zip(prediction.texts, prediction.log_probs, strict=True), start=1):
-                probability = f"{math.exp(value):.4g}"
-                written = joiners[1].join(truth), joiners[1].join(guess)
-                table.writerow([index, rank, source, *written, probability, int(guess == truth)])
-
-
-def write_attention(path: Path, predictions: Sequence[Prediction]) -> None:
-    """For each pair the symbols read and written, and the weights (written, read), to four decimals."""
-    content = [
-        {
-            "source": prediction.pair.source,
-            "hypothesis": prediction.hypotheses[0],
-            "weights": [[round(value, 4) for value in row] for row in prediction.attention.tolist()],
-        }
-        for prediction in predictions
-        if prediction.attention is not None
-    ]
-    path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _networks(task: Transduction, members: Sequence[Weights]) -> nn.ModuleList:
-    """Copies of the task's network with the members' weights."""
-    copies = [copy.deepcopy(task) for _ in members]
-    for other, weights in zip(copies, members, strict=True):
-        other.load_state_dict(weights)
-    return nn.ModuleList(other.model for other in copies)
+    def joiners(self, data: PairData) -> tuple[str, str]:
+        """Those of the data set."""
+        return data.pair_set.source_joiner, data.pair_set.target_joiner

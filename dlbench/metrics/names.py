@@ -1,75 +1,79 @@
-"""The names of the metrics that a run's evaluation reports, told without importing torch; a test holds them to a run.
+"""The names of metrics: what runs may have, what people call them, which way is better, and what picks the best epoch.
 
-What a task or an evaluation newly logs is entered here, so that report files may bear it.
+It imports no torch, so that reports and tables can be made without. What a task or an evaluation newly logs is entered
+here, so that report files may bear it; a test holds the names to those of real runs.
 """
 
+import math
 import re
 from collections.abc import Container
+from typing import Literal, NamedTuple
 
-from dlbench.records.history import LAST_EPOCHS
+LAST_EPOCHS = 10
+"""A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
 
+
+class Monitor(NamedTuple):
+    """The validation metric that decides which epoch is the best, the first of its best value."""
+
+    name: str
+    mode: Literal["max", "min"]
+
+    @property
+    def worst(self) -> float:
+        """What every value is better than."""
+        return -math.inf if self.mode == "max" else math.inf
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether a value beats another; equal ones do not."""
+        return value > than if self.mode == "max" else value < than
+
+
+RATES = ("cer", "wer", "error_rate_macro")
+"""Error rates of sequences."""
+SIMILARITIES = ("jaccard", "cosine", "damerau_levenshtein")
+"""Of speech."""
+SHARES = ("retrieval_accuracy", "nearest_before")
+"""Of Hopfield networks."""
+
+# What is known by name of arguments that are free within limits:
 MAX_SHIFT = 16
 """The largest `dlbench.evaluation.images.ImageEvaluation.max_shift`."""
-
+MAX_ROTATION = 45
+"""The largest angle of `dlbench.evaluation.images.GreyEvaluation.rotations`, in degrees; by name whole ones."""
+MAX_SCALE = 2
+"""The largest factor of `dlbench.evaluation.images.GreyEvaluation.scales`; by name those in steps of a tenth."""
 MAX_K = 10
 """The largest `dlbench.evaluation.transduction.TransductionEvaluation.k` whose metric is known by name."""
 
-RATES = ("cer", "wer", "error_rate_macro")
-
-MAX_ROTATION = 45
-"""The largest angle of `dlbench.evaluation.images.GreyEvaluation.rotations`, in degrees; by name whole ones."""
-
-MAX_SCALE = 2
-"""The largest factor of `dlbench.evaluation.images.GreyEvaluation.scales`; by name those in steps of a tenth."""
-
-SIMILARITIES = ("jaccard", "cosine", "damerau_levenshtein")
-"""Of speech."""
-
-SHARES = ("retrieval_accuracy", "nearest_before")
-RETRIEVAL = (*SHARES, "steps", "distance")
-"""Of Hopfield networks."""
-
-MONITORED = ("accuracy", "cer", "damerau_levenshtein", "retrieval_accuracy")
-"""What of validation decides which epoch is the best, of each task."""
+_MONITORED = ("accuracy", "cer", "damerau_levenshtein", "retrieval_accuracy")
 
 METRICS = frozenset(
     {
-        "train/loss",
-        "train/loss_last_batch",
-        "train/loss_running_mean",
-        "optimizer/lr",
-        "val/loss",
-        "val/accuracy",
-        "val/best_epoch",
-        *(f"{split}/{rate}" for split in ("val", "test") for rate in RATES),
-        *(f"test/{rate}_{kind}" for rate in ("cer", "wer") for kind in ("substitutions", "deletions", "insertions")),
-        *(f"test/wer_at_{k}" for k in range(2, MAX_K + 1)),
-        *(f"{split}/{similarity}" for split in ("val", "test") for similarity in SIMILARITIES),
-        *(f"{split}/{name}" for split in ("val", "test") for name in RETRIEVAL),
-        *(f"test/{similarity}_shuffled" for similarity in SIMILARITIES),
-        *(f"val/{monitored}_best" for monitored in MONITORED),
-        *(f"val/{monitored}_last{LAST_EPOCHS}_{what}" for monitored in MONITORED for what in ("mean", "std")),
-        "test/loss",
-        "test/loss_best_val",
-        "test/accuracy",
-        "test/accuracy_best_val",
+        *("train/loss", "train/loss_last_batch", "train/loss_running_mean", "optimizer/lr"),
+        *("val/loss", "val/accuracy", "val/best_epoch", "test/loss", "test/loss_best_val"),
+        *("model/parameters", "model/flops", "model/receptive_field", "model/load"),
+        *(
+            f"{split}/{name}"
+            for split in ("val", "test")
+            for name in (*RATES, *SIMILARITIES, *SHARES, "steps", "distance")
+        ),
+        *(f"val/{name}_best" for name in _MONITORED),
+        *(f"val/{name}_last{LAST_EPOCHS}_{what}" for name in _MONITORED for what in ("mean", "std")),
+        *("test/accuracy", "test/accuracy_best_val"),
         *(f"test/accuracy_shift_{pixels}" for pixels in range(MAX_SHIFT + 1)),
         *(f"test/accuracy_rotation_{degrees}" for degrees in range(MAX_ROTATION + 1)),
         *(f"test/accuracy_scale_{tenths / 10:g}" for tenths in range(10, 10 * MAX_SCALE + 1)),
-        "model/parameters",
-        "model/flops",
-        "model/receptive_field",
-        "model/load",
+        *(f"test/{rate}_{kind}" for rate in ("cer", "wer") for kind in ("substitutions", "deletions", "insertions")),
+        *(f"test/wer_at_{k}" for k in range(2, MAX_K + 1)),
+        *(f"test/{name}_shuffled" for name in SIMILARITIES),
     }
 )
 
-EXACT = ("model/",)
-"""How metrics begin that are computed and do not vary: one run tells them."""
-
 
 def is_exact(metric: str) -> bool:
-    """Whether a metric is a property of the network, the same in every run."""
-    return metric.startswith(EXACT)
+    """Whether a metric is computed of the network and the same in every run, so that one run tells it."""
+    return metric.startswith("model/")
 
 
 def is_better_higher(metric: str) -> bool:
@@ -94,10 +98,21 @@ HEADINGS = {
 }
 """The metrics that runs are compared by at a glance, in order, with what stands above their columns."""
 
-
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
-
-PHRASES = {
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_NAMES = {
+    "cer": "CER",
+    "wer": "WER",
+    "error_rate_macro": "macro error rate",
+    "damerau_levenshtein": "Damerau-Levenshtein similarity",
+    "jaccard": "Jaccard similarity",
+    "cosine": "cosine similarity",
+    "retrieval_accuracy": "share retrieved",
+    "nearest_before": "share nearest before retrieval",
+    "steps": "mean updates",
+    "distance": "mean relative distance",
+}
+"""What is not here is called as it stands."""
+_PHRASES = {
     r"loss_running_mean": "{} loss, running mean",
     r"loss_last_batch": "{} loss, last batch",
     r"best_epoch": "best {} epoch",
@@ -112,39 +127,24 @@ PHRASES = {
     r"accuracy_scale_([\d.]+)": "{} accuracy, scaled by {}",
     r"wer_at_(\d+)": "{} WER@{}",
     r"(cer|wer)_(substitutions|deletions|insertions)": "{} {}, {}",
+    r"(\w+)": "{} {}",
 }
-"""How the names of metrics, their split apart, are said: the split, then what the pattern's groups take."""
-
-SAID = {
-    "cer": "CER",
-    "wer": "WER",
-    "error_rate_macro": "macro error rate",
-    "damerau_levenshtein": "Damerau-Levenshtein similarity",
-    "jaccard": "Jaccard similarity",
-    "cosine": "cosine similarity",
-    "retrieval_accuracy": "share retrieved",
-    "nearest_before": "share nearest before retrieval",
-    "steps": "mean updates",
-    "distance": "mean relative distance",
-}
-"""How what is measured is said; what is not here is said as it stands."""
+"""For a metric's name without its split, the first pattern that it matches: the split is filled in, then the groups."""
 
 
-def spoken(metric: str) -> str:
-    """A metric as people say it: ``val/accuracy`` is ``validation accuracy``, ``test/wer_at_3`` ``test WER@3``."""
+def display_name(metric: str) -> str:
+    """A metric as people call it: ``val/accuracy`` is ``validation accuracy``, ``test/wer_at_3`` ``test WER@3``."""
     split, _, name = metric.partition("/")
-    if split not in SPLITS:
+    if split not in _SPLITS:
         return name.replace("_", " ").replace("flops", "FLOPs")
-    for pattern, phrase in PHRASES.items():
+    for pattern, phrase in _PHRASES.items():
         if match := re.fullmatch(pattern, name):
-            return phrase.format(SPLITS[split], *(SAID.get(part, part) for part in match.groups()))
-    return f"{SPLITS[split]} {SAID.get(name, name)}"
-
-
-RANKED_BY = {"translit_spa_eng": "test/error_rate_macro"}
-"""What a data set's leaderboard is ordered by, where that is not the first of the headings."""
+            return phrase.format(_SPLITS[split], *(_NAMES.get(part, part) for part in match.groups()))
+    return f"{_SPLITS[split]} {name}"
 
 
 def ranked_by(data: str, metrics: Container[str]) -> str:
-    """The test metric that runs on a data set are ranked by, among the metrics that they have."""
-    return RANKED_BY.get(data) or next(name for name in HEADINGS if name.startswith("test/") and name in metrics)
+    """The test metric that runs on a data set are ranked by, among those they have: the first of `HEADINGS`, mostly."""
+    if data == "translit_spa_eng":
+        return "test/error_rate_macro"
+    return next(name for name in HEADINGS if name.startswith("test/") and name in metrics)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dlbench.components import component
-from dlbench.models.attention import KeysValues, MultiHeadAttention, sinusoids
-from dlbench.models.seq2seq import State, source_mask
+from dlbench.models.attention import KeysValues, MultiHeadAttention, causal_mask, sinusoids
+from dlbench.models.seq2seq import source_mask
+from dlbench.protocols import State
 
 MAX_TIMESCALE = 3000
 """Of the encoder's positions (REPORTS section 6)."""
@@ -116,7 +117,7 @@ class LstmReader(nn.Module):
         self.norm, self.lstm = nn.LayerNorm(size), nn.LSTM(size, size, batch_first=True)
 
     def start(self, memory: Tensor) -> State:
-        """Zeros, whatever was heard."""
+        """Zeros, whatever was encoded."""
         zeros = memory.new_zeros(len(memory), 1, self.lstm.hidden_size)
         return {"hidden": zeros, "cell": zeros}
 
@@ -145,16 +146,14 @@ class AttentionReader(nn.Module):
         Raises:
             ValueError: There are more symbols than positions.
         """
-        before = state["keys"].shape[2] if "keys" in state else 0
-        places = torch.arange(before + embedded.shape[1], device=embedded.device)
-        if len(places) > len(self.positions):
-            raise ValueError(f"a sequence of {len(places)} symbols; model.positions={len(self.positions)}")
-        states = embedded + self.positions[before : len(places)]
+        known = (state["keys"], state["values"]) if "keys" in state else None
+        before, count = known[0].shape[2] if known else 0, embedded.shape[1]
+        if before + count > len(self.positions):
+            raise ValueError(f"a sequence of {before + count} symbols; model.positions={len(self.positions)}")
+        states = embedded + self.positions[before : before + count]
         normed = self.norm(states)
-        keys, values = self.attention.keys_and_values(normed)
-        if before:
-            keys, values = torch.cat([state["keys"], keys], dim=2), torch.cat([state["values"], values], dim=2)
-        attended, _ = self.attention(normed, (keys, values), places <= places[before:, None])
+        keys, values = self.attention.keys_and_values(normed, known)
+        attended, _ = self.attention(normed, (keys, values), causal_mask(before, count, embedded.device))
         return states + attended, state | {"keys": keys, "values": values}
 
 

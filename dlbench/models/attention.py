@@ -22,22 +22,22 @@ class Attention(nn.Module):
         layer_norm: Normalise the output (c2425's variant).
     """
 
-    def __init__(self, size: int, *, output_bias: bool, layer_norm: bool) -> None:
+    def __init__(self, size: int, *, output_bias: bool = True, layer_norm: bool = False) -> None:
         super().__init__()
         self.output = nn.Linear(2 * size, size, bias=output_bias)
         self.norm = nn.LayerNorm(size) if layer_norm else nn.Identity()
 
-    @abstractmethod
     def keys(self, memory: Tensor) -> Tensor:
-        """What can be computed of the encoder's outputs (B, S, H) once for all steps, (B, S, H)."""
+        """What can be computed of the encoder's outputs (B, S, H) once for all steps, (B, S, H); as they are."""
+        return memory
 
     @abstractmethod
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Scores (B, T, S) of queries (B, T, H) against keys (B, S, H)."""
 
-    @abstractmethod
     def join(self, query: Tensor, context: Tensor) -> Tensor:
-        """What W_out is applied to, (B, T, 2H)."""
+        """What W_out is applied to, (B, T, 2H): [q; c]."""
+        return torch.cat([query, context], dim=-1)
 
     def forward(self, query: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Attend.
@@ -61,11 +61,8 @@ class Attention(nn.Module):
 class AdditiveAttention(Attention):
     """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; REPORTS section 2).
 
-    Args:
-        size: See `Attention`.
+    Args (beside those of `Attention`):
         bias: Biases in W_s and W_h (v never has one: softmax would not feel it).
-        output_bias: See `Attention`.
-        layer_norm: See `Attention`.
         v_std: Draw v from N(0, v_std^2); None: as `torch.nn.Linear` does. c2425's variant is 0.01.
     """
 
@@ -102,39 +99,19 @@ class AdditiveAttention(Attention):
 
 @component("dot_attention", "1.0")
 class DotAttention(Attention):
-    """s = q' h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "dot").
-
-    Args:
-        size: See `Attention`.
-        output_bias: See `Attention`.
-        layer_norm: See `Attention`.
-    """
-
-    def __init__(self, size: int, *, output_bias: bool = True, layer_norm: bool = False) -> None:
-        super().__init__(size, output_bias=output_bias, layer_norm=layer_norm)
-
-    def keys(self, memory: Tensor) -> Tensor:
-        """The encoder's outputs themselves."""
-        return memory
+    """s = q' h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "dot"). Arguments: see `Attention`."""
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """The product of query and key."""
         return query @ keys.transpose(1, 2)
-
-    def join(self, query: Tensor, context: Tensor) -> Tensor:
-        """[q; c]."""
-        return torch.cat([query, context], dim=-1)
 
 
 @component("bilinear_attention", "1.0")
 class BilinearAttention(DotAttention):
     """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
 
-    Args:
-        size: See `Attention`.
+    Args (beside those of `Attention`):
         bias: A bias in W.
-        output_bias: See `Attention`.
-        layer_norm: See `Attention`.
     """
 
     def __init__(self, size: int, *, bias: bool = False, output_bias: bool = True, layer_norm: bool = False) -> None:
@@ -168,13 +145,14 @@ class MultiHeadAttention(nn.Module):
             self.query, self.value, self.output = (nn.Linear(size, size) for _ in range(3))
             self.key = nn.Linear(size, size, bias=False)
 
-    def keys_and_values(self, memory: Tensor) -> KeysValues:
-        """Keys and values (B, heads, S, H / heads) of (B, S, H)."""
+    def keys_and_values(self, memory: Tensor, before: KeysValues | None = None) -> KeysValues:
+        """Keys and values (B, heads, S, H / heads) of (B, S, H), behind those of earlier places, if there are any."""
         if self.key_bias:
             keys, values = self.key_value(memory).chunk(2, dim=-1)
         else:
             keys, values = self.key(memory), self.value(memory)
-        return self._split(keys), self._split(values)
+        keys, values = self._split(keys), self._split(values)
+        return (torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)) if before else (keys, values)
 
     def forward(
         self, query: Tensor, memory: KeysValues, mask: Tensor | None, weigh: bool = False
@@ -203,6 +181,12 @@ class MultiHeadAttention(nn.Module):
     def _split(self, states: Tensor) -> Tensor:
         batch, places, size = states.shape
         return states.view(batch, places, self.heads, size // self.heads).transpose(1, 2)
+
+
+def causal_mask(before: int, count: int, device: torch.device) -> Tensor:
+    """(count, before + count), true where a place may look: at itself and what came earlier."""
+    places = torch.arange(before + count, device=device)
+    return places <= places[before:, None]
 
 
 def sinusoids(count: int, size: int, longest: float) -> Tensor:

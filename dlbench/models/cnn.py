@@ -1,50 +1,22 @@
 """The convolutional image classifiers of the reports a2425, b2425 and c2425 (question 2), and their ablations."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 
 from dlbench.components import component
+from dlbench.models.mlp import fully_connected
 
 Pooling = Literal["max", "average", "none"]
-
-
-def convolution_block(
-    in_channels: int,
-    out_channels: int,
-    *,
-    kernel_size: int,
-    batch_norm: bool,
-    pooling: Pooling,
-    dropout: float,
-    dropout_kind: Literal["element", "channel"],
-    dropout_place: Literal["after_pooling", "before_pooling"],
-) -> list[nn.Module]:
-    """Convolution -> (BN) -> ReLU -> pooling 2 -> dropout, halving height and width; no pooling means stride 2."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=2 if pooling == "none" else 1,
-            padding=kernel_size // 2,
-        )
-    ]
-    if batch_norm:
-        layers.append(nn.BatchNorm2d(out_channels))
-    layers.append(nn.ReLU())
-    pools: dict[str, list[nn.Module]] = {"max": [nn.MaxPool2d(2)], "average": [nn.AvgPool2d(2)], "none": []}
-    pool = pools[pooling]
-    drop: list[nn.Module] = []
-    if dropout:
-        drop.append(nn.Dropout(dropout) if dropout_kind == "element" else nn.Dropout2d(dropout))
-    return [*layers, *(pool + drop if dropout_place == "after_pooling" else drop + pool)]
 
 
 @component("convnet", "1.0")
 class ConvNet(nn.Module):
     """Convolution blocks, then global average pooling or flattening, then fully connected layers.
+
+    A block is convolution -> (BN) -> ReLU -> pooling 2 -> dropout; it halves height and width.
 
     With the defaults this is the plain network of the reports (5,340,742 parameters); ``convolution_bn=True, gap=True,
     hidden_bn=(True, False)`` is b2425's BN+GAP network (755,718), ``hidden_bn=(True, True)`` a2425's (756,742).
@@ -102,37 +74,20 @@ class ConvNet(nn.Module):
         if final_size < 1:
             raise ValueError(f"image_size={image_size} is too small for {len(channels)} halvings")
 
+        drop = nn.Dropout if dropout_kind == "element" else nn.Dropout2d
+        stride = 2 if pooling == "none" else 1
         blocks: list[nn.Module] = []
-        for source, target in zip((in_channels, *channels), channels, strict=False):
-            blocks += convolution_block(
-                source,
-                target,
-                kernel_size=kernel_size,
-                batch_norm=convolution_bn,
-                pooling=pooling,
-                dropout=dropout,
-                dropout_kind=dropout_kind,
-                dropout_place=dropout_place,
-            )
+        for source, target in pairwise((in_channels, *channels)):
+            blocks.append(nn.Conv2d(source, target, kernel_size, stride=stride, padding=kernel_size // 2))
+            blocks += [nn.BatchNorm2d(target)] if convolution_bn else []
+            pools = [] if pooling == "none" else [nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)]
+            drops = [drop(dropout)] if dropout else []
+            blocks += [nn.ReLU(), *(pools + drops if dropout_place == "after_pooling" else drops + pools)]
         self.features = nn.Sequential(*blocks)
         self.flatten = nn.Sequential(*([nn.AdaptiveAvgPool2d(1)] if gap else []), nn.Flatten())
-
         width = channels[-1] * (1 if gap else final_size**2)
-        head: list[nn.Module] = []
-        for layer, (size, batch_norm, drop) in enumerate(zip(hidden, hidden_bn, hidden_dropout, strict=True)):
-            head.append(nn.Linear(width, size))
-            width = size
-            if batch_norm:
-                head.append(nn.BatchNorm1d(size))
-            is_output = classes is None and layer == len(hidden) - 1
-            if not is_output:
-                head.append(nn.ReLU())
-            if drop:
-                head.append(nn.Dropout(drop))
-        if classes is not None:
-            head.append(nn.Linear(width, classes))
-        self.head = nn.Sequential(*head)
-        self.outputs = width if classes is None else classes
+        self.head = fully_connected(width, hidden, hidden_dropout, classes, hidden_bn)
+        self.outputs = [width, *hidden][-1] if classes is None else classes
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (batch, outputs) for images of shape (batch, in_channels, image_size, image_size)."""

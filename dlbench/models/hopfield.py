@@ -80,10 +80,8 @@ class HopfieldNetwork(nn.Module):
 class ModernHopfield(HopfieldNetwork):
     """Continuous patterns of length 1, retrieved by softmax attention: see `dlbench.theory.hopfield`.
 
-    Args:
-        patterns: See `HopfieldNetwork`.
+    Args (beside those of `HopfieldNetwork`):
         beta: Inverse temperature; the association of a query of length 1 is softmax(beta times its correlations).
-        grey: See `HopfieldNetwork`.
         max_steps: Updates, at most.
     """
 
@@ -111,8 +109,7 @@ class ModernHopfield(HopfieldNetwork):
 class ClassicalHopfield(HopfieldNetwork):
     """Patterns of signs, retrieved by the sum of their outer products: see `dlbench.theory.classical_hopfield`.
 
-    Args:
-        patterns: See `HopfieldNetwork`.
+    Args (beside those of `HopfieldNetwork`):
         grey: See `HopfieldNetwork`; the weights are a matrix of neurons by neurons.
         synchronous: See `dlbench.theory.classical_hopfield.retrieve`.
         max_steps: Updates of all neurons, at most.

@@ -8,26 +8,39 @@ from torch import Tensor, nn
 from dlbench.components import component
 
 
-def fully_connected(inputs: int, hidden: Sequence[int], dropout: Sequence[float], outputs: int) -> nn.Sequential:
-    """Linear -> ReLU -> dropout for each hidden layer, then the linear output layer.
+def fully_connected(
+    inputs: int,
+    hidden: Sequence[int],
+    dropout: Sequence[float],
+    outputs: int | None,
+    batch_norm: Sequence[bool] | None = None,
+) -> nn.Sequential:
+    """Linear -> (BN) -> ReLU -> dropout for each hidden layer, then the linear output layer.
 
     Args:
         inputs: Width of the input.
         hidden: Widths of the hidden layers.
         dropout: For each hidden layer, the dropout probability after its ReLU.
-        outputs: Width of the output.
+        outputs: Width of the output; None: the last hidden layer, without its ReLU, is the output.
+        batch_norm: For each hidden layer, whether it has batch normalisation; default: none has.
 
     Raises:
         ValueError: The lists are of unequal length, or a width is not positive.
     """
-    if len(hidden) != len(dropout):
+    batch_norm = [False] * len(hidden) if batch_norm is None else batch_norm
+    if not len(hidden) == len(dropout) == len(batch_norm):
         raise ValueError("hidden_dropout must have one entry for each hidden layer")
-    if min((*hidden, outputs)) < 1:
-        raise ValueError(f"the widths of hidden layers and classes must be positive, not {[*hidden, outputs]}")
+    widths = [*hidden, *([] if outputs is None else [outputs])]
+    if min(widths, default=1) < 1:
+        raise ValueError(f"the widths of hidden layers and classes must be positive, not {widths}")
     layers: list[nn.Module] = []
-    for source, target, drop in zip((inputs, *hidden), hidden, dropout, strict=False):
-        layers += [nn.Linear(source, target), nn.ReLU(), *([nn.Dropout(drop)] if drop else [])]
-    return nn.Sequential(*layers, nn.Linear((inputs, *hidden)[-1], outputs))
+    for layer, (source, target) in enumerate(pairwise([inputs, *widths])):
+        layers.append(nn.Linear(source, target))
+        if layer < len(hidden):
+            layers += [nn.BatchNorm1d(target)] if batch_norm[layer] else []
+            layers += [nn.ReLU()] if layer < len(widths) - 1 else []
+            layers += [nn.Dropout(dropout[layer])] if dropout[layer] else []
+    return nn.Sequential(*layers)
 
 
 @component("mlp", "1.0")

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dlbench.components import component
+from dlbench.data.vocabulary import PAD
 from dlbench.models.attention import Attention
+from dlbench.protocols import State
 
-PAD = 0
-"""The number of padding in every vocabulary."""
-
-State = dict[str, Tensor]
 Probability = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -46,13 +44,8 @@ class Encoder(nn.Module):
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, (hidden, cell) = self.lstm(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])
-        return self.dropout(memory), _join_directions(hidden), _join_directions(cell)
-
-
-def _join_directions(state: Tensor) -> Tensor:
-    """(layers * 2, B, H / 2) -> (layers, B, H)."""
-    both, batch, half = state.shape
-    return state.view(both // 2, 2, batch, half).transpose(1, 2).reshape(both // 2, batch, 2 * half)
+        hidden, cell = (state.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2) for state in (hidden, cell))
+        return self.dropout(memory), hidden, cell
 
 
 @component("seq2seq", "1.0")

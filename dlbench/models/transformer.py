@@ -3,13 +3,14 @@
 import math
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from dlbench.components import component
-from dlbench.models.attention import MultiHeadAttention, sinusoids
-from dlbench.models.seq2seq import PAD, State, source_mask
+from dlbench.data.vocabulary import PAD
+from dlbench.models.attention import KeysValues, MultiHeadAttention, causal_mask, sinusoids
+from dlbench.models.seq2seq import source_mask
+from dlbench.protocols import State
 
 MAX_TIMESCALE = 10_000
 """Of the positions (Vaswani et al. 2017)."""
@@ -54,8 +55,10 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(target_symbols, size)
         for embedding in (self.source_embedding, self.embedding):
             nn.init.normal_(embedding.weight, std=size**-0.5)
-        self.encoder = nn.ModuleList(EncoderBlock(size, heads, feedforward, dropout) for _ in range(layers))
-        self.decoder = nn.ModuleList(DecoderBlock(size, heads, feedforward, dropout) for _ in range(layers))
+        self.encoder, self.decoder = (
+            nn.ModuleList(Block(size, heads, feedforward, dropout, is_decoder=is_decoder) for _ in range(layers))
+            for is_decoder in (False, True)
+        )
         self.encoder_norm, self.decoder_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(size, target_symbols)
@@ -68,15 +71,16 @@ class Transformer(nn.Module):
         return logits
 
     def encode(self, source: Tensor, lengths: Tensor) -> State:
-        """The state before the first step: the decoder's keys and values of the source, and the mask."""
+        """The state before the first step: the decoder's keys and values of the source, and the mask (B, S)."""
         mask = source_mask(lengths, source.shape[1])
         states = self._embed(self.source_embedding, source, 0)
         for block in self.encoder:
-            states = block(states, mask[:, None, None])
+            states, _ = block(states, mask[:, None, None])
         memory = self.encoder_norm(states)
         state = {"mask": mask}
         for layer, block in enumerate(self.decoder):
-            state |= block.remember(memory, f"{layer}/")  # type: ignore[operator]
+            keys, values = block.cross.keys_and_values(memory)  # type: ignore[operator, union-attr]
+            state |= {f"{layer}/memory_keys": keys, f"{layer}/memory_values": values}
         return state
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
@@ -85,13 +89,15 @@ class Transformer(nn.Module):
         return logits[:, 0], state
 
     def _decode(self, target: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits (B, T, target_symbols) for given symbols (B, T), and the state after them."""
         before = state["0/keys"].shape[2] if "0/keys" in state else 0
         states = self._embed(self.embedding, target, before)
-        places = torch.arange(before + target.shape[1], device=target.device)
-        causal = places <= places[before:, None]
+        causal, padding = causal_mask(before, target.shape[1], target.device), state["mask"][:, None, None]
         state = dict(state)
         for layer, block in enumerate(self.decoder):
-            states = block(states, causal, state, f"{layer}/")
+            known = (state[f"{layer}/keys"], state[f"{layer}/values"]) if before else None
+            memory = state[f"{layer}/memory_keys"], state[f"{layer}/memory_values"]
+            states, (state[f"{layer}/keys"], state[f"{layer}/values"]) = block(states, causal, known, memory, padding)
         return self.output(self.decoder_norm(states)), state
 
     def _embed(self, embedding: nn.Embedding, symbols: Tensor, first: int) -> Tensor:
@@ -101,53 +107,37 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """What encoder and decoder blocks share: self-attention before all else, a feed-forward network after it."""
+    """x + attention(norm(x)), in a decoder the same over the source, then x + feed-forward(norm(x)) with ReLU."""
 
-    def __init__(self, size: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, size: int, heads: int, feedforward: int, dropout: float, *, is_decoder: bool) -> None:
         super().__init__()
         self.self_norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads)
         self.norm = nn.LayerNorm(size)
         self.feedforward = nn.Sequential(nn.Linear(size, feedforward), nn.ReLU(), nn.Linear(feedforward, size))
         self.dropout = nn.Dropout(dropout)
+        if is_decoder:
+            self.cross_norm, self.cross = nn.LayerNorm(size), MultiHeadAttention(size, heads)
 
-    def feed(self, states: Tensor) -> Tensor:
-        """x + feed-forward(norm(x))."""
-        fed: Tensor = states + self.dropout(self.feedforward(self.norm(states)))
-        return fed
+    def forward(
+        self,
+        states: Tensor,
+        mask: Tensor,
+        before: KeysValues | None = None,
+        memory: KeysValues | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """States (B, T, H) from states (B, T, H), and keys and values of these and earlier places.
 
-
-class EncoderBlock(Block):
-    """x + attention(norm(x)), then the feed-forward network."""
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Encode (B, S, H) under a mask (B, 1, 1, S)."""
+        Args:
+            states: What the block reads.
+            mask: Which places may look at which; see `MultiHeadAttention.forward`.
+            before: Keys and values of earlier places.
+            memory: Those of the encoder's outputs, for a decoder.
+            memory_mask: Where the source is no padding, (B, 1, 1, S).
+        """
         normed = self.self_norm(states)
-        attended, _ = self.attention(normed, self.attention.keys_and_values(normed), mask)
-        return self.feed(states + self.dropout(attended))
-
-
-class DecoderBlock(Block):
-    """x + attention(norm(x)) over what is written, the same over the source, then the feed-forward network."""
-
-    def __init__(self, size: int, heads: int, feedforward: int, dropout: float) -> None:
-        super().__init__(size, heads, feedforward, dropout)
-        self.cross_norm, self.cross = nn.LayerNorm(size), MultiHeadAttention(size, heads)
-
-    def remember(self, memory: Tensor, prefix: str) -> State:
-        """Keys and values of the encoder's outputs (B, S, H)."""
-        keys, values = self.cross.keys_and_values(memory)
-        return {f"{prefix}memory_keys": keys, f"{prefix}memory_values": values}
-
-    def forward(self, states: Tensor, causal: Tensor, state: State, prefix: str) -> Tensor:
-        """Decode (B, T, H) after what ``state`` holds of earlier places, and add these places to it."""
-        normed = self.self_norm(states)
-        keys, values = self.attention.keys_and_values(normed)
-        if f"{prefix}keys" in state:
-            keys = torch.cat([state[f"{prefix}keys"], keys], dim=2)
-            values = torch.cat([state[f"{prefix}values"], values], dim=2)
-        state[f"{prefix}keys"], state[f"{prefix}values"] = keys, values
-        attended, _ = self.attention(normed, (keys, values), causal)
-        states = states + self.dropout(attended)
-        memory = state[f"{prefix}memory_keys"], state[f"{prefix}memory_values"]
-        attended, _ = self.cross(self.cross_norm(states), memory, state["mask"][:, None, None])
-        return self.feed(states + self.dropout(attended))
+        known = self.attention.keys_and_values(normed, before)
+        states = states + self.dropout(self.attention(normed, known, mask)[0])
+        if memory is not None:
+            states = states + self.dropout(self.cross(self.cross_norm(states), memory, memory_mask)[0])
+        return states + self.dropout(self.feedforward(self.norm(states))), known

@@ -1,25 +1,18 @@
 """The curves of a run: one JSON line an epoch, and the same in TensorBoard; both can be cut back to an epoch."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlbench.components import component
 from dlbench.errors import RecordError
+from dlbench.metrics.names import LAST_EPOCHS, Monitor
 from dlbench.records.files import atomic_path, set_aside, write_text
 from dlbench.records.lock import still_held
-
-if TYPE_CHECKING:  # reading records does without torch
-    from dlbench.tasks.base import Monitor
-
-LAST_EPOCHS = 10
-"""A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
 
 
 def append(path: Path, row: dict[str, Any]) -> bytes:

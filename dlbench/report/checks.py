@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from dlbench.metrics.names import is_exact, spoken
+from dlbench.metrics.names import display_name, is_exact
 from dlbench.report.document import Verdict
 from dlbench.report.results import Result, ResultsOf
 from dlbench.report.schema import Check, Claim, Comparison, Curve, Part, Statement
@@ -74,7 +74,7 @@ def describe(check: Check) -> str:
 
 
 def _measured(metric: str, check: Comparison) -> str:
-    name = f"{spoken(metric)} less {spoken(check.minus)}" if check.minus else spoken(metric)
+    name = f"{display_name(metric)} less {display_name(check.minus)}" if check.minus else display_name(metric)
     return name if check.curve is None else _of_curve(name, check.curve)
 
 

@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dlbench.identity import configuration_id
-from dlbench.metrics.names import HEADINGS, is_better_higher, ranked_by, spoken
+from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
@@ -77,10 +77,10 @@ def _board(data: str, metric: str, groups: Iterable[Group]) -> Grid:
     columns = (
         *numbers("place"),
         *texts("experiment", "settings"),
-        *numbers(spoken(metric), "95% prediction interval", *(HEADINGS[name] for name in others)),
+        *numbers(display_name(metric), "95% prediction interval", *(HEADINGS[name] for name in others)),
     )
     id = f"board-{data}-{metric.removeprefix('test/')}".replace("_", "-")
-    return Grid(id, f"{data}, by {spoken(metric)}", columns, tuple(rows), labels=3)
+    return Grid(id, f"{data}, by {display_name(metric)}", columns, tuple(rows), labels=3)
 
 
 def costs(groups: Iterable[Group]) -> Section:

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from dlbench.metrics.names import is_exact, spoken
-from dlbench.records.history import LAST_EPOCHS
+from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE
 from dlbench.report.document import (
@@ -229,7 +228,7 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
 def _value(value: Value) -> tuple[Cell, ...]:
     """What `VALUE_COLUMNS` names."""
     return (
-        Cell(spoken(value.metric), hint=value.metric),
+        Cell(display_name(value.metric), hint=value.metric),
         Cell(value.judged.reason, verdict=value.judged.verdict),
         Cell(format_value(value.published), value.published),
         ours(value.results, value.metric),
@@ -333,7 +332,7 @@ def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
     mean = statistics.fmean(differences) if differences else None
     return (
         Cell(value.row.of),
-        Cell(spoken(value.metric)),
+        Cell(display_name(value.metric)),
         ours(value.results, value.metric),
         ours(others, value.metric),
         Cell("-") if mean is None else Cell(f"{mean:+.4f} ({len(differences)})", mean),

@@ -2,8 +2,8 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
+from dlbench.metrics.names import Monitor
 from dlbench.seeding import reseed_global
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -24,22 +25,6 @@ class DivergedError(Exception):
     def __init__(self, step: int, metric: str = "the training loss") -> None:
         super().__init__(f"{metric} is not finite at step {step}")
         self.step = step
-
-
-class Monitor(NamedTuple):
-    """The validation metric that decides which epoch is the best, the first of its best value."""
-
-    name: str
-    mode: Literal["max", "min"]
-
-    @property
-    def worst(self) -> float:
-        """What every value is better than."""
-        return -math.inf if self.mode == "max" else math.inf
-
-    def is_better(self, value: float, than: float) -> bool:
-        """Whether a value beats another; equal ones do not."""
-        return value > than if self.mode == "max" else value < than
 
 
 def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
@@ -74,16 +59,8 @@ class Task(pl.LightningModule):
         self.epoch_losses: list[float] = []
         self.loss_sum, self.loss_count = 0.0, 0
 
-    @abstractmethod
     def check_data(self, data: Any) -> None:
-        """See that the network can be trained on a DataModule's data at all, before the first step.
-
-        Raises:
-            ConfigError: It cannot.
-        """
-
-    def check_optimizers(self) -> None:
-        """See that the optimiser and the schedule take their settings.
+        """See that the optimiser and the schedule take their settings; a subclass sees that the network fits the data.
 
         Raises:
             ConfigError: They do not.
@@ -92,6 +69,9 @@ class Task(pl.LightningModule):
             self.configure_optimizers()
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"optimizer or scheduler: {error}") from error
+
+    def check_evaluation(self, settings: Mapping[str, Any]) -> None:
+        """See `dlbench.protocols.Task.check_evaluation`; any will do."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:

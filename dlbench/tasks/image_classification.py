@@ -10,8 +10,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
+from dlbench.metrics.names import Monitor
 from dlbench.models.cost import count_flops
-from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
+from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
 
 Batch = tuple[Tensor, Tensor]
 
@@ -22,11 +23,8 @@ class ImageClassification(Task):
 
     A batch is a pair of images (batch, channels, height, width) and labels (batch,).
 
-    Args:
+    Args (beside those of `Task`):
         model: A network with an attribute ``outputs``, the width of its logits.
-        optimizer: See `Task`.
-        scheduler: See `Task`.
-        seed: See `Task`.
         channels_last: Keep weights and pictures in channels-last memory order, which is faster on CPUs and on tensor
             cores; it changes the order of additions, so it belongs to a run's identity.
     """
@@ -44,10 +42,9 @@ class ImageClassification(Task):
         super().__init__(model, optimizer, scheduler, seed)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.to(memory_format=self.memory_format)
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         outputs = int(model.outputs)  # type: ignore[arg-type]
-        self.val_accuracy = MulticlassAccuracy(outputs, average="micro")
-        self.test_accuracy = MulticlassAccuracy(outputs, average="micro")
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_accuracy, self.test_accuracy = (MulticlassAccuracy(outputs, average="micro") for _ in range(2))
 
     def check_data(self, data: Any) -> None:
         """See that the network takes the pictures, has an output for every class, and never normalises a batch of one.
@@ -64,7 +61,7 @@ class ImageClassification(Task):
         outputs = int(self.model.outputs)  # type: ignore[arg-type]
         if outputs < classes:
             raise ConfigError(f"model.classes={outputs}: the data has {classes} classes")
-        self.check_optimizers()
+        super().check_data(data)
         has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in self.model.modules())
         if has_batch_norm and (data.batch_size == 1 or examples % data.batch_size == 1):
             raise ConfigError(

@@ -1,7 +1,6 @@
 """Storing pictures in a Hopfield network, and retrieving them from corrupted copies."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
+from dlbench.metrics.names import Monitor
 from dlbench.models.hopfield import HopfieldNetwork
 from dlbench.seeding import generator
-from dlbench.tasks.base import Monitor, Task
+from dlbench.tasks.base import Task
 
 Corruption = Literal["mask", "noise"]
 
@@ -40,8 +40,7 @@ def corrupt(patterns: Tensor, kind: Corruption, amount: float, seed: int, purpos
     return patterns.masked_fill(is_masked[:, None, :, None], 0)
 
 
-@dataclass(frozen=True)
-class Recall:
+class RetrievalResult(NamedTuple):
     """What a network made of Q queries, the first Q of its patterns corrupted.
 
     Distances are Euclidean and relative to the longest pattern (all are of one length, but for pictures of a single
@@ -90,23 +89,16 @@ class Recall:
         return {f"{split}/{name}": values.double().mean().item() for name, values in found.items()}
 
 
-def recall(network: HopfieldNetwork, corrupted: Tensor) -> Recall:
+def retrieve(network: HopfieldNetwork, corrupted: Tensor) -> RetrievalResult:
     """Retrieve corrupted copies (Q, channels, height, width) of the first Q patterns that a network has stored."""
     patterns, queries = network.memory[: len(corrupted)], network.admit(corrupted)
     states, steps, converged = network(queries)
     stored = network.memory.flatten(1)
     nearest_before, distance_before = _compared(queries.flatten(1), stored)
     nearest, distance = _compared(states, stored)
-    return Recall(
-        patterns,
-        queries,
-        states.reshape(patterns.shape),
-        nearest_before,
-        nearest,
-        distance_before,
-        distance,
-        steps,
-        converged,
+    return RetrievalResult(
+        *(patterns, queries, states.reshape(patterns.shape)),
+        *(nearest_before, nearest, distance_before, distance, steps, converged),
     )
 
 
@@ -124,8 +116,8 @@ Batch = tuple[Tensor, Tensor]
 
 
 @component("nothing", "1.0")
-def nothing() -> None:
-    """What stands where another task has its optimiser and schedule: nothing is learned by gradient here."""
+def no_optimizer() -> None:
+    """Stands where another task has its optimiser and schedule: nothing is learned by gradient."""
 
 
 @component("picture_retrieval", "1.0")
@@ -134,11 +126,11 @@ class PictureRetrieval(Task):
 
     Validation asks for what was stored, not for the validation split, whose pictures the network never saw: it
     retrieves corrupted copies of stored patterns. So does the test, whose copies are corrupted by streams of their own.
-    What they tell is `dlbench.tasks.retrieval.Recall.metrics`.
+    What they tell is `dlbench.tasks.retrieval.RetrievalResult.metrics`.
 
     Args:
         model: A Hopfield network.
-        optimizer: None: see `nothing`.
+        optimizer: None: see `no_optimizer`.
         scheduler: None.
         seed: See `Task`.
         stored: ``pictures``, or ``random``: signs drawn at random in their place, as many and of their shape.
@@ -172,11 +164,11 @@ class PictureRetrieval(Task):
             raise ValueError("retrieval is of a Hopfield network; choose model=hopfield or model=hopfield_classical")
         if optimizer is not None or scheduler is not None:
             raise ValueError("nothing is learned by gradient; choose optimizer=none scheduler=none")
-        super().__init__(model, nothing, nothing, seed)  # type: ignore[arg-type]
+        super().__init__(model, no_optimizer, no_optimizer, seed)  # type: ignore[arg-type]
         self.automatic_optimization = False
         self.stored, self.corruption, self.amount = stored, corruption, amount
         self.queries, self.tolerance = queries, tolerance
-        self.recalled: Recall | None = None
+        self.last_result: RetrievalResult | None = None
         """What the last validation gave."""
 
     def check_data(self, data: Any) -> None:
@@ -227,13 +219,13 @@ class PictureRetrieval(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Retrieve, and log the metrics."""
-        self.recalled = self.recall("val")
-        self.log_dict(self.recalled.metrics("val", self.tolerance), logger=False)
+        self.last_result = self.retrieve("val")
+        self.log_dict(self.last_result.metrics("val", self.tolerance), logger=False)
 
-    def recall(self, split: str) -> Recall:
+    def retrieve(self, split: str) -> RetrievalResult:
         """Corrupt stored patterns by the split's own streams, and retrieve them."""
         patterns = self.model.memory[: self.queries]
-        return recall(self.model, corrupt(patterns, self.corruption, self.amount, self.seed, f"{split} corruption"))
+        return retrieve(self.model, corrupt(patterns, self.corruption, self.amount, self.seed, f"{split} corruption"))
 
     def _random(self, pictures: Tensor) -> Tensor:
         """Random signs of the shape of pictures (batch, channels, height, width); each is a function of its place."""

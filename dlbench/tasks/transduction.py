@@ -1,5 +1,6 @@
-"""Transduction: sequences in, sequences out; trained by teacher forcing, judged by what greedy decoding writes."""
+"""Sequences in, sequences out: trained by teacher forcing, judged by what greedy decoding writes."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -9,36 +10,90 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
 from dlbench.components import component
-from dlbench.data.pairs import PairBatch
 from dlbench.data.vocabulary import EOS, PAD, SOS
-from dlbench.decoding.hypotheses import Decoder, Hypotheses, StepModel
 from dlbench.decoding.sampling import Greedy
-from dlbench.metrics.error_rates import CharacterErrorRate, MacroErrorRate, WordErrorRate
-from dlbench.tasks.base import Monitor, OptimizerFactory, SchedulerFactory, Task
+from dlbench.metrics.names import Monitor
+from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate
+from dlbench.protocols import Decoder, Hypotheses, StepModel
+from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
 
 
 class Decoded(NamedTuple):
-    """A batch's hypotheses, and the positions (B,) in their split of the pairs they are for."""
+    """A batch's hypotheses, and the positions (B,) in their split of the examples they are for."""
 
     places: Tensor
     hypotheses: Hypotheses
 
 
+class SequenceTask(Task):
+    """What transduction and speech recognition share: full teacher forcing, greedy decoding in validation.
+
+    Batches have ``source``, ``source_lengths``, ``target`` (B, T) beginning with SOS, and ``index``, the examples'
+    positions in their split: see `dlbench.data.pairs.PairBatch`.
+
+    Args (beside those of `Task`):
+        model: A network as `dlbench.protocols.StepModel` describes, that is called with (source, lengths, target) in
+            training.
+        val_max_length: The most symbols that validation decodes, EOS included.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int, val_max_length: int
+    ) -> None:
+        super().__init__(model, optimizer, scheduler, seed)
+        self.decoder: Decoder = Greedy(val_max_length)
+        """Greedy, unless an evaluation sets another."""
+        self.ensemble: StepModel | None = None
+        """What is decoded in the model's place, if an evaluation sets it."""
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+
+    @abstractmethod
+    def measure_loss(self, batch: Any, loss: MeanMetric) -> None:
+        """Add a batch's loss to a mean over symbols."""
+
+    def logits(self, batch: Any) -> Tensor:
+        """Logits (B, T - 1, V) of ``target[:, 1:]`` by teacher forcing."""
+        logits: Tensor = self.model(batch.source, batch.source_lengths, batch.target[:, :-1])
+        return logits
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Accumulate ``val/loss``."""
+        self.measure_loss(batch, self.val_loss)
+        self.log("val/loss", self.val_loss, logger=False)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Accumulate ``test/loss``; what is decoded is the evaluation's matter."""
+        self.measure_loss(batch, self.test_loss)
+        self.log("test/loss", self.test_loss, logger=False)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Decoded:
+        """Decode; see `decode`."""
+        return Decoded(batch.index, self.decode(batch))
+
+    def decode(self, batch: Any) -> Hypotheses:
+        """Decode the model, or the ``ensemble``, if set, with ``decoder``."""
+        model: Any = self.ensemble or self.model
+        return self.decoder(model, batch.source, batch.source_lengths, batch.index, self.seed)
+
+
+def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:
+    """The symbols of each row (B, L): up to the first EOS, with it if asked for, without SOS and padding."""
+    rows: list[Sequence[Any]] = []
+    for row in tokens.tolist():
+        end = row.index(EOS) + keep_end if EOS in row else len(row)
+        rows.append([token for token in row[:end] if token not in (PAD, SOS)])
+    return rows
+
+
 @component("transduction", "1.0", uses=(Greedy, CharacterErrorRate, WordErrorRate, MacroErrorRate))
-class Transduction(Task):
+class Transduction(SequenceTask):
     """Train with cross-entropy under full teacher forcing; validate with it and with greedy decoding.
 
     Beside the means of the training loss it logs ``train/loss_last_batch`` (what d2223 states as "loss"), and after
     each epoch ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
     ``val/error_rate_macro``. The best epoch is the first of the lowest validation CER (REPORTS section 2).
 
-    Args:
-        model: A network as `dlbench.decoding.hypotheses.StepModel` describes, that is called with (source, lengths,
-            target) in training.
-        optimizer: See `Task`.
-        scheduler: See `Task`.
-        seed: See `Task`.
-        val_max_length: The most symbols that validation decodes, EOS included.
+    Args (beside those of `SequenceTask`):
         drop_last_symbol: Drop the last symbol written before ``val/error_rate_macro`` is measured, even when it is not
             EOS (d2223's published rows).
     """
@@ -55,68 +110,32 @@ class Transduction(Task):
         val_max_length: Annotated[int, Ge(1)] = 50,
         drop_last_symbol: bool = False,
     ) -> None:
-        super().__init__(model, optimizer, scheduler, seed)
-        self.decoder: Decoder = Greedy(val_max_length)
-        self.ensemble: StepModel | None = None
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
-        self.val_rates = MetricCollection(
-            {"val/cer": CharacterErrorRate(), "val/wer": WordErrorRate()}, compute_groups=False
-        )
+        super().__init__(model, optimizer, scheduler, seed, val_max_length)
+        rates: Any = {"val/cer": CharacterErrorRate(), "val/wer": WordErrorRate()}
+        self.val_rates = MetricCollection(rates, compute_groups=False)
         self.val_macro = MacroErrorRate(drop_last_symbol)
 
-    def check_data(self, data: Any) -> None:
-        """See that the optimiser and the schedule take their settings."""
-        self.check_optimizers()
-
-    def logits(self, batch: PairBatch) -> Tensor:
-        """Logits (B, T - 1, V) of ``target[:, 1:]`` by teacher forcing."""
-        logits: Tensor = self.model(batch.source, batch.source_lengths, batch.target[:, :-1])
-        return logits
-
-    def loss(self, batch: PairBatch) -> Tensor:
+    def loss(self, batch: Any) -> Tensor:
         """Cross-entropy, averaged over the batch's symbols without padding."""
-        return functional.cross_entropy(
-            self.logits(batch).flatten(0, 1), batch.target[:, 1:].flatten(), ignore_index=PAD
-        )
+        truth = batch.target[:, 1:].flatten()
+        return functional.cross_entropy(self.logits(batch).flatten(0, 1), truth, ignore_index=PAD)
+
+    def measure_loss(self, batch: Any, loss: MeanMetric) -> None:
+        """Add every symbol's cross-entropy, padding left out."""
+        truth = batch.target[:, 1:].flatten()
+        losses = functional.cross_entropy(self.logits(batch).float().flatten(0, 1), truth, reduction="none")
+        loss.update(losses[truth != PAD])
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the training loss, and its last value."""
         super().on_train_epoch_end()
         self.log("train/loss_last_batch", self.epoch_losses[-1], logger=False)
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Accumulate the loss and, decoding greedily, the error rates."""
-        self._measure_loss(batch, "val", self.val_loss)
+        super().validation_step(batch, batch_idx)
         tokens = self.decode(batch).tokens[:, 0]
         written, truth = symbols(tokens), symbols(batch.target)
         self.val_rates.update(written, truth)
         self.val_macro.update(symbols(tokens, keep_end=True) if self.val_macro.drop_last_symbol else written, truth)
         self.log_dict({**dict(self.val_rates.items()), "val/error_rate_macro": self.val_macro}, logger=False)
-
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Accumulate the loss; what is decoded is the evaluation's matter."""
-        self._measure_loss(batch, "test", self.test_loss)
-
-    def predict_step(self, batch: PairBatch, batch_idx: int) -> Decoded:
-        """Decode; see `decode`."""
-        return Decoded(batch.index, self.decode(batch))
-
-    def decode(self, batch: PairBatch) -> Hypotheses:
-        """Decode with ``decoder``, greedy unless an evaluation sets another, the model or the ``ensemble``, if set."""
-        model: Any = self.ensemble or self.model
-        return self.decoder(model, batch.source, batch.source_lengths, batch.index, self.seed)
-
-    def _measure_loss(self, batch: PairBatch, split: str, loss: MeanMetric) -> None:
-        truth = batch.target[:, 1:].flatten()
-        losses = functional.cross_entropy(self.logits(batch).float().flatten(0, 1), truth, reduction="none")
-        loss.update(losses[truth != PAD])
-        self.log(f"{split}/loss", loss, logger=False)
-
-
-def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:
-    """The symbols of each row (B, L): up to the first EOS, with it if asked for, without SOS and padding."""
-    rows: list[Sequence[Any]] = []
-    for row in tokens.tolist():
-        end = row.index(EOS) + keep_end if EOS in row else len(row)
-        rows.append([token for token in row[:end] if token not in (PAD, SOS)])
-    return rows

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dlbench.errors import RecordError
-from dlbench.metrics.names import RATES, SHARES, SIMILARITIES, is_exact, spoken
+from dlbench.metrics.names import RATES, SHARES, SIMILARITIES, display_name, is_exact
 from dlbench.report.document import Grid, Picture
 from dlbench.report.evidence import Substituted
 from dlbench.report.figures import artifacts, style
@@ -113,7 +113,7 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
     for metric in metrics:
         lines = (line(name, [_curve(run, metric, problems) for run in runs]) for name, runs in results.items())
         drawn[metric] = [one for one in lines if one]
-    problems += [f"No run has {spoken(metric)} by epoch." for metric, found in drawn.items() if not found]
+    problems += [f"No run has {display_name(metric)} by epoch." for metric, found in drawn.items() if not found]
     drawn = {metric: found for metric, found in drawn.items() if found}
     if not drawn:
         return None
@@ -132,7 +132,7 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
             for one in found:
                 shade = 0.2 if len(found) <= 3 else 0.1
                 handles[one.configuration] = _plot(axes, one, names.index(one.configuration), shade)
-            axes.set_title(capitalised(spoken(metric)))
+            axes.set_title(capitalised(display_name(metric)))
             axes.set_xlabel("epoch")
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
@@ -147,8 +147,8 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
     ends = []
     for metric, found in drawn.items():
         means = (f"{one.configuration} {format_value(one.mean[-1])} (n={one.n})" for one in found)
-        ends.append(f"{spoken(metric)}: {', '.join(means)}")
-    said = capitalised(style.listed(list(map(spoken, drawn))))
+        ends.append(f"{display_name(metric)}: {', '.join(means)}")
+    said = capitalised(style.listed(list(map(display_name, drawn))))
     return svg, f"{said} over the epochs{how}. {when}: {'; '.join(ends)}."
 
 
@@ -235,7 +235,7 @@ def _bars(figure: Figure, report: Report, results: Results, id: str, problems: l
     """As `_curves`, of what the figure names."""
     drawn = {metric: bars(metric, report, results, figure.of) for metric in figure.metrics}
     lacking = [metric for metric, rows in drawn.items() if not any(row.values for row in rows)]
-    problems += [f"No run has {spoken(metric)}." for metric in lacking]
+    problems += [f"No run has {display_name(metric)}." for metric in lacking]
     drawn = {metric: rows for metric, rows in drawn.items() if metric not in lacking}
     if not drawn:
         return None
@@ -248,8 +248,8 @@ def _bars(figure: Figure, report: Report, results: Results, id: str, problems: l
             _rows(axes, placed, labels, are_fractions=is_fraction(metric))
             if number % 2:  # the panel to the left names the rows
                 axes.set_yticklabels([])
-            axes.set_title(capitalised(spoken(metric)))
-        return _finished(canvas, {spoken(metric): rows for metric, rows in drawn.items()}, id)
+            axes.set_title(capitalised(display_name(metric)))
+        return _finished(canvas, {display_name(metric): rows for metric, rows in drawn.items()}, id)
 
 
 def published_against_ours(report: Report, results_of: ResultsOf, id: str) -> Picture | None:
@@ -264,7 +264,7 @@ def published_against_ours(report: Report, results_of: ResultsOf, id: str) -> Pi
     """
     tables = {
         table.title: [
-            Bar(f"{row.label}: {spoken(metric)}", tuple(measured(results_of(row.of), metric)), (published,))
+            Bar(f"{row.label}: {display_name(metric)}", tuple(measured(results_of(row.of), metric)), (published,))
             for row in table.rows
             for metric, published in row.published.items()
             if is_fraction(metric)

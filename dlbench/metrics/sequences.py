@@ -1,28 +1,32 @@
-"""Error rates between predicted and true sequences of symbols, 0 if all is right; insertions can bring them above 1.
+"""Error rates and similarities between predicted and true sequences of symbols.
 
-A sequence is a string, taken character by character, or a sequence of symbols. Distances are Levenshtein's (insertion,
-deletion and substitution cost 1 each). An empty reference counts as one symbol long where it would be divided by: so an
-empty hypothesis has error rate 0 against it, one of three symbols 3.
+A sequence is a string, taken character by character, or a sequence of symbols.
+
+Error rates are 0 if all is right; insertions can bring them above 1. Distances are Levenshtein's (insertion, deletion
+and substitution cost 1 each). An empty reference counts as one symbol long where it would be divided by: so an empty
+hypothesis has error rate 0 against it, one of three symbols 3.
+
+Similarities lie between 0 and 1, as textdistance normalises them, and are means over examples (REPORTS section 6). Two
+empty sequences are equal: 1. An empty one is nothing like any other: 0.
 """
 
+import math
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import starmap
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jiwer
 import torch
 from annotated_types import Ge
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import OSA, Levenshtein
 from torch import Tensor
 from torchmetrics import Metric
 
 from dlbench.components import component
 
-Symbols = str | Sequence[str]
-
-
-FIRST = 0x10000
-"""The first of the million characters that stand for symbols in `edits`."""
+Symbols = str | Sequence[Any]
 
 
 class Edits(NamedTuple):
@@ -55,7 +59,8 @@ def edits(hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> Edits
     numbers: dict[str, int] = {}
 
     def coded(symbols: Symbols) -> str:
-        return "".join(chr(FIRST + numbers.setdefault(symbol, len(numbers))) for symbol in symbols)
+        """A character of its own for every symbol, from the million above those of languages."""
+        return "".join(chr(0x10000 + numbers.setdefault(symbol, len(numbers))) for symbol in symbols)
 
     guesses, truths = [coded(guess) for guess, _ in pairs], [coded(truth) for _, truth in pairs]
     as_it_is = jiwer.ReduceToListOfListOfChars()
@@ -63,32 +68,32 @@ def edits(hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> Edits
     return Edits(found.substitutions, found.deletions, found.insertions, sum(map(len, truths)))
 
 
-class _Rate(Metric):
-    """A ratio of two sums, so that batches, and processes, add up."""
+class _Ratio(Metric):
+    """A ratio of two sums, () float64, so that batches, and processes, add up; 0 without examples."""
 
     full_state_update = False
     higher_is_better = False
     is_differentiable = False
 
-    errors: Tensor
+    sum: Tensor
     total: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("errors", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("sum", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def _add(self, errors: float, total: int) -> None:
-        self.errors += errors
+    def _add(self, summed: float, total: int) -> None:
+        self.sum += summed
         self.total += total
 
     def compute(self) -> Tensor:
-        """The rate, () float64."""
-        return self.errors / self.total.clamp(min=1)
+        """The ratio."""
+        return self.sum / self.total.clamp(min=1)
 
 
 @component("cer", "1.0")
-class CharacterErrorRate(_Rate):
+class CharacterErrorRate(_Ratio):
     """Micro average: all edit operations over the summed length of the references (REPORTS section 2)."""
 
     def update(self, hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> None:
@@ -102,7 +107,7 @@ class CharacterErrorRate(_Rate):
 
 
 @component("wer", "1.0")
-class WordErrorRate(_Rate):
+class WordErrorRate(_Ratio):
     """Share of examples that are not exactly equal to their reference; a word is one example (REPORTS section 2)."""
 
     def update(self, hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> None:
@@ -112,7 +117,7 @@ class WordErrorRate(_Rate):
 
 
 @component("wer_at_k", "1.0")
-class WordErrorRateAtK(_Rate):
+class WordErrorRateAtK(_Ratio):
     """WER@k: share of examples none of whose first k samples equals the reference (REPORTS section 2).
 
     Args:
@@ -137,7 +142,7 @@ class WordErrorRateAtK(_Rate):
 
 
 @component("macro_error_rate", "1.0")
-class MacroErrorRate(_Rate):
+class MacroErrorRate(_Ratio):
     """Mean over examples of edit distance / reference length (REPORTS section 4).
 
     Args:
@@ -157,3 +162,55 @@ class MacroErrorRate(_Rate):
             for guess, truth in zip(hypotheses, references, strict=True)
         ]
         self._add(sum(rates), len(rates))
+
+
+class Similarity(_Ratio):
+    """The mean over examples of a similarity of two sequences."""
+
+    higher_is_better = True
+
+    @staticmethod
+    @abstractmethod
+    def of(first: Symbols, second: Symbols) -> float:
+        """The similarity of two sequences, not both empty."""
+
+    def update(self, hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> None:
+        """Add examples."""
+        pairs = list(zip(hypotheses, references, strict=True))
+        self._add(math.fsum(self.of(*pair) if any(pair) else 1.0 for pair in pairs), len(pairs))
+
+
+@component("jaccard", "1.0")
+class Jaccard(Similarity):
+    """Symbols in common over symbols in either, counted as often as they occur; their order does not matter."""
+
+    @staticmethod
+    def of(first: Symbols, second: Symbols) -> float:
+        """See the class."""
+        common = _common(first, second)
+        return common / (len(first) + len(second) - common)
+
+
+@component("cosine", "1.0")
+class Cosine(Similarity):
+    """Symbols in common over the geometric mean of the lengths, which textdistance calls cosine."""
+
+    @staticmethod
+    def of(first: Symbols, second: Symbols) -> float:
+        """See the class."""
+        return _common(first, second) / math.sqrt(max(len(first) * len(second), 1))
+
+
+@component("damerau_levenshtein", "1.0")
+class DamerauLevenshtein(Similarity):
+    """1 - d / the longer length, d the restricted distance (optimal string alignment): no symbol is moved twice."""
+
+    @staticmethod
+    def of(first: Symbols, second: Symbols) -> float:
+        """See the class."""
+        return OSA.normalized_similarity(first, second)
+
+
+def _common(first: Symbols, second: Symbols) -> int:
+    """The size of the intersection of two multisets."""
+    return (Counter(first) & Counter(second)).total()

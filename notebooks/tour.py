@@ -36,8 +36,8 @@ from dlbench.records.store import Store
 from dlbench.report.command import command
 from dlbench.report.figures.style import BLUE, VERMILION
 from dlbench.report.frame import curves, frame
-from dlbench.report.reading import load_all
 from dlbench.report.results import collect
+from dlbench.report.schema import load_all
 from dlbench.report.statistics import difference_interval, judge_published, permutation_p
 
 RECORDS = paths.experiments() / "results"

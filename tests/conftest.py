@@ -17,12 +17,11 @@ from omegaconf import DictConfig
 
 from dlbench import commands, paths
 from dlbench.records.store import Record, Store
+from dlbench.report.checks import Verdicts
 from dlbench.report.document import Document
-from dlbench.report.evidence import Evidence
-from dlbench.report.reading import load_all
-from dlbench.report.results import collect
+from dlbench.report.results import Evidence, collect
+from dlbench.report.schema import load_all
 from dlbench.report.sections import build
-from dlbench.report.verdicts import Verdicts
 from dlbench.run import run
 
 Compose = Callable[..., DictConfig]

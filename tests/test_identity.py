@@ -17,8 +17,8 @@ from dlbench.config import composed
 from dlbench.identity import configuration_id, digest
 from dlbench.records.files import read_json
 from dlbench.records.store import Store
+from dlbench.report.checks import Verdicts
 from dlbench.report.command import command
-from dlbench.report.verdicts import Verdicts
 from dlbench.run import prepare
 
 FINGERPRINT = "f" * 64

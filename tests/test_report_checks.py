@@ -14,12 +14,10 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Store
-from dlbench.report.checks import judge, judge_claim
+from dlbench.report.checks import Judgement, Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
 from dlbench.report.results import Result, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
-from dlbench.report.statements import Judgement, judge_slip
-from dlbench.report.verdicts import Verdicts
 
 CER = "test/cer"
 HOLDS, FAILS, UNDECIDED, NOT_RUN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN
@@ -142,7 +140,6 @@ def test_how_large_a_difference_is_wanted(relation: str, by: float | str, verdic
 def test_the_words_and_numbers_beside_a_verdict() -> None:
     found = judged(FAR, NEAR, "lower_than")
     assert found.said == "test CER of a lower than of b"
-    assert (found.ours, found.theirs) == ("0.2033 ± 0.0058 (3)", "0.3000 ± 0.0100 (3)")
     assert (found.p, found.smallest_p, found.n) == (0.125, 0.125, 3)
     assert found.reason == "so in the whole interval"
     assert judged(FAR, NEAR, "lower_than", by=0.2).p == 1
@@ -171,7 +168,7 @@ def test_two_measures_of_the_same_runs_may_be_equal() -> None:
 
 def test_a_number_is_compared_with_each_seed() -> None:
     found = compare(results(NEAR), lower_than=0.4)
-    assert (found.verdict, found.n, found.theirs) == (HOLDS, 3, "0.4")
+    assert (found.verdict, found.n) == (HOLDS, 3)
     assert found.difference == pytest.approx(-0.1)
     assert found.said == "test CER of a lower than 0.4"
     assert compare(results(NEAR), lower_than=0.3).verdict == UNDECIDED
@@ -191,7 +188,7 @@ def test_another_metric_may_be_compared_with() -> None:
         (NEAR, {}, NOT_RUN, "no run of b gives test CER"),
         ({}, {}, NOT_RUN, "no run of a gives test CER; no run of b gives test CER"),
         ({1: 0.2, 4: 0.3}, {2: 0.3}, UNDECIDED, "no common seed: a has 1, 4; b has 2"),
-        ({1: 0.2, 4: 0.3}, {4: 0.3}, UNDECIDED, "one seed decides nothing"),
+        ({1: 0.2, 4: 0.3}, {4: 0.3}, UNDECIDED, "n=1: no test possible"),
     ],
 )
 def test_too_few_runs_are_told(
@@ -254,23 +251,23 @@ def test_curves_are_compared(tmp_path: Path) -> None:
     assert compare(ours, metric="train/loss", curve={"slope_after": 2}, higher_than=0).verdict == FAILS
 
 
-def test_a_run_that_never_gets_there_counts_one_epoch_more(tmp_path: Path) -> None:
+def test_a_run_that_never_reaches_the_threshold_counts_one_epoch_more(tmp_path: Path) -> None:
     ours = with_curves(tmp_path / "a", {1: [1.0, 0.5, 0.3], 2: [1.0, 0.5, 0.3], 3: [1.0, 0.6, 0.4]})
     theirs = with_curves(tmp_path / "b", {1: [1.0, 0.9, 0.9], 2: [1.0, 0.9, 0.5], 3: [1.0, 0.9, 0.9]})
     found = compare(ours, theirs, metric="train/loss", curve={"epochs_to": 0.5}, lower_than="b")
     assert found.difference == pytest.approx(((2 - 4) + (2 - 3) + (3 - 4)) / 3)
-    assert found.reason.endswith("a run that never gets there counts as one epoch more than it has")
+    assert found.reason.endswith("a run that never reaches the threshold counts as one epoch more than it has")
     assert found.said == "epochs to training loss at most 0.5 of a lower than of b"
 
 
-def test_pairs_that_both_never_get_there_tell_nothing(tmp_path: Path) -> None:
+def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) -> None:
     ours = with_curves(tmp_path / "a", {1: [1.0, 0.9], 2: [1.0, 0.9], 3: [1.0, 0.4]})
     theirs = with_curves(tmp_path / "b", {1: [1.0, 0.8], 2: [0.9, 0.8], 3: [0.4, 0.3]})
     curve = {"epochs_to": 0.5}
     found = compare(ours, theirs, metric="train/loss", curve=curve, lower_than="b")
     assert (found.n, found.difference, found.verdict) == (1, 1, UNDECIDED)
     found = compare(ours[:2], theirs[:2], metric="train/loss", curve=curve, lower_than="b")
-    assert (found.verdict, found.reason) == (UNDECIDED, "neither ever gets there")
+    assert (found.verdict, found.reason) == (UNDECIDED, "neither run reaches the threshold")
 
 
 # --- statements and slips --------------------------------------------------------------------------------------------
@@ -335,12 +332,12 @@ def test_a_statement_that_cannot_be_judged_is_named(
 def test_a_slip_is_what_is_stated_against_what_is_computed(
     stated: str, computes: str, over: dict[str, tuple[float, ...]], verdict: Verdict, reason: str
 ) -> None:
-    found = judge_slip(Slip(id="i", text="t", stated=stated, computes=computes, over=over))
+    found = judge_slip("r", Slip(id="i", text="t", stated=stated, computes=computes, over=over))
     assert (found.verdict, found.reason) == (verdict, reason)
 
 
 def test_a_slip_shows_expressions_with_their_values() -> None:
-    found = judge_slip(Slip(id="i", text="t", stated="7", computes="n + 1", over={"n": (5, 6)}))
+    found = judge_slip("r", Slip(id="i", text="t", stated="7", computes="n + 1", over={"n": (5, 6)}))
     assert (found.stated, found.computed) == ("7, 7", "n + 1 = 6, 7")
 
 

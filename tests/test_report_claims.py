@@ -6,8 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from dlbench.report.checks import describe
-from dlbench.report.reading import load_all
-from dlbench.report.schema import Claim, Comparison, Configuration, Part
+from dlbench.report.schema import Claim, Comparison, Configuration, Part, load_all
 
 REPORTS = load_all()
 

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from dlbench import identity
 from dlbench.records.store import Store
+from dlbench.report.checks import Verdicts
 from dlbench.report.command import _literal, command, preparation
 from dlbench.report.results import Result, collect
-from dlbench.report.verdicts import Verdicts
 from dlbench.run import run
 
 Compose = Callable[..., Any]

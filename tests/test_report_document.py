@@ -12,15 +12,13 @@ from made import made
 
 from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
+from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
-from dlbench.report.evidence import REAL, Evidence, in_variant
+from dlbench.report.files import COLUMNS, csv_text
 from dlbench.report.listings import OUTDATED_NOTE
-from dlbench.report.reading import load_all
-from dlbench.report.results import Collection, Contradiction, LeftOut, Result
-from dlbench.report.schema import Configuration
+from dlbench.report.results import REAL, Collection, Contradiction, Evidence, LeftOut, Result, in_variant
+from dlbench.report.schema import Configuration, load_all
 from dlbench.report.sections import build
-from dlbench.report.tidy import COLUMNS, csv_text
-from dlbench.report.verdicts import Verdicts
 
 REPORTS = load_all()
 METRICS = ("val/accuracy", "test/accuracy", "test/cer", "test/wer", "model/parameters")

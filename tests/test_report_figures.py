@@ -18,13 +18,12 @@ from hypothesis import strategies as st
 from resealed import put
 
 from dlbench.records.store import Record
+from dlbench.report.checks import Verdicts
 from dlbench.report.document import Grid, Picture, Verdict
-from dlbench.report.evidence import Evidence
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.plots import bars, draw, is_fraction, line, published_against_ours
-from dlbench.report.results import Result
+from dlbench.report.results import Evidence, Result
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
-from dlbench.report.verdicts import Verdicts
 from dlbench.terminal import format_value
 
 PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"

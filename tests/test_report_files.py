@@ -17,10 +17,9 @@ from dlbench.cli import experiments
 from dlbench.config import check, configuration_of
 from dlbench.data.pair_files import PairFiles
 from dlbench.errors import ConfigError
-from dlbench.report.evidence import in_variant
 from dlbench.report.expressions import evaluate
-from dlbench.report.reading import line_of, load, load_all
-from dlbench.report.schema import Comparison, Configuration, Part, Report, Statement
+from dlbench.report.results import in_variant
+from dlbench.report.schema import Comparison, Configuration, Part, Report, Statement, line_of, load, load_all
 
 REPORTS = load_all()
 FILES = [pytest.param(report, id=name) for name, report in REPORTS.items()]
@@ -387,19 +386,51 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         (GOOD, "", "1: report: Input should be a valid dictionary"),
         (GOOD, "- 1", "1: report: Input should be a valid dictionary"),
         # Names.
-        ("cnn_bn_gap", "cnn_bngap", "5: cnn_bngap: no such experiment; did you mean cnn_bn_gap"),
-        ("kmnist_cnm", "cnn_kernel5", "6: cnn_kernel5: exists now; remove planned"),
-        ("test/accuracy:", "test/acuracy:", "10: test/acuracy: no such metric; did you mean test/accuracy"),
-        ("test/accuracy:", "test/accuracy_shift_17:", "10: test/accuracy_shift_17: no such metric; did you mean test/"),
-        ("of: deep", "of: depe", "11: depe: no such configuration; did you mean deep"),
-        ("         later]", "         latter]", "15: latter: no such configuration; did you mean later"),
-        ("[val/accuracy]", "[val/acuracy]", "15: val/acuracy: no such metric; did you mean val/accuracy"),
-        ("metric: train/loss", "metric: train/los", "26: train/los: no such metric; did you mean train/loss"),
-        ("lower_than: deep", "lower_than: depe", "25: depe: no such configuration; did you mean deep"),
-        ("by: 33%", "than_metric: val/los", "25: val/los: no such metric; did you mean val/loss"),
-        ("of: [deep], about", "of: [depe], about", "40: depe: no such configuration; did you mean deep"),
+        ("cnn_bn_gap", "cnn_bngap", "5: configurations.deep: cnn_bngap: no such experiment; did you mean cnn_bn_gap"),
+        ("kmnist_cnm", "cnn_kernel5", "6: configurations.later: cnn_kernel5: exists now; remove planned"),
+        (
+            "test/accuracy:",
+            "test/acuracy:",
+            "10: tables.0.rows.0.published.test/acuracy: test/acuracy: no such metric; did you mean test/accuracy",
+        ),
+        (
+            "test/accuracy:",
+            "test/accuracy_shift_17:",
+            "10: tables.0.rows.0.published.test/accuracy_shift_17: test/accuracy_shift_17: no such metric",
+        ),
+        ("of: deep", "of: depe", "11: tables.0.rows.1.of: depe: no such configuration; did you mean deep"),
+        (
+            "         later]",
+            "         latter]",
+            "18: figures.0.of.1: latter: no such configuration; did you mean later",
+        ),
+        (
+            "[val/accuracy]",
+            "[val/acuracy]",
+            "19: figures.0.metrics.0: val/acuracy: no such metric; did you mean val/accuracy",
+        ),
+        (
+            "metric: train/loss",
+            "metric: train/los",
+            "27: claims.0.checks.2.metric: train/los: no such metric; did you mean train/loss",
+        ),
+        (
+            "lower_than: deep",
+            "lower_than: depe",
+            "25: claims.0.checks.1: depe: no such configuration; did you mean deep",
+        ),
+        (
+            "by: 33%",
+            "than_metric: val/los",
+            "25: claims.0.checks.1.than_metric: val/los: no such metric; did you mean val/loss",
+        ),
+        (
+            "of: [deep], about",
+            "of: [depe], about",
+            "40: substitutes.more.of.0: depe: no such configuration; did you mean deep",
+        ),
         ("of: [deep], about", "of: [deep, plain], about", "40: plain: less stands in for it already; name it once"),
-        ("[good]", "[good, gud]", "32: c.two: gud: no such report; did you mean good"),
+        ("[good]", "[good, gud]", "33: claims.1.reports.1: gud: no such report; did you mean good"),
         ("c.two", "c.one", "30: c.one: stands in good/report.yaml already; choose another id"),
         ("s.one", "c.two", "35: c.two: stands in good/report.yaml already; choose another id"),
     ],

@@ -10,11 +10,10 @@ from board import accumulated
 
 from dlbench import commands, paths
 from dlbench.records.store import Store
-from dlbench.report.evidence import Evidence
+from dlbench.report.checks import Verdicts
 from dlbench.report.files import MARKS, main_table
-from dlbench.report.reading import load_all
-from dlbench.report.results import Collection
-from dlbench.report.verdicts import Verdicts
+from dlbench.report.results import Collection, Evidence
+from dlbench.report.schema import load_all
 from dlbench.tensorboard.app import View
 
 DOCS = Path(__file__).parent.parent / "docs"

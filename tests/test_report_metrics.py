@@ -27,7 +27,7 @@ from dlbench.metrics.names import (
     ranked_by,
 )
 from dlbench.models.cost import count_parameters
-from dlbench.report.reading import load_all
+from dlbench.report.schema import load_all
 from dlbench.run import run
 from dlbench.terminal import capitalised, format_value, mean_and_spread
 

@@ -20,11 +20,9 @@ from dlbench.config import check
 from dlbench.data.registry import REGISTRY
 from dlbench.errors import ConfigError
 from dlbench.records.store import Evaluation, Record
-from dlbench.report.jobs import Job, missing_data
-from dlbench.report.profiles import SEEDS, Estimate, estimate, jobs
-from dlbench.report.reading import load_all
+from dlbench.report.jobs import SEEDS, Estimate, Job, estimate, jobs, missing_data
 from dlbench.report.results import Result
-from dlbench.report.schema import Configuration, Report, Variant
+from dlbench.report.schema import Configuration, Report, Variant, load_all
 
 SCRAMBLED, RIGHT = "data.layout=scrambled", "data.layout=chw"
 

@@ -17,9 +17,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from processes import wait_for
 
 from dlbench.records.store import Store
-from dlbench.report import running
-from dlbench.report.jobs import Job
-from dlbench.report.running import run
+from dlbench.report import jobs
+from dlbench.report.jobs import Job, run
 from dlbench.run import run as train
 
 TinyIn = Callable[..., list[str]]
@@ -55,7 +54,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         script.write_text("\n".join([*lines, body]))
         script.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(script))
-        monkeypatch.setattr(running, "LOOK_SECONDS", 0.02)
+        monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.02)
         return script
 
     return install
@@ -123,10 +122,9 @@ def test_renewing_takes_a_small_part_of_the_time_and_is_never_done_twice_at_once
     took = time.monotonic() - began
     assert len(spans) >= 2
     assert all(
-        later[0] - earlier[1] >= running.PATIENCE * (earlier[1] - earlier[0]) * 0.99
-        for earlier, later in pairwise(spans)
+        later[0] - earlier[1] >= jobs.PATIENCE * (earlier[1] - earlier[0]) * 0.99 for earlier, later in pairwise(spans)
     )
-    assert sum(end - start for start, end in spans[:-1]) <= took / running.PATIENCE
+    assert sum(end - start for start, end in spans[:-1]) <= took / jobs.PATIENCE
 
 
 def test_a_report_that_cannot_be_renewed_stops_no_run(
@@ -173,7 +171,7 @@ import sys
 from pathlib import Path
 from dlbench.cli import one_line_errors
 from dlbench.report.jobs import Job
-from dlbench.report.running import run
+from dlbench.report.jobs import run
 with one_line_errors():
     jobs = [Job(("+experiment=cnn_bn_gap", f"seed={seed}"), seed, {}) for seed in (1, 2)]
     runs, sys.executable, *overrides = sys.argv[1:]

@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 from made import made
 
 from dlbench.records import history
-from dlbench.report.checks import ELSEWHERE
+from dlbench.report.checks import ELSEWHERE, Verdicts
 from dlbench.report.document import Document, Grid, Picture, Section, Verdict, walk
-from dlbench.report.evidence import OTHER_SPLIT, REAL, STAND_IN, Evidence
 from dlbench.report.figures.plots import draw
+from dlbench.report.files import csv_text
 from dlbench.report.render import render_html, render_latex, render_markdown
-from dlbench.report.results import Collection, Result
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Collection, Evidence, Result
 from dlbench.report.schema import Report
 from dlbench.report.sections import build
-from dlbench.report.tidy import csv_text
-from dlbench.report.verdicts import Verdicts
 from dlbench.terminal import mean_and_spread
 
 REPORT = Report.model_validate(

@@ -20,7 +20,7 @@ from dlbench.predict import Speller
 from dlbench.records.files import write_text
 from dlbench.records.store import Record, Store
 from dlbench.report.expressions import evaluate
-from dlbench.report.profiles import jobs
+from dlbench.report.jobs import jobs
 from dlbench.report.results import collect
 from dlbench.report.schema import Configuration, Report
 from dlbench.run import run

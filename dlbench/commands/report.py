@@ -4,16 +4,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from dlbench import paths
 from dlbench.commands import group
+from dlbench.report.checks import Verdicts
+from dlbench.report.document import Cell, Grid, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
-from dlbench.report.profiles import estimate, jobs
-from dlbench.report.reading import load_all
-from dlbench.report.running import run
+from dlbench.report.jobs import estimate, jobs, run
+from dlbench.report.schema import load_all
 from dlbench.report.sections import glance
-from dlbench.report.terminal import show
-from dlbench.report.verdicts import Verdicts
+from dlbench.terminal import print_whole
+
+STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
 
 app = group("Run what the reports lack, judge them by the records at hand, write the report.")
 
@@ -51,19 +56,33 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> t
     """
     reports = load_all()
     folders = (runs, paths.experiments() / "results")
-
-    def renew() -> None:
-        write(judge(reports, folders), output)
-
     verdicts = judge(reports, folders)
-    lacking = jobs(profile, reports, verdicts.evidence.collection.results, overrides)
+    results = verdicts.evidence.collection.results
     has_succeeded = True
-    if lacking:
+    if lacking := jobs(profile, reports, results, overrides):
         write(verdicts, output)  # where that fails, it fails before hours of running
-        print(estimate(lacking, verdicts.evidence.collection.results).text, flush=True)
-        has_succeeded = run(lacking, runs, overrides, renew)
+        print(estimate(lacking, results).text, flush=True)
+        has_succeeded = run(lacking, runs, overrides, lambda: write(judge(reports, folders), output))
         verdicts = judge(reports, folders)
     write(verdicts, output)
-    show(glance(verdicts))
+    _show(glance(verdicts))
     print(f"the whole report: {output / PAGE}")
     return verdicts, has_succeeded
+
+
+def _show(section: Section) -> None:
+    """Print the grids of a section."""
+
+    def text(cell: Cell) -> Text:
+        verdict = cell.verdict
+        return Text(f"{verdict.sign} {verdict.word}", style=STYLES[verdict.tone]) if verdict else Text(cell.text)
+
+    for grid in (block for block in section.blocks if isinstance(block, Grid)):
+        table = Table(
+            title=grid.title, title_justify="left", caption=grid.note, caption_justify="left", box=box.SIMPLE_HEAD
+        )
+        for column in grid.columns:
+            table.add_column(column.heading, justify="right" if column.is_number else "left")
+        for row in grid.rows:
+            table.add_row(*map(text, row))
+        print_whole(table)

@@ -1,63 +1,69 @@
-"""What a claim comes to: each check judged by our runs or by computing, with the numbers that decided."""
+"""Every published value, claim and slip judged, with the numbers that decided: by our runs, or by computing."""
 
+import contextlib
 import math
 import statistics
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 
+from dlbench.config import composed
+from dlbench.errors import ConfigError
 from dlbench.metrics.names import display_name, is_exact
 from dlbench.report.document import Verdict
-from dlbench.report.results import Result, ResultsOf
-from dlbench.report.schema import Check, Claim, Comparison, Curve, Part, Statement
-from dlbench.report.statements import Judgement, judge_statement
-from dlbench.report.statistics import difference_interval, of_curve, permutation_p
+from dlbench.report.expressions import Number, evaluate, network, operands
+from dlbench.report.results import Evidence, Result, ResultsOf, Substituted, in_variant, measured
+from dlbench.report.schema import Check, Claim, Comparison, Configuration, Part, Row, Slip, Statement, Table
+from dlbench.report.statistics import Interval, Judged, difference_interval, judge_published, of_curve, permutation_p
 from dlbench.terminal import mean_and_spread
 
 
-def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> tuple[Verdict, list[Judgement]]:
-    """A claim's verdict, and that of each of its checks; ``planned`` are the configurations that cannot run yet."""
-    if not claim.checks:
-        return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
-    judgements = [
-        Judgement(Verdict.PLANNED, describe(check), "no such experiment yet")
-        if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
-        else judge(check, results_of)
-        for check in claim.checks
-    ]
-    verdicts = {judgement.verdict for judgement in judgements}
-    decisive = (Verdict.FAILS, Verdict.PLANNED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
-    return next(verdict for verdict in decisive if verdict in verdicts), judgements
+@dataclass(frozen=True)
+class Judgement:
+    """What a check comes to.
 
-
-def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> tuple[Verdict, list[Judgement]] | None:
-    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run.
-
-    Its statements, which no data decides, are left out.
+    Args:
+        verdict: What it comes to.
+        said: What was checked, in words; of a statement, its expression.
+        reason: Why the verdict is this, in words.
+        difference: The mean of our values less what they were compared with; None for a statement.
+        interval: Where that mean difference lies, at 95%.
+        p: One-sided p of the paired permutation test, in the claimed direction.
+        smallest_p: The smallest p that so many pairs can reach.
+        n: Seeds that were paired, or values that were computed.
     """
-    comparisons = tuple(check for check in claim.checks if isinstance(check, Comparison))
-    whole, judgements = judge_claim(claim.model_copy(update={"checks": comparisons}), results_of)
-    if not any(judged.n for judged in judgements):
-        return None
-    found = [replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict)) for judged in judgements]
-    return ELSEWHERE.get(whole, whole), found
 
-
-ELSEWHERE = {
-    Verdict.HOLDS: Verdict.HOLDS_ELSEWHERE,
-    Verdict.FAILS: Verdict.FAILS_ELSEWHERE,
-    Verdict.UNDECIDED: Verdict.UNDECIDED_ELSEWHERE,
-}
-"""What a verdict is called that other data gave."""
+    verdict: Verdict
+    said: str
+    reason: str
+    difference: float | None = None
+    interval: Interval | None = None
+    p: float | None = None
+    smallest_p: float | None = None
+    n: int = 0
 
 
 def judge(check: Check, results_of: ResultsOf) -> Judgement:
-    """A comparison by our runs, or a statement by computing it.
+    """A comparison by our runs, or a statement by computing it for all values of its variables.
 
     Raises:
         ConfigError: A statement is none, or cannot be computed.
     """
-    return judge_statement(check) if isinstance(check, Statement) else _judge_comparison(check, results_of)
+    if isinstance(check, Comparison):
+        return _judge_comparison(check, results_of)
+    cases = _cases(check.over)
+    values = [evaluate(check.statement, **case) for case in cases]
+    if not all(isinstance(value, bool) for value in values):
+        raise ConfigError(f"{check.statement}: is a number, no statement; compare it with something")
+    holds = all(values)
+    telling = cases[0 if holds else values.index(False)]
+    compared = [_number(evaluate(operand, **telling)) for operand in operands(check.statement)]
+    reason = (" against ".join(compared) or str(holds).lower()) + _where(telling)
+    return Judgement(Verdict.HOLDS if holds else Verdict.FAILS, check.statement, reason, n=len(cases))
+
+
+# --- comparisons, by our runs -----------------------------------------------------------------------------------------
 
 
 def describe(check: Check) -> str:
@@ -66,34 +72,31 @@ def describe(check: Check) -> str:
         return check.statement
     other = f"{check.other:g}" if isinstance(check.other, float) else f"of {check.other}"
     if check.than_metric:
-        other = f"{_measured(check.than_metric, check)} {other}"
+        other = f"{_in_words(check.than_metric, check)} {other}"
     size = f"{check.by:.0%}" if isinstance(check.by, Part) else f"{check.by:g}"
     by = f" by {'more than ' if 'not' in check.relation else ''}{size}" if check.by else ""
-    relation = check.relation.replace("_", " ")
-    return f"{_measured(check.metric, check)} of {check.of} {relation} {other}{by}"
+    return f"{_in_words(check.metric, check)} of {check.of} {check.relation.replace('_', ' ')} {other}{by}"
 
 
-def _measured(metric: str, check: Comparison) -> str:
+def _in_words(metric: str, check: Comparison) -> str:
+    """What a check measures of a run."""
     name = f"{display_name(metric)} less {display_name(check.minus)}" if check.minus else display_name(metric)
-    return name if check.curve is None else _of_curve(name, check.curve)
-
-
-def _of_curve(metric: str, curve: Curve) -> str:
-    phrases = {
-        "at": f"{metric} after epoch {curve.at}",
-        "slope_after": f"slope of {metric} after epoch {curve.slope_after}",
-        "roughness": f"roughness of {metric} after epoch {curve.roughness}",
-        "epochs_to": f"epochs to {metric} at most {curve.epochs_to}",
-    }
-    (kind,) = curve.model_fields_set
-    return phrases[kind]
+    if check.curve is None:
+        return name
+    (kind,) = check.curve.model_fields_set
+    return {
+        "at": f"{name} after epoch {check.curve.at}",
+        "slope_after": f"slope of {name} after epoch {check.curve.slope_after}",
+        "roughness": f"roughness of {name} after epoch {check.curve.roughness}",
+        "epochs_to": f"epochs to {name} at most {check.curve.epochs_to}",
+    }[kind]
 
 
 @dataclass(frozen=True)
 class _Side:
-    """A configuration in a comparison: what is measured of it, each seed's value, and which seeds never got there.
+    """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
-    ``versions`` are those of each seed's components, where it is a run's.
+    A number that is compared with has no name and no versions.
     """
 
     name: str
@@ -102,29 +105,20 @@ class _Side:
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
 
-    @property
-    def seeds(self) -> str:
-        return f"{self.name} has {', '.join(map(str, sorted(self.values)))}"
-
 
 def _side(name: str, metric: str, check: Comparison, results: Sequence[Result]) -> _Side:
-    measured = {result.seed: _value(result, metric, check) for result in results}
-    values = {seed: value for seed, value in measured.items() if value is not None and math.isfinite(value)}
+    def measure(result: Result, metric: str) -> float | None:
+        return result.metrics.get(metric) if check.curve is None else of_curve(result.curves, metric, check.curve)
+
+    values: dict[int, float] = {}
+    for result in results:
+        value, less = measure(result, metric), measure(result, check.minus) if check.minus else 0
+        if value is not None and less is not None and math.isfinite(value - less):
+            values[result.seed] = value - less
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in results}
-    return _Side(name, _measured(metric, check), values, versions, frozenset(unreached))
-
-
-def _value(result: Result, metric: str, check: Comparison) -> float | None:
-    """What a check measures of a run; None where the run does not have it."""
-    value, less = (
-        result.metrics.get(name) if check.curve is None else of_curve(result.curves, name, check.curve)
-        for name in (metric, check.minus or metric)
-    )
-    if check.minus is None or value is None:
-        return value
-    return None if less is None else value - less
+    return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached))
 
 
 def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
@@ -142,30 +136,28 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     if is_exact(check.metric) and is_exact(than_metric):
         pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
         return _judge_pairs(check, said, [pair], exact=True)
-    seeds = sorted(ours.values.keys() & theirs.values.keys())
-    if not seeds:
-        return Judgement(Verdict.UNDECIDED, said, f"no common seed: {ours.seeds}; {theirs.seeds}")
-    # Two versions draw other random numbers from the same seed: such runs are not a pair.
-    unlike = {seed: found for seed in seeds if (found := _other_versions(ours, theirs, seed))}
+    common = sorted(ours.values.keys() & theirs.values.keys())
+    if not common:
+        seeds = [f"{side.name} has {', '.join(map(str, sorted(side.values)))}" for side in (ours, theirs)]
+        return Judgement(Verdict.UNDECIDED, said, f"no common seed: {'; '.join(seeds)}")
+    # Two versions of a component draw other random numbers from the same seed: such runs are not a pair.
+    unlike: dict[int, list[str]] = {}
+    for seed in common:
+        one, other = ours.versions.get(seed, {}), theirs.versions.get(seed, {})
+        if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
+            unlike[seed] = differing
     names = ", ".join(sorted({*chain(*unlike.values())}))
     not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"
-    seeds = [seed for seed in seeds if seed not in unlike]
-    if not seeds:
+    if len(unlike) == len(common):
         return Judgement(Verdict.UNDECIDED, said, not_paired)
-    told = [seed for seed in seeds if seed not in ours.unreached & theirs.unreached]
-    if not told:
-        return Judgement(Verdict.UNDECIDED, said, "neither ever gets there")
-    judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in told])
-    if (ours.unreached | theirs.unreached) & set(told):
-        reason = f"{judged.reason}; a run that never gets there counts as one epoch more than it has"
-        judged = replace(judged, reason=reason)
-    return replace(judged, reason=f"{judged.reason}; {not_paired}") if unlike else judged
-
-
-def _other_versions(ours: _Side, theirs: _Side, seed: int) -> list[str]:
-    """The components that both runs of a seed are made of, but in different versions."""
-    one, other = ours.versions.get(seed, {}), theirs.versions.get(seed, {})
-    return sorted(name for name in one.keys() & other.keys() if one[name] != other[name])
+    telling = [seed for seed in common if seed not in unlike.keys() | (ours.unreached & theirs.unreached)]
+    if not telling:
+        return Judgement(Verdict.UNDECIDED, said, "neither run reaches the threshold")
+    judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in telling])
+    reason = judged.reason
+    if (ours.unreached | theirs.unreached) & set(telling):
+        reason += "; a run that never reaches the threshold counts as one epoch more than it has"
+    return replace(judged, reason=f"{reason}; {not_paired}" if unlike else reason)
 
 
 def _judge_pairs(
@@ -174,33 +166,18 @@ def _judge_pairs(
     sign = 1 if check.relation.endswith("higher_than") else -1
     is_denied = check.relation.startswith("not_")
     differences = [our - their for our, their in pairs]
-    # By how much each pair is on the claimed side of the margin.
-    beyond = [sign * (our - their) - _margin(check, their) for our, their in pairs]
+    margins = [check.by * abs(their) if isinstance(check.by, Part) else check.by for _, their in pairs]
+    # By how much each pair is on the claimed side of the margin; a denial claims the contrary.
+    beyond = [sign * difference - margin for difference, margin in zip(differences, margins, strict=True)]
     claimed = [-excess for excess in beyond] if is_denied else beyond
     is_same = all(math.isclose(difference, 0, abs_tol=1e-12) for difference in differences)
     if is_denied and check.of == check.other and len(pairs) > 1 and is_same:
         verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
     else:
         verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
-    has_many = len(pairs) > 1
-    p, smallest_p = permutation_p(claimed) if has_many else (None, None)
-    ours, theirs = zip(*pairs, strict=True)
-    return Judgement(
-        verdict,
-        said,
-        reason,
-        mean_and_spread(ours),
-        mean_and_spread(theirs) if isinstance(check.other, str) else f"{check.other:g}",
-        statistics.fmean(differences),
-        difference_interval(differences) if has_many else None,
-        p,
-        smallest_p,
-        len(pairs),
-    )
-
-
-def _margin(check: Comparison, their: float) -> float:
-    return check.by * abs(their) if isinstance(check.by, Part) else check.by
+    p, smallest_p = permutation_p(claimed) if len(pairs) > 1 else (None, None)
+    interval = difference_interval(differences) if len(pairs) > 1 else None
+    return Judgement(verdict, said, reason, statistics.fmean(differences), interval, p, smallest_p, len(pairs))
 
 
 def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
@@ -209,7 +186,7 @@ def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tupl
         holds = claimed[0] > 0 or (allows_none and claimed[0] == 0)
         return (Verdict.HOLDS if holds else Verdict.FAILS), "computed: one run tells"
     if len(claimed) == 1:
-        return Verdict.UNDECIDED, "one seed decides nothing"
+        return Verdict.UNDECIDED, "n=1: no test possible"
     if math.isclose(min(claimed), max(claimed), rel_tol=1e-9, abs_tol=1e-12):
         return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
     low, high = difference_interval(claimed)
@@ -218,3 +195,242 @@ def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tupl
     if high < 0 or (not allows_none and high == 0):
         return Verdict.FAILS, "the contrary in the whole interval"
     return Verdict.UNDECIDED, "so in one part of the interval, not in the other"
+
+
+# --- statements and slips, by computing -------------------------------------------------------------------------------
+
+
+def _cases(over: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    """The variables' values, taken together; without variables a single case."""
+    if not over:
+        return [{}]
+    if len(set(map(len, over.values()))) > 1 or not all(over.values()):
+        raise ConfigError(f"over {', '.join(over)}: give each variable a value or more, and all of them as many")
+    return [dict(zip(over, values, strict=True)) for values in zip(*over.values(), strict=True)]
+
+
+def _where(case: Mapping[str, float]) -> str:
+    """For which values of the variables, if there are any."""
+    return f" for {', '.join(f'{name} = {_number(value)}' for name, value in case.items())}" if case else ""
+
+
+def _number(value: Number) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+
+
+@dataclass(frozen=True)
+class SlipVerdict:
+    """What a report's number or formula comes to: what is ``stated`` and ``computed``, with values, as text."""
+
+    report: str
+    slip: Slip
+    verdict: Verdict
+    stated: str
+    computed: str
+    reason: str
+
+
+def judge_slip(report: str, slip: Slip) -> SlipVerdict:
+    """Whether what a report states is what its expression computes, for all values of the variables.
+
+    Raises:
+        ConfigError: An expression cannot be computed.
+    """
+
+    def worth(expression: str, values: Sequence[Number]) -> str:
+        numbers = ", ".join(map(_number, values))
+        return numbers if expression.replace(".", "").isalnum() else f"{expression} = {numbers}"
+
+    cases = _cases(slip.over)
+    stated = [evaluate(slip.stated, **case) for case in cases]
+    computed = [evaluate(slip.computes, **case) for case in cases]
+    verdict, reason = Verdict.RIGHT, "computed"
+    for case, value, right in zip(cases, stated, computed, strict=True):
+        if not math.isclose(value, right):
+            verdict = Verdict.WRONG
+            reason = f"{_number(value)} stated, {_number(right)} computed{_where(case)}"
+            break
+    return SlipVerdict(report, slip, verdict, worth(slip.stated, stated), worth(slip.computes, computed), reason)
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+Outcome = tuple[Verdict, list[Judgement]]
+"""A claim's verdict, and what each of its checks came to."""
+
+
+def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> Outcome:
+    """A claim's verdict, and that of each of its checks; ``planned`` are the configurations that cannot run yet."""
+    if not claim.checks:
+        return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
+    judgements = [
+        Judgement(Verdict.PLANNED, describe(check), "no such experiment yet")
+        if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
+        else judge(check, results_of)
+        for check in claim.checks
+    ]
+    verdicts = {judgement.verdict for judgement in judgements}
+    decisive = (Verdict.FAILS, Verdict.PLANNED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
+    return next(verdict for verdict in decisive if verdict in verdicts), judgements
+
+
+ELSEWHERE = {
+    Verdict.HOLDS: Verdict.HOLDS_ELSEWHERE,
+    Verdict.FAILS: Verdict.FAILS_ELSEWHERE,
+    Verdict.UNDECIDED: Verdict.UNDECIDED_ELSEWHERE,
+}
+"""What a verdict is called that other data gave."""
+
+
+def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> Outcome | None:
+    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run.
+
+    Its statements, which no data decides, are left out.
+    """
+    comparisons = tuple(check for check in claim.checks if isinstance(check, Comparison))
+    whole, judgements = judge_claim(claim.model_copy(update={"checks": comparisons}), results_of)
+    if not any(judged.n for judged in judgements):
+        return None
+    found = [replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict)) for judged in judgements]
+    return ELSEWHERE.get(whole, whole), found
+
+
+# --- all verdicts: what the report's sections and files are written from ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Value:
+    """A published value, and what ours came to.
+
+    ``variants`` holds the results of each variant that concerns it, ``substituted`` what stands in where there are no
+    ``results``: shown beside, never judged against it.
+    """
+
+    report: str
+    table: Table
+    row: Row
+    metric: str
+    published: float
+    results: Sequence[Result]
+    judged: Judged
+    variants: Mapping[str, Sequence[Result]]
+    substituted: Substituted | None = None
+
+    @property
+    def ours(self) -> list[float]:
+        """The metric in each of our runs that has it, by seed."""
+        return measured(self.results, self.metric)
+
+    @property
+    def stood_in(self) -> list[float]:
+        """The metric in each run of what stands in, by seed."""
+        return measured(self.substituted.results, self.metric) if self.substituted else []
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim as judged, and in each variant that concerns all that it speaks of.
+
+    ``substitutes`` holds what each substitute says that stands in for all that it speaks of: no verdict on the claim.
+    """
+
+    report: str
+    claim: Claim
+    verdict: Verdict
+    judgements: list[Judgement]
+    variants: Mapping[str, Outcome] = field(default_factory=dict)
+    substitutes: Mapping[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        """The reports that make it."""
+        return self.claim.reports or (self.report,)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """All verdicts on the reports, from the evidence, report by report."""
+
+    evidence: Evidence
+
+    @cached_property
+    def values(self) -> list[Value]:
+        """Every published value."""
+        evidence, found = self.evidence, []
+        for name, report in evidence.reports.items():
+            for table, row in ((each, row) for each in report.tables for row in each.rows):
+                configuration = report.configurations[row.of]
+                results = evidence.results_of(name)(row.of)
+                variants = {
+                    heading: evidence.results_of(name, variant=heading)(row.of)
+                    for heading, variant in report.variants.items()
+                    if in_variant(configuration, variant.overrides)
+                }
+                substituted = evidence.substituted(name, row.of)
+                for metric, published in row.published.items():
+                    judged = judge_published(published, measured(results, metric), is_exact(metric))
+                    if configuration.planned:
+                        judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
+                    elif judged.verdict == Verdict.NOT_RUN:
+                        judged = _without_runs(configuration, metric, published, substituted)
+                    found.append(Value(name, table, row, metric, published, results, judged, variants, substituted))
+        return found
+
+    @cached_property
+    def claims(self) -> list[ClaimVerdict]:
+        """Every claim; what substitutes say of one that lacks results, each alone: data is never mixed."""
+        evidence, found = self.evidence, []
+        for name, report in evidence.reports.items():
+            planned = {key for key, configuration in report.configurations.items() if configuration.planned}
+            for claim in report.claims:
+                used, results_of = claim.configurations, evidence.results_of(name)
+                with _named(name, claim.id):
+                    verdict, judgements = judge_claim(claim, results_of, planned)
+                    variants = {
+                        heading: judge_claim(claim, evidence.results_of(name, variant=heading), planned)
+                        for heading, variant in report.variants.items()
+                        if used and all(in_variant(report.configurations[key], variant.overrides) for key in used)
+                    }
+                lacks_results = not all(map(results_of, used))
+                substitutes = {
+                    heading: outcome
+                    for heading, substitute in report.substitutes.items()
+                    if lacks_results and used <= {*substitute.of}
+                    if (outcome := judge_elsewhere(claim, evidence.results_of(name, substitute=heading)))
+                }
+                found.append(ClaimVerdict(name, claim, verdict, judgements, variants, substitutes))
+        return found
+
+    @cached_property
+    def slips(self) -> list[SlipVerdict]:
+        """Every slip."""
+        found = []
+        for name, slip in ((name, slip) for name, report in self.evidence.reports.items() for slip in report.slips):
+            with _named(name, slip.id):
+                found.append(judge_slip(name, slip))
+        return found
+
+
+def _without_runs(
+    configuration: Configuration, metric: str, published: float, substituted: Substituted | None
+) -> Judged:
+    """What can be told of a value that no run gave: a picture network's parameters are known without one."""
+    experiment, overrides = configuration.experiment, configuration.overrides
+    if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
+        judged = judge_published(published, [network("parameters", experiment, *overrides)], exact=True)
+        return replace(judged, reason=f"{judged.reason}, computed without a run")
+    if substituted and (values := measured(substituted.results, metric)):
+        elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"
+        return Judged(Verdict.NOT_RUN, None, f"not on the published data; {elsewhere}")
+    return Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
+
+
+@contextlib.contextmanager
+def _named(report: str, identity: str) -> Iterator[None]:
+    """An expression's error with the file and the claim or slip that it stands in."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{report}/report.yaml: {identity}: {error}") from error

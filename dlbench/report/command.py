@@ -12,10 +12,8 @@ from dlbench import components
 from dlbench.config import composed
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.records.labels import NONE, chosen
-from dlbench.report.evidence import STAND_IN
-from dlbench.report.results import Result
+from dlbench.report.results import STAND_IN, Result
 
-SECTIONS = (*TRAINING_SECTIONS, "evaluation")
 GROUPS = {
     "task": "task",
     "data": "data",
@@ -28,9 +26,6 @@ GROUPS = {
 }
 """Where a configuration group's choice stands, and the group."""
 
-NOT_STRINGS = {"true", "false", "null", "nan", "inf"}
-"""Words that Hydra reads as something else than strings."""
-
 IGNORED = {"trainer.progress", "data.jobs"}
 """They change nothing that is recorded."""
 
@@ -40,20 +35,21 @@ def command(result: Result) -> str:
 
     What is on stand-in data needs that first: see `preparation`.
     """
-    wanted: dict[str, Any] = {name: result.config[name] for name in (*SECTIONS, "seed") if name in result.config}
-    wanted["evaluation"] = dict(result.evaluated)
+    wanted: dict[str, Any] = {**result.config, "evaluation": dict(result.evaluated)}
     if result.provenance == "synthetic":
         # It was made where there was no real data; where there is, the default would take that.
         wanted["data"] = {**wanted["data"], "source": "synthetic"}
-    choices = tuple(_choices(wanted, composed(result.experiment, ())))
-    usual = composed(result.experiment, choices)
-    settings = [
-        change
-        for section in SECTIONS
-        for change in _changes(section, wanted.get(section), usual[section])
-        if change.lstrip("+~").partition("=")[0] not in IGNORED
-    ]
-    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={wanted['seed']}"]
+    own = composed(result.experiment, ())
+    choices = []
+    for path, group in GROUPS.items():
+        here, there = _at(wanted, path), _at(own, path)
+        if (here or {}).get("_target_") != (there or {}).get("_target_"):
+            choices.append(f"{group}={chosen(group, here) if here else NONE}")
+    usual = composed(result.experiment, tuple(choices))
+    sections = (*TRAINING_SECTIONS, "evaluation")
+    changes = [change for section in sections for change in _changes(section, wanted.get(section), usual[section])]
+    settings = [change for change in changes if change.lstrip("+~").partition("=")[0] not in IGNORED]
+    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={result.seed}"]
     return shlex.join(["python", "-m", "dlbench", *words])
 
 
@@ -74,14 +70,6 @@ def preparation(result: Result) -> str | None:
     return shlex.join(["python", "-m", "dlbench", "data", "speak", "ljspeech", *given])
 
 
-def _choices(wanted: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
-    """The choices of groups that fill something else than the experiment's."""
-    for path, group in GROUPS.items():
-        here, there = _at(wanted, path), _at(usual, path)
-        if (here or {}).get("_target_") != (there or {}).get("_target_"):
-            yield f"{group}={chosen(group, here) if here else NONE}"
-
-
 def _at(config: Mapping[str, Any] | None, path: str) -> Mapping[str, Any] | None:
     for key in path.split("."):
         config = (config or {}).get(key)
@@ -94,7 +82,7 @@ def _changes(path: str, here: Any, there: Any) -> Iterator[str]:
         if here != there:
             yield f"{path}={_literal(here)}"
         return
-    for key in [*here, *(key for key in there if key not in here)]:
+    for key in dict.fromkeys((*here, *there)):
         inner = f"{path}.{key}"
         if key not in here:
             # An option that came after the run: it was as by default.
@@ -112,7 +100,8 @@ def _changes(path: str, here: Any, there: Any) -> Iterator[str]:
 def _literal(value: Any) -> str:
     """A value in Hydra's grammar of overrides."""
     if isinstance(value, str):
-        is_plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.ASCII) and value.lower() not in NOT_STRINGS
+        reads_otherwise = value.lower() in ("true", "false", "null", "nan", "inf")
+        is_plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.ASCII) and not reads_otherwise
         return value if is_plain else QuotedString(value, Quote.double).with_quotes()
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_literal(item)}" for key, item in value.items()) + "}"

@@ -1,20 +1,24 @@
-"""The report's files: written from the records at hand, each whole or not at all."""
+"""The report's files, each written whole or not at all, and the table of all its numbers: a row a number."""
 
-from collections.abc import Iterable
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
+from dlbench.report.checks import Judgement, Verdicts
 from dlbench.report.document import Picture, walk
-from dlbench.report.evidence import Evidence
 from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
-from dlbench.report.results import collect
+from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines
-from dlbench.report.tidy import csv_text
-from dlbench.report.verdicts import Verdicts
+from dlbench.report.statistics import mean_interval, prediction_interval
 
 PAGE = "index.html"
 MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"
@@ -32,12 +36,8 @@ def write(verdicts: Verdicts, folder: Path) -> None:
         RecordError: The folder cannot be written.
     """
     document = build(verdicts)
-    pictures = {
-        block.id: block
-        for _, section in walk(document.sections)
-        for block in section.blocks
-        if isinstance(block, Picture)
-    }
+    blocks = [block for _, section in walk(document.sections) for block in section.blocks]
+    pictures = {block.id: block for block in blocks if isinstance(block, Picture)}
     paths = {identity: f"figures/{identity}.svg" for identity in pictures}
     for path in (folder / "figures").glob("*.svg"):
         # Of a figure that is there no more; other people's pictures have other names.
@@ -70,3 +70,92 @@ def main_table(verdicts: Verdicts) -> str:
     grid = headlines(verdicts)
     rows = tuple(tuple(replace(cell, text="") if cell.verdict else cell for cell in row) for row in grid.rows)
     return f"{render_grid(replace(grid, rows=rows))}\n\n{grid.note}"
+
+
+# --- the table of all numbers -----------------------------------------------------------------------------------------
+
+ABOUT = ("configuration", "experiment", "settings", "data", "provenance", "decoding")
+COLUMNS = (
+    *("source", "report", "table", "row", *ABOUT, "run", "evaluation", "seed", "outdated"),
+    *("metric", "statistic", "value", "verdict"),
+)
+"""``source``: published, ours, claim or slip. ``configuration`` is the same for what is compared, whatever the seed.
+
+``provenance`` says on what data: ``verified`` is the published; of a claim it stands only where other data stood in.
+
+``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
+over the seeds of a configuration, what a claim's check came to, or what a slip's expression gave (as text).
+"""
+
+Row = dict[str, Any]
+
+
+def csv_text(verdicts: Verdicts) -> str:
+    """The table as CSV: published values, every run's, what several seeds come to, claims and slips."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for rows in (_published, _ours, _of_seeds, _judged):
+        writer.writerows(rows(verdicts))
+    return text.getvalue()
+
+
+def _published(verdicts: Verdicts) -> Iterator[Row]:
+    for value in verdicts.values:
+        configuration = verdicts.evidence.reports[value.report].configurations[value.row.of]
+        about = {"report": value.report, "table": value.table.title, "row": value.row.label}
+        about["experiment"] = configuration.experiment
+        if not configuration.planned:
+            about["configuration"] = configuration_of(configuration.experiment, configuration.overrides)
+        of = {"metric": value.metric, "statistic": "value", "value": value.published}
+        yield {"source": "published", **about, **of, "verdict": value.judged.verdict.word}
+
+
+def _about(result: Result) -> Row:
+    return {"source": "ours", **{name: getattr(result, name) for name in ABOUT}}
+
+
+def _ours(verdicts: Verdicts) -> Iterator[Row]:
+    for result in verdicts.evidence.collection.results:
+        about = {**_about(result), "run": result.run, "evaluation": result.evaluation.id, "seed": result.seed}
+        about["outdated"] = int(result.is_outdated)
+        for metric, number in result.metrics.items():
+            yield {**about, "metric": metric, "statistic": "value", "value": number}
+
+
+def _of_seeds(verdicts: Verdicts) -> Iterator[Row]:
+    on = {provenance: verdicts.evidence.on(provenance) for provenance in (REAL, *SUBSTITUTES)}
+    for group in (group for results in on.values() for group in by_configuration(results).values()):
+        for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
+            values = measured(group, metric)
+            if len(values) < 2:
+                continue
+            found = {"n": len(values), "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
+            found |= dict(zip(("prediction_low", "prediction_high"), prediction_interval(values), strict=True))
+            found |= dict(zip(("mean_low", "mean_high"), mean_interval(values), strict=True))
+            for statistic, number in found.items():
+                yield {**_about(group[0]), "metric": metric, "statistic": statistic, "value": number}
+
+
+def _judged(verdicts: Verdicts) -> Iterator[Row]:
+    for claim in verdicts.claims:
+        about = {"source": "claim", "report": claim.report, "table": claim.claim.id}
+        yield from _checks(about, claim.judgements)
+        for heading, (_, judgements) in claim.substitutes.items():
+            provenance = verdicts.evidence.reports[claim.report].substitutes[heading].provenance
+            yield from _checks({**about, "provenance": provenance}, judgements)
+    for slip in verdicts.slips:
+        about = {"source": "slip", "report": slip.report, "table": slip.slip.id, "verdict": slip.verdict.word}
+        yield {**about, "statistic": "stated", "value": slip.stated}
+        yield {**about, "statistic": "computed", "value": slip.computed}
+
+
+def _checks(about: Row, judgements: Iterable[Judgement]) -> Iterator[Row]:
+    for judgement in judgements:
+        numbers = {"difference": judgement.difference, "n": judgement.n or None, "p": judgement.p}
+        numbers |= {"smallest_p": judgement.smallest_p}
+        numbers |= dict(zip(("interval_low", "interval_high"), judgement.interval or (), strict=False))
+        for statistic, number in numbers.items():
+            if number is not None:
+                found = {"row": judgement.said, "statistic": statistic, "value": number}
+                yield {**about, **found, "verdict": judgement.verdict.word}

@@ -1,8 +1,6 @@
 """Records as pandas frames, for notebooks: evaluations of finished runs, and their curves (extra: `notebooks`)."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,18 +12,8 @@ from dlbench.report.results import Result, collect
 from dlbench.terminal import say
 
 COLUMNS = (
-    "run",
-    "evaluation",
-    "experiment",
-    "settings",
-    "data",
-    "provenance",
-    "seed",
-    "decoding",
-    "outdated",
-    "minutes",
-    "peak_memory_gb",
-    "configuration",
+    *("run", "evaluation", "experiment", "settings", "data", "provenance", "seed", "decoding", "outdated"),
+    *("minutes", "peak_memory_gb", "configuration"),
 )
 CURVE_COLUMNS = ("run", "experiment", "settings", "data", "provenance", "seed", "epoch", "metric", "value")
 
@@ -44,8 +32,19 @@ def frame(*folders: Path) -> pd.DataFrame:
         ConfigError: A folder that was asked for is not there.
     """
     results = _collected(folders)
+    rows = [
+        {
+            **{name: getattr(result, name) for name in COLUMNS if hasattr(result, name)},
+            "evaluation": result.evaluation.id,
+            "outdated": result.is_outdated,
+            "minutes": result.training["seconds"] / 60,
+            "peak_memory_gb": result.training["peak_memory_bytes"] / 1e9,
+            **result.metrics,
+        }
+        for result in results
+    ]
     metrics = sorted({metric for result in results for metric in result.metrics})
-    return pd.DataFrame(map(_row, results), columns=pd.Index([*COLUMNS, *metrics]))
+    return pd.DataFrame(rows, columns=pd.Index([*COLUMNS, *metrics]))
 
 
 def curves(*folders: Path) -> pd.DataFrame:
@@ -57,8 +56,12 @@ def curves(*folders: Path) -> pd.DataFrame:
     Raises:
         ConfigError: As in `frame`.
     """
-    trainings = {result.run: result for result in _collected(folders)}
-    rows = (row for result in trainings.values() for row in _curves(result))
+    rows = []
+    for result in {result.run: result for result in _collected(folders)}.values():
+        experiment, settings = str(result.manifest["experiment"]), result.settings.partition(DECODED_BY)[0]
+        about = (result.run, experiment, settings, result.data, result.provenance, result.seed)
+        for row in result.curves:
+            rows += [(*about, row["epoch"], metric, value) for metric, value in row.items() if "/" in metric]
     return pd.DataFrame(rows, columns=pd.Index(CURVE_COLUMNS))
 
 
@@ -67,8 +70,7 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder; name one that holds records, such as runs")
-    usual = (paths.runs(), paths.experiments() / "results")
-    collection = collect(map(Store, folders or usual))
+    collection = collect(map(Store, folders or (paths.runs(), paths.experiments() / "results")))
     for left in collection.left_out:
         say(f"record {left.run} is left out: {left.reason}")
     for found in collection.contradictions:
@@ -77,35 +79,3 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
         collection.results,
         key=lambda result: (result.experiment, result.settings, result.seed, result.run, result.evaluation.id),
     )
-
-
-def _row(result: Result) -> dict[str, Any]:
-    training = result.training
-    return {
-        "run": result.run,
-        "evaluation": result.evaluation.id,
-        "experiment": result.experiment,
-        "settings": result.settings,
-        "data": result.data,
-        "provenance": result.provenance,
-        "seed": result.seed,
-        "decoding": result.decoding,
-        "outdated": result.is_outdated,
-        "minutes": training["seconds"] / 60,
-        "peak_memory_gb": training["peak_memory_bytes"] / 1e9,
-        "configuration": result.configuration,
-        **result.metrics,
-    }
-
-
-def _curves(result: Result) -> Iterator[tuple[Any, ...]]:
-    about = (
-        result.run,
-        str(result.manifest["experiment"]),
-        result.settings.partition(DECODED_BY)[0],
-        result.data,
-        result.provenance,
-        result.seed,
-    )
-    for row in result.curves:
-        yield from ((*about, row["epoch"], metric, value) for metric, value in row.items() if "/" in metric)

@@ -1,24 +1,49 @@
-"""One run that the report lacks: what it is, what it is compared with, and the data that it needs."""
+"""Runs for the report: which a profile lacks, how long they take, and making them while the report is renewed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import chain, zip_longest
+from math import inf
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from dlbench import identity
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from dlbench import identity, paths
+from dlbench.cli import experiments, explain, one_line
+from dlbench.config import composed, trusted
 from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
 from dlbench.data.ljspeech import METADATA, WAVES
 from dlbench.data.registry import REGISTRY
+from dlbench.environment import interrupted_by_sigterm
+from dlbench.errors import ConfigError
+from dlbench.metrics.names import is_exact
 from dlbench.paths import data_folder, existing_data_folder
+from dlbench.records import labels
+from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, key_of
+from dlbench.report.schema import Configuration, Report
+from dlbench.terminal import nearest, say
 
 SYNTHETIC = "synthetic"
+SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
+"""The seeds of every profile."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its overrides, its seed, and what they compose to but for the seed."""
+    """One run: its overrides, its seed, and what these and the further overrides compose to, but for the seed."""
 
     overrides: tuple[str, ...]
     seed: int
@@ -39,11 +64,14 @@ class Job:
         """The same without the evaluation: several jobs may need one training."""
         return identity.configuration_id(self._meaning)
 
+    @cached_property
+    def _meaning(self) -> dict[str, Any]:
+        return identity.training(self.config, fingerprint="", device="")
+
     @property
     def members(self) -> tuple[int, ...]:
         """The seeds of the further runs that it averages, if it is an ensemble."""
-        count = further_members(self.config)
-        return tuple(range(self.seed + 1, self.seed + 1 + count))
+        return tuple(self.seed + 1 + n for n in range(len(self.config["evaluation"].get("members") or ())))
 
     @property
     def data(self) -> str:
@@ -51,9 +79,7 @@ class Job:
         data = self.config["data"]
         if train := data.get("train"):
             return Path(train).parts[0].partition(".")[0]
-        if corpus := data.get("corpus"):
-            return str(corpus)
-        return str(data["_target_"]).rpartition(".")[2].removesuffix("DataModule").lower()
+        return str(data.get("corpus") or data["_target_"].rpartition(".")[2].removesuffix("DataModule").lower())
 
     @property
     def is_synthetic(self) -> bool:
@@ -71,15 +97,6 @@ class Job:
         train, val, test = self.config["data"]["synthetic_sizes"]
         return {"train": max(1, round(train * self.fraction)), "val": val, "test": test}
 
-    @cached_property
-    def _meaning(self) -> dict[str, Any]:
-        return identity.training(self.config, fingerprint="", device="")
-
-
-def further_members(config: Mapping[str, Any]) -> int:
-    """How many further runs the evaluation averages with the first."""
-    return len(config["evaluation"].get("members") or ())
-
 
 def missing_data(job: Job) -> str | None:
     """How to get the data that a job lacks; None if it is at hand, or synthetic data is asked for.
@@ -89,26 +106,317 @@ def missing_data(job: Job) -> str | None:
     """
     if job.is_synthetic:
         return None
-    data = job.config["data"]
-    files = tuple(data[split] for split in ("train", "val", "test") if data.get(split))
-    if corpus := data.get("corpus"):
-        files = f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"
-    return _missing(job.data, files, job.config["paths"]["data"])
-
-
-def _is_there(path: Path) -> bool:
-    return path.is_dir() if path.name == WAVES else path.is_file()
-
-
-def _missing(name: str, files: tuple[str, ...], given: str | None) -> str | None:
+    data, given = job.config["data"], job.config["paths"]["data"]
     folder = existing_data_folder(given) or data_folder(given)
-    if files:
-        is_there = all(_is_there(folder / path) for path in files)
-    elif name == "intel":
+    files = [data[split] for split in ("train", "val", "test") if data.get(split)]
+    if corpus := data.get("corpus"):
+        files = [f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"]
+        is_there = (folder / files[0]).is_file() and (folder / files[1]).is_dir()
+    elif files:
+        is_there = all((folder / path).is_file() for path in files)
+    elif job.data == "intel":
         is_there = intel_files.find(folder) is not None
     else:
-        is_there = name not in REGISTRY or all(is_present(REGISTRY[name], folder))
+        is_there = job.data not in REGISTRY or all(is_present(REGISTRY[job.data], folder))
     if is_there:
         return None
-    fetch = f"get it with: python -m dlbench data fetch {name}"
-    return fetch if name in REGISTRY else f"put {', '.join(files)} into {folder}"
+    fetch = f"get it with: python -m dlbench data fetch {job.data}"
+    return fetch if job.data in REGISTRY else f"put {', '.join(files)} into {folder}"
+
+
+# --- how long runs take -----------------------------------------------------------------------------------------------
+
+
+class Paces:
+    """Seconds of trainings and evaluations, for each example and epoch.
+
+    A job goes at the pace of its own configuration on data of its own kind, else of its experiment on such data, else
+    of its experiment.
+    """
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        self._paces: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._real_sizes: dict[str, dict[str, float]] = {}
+        for result in results:
+            sizes = result.manifest["data"]["sizes"]
+            if result.provenance not in (SYNTHETIC, *SUBSTITUTES):
+                whole = sizes["train"] / result.config["data"].get("fraction", 1)
+                self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
+            # Pictures of another split cost what they cost; other utterances are shorter, or longer.
+            kind = result.provenance if result.provenance in (SYNTHETIC, STAND_IN) else REAL
+            training, trained = identity.configuration_id(result.identity), result.training
+            for key in _paced_as("training", training, result.experiment, kind):
+                self._paces[key].append(trained["seconds"] / (trained["epochs"] * sizes["train"]))
+            for key in _paced_as("evaluation", result.configuration, result.experiment, kind):
+                self._paces[key].append(result.result["seconds"] / sizes["test"])
+
+    def training(self, job: Job) -> float | None:
+        """How many seconds its training takes; None if nothing like it was measured."""
+        seconds = self._seconds("training", job.training, job, "train")
+        return None if seconds is None else seconds * job.config["trainer"]["epochs"]
+
+    def evaluation(self, job: Job) -> float | None:
+        """How many seconds its evaluation takes; None if nothing like it was measured."""
+        return self._seconds("evaluation", job.configuration, job, "test")
+
+    def _seconds(self, what: str, configuration: str, job: Job, split: str) -> float | None:
+        """Seconds for all examples of a split, once."""
+        if job.is_synthetic:
+            kind, size = SYNTHETIC, float(job.synthetic_sizes[split])
+        elif sizes := self._real_sizes.get(job.data):
+            kind, size = REAL, sizes[split] * (job.fraction if split == "train" else 1)
+        else:
+            return None
+        keys = _paced_as(what, configuration, job.experiment, kind)
+        return next((fmean(self._paces[key]) * size for key in keys if key in self._paces), None)
+
+
+def _paced_as(what: str, configuration: str, experiment: str, kind: str) -> tuple[tuple[str, ...], ...]:
+    return (what, configuration, kind), (what, experiment, kind), (what, experiment)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long jobs take together: ``seconds`` for those of ``runs`` that are not ``unknown``, side by side."""
+
+    seconds: float
+    runs: int
+    unknown: int
+    workers: int
+
+    @property
+    def text(self) -> str:
+        """The estimate in words."""
+        runs = f"{self.runs} run{'s' * (self.runs != 1)}"
+        cores = f"{self.workers} core{'s' * (self.workers != 1)}"
+        if self.unknown == self.runs:
+            return f"{runs} on {cores}; nothing like them was measured yet"
+        left_out = f" ({self.unknown} without a measurement left out)" if self.unknown else ""
+        return f"{runs}: about {_duration(self.seconds)} on {cores}{left_out}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    return "a minute" if seconds > 30 else "half a minute"
+
+
+def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:
+    """How long jobs take on so many workers (default: one a core).
+
+    What several need is trained once; what is trained already, and has its checkpoints yet, is evaluated alone.
+    """
+    workers, results = workers or os.cpu_count() or 1, list(results)
+    paces = Paces(results)
+    trained: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
+    for result in results:
+        if result.record.checkpoints.all():  # committed records have none
+            trained[identity.configuration_id(result.identity), result.data, result.seed].append(result)
+    trainings: dict[tuple[str, str, int], float] = {}
+    evaluations, unknown = 0.0, 0
+    for job in lacking:
+        training = paces.training(job)
+        if training is None:
+            unknown += 1
+            continue
+        needed = ((job.training, job.data, seed) for seed in (job.seed, *job.members))
+        trainings |= {key: training for key in needed if not any(_is_usable(job, result) for result in trained[key])}
+        evaluations += paces.evaluation(job) or 0.0
+    longest = max(trainings.values(), default=0.0)
+    together = sum(trainings.values()) + evaluations
+    return Estimate(max(together / workers, longest), len(lacking), unknown, workers)
+
+
+def _is_usable(job: Job, result: Result) -> bool:
+    """Whether a result is on such data as the job is to have, and would not be made again."""
+    if result.provenance != (SYNTHETIC if job.is_synthetic else REAL):
+        return False
+    if job.is_synthetic and job.synthetic_sizes != result.manifest["data"]["sizes"]:
+        return False
+    return bool(job.config["rerun"] == "never" or (job.config["rerun"] == "outdated" and not result.is_outdated))
+
+
+# --- what a profile lacks ---------------------------------------------------------------------------------------------
+
+
+def jobs(
+    profile: str, reports: Mapping[str, Report], results: Sequence[Result], overrides: Sequence[str] = ()
+) -> list[Job]:
+    """What a profile runs: seed by seed, of every report in turn, a report's shortest first.
+
+    ``quick``: all configurations of the reports and all other experiments, small. ``full``: all configurations of the
+    reports as they are; those without their data are left out, which is said in a line a data set. Neither has what
+    ``results`` have already, as far as ``rerun`` lets it be looked up.
+
+    Args:
+        profile: One of `SEEDS`.
+        reports: By name.
+        results: What is recorded.
+        overrides: Further overrides that every run gets; they are not among the jobs' own.
+
+    Raises:
+        ConfigError: There is no such profile, or an override means nothing.
+        DataError: The data folder that was asked for does not exist.
+    """
+    if profile not in SEEDS:
+        raise ConfigError(f"profile {profile}: no such profile; {nearest(profile, SEEDS)}")
+    if not SEEDS[profile]:
+        return []
+    seedless = [[_seedless(each, profile, overrides) for each in wanted] for wanted in _wanted(profile, reports)]
+    is_seed_given = any(word.startswith("seed=") for word in overrides)
+    paces = Paces(results)
+
+    def seconds(job: Job) -> float:
+        training = paces.training(job)
+        return inf if training is None else training * (1 + len(job.members))
+
+    chosen: dict[tuple[str, int, str], Job] = {}
+    for place, seed in enumerate(SEEDS[profile]):
+        made = [
+            # No run serves in two ensembles: they would not be independent.
+            [_seeded(job, job.seed if is_seed_given else seed) for job in each if place % (1 + len(job.members)) == 0]
+            for each in seedless
+        ]
+        for job in chain.from_iterable(zip_longest(*(sorted(each, key=seconds) for each in made))):
+            if job:
+                chosen.setdefault((job.configuration, job.seed, job.data), job)
+    for result in results:
+        key = result.configuration, result.seed, result.data
+        if key in chosen and _is_usable(chosen[key], result):
+            del chosen[key]
+    remedies = {job: missing_data(job) for job in chosen.values()}
+    for (data, remedy), count in Counter((job.data, remedy) for job, remedy in remedies.items() if remedy).items():
+        runs = "1 run is" if count == 1 else f"{count} runs are"
+        say(f"no {data} data at hand: {runs} left out; {remedy}")
+    return [job for job, remedy in remedies.items() if not remedy]
+
+
+def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
+    """The configurations of every report, and with ``quick`` every experiment."""
+    for report in reports.values():
+        variants = [(), *(variant.overrides for variant in report.variants.values())]
+        rows = [row for table in report.tables for row in table.rows]
+        measured = {row.of for row in rows if not all(map(is_exact, row.published))}
+        measured |= {name for figure in report.figures for name in figure.of}
+        # Of others only properties of the network are told, for which no run is needed.
+        only_counted = {row.of for row in rows}.difference(measured, *(claim.configurations for claim in report.claims))
+        needed = [each for name, each in report.configurations.items() if name not in only_counted]
+        found = (in_variant(each, overrides) for each in needed for overrides in variants)
+        yield [each for each in found if each and not each.planned]
+    if profile == "quick":
+        yield [Configuration(experiment=name) for name in experiments()]
+
+
+def _seedless(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Job:
+    """A job whose overrides say no seed yet."""
+    experiment, own = configuration.experiment, configuration.overrides
+    try:
+        files = _profile_files(profile, labels.chosen("task", composed(experiment, ())["task"]))
+        settled = {key for file in files for key in _keys(file)}  # there the reports' own overrides do not count
+        words = [word for word in own if key_of(word) not in settled]
+        own = (*words, *(f"+profile={file.stem}" for file in files[:1]))
+        trusted(experiment, own)  # what else is named is the command line's
+        config = composed(experiment, (*own, *overrides))
+    except HydraException as error:
+        raise ConfigError(f"{experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error
+    return Job((f"+experiment={experiment}", *own), config["seed"], config)
+
+
+def _seeded(job: Job, seed: int) -> Job:
+    job = replace(job, overrides=(*job.overrides, f"seed={seed}"), seed=seed)
+    members = ",".join(map(str, job.members))
+    return replace(job, overrides=(*job.overrides, f"evaluation.members=[{members}]")) if members else job
+
+
+def _profile_files(profile: str, task: str) -> list[Path]:
+    """A profile's files that concern a task, the task's own, which includes the other, first."""
+    files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
+    return [file for file in files if file.exists()]
+
+
+@cache
+def _keys(file: Path) -> tuple[str, ...]:
+    """The keys that a configuration file sets."""
+
+    def inside(node: Any, prefix: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from inside(value, f"{prefix}.{key}" if prefix else key)
+        else:
+            yield prefix
+
+    return tuple(inside(OmegaConf.to_container(OmegaConf.load(file)), ""))
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+LOOK_SECONDS = 1.0
+"""How often is looked for new results."""
+
+PATIENCE = 10.0
+"""So many times as long as a renewal took the next one waits: a tenth of the time at most goes into renewing."""
+
+GRACE_SECONDS = 10.0
+"""How long an interrupted sweep has for ending by itself."""
+
+INTERRUPTED = 130
+
+
+def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callable[[], None]) -> bool:
+    """Make all runs side by side; whether all went well. The sweep shows its progress and names what failed.
+
+    Args:
+        jobs: What to run; what is finished is looked up, what was interrupted goes on.
+        runs: The folder of records.
+        overrides: Further overrides for every run, and for the sweep itself.
+        renew: Called now and then after new results; not after the last ones, which is for the caller.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM, which end the sweep too.
+        SystemExit: The same, where the sweep has said so already.
+    """
+    if not jobs:
+        return True
+    folder = runs.absolute() / ".sweep"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="report-") as temporary:
+        listed = Path(temporary) / "jobs.json"
+        listed.write_text(json.dumps([job.overrides for job in jobs]), encoding="utf-8")
+        quoted = str(listed).replace("'", r"\'")  # as a value of a Hydra override
+        sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs='{quoted}'"]
+        environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
+        with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
+            try:
+                # Unlike Ctrl-C, SIGTERM comes to this process alone.
+                with interrupted_by_sigterm(process.terminate):
+                    _watch(process, runs, renew)
+            except KeyboardInterrupt:
+                try:
+                    process.wait(GRACE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.terminate()
+                    process.wait()
+                if process.returncode == INTERRUPTED:
+                    sys.exit(INTERRUPTED)
+                raise
+    return process.returncode == 0
+
+
+def _watch(process: subprocess.Popen[bytes], runs: Path, renew: Callable[[], None]) -> None:
+    """Renew after new results until the process ends."""
+
+    def results() -> set[Path]:
+        return set(runs.glob("*/evaluations/*/result.json"))
+
+    seen, earliest = results(), 0.0
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+        if time.monotonic() >= earliest and not (found := results()) <= seen:
+            seen, began = found, time.monotonic()
+            try:
+                renew()
+            except Exception as error:  # no reason to stop hours of training
+                say(f"the report was not renewed: {one_line(error) or f'{type(error).__name__}: {error}'}")
+            earliest = time.monotonic() + PATIENCE * (time.monotonic() - began)

@@ -12,9 +12,8 @@ from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, rank
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Result, by_configuration
+from dlbench.report.results import Collection, Result, by_configuration, measured
 from dlbench.report.statistics import prediction_interval
-from dlbench.report.verdicts import measured
 from dlbench.terminal import format_value, mean_and_spread
 
 Group = Sequence[Result]

@@ -1,19 +1,38 @@
-"""The records at hand as results: collected from folders, the odd ones named, those alike but for the seed together."""
+"""The records at hand as results: read and checked, the odd ones named, those alike but for the seed together."""
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from hydra.errors import HydraException
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from dlbench import components, identity
-from dlbench.cli import experiments
-from dlbench.errors import RecordError
+from dlbench.cli import experiments, explain
+from dlbench.config import configuration_of
+from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
-from dlbench.records.files import is_set_aside
+from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
-from dlbench.records.store import Evaluation, Record, Store
-from dlbench.report.recorded import is_finished, read_evaluation, read_training
+from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.report.schema import Configuration, Overrides, Report, Substitute
+
+REAL = "verified"
+OTHER_SPLIT, STAND_IN = "other split", "stand-in"
+SUBSTITUTES = (OTHER_SPLIT, STAND_IN)
+"""Data that may be shown in place of the real, and is held against nothing published."""
 
 NO_CONFIG = "config.yaml: is missing"
 NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
@@ -22,12 +41,114 @@ OUTDATED_TOO = "made by other versions; another folder's record of the same run,
 NO_LONGER = "no longer comparable: a component means something else today"
 
 
+# --- what the report relies on in a record's files, checked here, so that all else may take it for granted ------------
+
+
+class _Part(BaseModel):
+    """Values have the types as recorded, none is converted; keys that are not named may be there."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Node(_Part):
+    """A part of a configuration, which YAML might fill with what is no JSON."""
+
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+def _keys(base: type[BaseModel] = _Part, /, **keys: Any) -> type[BaseModel]:
+    """What stands under these keys: a type, or a type and the default of a key that may be missing."""
+    fields: dict[str, Any] = {name: key if isinstance(key, tuple) else (key, ...) for name, key in keys.items()}
+    return create_model("Keys", __base__=base, **fields)
+
+
+def _filled(**keys: Any) -> type[BaseModel]:
+    """What fills a class or function."""
+    return _keys(_Node, target=(str, Field(alias="_target_")), **keys)
+
+
+_DURATION = Annotated[FiniteFloat, Field(ge=0)]
+_CONFIG = _keys(
+    _Node,
+    task=_filled(),
+    data=_filled(layout=(str | None, None), fraction=(float, Field(1.0, gt=0, le=1))),
+    model=_filled(attention=(_filled() | None, None)),
+    optimizer=_filled(lr=(FiniteFloat, 0)),  # where nothing is learned by gradient there is none
+    scheduler=_filled(),
+    trainer=_filled(epochs=PositiveInt, precision=(str, "")),
+    seed=int,
+    evaluation=_filled(),
+)
+_IDENTITY = _keys(_Node, seed=int, fingerprint=str, trainer=dict[str, JsonValue])
+_MANIFEST = _keys(
+    run=str,
+    experiment=str,
+    data=_keys(
+        name=str,
+        source=str,
+        provenance=Literal["verified", "other split", "stand-in", "user copy", "synthetic"],
+        fingerprint=str,
+        sizes=_keys(train=PositiveInt, val=PositiveInt, test=PositiveInt),
+    ),
+    versions=dict[str, str],
+    code=_keys(commit=str | None, dirty=bool | None),
+    numerics=_keys(torch=str, device=str, cpu_capability=str, threads=int),
+    environment=_keys(processor=str),
+)
+_CLOSED = _keys(state=Literal["finished", "diverged"])
+_TRAINING = _keys(
+    _CLOSED, epochs=PositiveInt, seconds=_DURATION, peak_memory_bytes=PositiveInt, finished=str, weights=str
+)
+_EVALUATED = _filled(decoding=(_filled() | None, None), members=(list[int] | None, None), k=(PositiveInt, 1))
+_RESULT = _keys(
+    evaluation=str,
+    experiment=str,
+    seconds=_DURATION,
+    metrics=(dict[str, FiniteFloat], Field(min_length=1)),
+    versions=dict[str, str],
+    members=(dict[str, str | None], {}),
+)
+_CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
+
+
+def _problem(error: ValidationError, skip: int = 0) -> str:
+    """The first problem: the keys that lead there, and what is wrong."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][skip:])) or "the whole"
+    return f"{where}: {first['msg']}"
+
+
+def _checked(path: object, kind: type[BaseModel], content: dict[str, Any]) -> dict[str, Any]:
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        raise RecordError(f"{path}: {_problem(error)}") from error
+    return content
+
+
+def _check_curves(record: Record, epochs: int) -> None:
+    path = record.metrics
+    if not path.exists():
+        raise RecordError(f"{path}: is missing")
+    try:
+        rows = _CURVES.validate_python(history.read(path))
+    except ValidationError as error:
+        line, *_ = error.errors()[0]["loc"]
+        raise RecordError(f"{path}: line {int(line) + 1}: {_problem(error, skip=1)}") from error
+    if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
+        raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Result:
     """An evaluation of a finished run.
 
-    ``config``, ``identity``, ``manifest``, ``training`` and ``result`` are the record's files, ``evaluated`` the
-    evaluation's settings, ``configuration`` what is averaged over seeds (see `dlbench.identity.compared_id`).
+    ``config`` (in today's words), ``identity``, ``manifest``, ``training`` and ``result`` are the record's files,
+    ``evaluated`` the evaluation's settings, ``configuration`` what is averaged over seeds (see
+    `dlbench.identity.compared_id`).
     """
 
     record: Record
@@ -73,11 +194,6 @@ class Result:
         return metrics
 
     @property
-    def members(self) -> tuple[str, ...]:
-        """The ids of the further runs that it averages, if it is an ensemble's."""
-        return tuple(self.result.get("members", ()))
-
-    @property
     def data(self) -> str:
         """The data set's name."""
         return str(self.manifest["data"]["name"])
@@ -120,6 +236,11 @@ ResultsOf = Callable[[str], Sequence[Result]]
 """What gives the results of a configuration, a seed each, by its name in a report; none where it was not run."""
 
 
+def measured(results: Iterable[Result], metric: str) -> list[float]:
+    """A metric in each result that has it."""
+    return [result.metrics[metric] for result in results if metric in result.metrics]
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A record that cannot be used, and why."""
@@ -155,80 +276,83 @@ def collect(stores: Iterable[Store]) -> Collection:
     found: dict[str, list[Result]] = defaultdict(list)
     not_evaluated: list[Record] = []
     for store in stores:
-        collection.left_out += [LeftOut(name, NO_CONFIG) for name in _without_config(store)]
+        begun = {path.parent for name in ("manifest.json", "training.json") for path in store.folder.glob(f"*/{name}")}
+        lacking = [path for path in begun if not Record(path).config.exists() and not is_set_aside(path)]
+        collection.left_out += [LeftOut(name, NO_CONFIG) for name in sorted(path.name for path in lacking)]
         for record in store.all():
             try:
-                if not is_finished(record):
+                if not record.training.exists():
                     continue
-                read = list(_read(record, known))
+                if _checked(record.training, _CLOSED, record.closed())["state"] != State.FINISHED:
+                    continue
+                results = list(_results_of(record, known))
             except (RecordError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-                collection.left_out.append(LeftOut(record.id, _reason(error, record)))
+                reason = str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
+                # Its files are named as they lie in it, whoever's folders they are in.
+                collection.left_out.append(LeftOut(record.id, reason.replace(f"{record.folder}/", "")))
                 continue
-            if not read and not record.is_locked():
+            if not results and not record.is_locked():
                 not_evaluated.append(record)
-            for result in read:
+            for result in results:
                 found[result.evaluation.id].append(result)
-    collection.results = [min(same, key=lambda result: result.is_outdated) for same in found.values()]
-    _compare(found.values(), collection)
+    _choose(found.values(), collection)
     # An ensemble's members may be trained for its sake alone.
-    used = {run for same in found.values() for result in same for run in (result.run, *result.members)}
+    every = [result for same in found.values() for result in same]
+    used = {result.run for result in every}.union(*(result.result.get("members", ()) for result in every))
     collection.left_out += [LeftOut(record.id, NOT_EVALUATED) for record in not_evaluated if record.id not in used]
     return collection
 
 
-def _without_config(store: Store) -> list[str]:
-    """The names of folders that hold something of a record, but not what it is a record of."""
-    folders = {path.parent for name in ("manifest.json", "training.json") for path in store.folder.glob(f"*/{name}")}
-    lacking = (folder for folder in folders if not Record(folder).config.exists() and not is_set_aside(folder))
-    return sorted(folder.name for folder in lacking)
+def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
+    """The evaluations of a finished training; every file of it is held against its hash.
 
-
-def _read(record: Record, known: Container[str]) -> Iterator[Result]:
-    training = read_training(record)
+    Raises:
+        RecordError: A file is missing or damaged, a key is not as it must be, or none of its evaluations can be used.
+    """
+    record.check()
+    config = _checked(record.config, _CONFIG, record.settings())
+    told = _checked(record.identity, _IDENTITY, read_json(record.identity))
+    manifest = _checked(record.manifest, _MANIFEST, record.read_manifest())
+    training = _checked(record.training, _TRAINING, record.closed())
+    if told["seed"] != config["seed"] or told["fingerprint"] != manifest["data"]["fingerprint"]:
+        raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
+    _check_curves(record, training["epochs"])
     problem, is_used = "", False
     for evaluation in record.evaluations():
-        evaluated, result = read_evaluation(evaluation)
+        evaluated = _checked(evaluation.config, _EVALUATED, evaluation.settings())
+        result = _checked(evaluation.result, _RESULT, evaluation.read())
         if result["experiment"] not in known:
             raise RecordError(f"unknown experiment {result['experiment']}")
-        if result["weights"] != training.closed["weights"]:
+        if result["weights"] != training["weights"]:
             problem = f"evaluation {evaluation.id} is of other weights than the training's"
-            continue
-        if not components.is_comparable(result["versions"]):
+        elif not components.is_comparable(result["versions"]):
             problem = NO_LONGER
-            continue
-        configuration = identity.compared_as(training.identity, result["identity"]["evaluation"])
-        yield Result(record, evaluation, *training, result, evaluated, configuration)
-        is_used = True
+        else:
+            configuration = identity.compared_as(told, result["identity"]["evaluation"])
+            yield Result(record, evaluation, config, told, manifest, training, result, evaluated, configuration)
+            is_used = True
     if problem and not is_used:
         raise RecordError(problem)
 
 
-def _reason(error: Exception, record: Record) -> str:
-    """Why a record cannot be used; its files are named as they lie in it, whoever's folders they are in."""
-    reason = str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
-    return reason.replace(f"{record.folder}/", "")
-
-
-def _compare(found: Iterable[Sequence[Result]], collection: Collection) -> None:
-    """Name the records, among those of the same evaluation, that contradict each other or are superseded."""
+def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:
+    """Take one of each evaluation's results, and name the records that contradict it or are superseded."""
     contradictory: dict[str, set[str]] = defaultdict(set)
     superseded: dict[LeftOut, None] = {}
     for same in found:
         chosen = min(same, key=lambda result: result.is_outdated)
+        collection.results.append(chosen)
         for other in same:
-            differing = _differing(chosen, other)
+            both = chosen.metrics.keys() & other.metrics.keys()
+            differing = {name for name in both if chosen.metrics[name] != other.metrics[name]}
+            if chosen.training["weights"] != other.training["weights"]:
+                differing.add("weights")
             if differing and chosen.versions != other.versions:
                 superseded[LeftOut(other.run, OUTDATED_TOO if chosen.is_outdated else SUPERSEDED)] = None
             elif differing and chosen.manifest["numerics"] == other.manifest["numerics"]:
                 contradictory[chosen.run] |= differing
     collection.left_out += superseded
     collection.contradictions += [Contradiction(run, tuple(sorted(names))) for run, names in contradictory.items()]
-
-
-def _differing(one: Result, other: Result) -> set[str]:
-    """The metrics that both have, or ``weights``, in which two of one identity differ."""
-    differing = {name for name in one.metrics.keys() & other.metrics.keys() if one.metrics[name] != other.metrics[name]}
-    return differing | ({"weights"} if one.training["weights"] != other.training["weights"] else set())
 
 
 def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
@@ -246,3 +370,98 @@ def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
     for (configuration, _), seeds in sorted(groups.items(), key=lambda group: -len(group[1])):
         chosen.setdefault(configuration, [seeds[seed] for seed in sorted(seeds)])
     return chosen
+
+
+# --- which results speak for which configuration of a report ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Substituted:
+    """What stands in for a configuration: a substitute by its heading, and its results, a seed each."""
+
+    heading: str
+    substitute: Substitute
+    results: Sequence[Result]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Reports by name, and what was collected; only results on the real data speak for a report's configurations."""
+
+    reports: Mapping[str, Report]
+    collection: Collection
+
+    @cached_property
+    def real(self) -> dict[str, list[Result]]:
+        """Results on the real data, by configuration, a seed each."""
+        return by_configuration(self.on(REAL))
+
+    @cached_property
+    def elsewhere(self) -> dict[tuple[str, str], dict[str, list[Result]]]:
+        """The same on the data of each substitute, by report and heading: of its provenance, and made as it says."""
+        found = {}
+        for name, report in self.reports.items():
+            for heading, given in report.substitutes.items():
+                told = [(each, each.manifest["data"].get("stand_in") or {}) for each in self.on(given.provenance)]
+                alike = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
+                found[name, heading] = by_configuration(alike)
+        return found
+
+    def on(self, provenance: str) -> list[Result]:
+        """Results on data of one provenance, whether or not a report has a place for them."""
+        return [result for result in self.collection.results if result.provenance == provenance]
+
+    def results_of(self, name: str, *, variant: str | None = None, substitute: str | None = None) -> ResultsOf:
+        """What gives the results of a report's configurations, as the report has them or otherwise.
+
+        Args:
+            name: The report's.
+            variant: One of its ``variants``; a configuration that it does not concern has no results in it.
+            substitute: One of its ``substitutes``, for the configurations that it stands in for.
+        """
+        report = self.reports[name]
+
+        def lookup(configuration: str) -> list[Result]:
+            among = self.elsewhere[name, substitute] if substitute else self.real
+            wanted: Configuration | None = report.configurations[configuration]
+            if variant:
+                wanted = in_variant(report.configurations[configuration], report.variants[variant].overrides)
+            elif substitute:
+                given = report.substitutes[substitute]
+                wanted = _with(report.configurations[configuration], given.overrides)
+                wanted = wanted if configuration in given.of else None
+            if wanted is None or wanted.planned:
+                return []
+            try:
+                return among.get(configuration_of(wanted.experiment, wanted.overrides), [])
+            except HydraException as error:
+                raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
+
+        return lookup
+
+    def substituted(self, name: str, configuration: str) -> Substituted | None:
+        """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
+        if not self.results_of(name)(configuration):
+            for heading, substitute in self.reports[name].substitutes.items():
+                if results := self.results_of(name, substitute=heading)(configuration):
+                    return Substituted(heading, substitute, results)
+        return None
+
+
+def in_variant(configuration: Configuration, overrides: Overrides) -> Configuration | None:
+    """The configuration with the overrides in place of its own of the same keys; None if it has none of these keys."""
+    keys = set(map(key_of, overrides))
+    is_concerned = not keys or keys & set(map(key_of, configuration.overrides))
+    return _with(configuration, overrides) if is_concerned else None
+
+
+def _with(configuration: Configuration, overrides: Overrides) -> Configuration:
+    """The configuration with the overrides in place of its own of the same keys."""
+    keys = set(map(key_of, overrides))
+    kept = tuple(override for override in configuration.overrides if key_of(override) not in keys)
+    return configuration.model_copy(update={"overrides": (*kept, *overrides)})
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets, adds or deletes."""
+    return override.partition("=")[0].lstrip("+~")

@@ -1,10 +1,13 @@
-"""What a published report is made of; its file is ``experiments/ID/report.yaml`` (see `dlbench.report.reading`)."""
+"""What a published report is made of, and how it is read: adding a report is adding ``experiments/ID/report.yaml``."""
 
 import contextlib
 import math
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from pydantic import (
@@ -15,12 +18,33 @@ from pydantic import (
     Field,
     FiniteFloat,
     Tag,
+    ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
+from yaml.constructor import ConstructorError
 
-from dlbench.terminal import sentence
+from dlbench import paths
+from dlbench.cli import experiments
+from dlbench.errors import ConfigError
+from dlbench.metrics.names import METRICS
+from dlbench.terminal import nearest, sentence
+
+
+def _known(kind: str, name: str, info: ValidationInfo) -> str:
+    """Refuse a name that is not among the context's of its kind; without a context every name will do."""
+    if info.context and kind in info.context and name not in info.context[kind]:
+        problem = f"{name}: no such {kind}; {nearest(name, info.context[kind])}"
+        raise PydanticCustomError("unknown", "{problem}", {"problem": problem})
+    return name
+
+
+ConfigurationName = Annotated[str, AfterValidator(lambda name, info: _known("configuration", name, info))]
+MetricName = Annotated[str, AfterValidator(lambda name, info: _known("metric", name, info))]
+ReportName = Annotated[str, AfterValidator(lambda name, info: _known("report", name, info))]
 
 
 def _of_runs(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,6 +76,14 @@ class Configuration(_Strict):
     overrides: Overrides = ()
     planned: bool = False
 
+    @model_validator(mode="after")
+    def _exists(self, info: ValidationInfo) -> Self:
+        if not self.planned:
+            _known("experiment", self.experiment, info)
+        elif self.experiment in (info.context or {}).get("experiment", ()):
+            raise PydanticCustomError("planned", "{name}: exists now; remove planned", {"name": self.experiment})
+        return self
+
 
 class Row(_Strict):
     """A published line: the configuration that recomputes it, and its values, verbatim, under our metrics' names.
@@ -59,9 +91,9 @@ class Row(_Strict):
     ``headline``: the one of them that stands on the first screen, if one does.
     """
 
-    of: str
+    of: ConfigurationName
     label: str
-    published: dict[str, FiniteFloat] = {}
+    published: dict[MetricName, FiniteFloat] = {}
     headline: str | None = None
 
     @model_validator(mode="after")
@@ -79,6 +111,13 @@ class Table(_Strict):
     note: str | None = None
 
 
+class Word(_Strict):
+    """A test word that a report quotes: its place in the test split, counted from 0, and the published predictions."""
+
+    place: int = Field(ge=0)
+    published: tuple[str, ...]
+
+
 class Figure(_Strict):
     """A figure of a report, redrawn from our runs.
 
@@ -90,30 +129,21 @@ class Figure(_Strict):
 
     title: str
     kind: Literal["curves", "bars", "attention", "maps", "confusion", "samples"]
-    of: tuple[str, ...] = Field(min_length=1)
-    metrics: tuple[str, ...] = ()
-    words: dict[str, "Word"] = {}
+    of: tuple[ConfigurationName, ...] = Field(min_length=1)
+    metrics: tuple[MetricName, ...] = ()
+    words: dict[str, Word] = {}
     note: str | None = None
 
     @model_validator(mode="after")
     def _drawable(self) -> Self:
-        if bool(self.metrics) != (self.kind in ("curves", "bars")):
-            raise ValueError(f"metrics: {self.kind} {'take none' if self.metrics else 'need one or more'}")
-        if bool(self.words) != (self.kind == "samples"):
-            raise ValueError(f"words: {self.kind} {'take none' if self.words else 'need one or more'}")
+        for name, given, kinds in (("metrics", self.metrics, ("curves", "bars")), ("words", self.words, ("samples",))):
+            if bool(given) != (self.kind in kinds):
+                raise ValueError(f"{name}: {self.kind} {'take none' if given else 'need one or more'}")
         at: dict[int, str] = {}
         for name, word in self.words.items():
-            if word.place in at:
-                raise ValueError(f"words: {at[word.place]} and {name} cannot both have place {word.place}")
-            at[word.place] = name
+            if (first := at.setdefault(word.place, name)) != name:
+                raise ValueError(f"words: {first} and {name} cannot both have place {word.place}")
         return self
-
-
-class Word(_Strict):
-    """A test word that a report quotes: its place in the test split, counted from 0, and the published predictions."""
-
-    place: int = Field(ge=0)
-    published: tuple[str, ...]
 
 
 class Part(float):
@@ -152,6 +182,8 @@ class Curve(_Strict):
         return self
 
 
+RELATIONS = ("higher_than", "lower_than", "not_higher_than", "not_lower_than")
+
 Other = str | float
 """What is compared with: a configuration's name, or a number."""
 
@@ -166,20 +198,20 @@ class Comparison(_Strict):
       other value (``33%``), pair by pair. A denial without it can fail, but is never shown where there is no effect.
     """
 
-    of: str
-    metric: str
-    minus: str | None = None
+    of: ConfigurationName
+    metric: MetricName
+    minus: MetricName | None = None
     curve: Curve | None = None
     higher_than: Other | None = None
     lower_than: Other | None = None
     not_higher_than: Other | None = None
     not_lower_than: Other | None = None
-    than_metric: str | None = None
+    than_metric: MetricName | None = None
     by: Margin = 0.0
 
     @property
     def relation(self) -> str:
-        """Which of ``higher_than``, ``lower_than``, ``not_higher_than``, ``not_lower_than`` it is."""
+        """Which of `RELATIONS` it is."""
         (relation,) = (name for name in RELATIONS if getattr(self, name) is not None)
         return relation
 
@@ -190,15 +222,14 @@ class Comparison(_Strict):
         return other
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _one(self, info: ValidationInfo) -> Self:
         if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
             raise ValueError(f"name exactly one of {', '.join(RELATIONS)}")
-        if isinstance(self.other, float) and not math.isfinite(self.other):
+        if isinstance(self.other, str):
+            _known("configuration", self.other, info)
+        elif not math.isfinite(self.other):
             raise ValueError(f"{self.relation}: must be a finite number")
         return self
-
-
-RELATIONS = ("higher_than", "lower_than", "not_higher_than", "not_lower_than")
 
 
 class Statement(_Strict):
@@ -231,8 +262,8 @@ class Claim(_Strict):
     id: str
     text: str
     note: str | None = None
-    reports: tuple[str, ...] = ()
-    of: tuple[str, ...] = ()
+    reports: tuple[ReportName, ...] = ()
+    of: tuple[ConfigurationName, ...] = ()
     checks: tuple[Check, ...] = ()
 
     @model_validator(mode="after")
@@ -282,7 +313,7 @@ class Substitute(_Strict):
 
     provenance: Literal["other split", "stand-in"]
     stand_in: dict[str, str | int | None] = {}
-    of: tuple[str, ...] = Field(min_length=1)
+    of: tuple[ConfigurationName, ...] = Field(min_length=1)
     overrides: Overrides = ()
     about: str
 
@@ -307,3 +338,98 @@ class Report(_Strict):
     figures: tuple[Figure, ...] = ()
     claims: tuple[Claim, ...] = ()
     slips: tuple[Slip, ...] = ()
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """A key that stands twice is an error, where YAML's own loader silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"{key.value}: stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def line_of(text: str, keys: Sequence[str | int]) -> int:
+    """The line, counted from 1, of what the keys and numbers lead to, as far as they lead; the text must be YAML."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = 0
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if name.value == str(key)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
+def load(path: Path, reports: Sequence[str] | None = None) -> Report:
+    """Read one report file.
+
+    Args:
+        path: The file.
+        reports: The names of all reports, which claims may name; None: any.
+
+    Raises:
+        ConfigError: It is no UTF-8 text or no YAML, a key is unknown, missing, twice there or of the wrong type or
+            size, or an experiment, configuration, metric or report is unknown; the message names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
+    try:
+        content = yaml.load(text, _OnceLoader)
+        context: dict[str, Any] = {"metric": METRICS, "experiment": experiments()}
+        if isinstance(content, dict) and isinstance(content.get("configurations"), dict):
+            context["configuration"] = {str(name) for name in content["configurations"]}
+        if reports is not None:
+            context["report"] = reports
+        return Report.model_validate(content, context=context)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [key for key in first["loc"] if key not in ("comparison", "statement", "[key]")]
+        where = ".".join(map(str, keys)) or "report"
+        raise ConfigError(f"{path}:{line_of(text, keys)}: {where}: {first['msg']}") from error
+
+
+def load_all() -> dict[str, Report]:
+    """Every report under ``experiments/``, by its folder's name.
+
+    Raises:
+        ConfigError: See `load`; or an id stands twice, or two substitutes stand in for one configuration.
+    """
+    files = {path.parent.name: path for path in sorted(paths.experiments().glob("*/report.yaml"))}
+    reports = {name: load(path, list(files)) for name, path in files.items()}
+    for name, keys, problem in _named_twice(reports):
+        raise ConfigError(f"{files[name]}:{line_of(files[name].read_text(encoding='utf-8'), keys)}: {problem}")
+    return reports
+
+
+def _named_twice(reports: Mapping[str, Report]) -> Iterator[tuple[str, Sequence[str | int], str]]:
+    """The report, the keys that lead to it and what is wrong, for each name that may stand once only."""
+    seen: dict[str, str] = {}
+    for name, report in reports.items():
+        ids = [(("claims", number, "id"), claim.id) for number, claim in enumerate(report.claims)]
+        for place, key in [*ids, *((("slips", number, "id"), slip.id) for number, slip in enumerate(report.slips))]:
+            if key in seen:
+                yield name, place, f"{key}: stands in {seen[key]}/report.yaml already; choose another id"
+            seen[key] = name
+        served: dict[str, str] = {}
+        for heading, substitute in report.substitutes.items():
+            for key in substitute.of:
+                if key in served:
+                    yield name, ("substitutes", heading), f"{key}: {served[key]} stands in for it already; name it once"
+                served[key] = heading

@@ -7,7 +7,7 @@ from functools import partial
 
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE
+from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Judgement, Value, Verdicts
 from dlbench.report.document import (
     Alert,
     Block,
@@ -20,14 +20,11 @@ from dlbench.report.document import (
     numbers,
     texts,
 )
-from dlbench.report.evidence import OTHER_SPLIT, REAL, STAND_IN
 from dlbench.report.figures.plots import draw, published_against_ours
 from dlbench.report.listings import OUTDATED_NOTE, Group, interval, ours
-from dlbench.report.results import Result
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
 from dlbench.report.schema import Report, Table
-from dlbench.report.statements import Judgement
 from dlbench.report.statistics import difference_interval
-from dlbench.report.verdicts import ClaimVerdict, Value, Verdicts, measured
 from dlbench.terminal import format_value, sentence
 
 METHOD = (
@@ -378,13 +375,13 @@ def _slips(verdicts: Verdicts) -> Section | None:
         (
             Cell(slip.report, link=slip.report),
             Cell(slip.slip.text),
-            Cell(slip.judged.reason, verdict=slip.judged.verdict),
-            Cell(slip.judged.stated, is_code=True),
-            Cell(slip.judged.computed, is_code=True),
+            Cell(slip.reason, verdict=slip.verdict),
+            Cell(slip.stated, is_code=True),
+            Cell(slip.computed, is_code=True),
         )
         for slip in verdicts.slips
     )
-    wrong = sum(slip.judged.verdict == Verdict.WRONG for slip in verdicts.slips)
+    wrong = sum(slip.verdict == Verdict.WRONG for slip in verdicts.slips)
     about = Paragraph(f"Computed from the formulas and networks themselves: {wrong} of {len(rows)} are wrong.")
     columns = texts("report", "what it states", "verdict", "stated", "computed")
     return Section("slips", "Slips", (about, Grid("slips-grid", "Arithmetic", columns, rows)))

@@ -25,44 +25,46 @@ PRINTED_DECIMALS = 4
 """The reports print so many; trailing zeros are lost where a value is read as a number."""
 
 
-def prediction_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def prediction_interval(values: Sequence[float]) -> Interval:
     """Where one more run is expected, for normal values: mean ± t s sqrt(1 + 1/n).
 
     Raises:
         ValueError: There are fewer than two values.
     """
-    return _t_interval(values, confidence, 1 + 1 / len(values) if values else 1)
+    return _t_interval(values, more=1)
 
 
-def difference_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def difference_interval(differences: Sequence[float]) -> Interval:
     """Where the mean difference lies, for normal differences: mean ± t s / sqrt(n).
 
     Raises:
         ValueError: There are fewer than two differences.
     """
-    return _t_interval(differences, confidence, 1 / len(differences) if differences else 1)
+    return _t_interval(differences, more=0)
 
 
-def _t_interval(values: Sequence[float], confidence: float, share: float) -> Interval:
-    """The mean ± t times the root of this share of the variance."""
+def _t_interval(values: Sequence[float], more: int) -> Interval:
     if len(values) < 2:
         raise ValueError(f"an interval needs two values or more, not {len(values)}")
-    mean = statistics.fmean(values)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    reach = quantile * statistics.stdev(values) * math.sqrt(share)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    mean, reach = statistics.fmean(values), quantile * statistics.stdev(values) * math.sqrt(more + 1 / len(values))
     return mean - reach, mean + reach
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Where the mean lies, by a percentile bootstrap that is the same every time; None below two values."""
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Where the mean lies, by a percentile bootstrap that is the same every time.
+
+    Raises:
+        ValueError: There are fewer than two values.
+    """
     if len(values) < 2:
-        return None
+        raise ValueError(f"an interval needs two values or more, not {len(values)}")
     if min(values) == max(values):
         return values[0], values[0]
     found = stats.bootstrap(
         (np.sort(values),),
         np.mean,
-        confidence_level=confidence,
+        confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(0),
@@ -94,7 +96,7 @@ def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
 def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> float | None:
     """What `Curve` asks of a run's metric over its epochs; None where there are too few of them.
 
-    A run that never gets to ``epochs_to`` counts one epoch more than it has.
+    A run that never reaches the threshold ``epochs_to`` counts one epoch more than it has.
     """
     points = {int(row["epoch"]): float(row[metric]) for row in rows if metric in row}
     if curve.at is not None:
@@ -129,24 +131,18 @@ def judge_published(published: float, ours: Sequence[float], exact: bool) -> Jud
         return Judged(Verdict.NOT_RUN, None, "not run")
     if not all(map(math.isfinite, (published, *ours))):
         return Judged(Verdict.UNDECIDED, None, "a value is not finite")
-    if len(ours) == 1 and not exact:
-        return Judged(Verdict.UNDECIDED, None, "one run decides nothing")
     if exact:
         unequal = next((value for value in ours if not math.isclose(value, published)), None)
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
         return Judged(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, None, reason)
+    if len(ours) == 1:
+        return Judged(Verdict.UNDECIDED, None, "n=1: no interval possible")
     low, high = prediction_interval(ours)
-    beyond = max(low - published, published - high)
-    is_inside = beyond <= _rounding(published)
-    verdict = Verdict.REPRODUCED if is_inside else Verdict.DIFFERS
-    side = "above" if published > high else "below"
     bounds = f"[{format_value(low)}, {format_value(high)}]"
-    reason = f"inside {bounds}" if is_inside else f"{side} {bounds} by {format_value(beyond)}"
-    return Judged(verdict, (low, high), reason)
-
-
-def _rounding(published: float) -> float:
-    """Half a unit of the last printed place, and a little for binary fractions."""
-    exponent = Decimal(str(published)).as_tuple().exponent
-    decimals = max(PRINTED_DECIMALS, -int(exponent))
-    return 0.5 * 10.0**-decimals * (1 + 1e-9)
+    beyond = max(low - published, published - high)
+    decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
+    # Half a unit of the last printed place, and a little for binary fractions.
+    if beyond <= 0.5 * 10.0**-decimals * (1 + 1e-9):
+        return Judged(Verdict.REPRODUCED, (low, high), f"inside {bounds}")
+    side = "above" if published > high else "below"
+    return Judged(Verdict.DIFFERS, (low, high), f"{side} {bounds} by {format_value(beyond)}")

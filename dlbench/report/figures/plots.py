@@ -14,13 +14,11 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from dlbench.errors import RecordError
 from dlbench.metrics.names import RATES, SHARES, SIMILARITIES, display_name, is_exact
 from dlbench.report.document import Grid, Picture
-from dlbench.report.evidence import Substituted
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Drawn, Results
-from dlbench.report.results import Result, ResultsOf
+from dlbench.report.results import Result, ResultsOf, Substituted, measured
 from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import prediction_interval
-from dlbench.report.verdicts import measured
 from dlbench.terminal import capitalised, format_value, sentence
 
 

@@ -8,17 +8,13 @@ from dlbench import commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; the exit code. Torch is imported only when a run starts.
-
-    Raises:
-        SystemExit: See `dlbench.commands.run`.
-    """
+    """Do what the command line says; the exit code. Torch is imported only when a run starts."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
         print(f"dlbench {version('dlbench')}")
         return 0
     if words and words[0] in commands.NAMES:
-        return commands.run(words[0], words[1:])
+        return commands.call(words[0], words[1:])
     if words[:1] == ["run"]:
         del words[0]
     from dlbench.commands.run import compose_and_run

@@ -109,7 +109,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder, out, err = tmp_path_factory.mktemp("report"), io.StringIO(), io.StringIO()
     runs = folder.parent / f"{folder.name}-runs"
     with redirect_stdout(out), redirect_stderr(err):
-        code = commands.run("report", ["--profile", "none", "--runs", str(runs), "--output", str(folder)])
+        code = commands.call("report", ["--profile", "none", "--runs", str(runs), "--output", str(folder)])
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder, runs=runs)
 
 

@@ -253,7 +253,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]
         patch.setattr(parts, "IMPORTS", "json")
         only = [word for name in names for word in ("--only", name)]
         files = ["--json", f"{folder}/b.json", "--markdown", f"{folder}/docs/b.md"]
-        code = commands.run("bench", ["--quick", *only, *files])
+        code = commands.call("bench", ["--quick", *only, *files])
     return code, json.loads((folder / "b.json").read_text()), (folder / "docs/b.md").read_text()
 
 
@@ -309,7 +309,7 @@ def test_without_real_pictures_memory_is_left_out_in_words(
 ) -> None:
     monkeypatch.delenv("DLBENCH_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert commands.run("bench", ["--quick", "--only", "memory"]) == 0
+    assert commands.call("bench", ["--quick", "--only", "memory"]) == 0
     assert "left out: no real pictures" in capsys.readouterr().out
 
 
@@ -319,7 +319,7 @@ def test_a_part_that_breaks_is_named_and_the_others_go_on(
     monkeypatch.setenv("DLBENCH_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setitem(PARTS, "limits", lambda effort: Part("Another part", "", [Row("a number", "GB", 1.25)]))
     words = ["--quick", "--only", "memory", "--only", "limits", "--markdown", str(tmp_path / "page.md")]
-    assert commands.run("bench", words) == 1
+    assert commands.call("bench", words) == 1
     shown = capsys.readouterr()
     assert "memory: " in shown.err and "no such data folder" in shown.err
     page = (tmp_path / "page.md").read_text()

@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def speak(data: Path, *options: str) -> int:
-    return commands.run("data", ["speak", "ljspeech", "--folder", str(data), "--jobs", "2", *options])
+    return commands.call("data", ["speak", "ljspeech", "--folder", str(data), "--jobs", "2", *options])
 
 
 def hashes(corpus: Path) -> dict[str, str]:
@@ -130,10 +130,10 @@ def test_under_a_registered_name_it_is_listed_and_checked_as_a_stand_in(
 ) -> None:
     assert speak(data, "--into", str(tmp_path), "--to", "ljspeech") == 0
     capsys.readouterr()
-    assert commands.run("data", ["list", "--json", "--folder", str(tmp_path)]) == 0
+    assert commands.call("data", ["list", "--json", "--folder", str(tmp_path)]) == 0
     present = {row["name"]: row["present"] for row in json.loads(capsys.readouterr().out)}
     assert (present["ljspeech"], present["cmudict"]) == ("stand-in", "no")
-    assert commands.run("data", ["check", "ljspeech", "--json", "--folder", str(tmp_path)]) == 0
+    assert commands.call("data", ["check", "ljspeech", "--json", "--folder", str(tmp_path)]) == 0
     states = {row["path"]: row["state"] for row in json.loads(capsys.readouterr().out)}
     assert states == {"ljspeech/metadata.csv": "stand-in", "ljspeech/README": "missing", "ljspeech/wavs": "stand-in"}
 
@@ -211,6 +211,5 @@ def test_without_transcripts_one_line_says_how_to_get_them(tmp_path: Path, capsy
 
 @pytest.mark.parametrize("options", [("--rows", "5:2"), ("--rows", "7"), ("--max-characters", "0"), ("--speed", "x")])
 def test_options_that_make_no_sense(data: Path, options: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        speak(data, *options)
-    assert f"argument {options[0]}: '{options[1]}' is not" in capsys.readouterr().err
+    assert speak(data, *options) == 2
+    assert f"Invalid value for {options[0]}" in capsys.readouterr().err.replace("'", "")

@@ -75,10 +75,7 @@ def records(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # set by the command; put back by the end of the test
 
     def answer(command: str, *arguments: object) -> Answer:
-        try:
-            code = commands.run("records", [command, "--runs", str(store.folder), *map(str, arguments)])
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
+        code = commands.call("records", [command, "--runs", str(store.folder), *map(str, arguments)])
         return Answer(code, *capsys.readouterr())
 
     return answer

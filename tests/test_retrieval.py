@@ -51,7 +51,7 @@ def made(compose: Compose, overrides: list[str]) -> Outcome:
 def test_what_is_exported_holds_no_pictures(made: Outcome, tmp_path: Path) -> None:
     assert (made.evaluation.artifacts / "before_after.png").exists()
     assert (
-        commands.run("records", ["export", str(tmp_path), made.record.id, "--runs", str(made.record.folder.parent)])
+        commands.call("records", ["export", str(tmp_path), made.record.id, "--runs", str(made.record.folder.parent)])
         == 0
     )
     (exported,) = Record(tmp_path / made.record.id).evaluations()

@@ -18,22 +18,22 @@ def group(about: str) -> typer.Typer:
     )
 
 
-def run(name: str, words: Sequence[str]) -> int:
-    """Run a subcommand; its exit code.
+def call(name: str, words: Sequence[str]) -> int:
+    """Run a subcommand; its exit code: 0 if all is well, 1 for an error, 2 for a wrong flag, 130 for Ctrl-C.
 
     Args:
         name: One of `NAMES`.
         words: What follows it on the command line.
-
-    Raises:
-        SystemExit: A wrong flag (2), an error that was foreseen (1), Ctrl-C (130).
     """
     app: Any = importlib.import_module(f"{__name__}.{name}").app
-    with one_line_errors():
-        try:
-            return int(app(list(words), prog_name=f"dlbench {name}", standalone_mode=False) or 0)
-        except typer.Abort:
-            raise KeyboardInterrupt from None
-        except typer.TyperException as error:
-            error.show()  # type: ignore[attr-defined]  # all that Typer raises here have it
-            raise SystemExit(error.exit_code) from None
+    try:
+        with one_line_errors():
+            try:
+                return int(app(list(words), prog_name=f"dlbench {name}", standalone_mode=False) or 0)
+            except typer.Abort:  # what Typer makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            except typer.TyperException as error:
+                error.show()  # type: ignore[attr-defined]  # all that Typer raises here have it
+                return int(error.exit_code)
+    except SystemExit as end:
+        return int(end.code or 0)

@@ -96,7 +96,7 @@ def fetch(
 def _rows(text: str) -> tuple[int, int | None]:
     match = re.fullmatch(r"(\d*):(\d*)", text)
     if not match or (match[2] and int(match[2]) <= int(match[1] or 0)):
-        raise typer.BadParameter(f"{text!r} is not A:B with A below B, such as 0:2000")
+        raise typer.BadParameter(f"{text!r} is not A:B with A below B, such as 0:2000", param_hint="--rows")
     return int(match[1] or 0), int(match[2]) if match[2] else None
 
 

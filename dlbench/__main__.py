@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from dlbench import commands
+from dlbench.terminal import nearest, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.call(words[0], words[1:])
     if words[:1] == ["run"]:
         del words[0]
+    elif words and words[0].isalpha():
+        say(f"{words[0]}: no such subcommand; {nearest(words[0], [*commands.NAMES, 'run'])}")
+        return 2
     from dlbench.commands.run import compose_and_run
 
     sys.argv[1:] = words

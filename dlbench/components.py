@@ -223,6 +223,9 @@ def today(node: Any) -> Any:
     """A recorded configuration in today's words: components where they lie now, arguments under their new names.
 
     Synthetic data was called embedded once.
+
+    Raises:
+        ConfigError: An argument stands there under its old and its new name.
     """
     if isinstance(node, list | tuple):
         return [today(item) for item in node]
@@ -234,8 +237,10 @@ def today(node: Any) -> Any:
         known = snapshot().get(found["_target_"])
         for old, new in known.former.items() if known else ():
             if old in found and new != (old,):
+                if any(name in found for name in new):
+                    raise ConfigError(f"{old}: is called {', '.join(new)} now, which has a value too; leave {old} out")
                 value = found.pop(old)
-                found |= {name: value for name in new if name not in found}
+                found |= dict.fromkeys(new, value)
         if known and found.get("source") == "embedded":
             found["source"] = "synthetic"
     return found

@@ -124,6 +124,7 @@ def prepare(config: DictConfig) -> Plan:
         DataError: The data is missing, altered, or cannot be read.
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    plain = components.today(plain)  # a record's may be in the words of its day
     check(plain)
     build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
     plain["paths"] = paths = _settled(plain["paths"])

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,8 @@ class Verdict:
 
     ``differences`` holds (what, recorded, now); ``numerics`` the same for the numerics fingerprint, and ``untold`` what
     an older record does not tell of it: only where both are empty are bits promised to be equal. ``compared`` counts
-    the values and files compared, over ``epochs`` epochs; ``commit`` is the one checked out for it, if one was.
+    the values and files compared, over ``epochs`` epochs; ``commit`` is the one checked out for it, if one was;
+    ``left_out`` are evaluations that no commit can make again.
     """
 
     run: str
@@ -74,6 +76,7 @@ class Verdict:
     numerics: list[Difference] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
     commit: str | None = None
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def is_reproduced(self) -> bool:
@@ -147,6 +150,7 @@ def verify(
         differences(manifest["numerics"], numerics),
         untold(manifest["numerics"], numerics),
         commit,
+        [each.id for each in asked.evaluations() if each.id not in made[1]],
     )
 
 
@@ -188,11 +192,11 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
         overrides["data"]["source"] = read_json(record.manifest)["data"]["source"]
     to_make: dict[str, list[Evaluation | None]] = {commit: []}
     for each in asked.evaluations():
-        of = each.read().get("code") or {}
-        if of.get("commit") and not of["dirty"]:
+        of = each.read().get("code") or code  # older ones tell none: the training's
+        if of.get("commit") and of.get("dirty") is False:
             to_make.setdefault(of["commit"], []).append(each)
         else:
-            say(f"evaluation {each.id} does not tell a commit that holds the code it was made by: left out")
+            say(f"evaluation {each.id} was made by code that no commit holds: left out")
     to_make[commit] = to_make[commit] or [None]  # which only trains
     made: Record | None = None
     evaluations: dict[str, Evaluation] = {}
@@ -258,6 +262,8 @@ def worktree(root: Path, commit: str, folder: Path) -> Iterator[Path]:
     Raises:
         RecordError: It is not in this checkout's history.
     """
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise RecordError(f"{commit!r} is no commit; the record is damaged")
     add = ["git", "-C", str(root), "worktree", "add", "--quiet", "--detach", str(folder), commit]
     done = subprocess.run(add, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -327,6 +333,8 @@ def _pixels(content: bytes) -> bytes:
 
 def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     recorded = manifest["data"]
+    if recorded["fingerprint"] != facts["fingerprint"] and recorded["source"] == facts["source"] == "synthetic":
+        return f"record {manifest['run']} is on synthetic data as an older version made it; --own-commit makes it again"
     if recorded["fingerprint"] != facts["fingerprint"]:
         return (
             f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "

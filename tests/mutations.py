@@ -32,8 +32,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "convolutions without padding": ("padding=kernel_size // 2", "padding=0", "test_models"),
     "batch normalisation left out": (
-        "layers.append(nn.BatchNorm2d(out_channels))",
-        "layers.append(nn.Identity())",
+        "blocks += [nn.BatchNorm2d(target)] if convolution_bn else []",
+        "blocks += [nn.Identity()]",
         "test_models",
     ),
     "output not tied to embedding": (
@@ -108,7 +108,7 @@ FAULTS: dict[str, Fault] = {
         "test_batches test_evaluation",
     ),
     "noise strikes padding": ("self.noise) & (self.source != PAD)", "self.noise)", "test_pair_batches"),
-    "a tenth rounded down": ("[: -(-n // 10)]", "[: n // 10]", "test_intel_files"),
+    "a tenth rounded down": ("[-(-n // 10)]", "[n // 10]", "test_intel_files"),
     "unknown symbols are padding": (
         "self._numbers.get(symbol, UNK)",
         "self._numbers.get(symbol, PAD)",
@@ -139,20 +139,20 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "1 + 1 / len(values) if values else 1",
-        "1 / len(values) if values else 1",
+        "math.sqrt(more + 1 / len(values))",
+        "math.sqrt(1 / len(values))",
         "test_report_statistics",
     ),
     "two-sided p": ('alternative="greater"', 'alternative="two-sided"', "test_report_statistics test_report_checks"),
-    "one run decides": ("if len(ours) == 1 and not exact:", "if False:", "test_report_statistics"),
+    "one run decides": ("if len(ours) == 1:", "if False:", "test_report_statistics"),
     "unpaired versions are paired": (
-        "seeds = [seed for seed in seeds if seed not in unlike]",
-        "pass",
+        "seed not in unlike.keys() | (ours.unreached & theirs.unreached)",
+        "seed not in ours.unreached & theirs.unreached",
         "test_report_versions test_report_checks",
     ),
     "outdated runs win": (
-        "min(same, key=lambda result: result.is_outdated) for same in found",
-        "max(same, key=lambda result: result.is_outdated) for same in found",
+        "chosen = min(same, key=lambda result: result.is_outdated)",
+        "chosen = max(same, key=lambda result: result.is_outdated)",
         "test_results",
     ),
     "contradictions unseen": ("contradictory[chosen.run] |= differing", "pass", "test_results"),

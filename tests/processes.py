@@ -3,6 +3,7 @@
 A command's cold start takes longer than what most tests do with it. ``test_cli`` and ``test_wheel`` start it for real.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -42,6 +43,7 @@ class Forked:
         told = arguments, str(folder or Path.cwd()), dict(environment or os.environ), before
         self._process = CONTEXT.Process(target=_python, args=((out_end, err_end), *told))
         self._process.start()
+        atexit.register(self._process.kill)  # one that a failed test left behind must not be waited for
         out_end.close(), err_end.close()
         self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno()), encoding="utf-8") for end in (out, err))
         out.close(), err.close()
@@ -62,14 +64,15 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
+        """Send it a signal, if it is still at work."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for the end; what it printed since it was last read, and its errors.
 
         Raises:
-            subprocess.TimeoutExpired: It is still at work after so many seconds.
+            subprocess.TimeoutExpired: It is still at work after so many seconds; it is killed.
         """
         said = ["", ""]
 
@@ -81,6 +84,7 @@ class Forked:
             reader.start()
         self._process.join(timeout)
         if self.returncode is None:
+            self._process.kill()
             raise subprocess.TimeoutExpired("python", timeout or 0)
         for reader in readers:
             reader.join()

@@ -24,6 +24,8 @@ def imports(module: str, *, late: bool) -> Iterator[str]:
             for name in node.names:
                 inner = f"{node.module}.{name.name}"
                 yield inner if inner in MODULES else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in MODULES)
 
 
 def room(module: str) -> str:

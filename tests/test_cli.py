@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 from processes import python
 
+from dlbench import commands
 from dlbench.__main__ import main
 from dlbench.data.intel_files import CLASSES
+from dlbench.errors import DataError
 
 TINY = (
     "data.source=synthetic",
@@ -357,3 +359,29 @@ def test_a_runs_folder_that_cannot_be_written_is_named(refused: Refused) -> None
     line = refused("+experiment=cnn_vanilla", *TINY, "paths.runs=/sys/runs")
     assert line.startswith("dlbench: cannot write to /sys/runs: ")
     assert "paths.runs=FOLDER" in line
+
+
+def test_a_wrong_subcommand_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recrods", "list"]) == 2
+    assert capsys.readouterr().err == "dlbench: recrods: no such subcommand; did you mean records?\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("name", commands.NAMES)
+def test_every_subcommand_says_what_it_does(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, flag]) == 0
+    assert f"Usage: dlbench {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("what is wrong")])
+def test_how_a_subcommand_ends_is_told(
+    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dlbench.commands.records.find", end)
+    code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    assert main(["records", "show", "x"]) == code
+    said = "interrupted; the same command goes on where it was" if code == 130 else "what is wrong"
+    assert capsys.readouterr().err == f"dlbench: {said}\n"

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -438,3 +439,13 @@ def test_the_listing_is_json_that_a_person_can_read() -> None:
     entry = json.loads(components.SNAPSHOT.read_text())["dlbench.models.cnn.ConvNet"]
     assert entry["name"] == "convnet"
     assert entry["defaults"]["channels"] == [32, 64, 128]
+
+
+def test_a_configuration_in_the_words_of_its_day_is_understood(compose: Callable[..., Any], tiny: list[str]) -> None:
+    now = prepare(compose("+experiment=cnn_bn_gap", *tiny))
+    old = OmegaConf.create(now.config)
+    old.data.embedded_sizes, old.data.source = old.data.pop("synthetic_sizes"), "embedded"
+    assert prepare(old).record.id == now.record.id
+    old.data.synthetic_sizes = [6, 6, 6]
+    with pytest.raises(ConfigError, match="embedded_sizes: is called synthetic_sizes now, which has a value too"):
+        prepare(old)

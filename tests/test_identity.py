@@ -77,7 +77,6 @@ def test_another_kind_of_device_or_other_data_is_another_training(meaning: Made,
         "data.source=npz",
         "data.synthetic_sizes=[6,6,6]",
         "data.source=embedded",  # a former word
-        "+data.embedded_sizes=[6,6,6]",
         "rerun=always",
         "verbose=true",
         "evaluation.max_shift=0",

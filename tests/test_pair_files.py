@@ -249,7 +249,7 @@ def test_any_bytes_are_read_or_refused_in_a_line(content: bytes) -> None:
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     write(tmp_path, {"p2g/train.tsv": "k\tc\n"})
     assert P2G.are_in(tmp_path)
-    with pytest.raises(DataError, match=r"p2g/valid\.tsv: no such file; .*python -m dlbench\.data fetch p2g"):
+    with pytest.raises(DataError, match=r"p2g/valid\.tsv: no such file; .*python -m dlbench data fetch p2g"):
         P2G.read(tmp_path)
     (tmp_path / "p2g/valid.tsv").mkdir()
     with pytest.raises(DataError, match=r"p2g/valid\.tsv: cannot be read \(Is a directory\)"):

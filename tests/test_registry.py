@@ -87,7 +87,7 @@ def test_folders_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("DLBENCH_DATA", str(tmp_path / "d"))
     monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path / "c"))
     assert (data_folder(), cache_folder()) == (tmp_path / "d", tmp_path / "c")
-    assert data_folder("given") == Path("given")
+    assert data_folder("given") == Path.cwd() / "given"
     with pytest.raises(DataError, match="d: no such data folder; correct DLBENCH_DATA"):
         existing_data_folder()
     assert existing_data_folder(tmp_path) == tmp_path

@@ -13,7 +13,7 @@ import pytest
 from bits import same_bits
 from damage import copied, damage
 
-from dlbench import identity, predict
+from dlbench import commands, identity
 from dlbench.errors import RecordError
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, write_json
@@ -76,10 +76,8 @@ def look(record: Record) -> Looks:
     collection = collect([runs])
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = predict.main(["--runs", str(runs.folder), record.id, "--decoding", "greedy", "--json", *SPELLED])
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
+        words = ["--runs", str(runs.folder), record.id, "--decoding", "greedy", "--json", *SPELLED]
+        code = commands.call("predict", words)
     results = [dict(result.metrics) for result in collection.results]
     return Looks(listed, results, len(collection.left_out), (code, out.getvalue(), err.getvalue()))
 

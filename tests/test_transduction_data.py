@@ -195,7 +195,7 @@ def test_training_depends_on_seed_and_epoch_and_evaluation_on_neither() -> None:
 
 def test_without_files_words_are_invented_and_a_notice_says_so(tmp_path: Path) -> None:
     data = module(tmp_path, train="p2g/train.tsv", synthetic_sizes=SIZES)
-    with pytest.warns(SyntheticDataNotice, match=r"no p2g pairs in .*synthetic.*python -m dlbench\.data fetch p2g"):
+    with pytest.warns(SyntheticDataNotice, match=r"no p2g pairs in .*synthetic.*python -m dlbench data fetch p2g"):
         facts = data.describe()
     assert (facts["source"], facts["provenance"], facts["files"]) == ("synthetic", "synthetic", {})
     assert facts["sizes"] == dict(zip(("train", "val", "test"), SIZES, strict=True))

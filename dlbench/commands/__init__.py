@@ -7,14 +7,19 @@ from typing import Any
 import typer
 
 from dlbench.cli import one_line_errors
+from dlbench.errors import DlbenchError
 
 NAMES = ("bench", "data", "notebooks", "predict", "records", "report", "tensorboard")
 
 
-def group(about: str) -> typer.Typer:
-    """A subcommand that has subcommands of its own, or only one."""
+def group(about: str, **settings: Any) -> typer.Typer:
+    """A subcommand: a name with commands of its own, or a single command; ``settings`` are those of its context."""
     return typer.Typer(
-        help=about, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True
+        help=about,
+        rich_markup_mode=None,
+        add_completion=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], **settings},
     )
 
 
@@ -25,15 +30,19 @@ def call(name: str, words: Sequence[str]) -> int:
         name: One of `NAMES`.
         words: What follows it on the command line.
     """
-    app: Any = importlib.import_module(f"{__name__}.{name}").app
     try:
         with one_line_errors():
             try:
-                return int(app(list(words), prog_name=f"dlbench {name}", standalone_mode=False) or 0)
-            except typer.Abort:  # what Typer makes of Ctrl-C
-                raise KeyboardInterrupt from None
+                command = typer.main.get_command(importlib.import_module(f"{__name__}.{name}").app)
+                # Typer's own way to start would answer Ctrl-C without a word.
+                with command.make_context(f"dlbench {name}", list(words)) as context:
+                    return int(command.invoke(context) or 0)
+            except typer.Exit as end:
+                return end.exit_code
             except typer.TyperException as error:
                 error.show()  # type: ignore[attr-defined]  # all that Typer raises here have it
                 return int(error.exit_code)
+            except ModuleNotFoundError as error:
+                raise DlbenchError(f"{name} needs {error.name}; pip install 'dlbench[notebooks]'") from error
     except SystemExit as end:
         return int(end.code or 0)

@@ -83,7 +83,11 @@ def predict(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> int:
-    """How a recorded model spells, or translates, what it is given."""
+    """How a recorded model spells, or translates, what it is given.
+
+    Phonemes are separated by spaces; a translator takes plain text. What cannot be read is named, the others are
+    answered all the same, and the exit code is 1.
+    """
     beam = {"nbest": nbest, "width": width}
     nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}
     settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
@@ -129,7 +133,8 @@ def _settings(decoding: str, asked: dict[str, dict[str, Any]]) -> dict[str, Any]
         nbest = own.get("nbest", 5)
         width = own.get("width", max(5, nbest))
         if nbest > width:
-            raise typer.BadParameter(f"--nbest {nbest} is more than --width {width} holds; raise --width")
+            problem = f"--nbest {nbest} is more than --width {width} holds"
+            raise typer.BadParameter(f"{problem}; raise --width or lower --nbest")
         return {"nbest": nbest, "width": width}
     return own
 

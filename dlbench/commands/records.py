@@ -42,7 +42,9 @@ Runs = Annotated[
         help="records ($DLBENCH_RUNS, else runs)",
     ),
 ]
-Id = Annotated[str, typer.Argument(help="the run's identity, or how it begins; committed records are found too")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="the run's identity, or how it begins; committed records are found too")
+]
 Trust = Annotated[bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -86,7 +88,7 @@ def list_records(
 def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
     """Everything a record says."""
     record = _find(run, runs)
-    content: dict[str, Any] = {"state": record.state(), "manifest": record.read_manifest()}
+    content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
     if record.training.exists():
         content["training"] = record.closed()
     if record.failure.exists():
@@ -101,7 +103,7 @@ def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
         Console().print_json(json.dumps(content), indent=2)
 
 
-@app.command()
+@app.command(short_help="Train a record again and compare every value.")
 def verify(
     run: Id,
     *,
@@ -129,14 +131,16 @@ def verify(
         for name, recorded, here in verdict.differences[:20]:
             print(f"{name}: recorded {recorded}, now {here}")
         equal = verdict.compared - len(verdict.differences)
-        print(f"{verdict.run}: {equal} of {verdict.compared} values equal to the bit (epochs 1-{verdict.epochs})")
+        said = f"{equal} of {verdict.compared} values equal to the bit (epochs 1-{verdict.epochs})"
+        left_out = f"; left out: {', '.join(verdict.left_out)}" if verdict.left_out else ""
+        print(f"{verdict.run}: {said}{left_out}")
     return int(verdict.is_failure)
 
 
-@app.command()
+@app.command(short_help="Copy finished records for committing.")
 def export(
-    folder: Annotated[Path, typer.Argument(parser=paths.folder)],
-    ids: Annotated[list[str] | None, typer.Argument(help="identities; default: all")] = None,
+    folder: Annotated[Path, typer.Argument(parser=paths.folder, metavar="FOLDER")],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="identities; default: all")] = None,
     *,
     runs: Runs,
     as_json: Json = False,
@@ -196,7 +200,7 @@ def _leave_data_out(path: Path) -> None:
         writer.writerows(rows)
 
 
-@app.command()
+@app.command(short_help="Delete what was set aside; shows it first.")
 def clean(
     *,
     weights: Annotated[bool, typer.Option("--weights", help="also the checkpoints of finished runs")] = False,

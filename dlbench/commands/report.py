@@ -25,7 +25,7 @@ app = group("Run what the reports lack, judge them by the records at hand, write
 
 @app.command()
 def report(
-    overrides: Annotated[list[str] | None, typer.Argument(help="overrides for every run")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="overrides for every run")] = None,
     profile: Annotated[
         Literal["quick", "full", "none"],
         typer.Option(

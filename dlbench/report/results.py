@@ -24,7 +24,7 @@ from dlbench.cli import experiments, explain
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
-from dlbench.records.files import is_set_aside, read_json
+from dlbench.records.files import read_json
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.report.schema import Configuration, Overrides, Report, Substitute
@@ -34,7 +34,6 @@ OTHER_SPLIT, STAND_IN = "other split", "stand-in"
 SUBSTITUTES = (OTHER_SPLIT, STAND_IN)
 """Data that may be shown in place of the real, and is held against nothing published."""
 
-NO_CONFIG = "config.yaml: is missing"
 NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
 SUPERSEDED = "made by other versions; another folder's record of the same run, by today's, is taken"
 OUTDATED_TOO = "made by other versions; another folder's record of the same run, by others too, is taken"
@@ -276,9 +275,6 @@ def collect(stores: Iterable[Store]) -> Collection:
     found: dict[str, list[Result]] = defaultdict(list)
     not_evaluated: list[Record] = []
     for store in stores:
-        begun = {path.parent for name in ("manifest.json", "training.json") for path in store.folder.glob(f"*/{name}")}
-        lacking = [path for path in begun if not Record(path).config.exists() and not is_set_aside(path)]
-        collection.left_out += [LeftOut(name, NO_CONFIG) for name in sorted(path.name for path in lacking)]
         for record in store.all():
             try:
                 if not record.training.exists():

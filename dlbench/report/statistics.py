@@ -136,7 +136,7 @@ def judge_published(published: float, ours: Sequence[float], exact: bool) -> Jud
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
         return Judged(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, None, reason)
     if len(ours) == 1:
-        return Judged(Verdict.UNDECIDED, None, "n=1: no interval possible")
+        return Judged(Verdict.UNDECIDED, None, "one run gives no interval")
     low, high = prediction_interval(ours)
     bounds = f"[{format_value(low)}, {format_value(high)}]"
     beyond = max(low - published, published - high)

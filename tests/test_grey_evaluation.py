@@ -24,7 +24,7 @@ from dlbench.models.mlp import MLP
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import read_json
 from dlbench.records.labels import reserve, run_name
-from dlbench.run import Outcome, run
+from dlbench.run import Outcome, run, show
 from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd
@@ -202,8 +202,6 @@ def test_what_must_be_said_of_data(source: str, provenance: str, said: str) -> N
 def test_another_split_is_named_wherever_a_result_is_shown(
     compose: Compose, tiny: list[str], real_data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dlbench import run
-
     real = [
         "data.source=test10k",
         f"paths.data={real_data_folder}",
@@ -217,7 +215,7 @@ def test_another_split_is_named_wherever_a_result_is_shown(
     assert {tag.partition("/")[0] for tag in events.Tags()["images"]} == {"pictures (other split)"}
     assert b"kmnist (other split)" in events.Tensors("run")[0].tensor_proto.string_val[0]
     assert run_name(read_json(drawn.record.manifest), drawn.record.settings()).startswith("kmnist_cnn (other split)/")
-    run.show(drawn)
+    show(drawn)
     assert "kmnist_cnn on kmnist (other split): finished" in capsys.readouterr().out
 
 

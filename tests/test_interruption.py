@@ -115,7 +115,7 @@ def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_pa
         assert process.poll() is None, "the evaluation is over too soon to test anything"
         process.send_signal(signal.SIGTERM)
         errors = process.communicate(timeout=30)[1]
-        assert process.returncode == 130
+        assert process.returncode == 130, errors
         assert errors == "dlbench: interrupted; the same command goes on where it was\n"
         (record,) = Store(tmp_path / "runs").all()
         assert record.state() == State.FINISHED

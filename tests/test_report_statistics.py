@@ -156,7 +156,7 @@ def test_a_value_is_held_as_printed() -> None:
     [
         (0.7, [], False, Verdict.NOT_RUN, "not run"),
         (0.7, [], True, Verdict.NOT_RUN, "not run"),
-        (0.7, [0.7], False, Verdict.UNDECIDED, "n=1: no interval possible"),
+        (0.7, [0.7], False, Verdict.UNDECIDED, "one run gives no interval"),
         (0.7, [0.7, math.nan], False, Verdict.UNDECIDED, "a value is not finite"),
         (math.inf, [0.7, 0.71], False, Verdict.UNDECIDED, "a value is not finite"),
         (5340742, [5340742.0], True, Verdict.REPRODUCED, "equal"),

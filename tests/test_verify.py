@@ -231,7 +231,9 @@ def test_other_data_is_told_from_other_results(record: Record) -> None:
     config.data.synthetic_sizes = [24, 12, 13]
     write_text(record.config, OmegaConf.to_yaml(config))
     reseal(record)
-    with pytest.raises(RecordError, match=rf"record {record.id} was made with other data \(synthetic, .*--data FOLDER"):
+    with pytest.raises(
+        RecordError, match=rf"record {record.id} is on synthetic data as an older version made it; --own-"
+    ):
         verify(record, PATHS)
 
 
@@ -269,9 +271,9 @@ def test_a_record_with_a_damaged_file_cannot_be_verified(
     [
         ({"commit": "a" * 40, "dirty": False}, ["a"], ""),
         ({"commit": "b" * 40, "dirty": False}, ["a", "b"], ""),
-        ({"commit": "b" * 40, "dirty": True}, ["a"], "does not tell a commit that holds the code it was made by"),
-        ({"commit": None, "dirty": None}, ["a"], "does not tell a commit that holds the code it was made by"),
-        (None, ["a"], "does not tell a commit that holds the code it was made by"),
+        ({"commit": "b" * 40, "dirty": True}, ["a"], "was made by code that no commit holds: left out"),
+        ({"commit": None, "dirty": None}, ["a"], "was made by code that no commit holds: left out"),
+        (None, ["a"], ""),  # an older one: the training's,
     ],
 )
 def test_an_evaluation_is_made_again_by_the_commit_that_made_it(  # noqa: PLR0917
@@ -299,6 +301,7 @@ def test_an_evaluation_is_made_again_by_the_commit_that_made_it(  # noqa: PLR091
     reseal(record)
     verdict = verify(record, PATHS, own_commit=True)
     assert verdict.is_reproduced
+    assert verdict.left_out == ([evaluation.id] if said else [])
     assert used == made_by_them
     assert said in capsys.readouterr().err
     of_training = len(("state", "step", "epochs", "best_epoch", "weights", "epochs recorded"))

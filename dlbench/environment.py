@@ -3,12 +3,13 @@
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 HIDDEN = re.compile(
     r"(SLURM|TORCHELASTIC|OMPI|PMI|PMIX|MPI|MV2|JSM|LSB|LSF|PL_TRAINER|KUBERNETES)_.*|PL_GLOBAL_SEED|PL_SEED_WORKERS|"
@@ -52,6 +53,7 @@ def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterato
         KeyboardInterrupt: Ctrl-C or SIGTERM.
     """
     came = False
+    timers: list[threading.Timer] = []
 
     def interrupt(*_: object) -> NoReturn:
         nonlocal came
@@ -60,14 +62,33 @@ def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterato
             first()
         raise KeyboardInterrupt
 
+    def resend(ignored: Any) -> None:
+        """Python only tells of what is raised while a destructor runs: have the signal come once more."""
+        if came and ignored.exc_type is KeyboardInterrupt:
+            timers.append(threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)))
+            timers[-1].start()
+        else:
+            tell(ignored)
+
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, interrupt) if is_main else None
+    tell = sys.unraisablehook
+    if is_main:
+        sys.unraisablehook = resend
     try:
         yield
-        if came:  # while some destructor ran, where Python passes exceptions over
+        if came:
             raise KeyboardInterrupt
     except SystemExit:
         raise KeyboardInterrupt from None
+    except Exception:
+        if came:  # what the signal broke off may have raised something of its own
+            raise KeyboardInterrupt from None
+        raise
     finally:
+        for timer in timers:  # whoever handles the signal from here on is not to get it twice
+            timer.cancel()
+            timer.join()
         if is_main:
+            sys.unraisablehook = tell
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -89,6 +89,30 @@ def test_a_signal_that_a_destructor_swallows_counts_at_the_end(recwarn: pytest.W
         del dying
 
 
+def test_a_signal_that_a_destructor_swallows_comes_again(capsys: pytest.CaptureFixture[str]) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+        dying = Dying()
+        del dying
+        time.sleep(60)
+    assert time.monotonic() - began < 30
+    assert capsys.readouterr().err == ""
+
+
+def test_what_an_interrupted_library_raises_is_the_interruption() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise RuntimeError("a worker is gone") from None
+
+
 def test_a_thread_that_gets_no_signals_leaves_them_alone() -> None:
     done: list[object] = []
 

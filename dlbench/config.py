@@ -73,7 +73,6 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
     Raises:
         ConfigError: The constructor refuses a value or a combination of values.
     """
-    node = components.today(node)
     parameters = inspect.signature(components.locate(node["_target_"])).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     given = {name: value for name, value in arguments.items() if takes_all or name in parameters}

@@ -1,4 +1,4 @@
-"""``python -m dlbench bench``: measure speed against plain PyTorch loops. A missed target is a finding, no failure."""
+"""``dlbench bench``: measure speed against plain PyTorch loops. A missed target is a finding, no failure."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from joblib import cpu_count
 
-from dlbench.commands import group
+from dlbench.commands import Json, group
 from dlbench.data import registry
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DataError
@@ -18,7 +18,6 @@ from dlbench.terminal import say
 app = group("The data sets of the suite.")
 
 Folder = Annotated[str | None, typer.Option(metavar="FOLDER", help="the data folder ($DLBENCH_DATA, else ./data)")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command("list")

@@ -7,13 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dlbench import paths
-from dlbench.commands import group
+from dlbench.commands import Json, Runs, Trust, group
 from dlbench.predict import InputError, Speller
 from dlbench.records.store import find
 from dlbench.terminal import say
@@ -54,16 +53,7 @@ def predict(
         typer.Argument(metavar="INPUT", help='what to read, such as "k æ t"; default: standard input, one a line'),
     ] = None,
     *,
-    runs: Annotated[
-        Path,
-        typer.Option(
-            parser=paths.folder,
-            default_factory=paths.runs,
-            show_default=False,
-            metavar="FOLDER",
-            help="records ($DLBENCH_RUNS, else runs)",
-        ),
-    ],
+    runs: Runs,
     checkpoint: Annotated[
         Literal["best", "last"] | None, option("which epoch's weights (default: as the record's evaluation)")
     ] = None,
@@ -78,10 +68,8 @@ def predict(
         bool, typer.Option("--attention", help="also what the first hypothesis attends to, symbol by symbol")
     ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="where to compute")] = "auto",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    trust: Trust = False,
+    as_json: Json = False,
 ) -> int:
     """How a recorded model spells, or translates, what it is given.
 

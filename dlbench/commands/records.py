@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dlbench import paths
-from dlbench.commands import group
+from dlbench.commands import Json, Runs, Trust, group
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
@@ -32,21 +32,9 @@ DATA_PICTURES = ("before_after.png",)
 
 app = group("Look after the records of runs.")
 
-Runs = Annotated[
-    Path,
-    typer.Option(
-        parser=paths.folder,
-        default_factory=paths.runs,
-        show_default=False,
-        metavar="FOLDER",
-        help="records ($DLBENCH_RUNS, else runs)",
-    ),
-]
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="the run's identity, or how it begins; committed records are found too")
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command("list")

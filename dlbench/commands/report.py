@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlbench import paths
-from dlbench.commands import group
+from dlbench.commands import Runs, group
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Cell, Grid, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
@@ -26,6 +26,7 @@ app = group("Run what the reports lack, judge them by the records at hand, write
 @app.command()
 def report(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="overrides for every run")] = None,
+    *,
     profile: Annotated[
         Literal["quick", "full", "none"],
         typer.Option(
@@ -33,16 +34,14 @@ def report(
             "seeds; none: run nothing"
         ),
     ] = "quick",
-    runs: Annotated[
-        Path | None, typer.Option(parser=paths.folder, metavar="FOLDER", help="your records ($DLBENCH_RUNS, else runs)")
-    ] = None,
+    runs: Runs,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="folder to write to")] = Path("report"),
     readme: Annotated[
         Path | None, typer.Option(metavar="FILE", help="a Markdown file whose main table is to be renewed")
     ] = None,
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
-    verdicts, has_succeeded = reproduce(profile, runs or paths.runs(), output, overrides or [])
+    verdicts, has_succeeded = reproduce(profile, runs, output, overrides or [])
     if readme:
         renew_readme(verdicts, readme)
     return int(not has_succeeded)

@@ -4,7 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -187,16 +187,17 @@ def _remembered(
     return load(*files, **dict(options))
 
 
-IntelSource = Literal["auto", "npz", "folder", "synthetic"]
-
-
-@component(
-    "intel",
-    "1.0",
+picture_component = partial(
+    component,
     outside=("source", "synthetic_sizes"),
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder,),
 )
+
+IntelSource = Literal["auto", "npz", "folder", "synthetic"]
+
+
+@picture_component("intel", "1.0")
 class IntelDataModule(PictureDataModule):
     """The Intel scenes in memory: 117 MB for the real set, batches gathered by index.
 
@@ -244,13 +245,7 @@ class IntelDataModule(PictureDataModule):
         return to_network(pictures, self.layout)
 
 
-@component(
-    "kmnist",
-    "1.0",
-    outside=("source", "synthetic_sizes"),
-    former={"embedded_sizes": ("synthetic_sizes",)},
-    uses=(BatchOrder,),
-)
+@picture_component("kmnist", "1.0")
 class KmnistDataModule(PictureDataModule):
     """Kuzushiji-MNIST in memory: 55 MB for the real set.
 
@@ -300,13 +295,7 @@ class KmnistDataModule(PictureDataModule):
         return permute_pixels(arranged) if self.permute_pixels else arranged
 
 
-@component(
-    "octmnist",
-    "1.0",
-    outside=("source", "synthetic_sizes"),
-    former={"embedded_sizes": ("synthetic_sizes",)},
-    uses=(BatchOrder,),
-)
+@picture_component("octmnist", "1.0")
 class OctmnistDataModule(PictureDataModule):
     """OctMNIST in memory: 86 MB for the real set.
 

@@ -16,7 +16,7 @@ from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_orde
 from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
 from dlbench.data.synthetic import words
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.errors import DataError, OddDataNotice, SyntheticDataNotice
+from dlbench.errors import DataError, OddDataNotice
 from dlbench.paths import data_folder
 
 Source = Literal["auto", "files", "synthetic"]
@@ -103,14 +103,7 @@ class TransductionDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.source == "synthetic":
-            return _invent(tuple(self.synthetic_sizes))
-        if not self.files.are_in(self.folder):
-            name, remedy = self.files.name, self.files.remedy
-            where = f"no {name} pairs in {self.folder}"
-            if self.source == "files":
-                raise DataError(f"data.source=files: {where}; {remedy}")
-            warnings.warn(f"{where}: using synthetic (invented) words; {remedy}", SyntheticDataNotice, stacklevel=2)
+        if self.is_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
             return _invent(tuple(self.synthetic_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
         found = _read(self.files, self.folder, tuple(changed))

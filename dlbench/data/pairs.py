@@ -3,12 +3,14 @@
 import hashlib
 import math
 import unicodedata
+import warnings
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlbench.components import component
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
+from dlbench.errors import DataError, SyntheticDataNotice
 from dlbench.seeding import derive_seed, generator
 
 
@@ -261,13 +264,47 @@ def loader(data: Split[Batch], batch_size: int, bucket_batches: int = 1, seed: i
     return DataLoader(data, batch_size=None, sampler=order, generator=private)
 
 
+class Files(Protocol):
+    """Files of a data set, which may be there or not."""
+
+    @property
+    def remedy(self) -> str:
+        """How they are had."""
+
+    def are_in(self, folder: Path) -> bool:
+        """Whether they are in a data folder."""
+
+
 class SequenceDataModule(pl.LightningDataModule):
     """What data sets of sequences share; a subclass says how a split becomes tensors."""
 
+    source: str
+    folder: Path
     batch_size: int
     eval_batch_size: int
     bucket_batches: int
     seed: int
+
+    def is_synthetic(self, files: Files, wanted: str, instead: str) -> bool:
+        """Whether synthetic data is to be used: as asked for, or, with a notice, where the files are not there.
+
+        Args:
+            files: Those to look for in the data folder.
+            wanted: What would be in them.
+            instead: What the synthetic data is.
+
+        Raises:
+            DataError: Files are asked for, and are not there.
+        """
+        if self.source == "synthetic":
+            return True
+        if files.are_in(self.folder):
+            return False
+        where = f"no {wanted} in {self.folder}"
+        if self.source == "files":
+            raise DataError(f"data.source=files: {where}; {files.remedy}")
+        warnings.warn(f"{where}: using synthetic {instead}; {files.remedy}", SyntheticDataNotice, stacklevel=3)
+        return True
 
     @abstractmethod
     def tensors(self, split: str) -> Split[Any]:

@@ -25,7 +25,6 @@ from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.errors import DataError, SyntheticDataNotice
 from dlbench.paths import cache_folder, check_cache, data_folder
 
 Source = Literal["auto", "files", "synthetic"]
@@ -104,13 +103,7 @@ class SpeechDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.source == "synthetic":
-            return _generate(tuple(self.synthetic_sizes))
-        if not self.files.are_in(self.folder):
-            where = f"no recordings of {self.files.corpus} in {self.folder}"
-            if self.source == "files":
-                raise DataError(f"data.source=files: {where}; {self.files.remedy}")
-            warnings.warn(f"{where}: using synthetic tones; {self.files.remedy}", SyntheticDataNotice, stacklevel=2)
+        if self.is_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
             return _generate(tuple(self.synthetic_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)

@@ -109,18 +109,21 @@ def test_the_plain_nucleus_draws_from_the_same_distribution_as_ours() -> None:
         {"attention": None},
         {"attention": BilinearAttention},
         {"layers": 2},
+        {"bidirectional": False},
+        {"tied_output": False},
+        {"output_dropout_place": "before_attention"},
         {"attention": lambda size: AdditiveAttention(size, output_bias=True)},
     ],
 )
 def test_a_network_of_another_kind_is_refused(data: TransductionDataModule, settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="one layer and additive attention"):
+    with pytest.raises(ValueError, match="one layer, two directions, a tied output and additive attention"):
         PlainSeq2Seq(make(data, **settings))
 
 
 def test_the_plain_loop_learns_and_counts_its_symbols(data: TransductionDataModule) -> None:
     pairs = id_pairs(data, "train")
     yardstick = PlainSeq2Seq(make(data, decoder_dropout=0.1))
-    assert yardstick.decoder_dropout.p == 0.1 and yardstick.encoder.dropout.p == 0
+    assert yardstick.decoder_dropout.p == 0.1 and yardstick.encoder.embedding_dropout.p == 0
     losses, counts = train_plain(yardstick, pairs, 40)
     assert sum(counts[:5]) == sum(len(source) + len(target) - 1 for source, target in pairs)
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

@@ -18,6 +18,10 @@ MODELS = {
     "lstm": lambda: Seq2Seq(**SYMBOLS, size=16),
     "additive": lambda: Seq2Seq(**SYMBOLS, size=16, attention=AdditiveAttention),
     "bilinear": lambda: Seq2Seq(**SYMBOLS, size=16, attention=BilinearAttention),
+    "dropout before attention": lambda: Seq2Seq(
+        **SYMBOLS, size=16, attention=BilinearAttention, output_dropout_place="before_attention"
+    ),
+    "one direction, output of its own": lambda: Seq2Seq(**SYMBOLS, size=16, bidirectional=False, tied_output=False),
     "two layers, dot": lambda: Seq2Seq(**SYMBOLS, size=16, attention=DotAttention, layers=2),
     "transformer": lambda: Transformer(**SYMBOLS, size=16, feedforward=24),
 }
@@ -61,8 +65,9 @@ def test_the_transformer_has_about_as_many_parameters_as_the_lstm_with_attention
     assert abs(ours - theirs) < 0.05 * theirs
 
 
-def test_the_decoder_starts_from_the_final_states_of_both_directions() -> None:
-    model, (source, lengths, target) = model_of("lstm"), random_batch([5, 2, 7, 1])
+@pytest.mark.parametrize("name", ["lstm", "one direction, output of its own"])
+def test_the_decoder_starts_from_the_final_states_of_every_direction(name: str) -> None:
+    model, (source, lengths, target) = model_of(name), random_batch([5, 2, 7, 1])
     _, hidden, cell = model.encoder(source, lengths)
     for row, length, states in zip(source, lengths, hidden[0], strict=True):
         _, (last, _) = model.encoder.lstm(model.encoder.embedding(row[None, :length]))
@@ -108,7 +113,31 @@ def test_every_parameter_learns_and_output_and_embedding_are_one(name: str) -> N
     model, (source, lengths, target) = model_of(name).train(), random_batch([5, 2])
     model(source, lengths, target).square().sum().backward()
     assert [weight for weight, value in model.named_parameters() if value.grad is None] == []
-    assert model.output.weight is model.embedding.weight
+    assert (model.output.weight is model.embedding.weight) == (name != "one direction, output of its own")
+
+
+@pytest.mark.parametrize(
+    ("place", "dropped"), [("before_attention", (True, False)), ("after_attention", (False, True))]
+)
+def test_output_dropout_stands_before_attention_or_after_it(place: Any, dropped: tuple[bool, bool]) -> None:
+    """d2223's course drops what attention reads and nothing after it; the others right before the output layer."""
+    seen = {}
+    model = Seq2Seq(**SYMBOLS, size=64, attention=BilinearAttention, output_dropout=0.5, output_dropout_place=place)
+    model.attention.register_forward_pre_hook(lambda _, inputs: seen.update(attention=inputs[0]))
+    model.output.register_forward_pre_hook(lambda _, inputs: seen.update(output=inputs[0]))
+    model(*random_batch([5, 2, 7, 1]))
+    shares = [float((seen[reader] == 0).float().mean()) for reader in ("attention", "output")]
+    assert shares == [pytest.approx(0.5, abs=0.1) if drops else 0 for drops in dropped]
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_dropout": 0.0}, {"encoder_output_dropout": 0.0}])
+def test_encoder_dropout_can_stand_in_one_of_its_places_alone(options: dict[str, float]) -> None:
+    model = Seq2Seq(**SYMBOLS, size=64, encoder_dropout=0.5, **options)
+    seen = {}
+    model.encoder.lstm.register_forward_pre_hook(lambda _, inputs: seen.update(embedded=inputs[0].data))
+    outputs, _, _ = model.encoder(torch.randint(4, 20, (8, 9)), torch.full((8,), 9))
+    assert bool((seen["embedded"] == 0).any()) == ("embedding_dropout" not in options)
+    assert bool((outputs == 0).any()) == ("encoder_output_dropout" not in options)
 
 
 def test_positions_are_sines_and_cosines() -> None:

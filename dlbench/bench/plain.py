@@ -85,21 +85,21 @@ def collate(pairs: Sequence[IdPair]) -> Batch:
 class PlainEncoder(nn.Module):
     """Embedding, dropout, packed bidirectional LSTM, dropout."""
 
-    def __init__(self, symbols: int, size: int, dropout: float) -> None:
+    def __init__(self, symbols: int, size: int, embedding_dropout: float, output_dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
         self.lstm = nn.LSTM(size, size // 2, batch_first=True, bidirectional=True)
-        self.dropout = nn.Dropout(dropout)
+        self.embedding_dropout, self.output_dropout = nn.Dropout(embedding_dropout), nn.Dropout(output_dropout)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
         """Outputs (B, S, H) and the final states of both directions, joined."""
-        embedded = self.dropout(self.embedding(source))
+        embedded = self.embedding_dropout(self.embedding(source))
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
         outputs, (hidden, cell) = self.lstm(packed)
         outputs, _ = pad_packed_sequence(outputs, batch_first=True)
         hidden = torch.cat([hidden[0], hidden[1]], dim=1).unsqueeze(0)
         cell = torch.cat([cell[0], cell[1]], dim=1).unsqueeze(0)
-        return self.dropout(outputs), (hidden, cell)
+        return self.output_dropout(outputs), (hidden, cell)
 
 
 class PlainAttention(nn.Module):
@@ -125,13 +125,15 @@ class PlainSeq2Seq(nn.Module):
     """`dlbench.models.seq2seq.Seq2Seq` by its layers' names, with the sizes, dropouts and weights of ``ours``.
 
     Raises:
-        ValueError: Ours is of another kind: more layers, another attention, biases or a norm in it.
+        ValueError: Ours is of another kind: more layers, one direction, another attention, biases or a norm in it,
+            dropout before it, an output of its own.
     """
 
     def __init__(self, ours: Seq2Seq) -> None:
         super().__init__()
         source_symbols, size = ours.encoder.embedding.weight.shape
-        self.encoder = PlainEncoder(source_symbols, size, ours.encoder.dropout.p)
+        encoder = ours.encoder
+        self.encoder = PlainEncoder(source_symbols, size, encoder.embedding_dropout.p, encoder.output_dropout.p)
         self.embedding = nn.Embedding(ours.outputs, size)
         self.decoder_dropout = nn.Dropout(ours.decoder_dropout.p)
         self.lstm = nn.LSTM(size, size, batch_first=True)
@@ -139,8 +141,16 @@ class PlainSeq2Seq(nn.Module):
         self.output_dropout = nn.Dropout(ours.output_dropout.p)
         self.output = nn.Linear(size, ours.outputs)
         self.output.weight = self.embedding.weight
-        if not isinstance(ours.attention, AdditiveAttention) or self.state_dict().keys() != ours.state_dict().keys():
-            raise ValueError("the plain network has one layer and additive attention without biases and norm")
+        if (
+            not isinstance(ours.attention, AdditiveAttention)
+            or self.state_dict().keys() != ours.state_dict().keys()
+            or ours.drops_before_attention
+            or ours.output.weight is not ours.embedding.weight
+        ):
+            raise ValueError(
+                "the plain network has one layer, two directions, a tied output and additive attention without biases "
+                "and norm, dropped out after it"
+            )
         self.load_state_dict(ours.state_dict())
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:

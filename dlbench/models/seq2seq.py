@@ -1,7 +1,7 @@
 """The recurrent encoder-decoder of the reports (REPORTS sections 2 and 4), with or without attention."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt, MultipleOf
@@ -14,6 +14,7 @@ from dlbench.models.attention import Attention
 from dlbench.protocols import State
 
 Probability = Annotated[float, Ge(0), Lt(1)]
+Place = Literal["before_attention", "after_attention"]
 
 
 def source_mask(lengths: Tensor, longest: int) -> Tensor:
@@ -22,39 +23,61 @@ def source_mask(lengths: Tensor, longest: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Embedding -> dropout -> bidirectional LSTM -> dropout on its outputs.
+    """Embedding -> dropout -> LSTM -> dropout on its outputs.
 
     Args:
         symbols: Size of the source vocabulary.
-        size: Width H of the embedding and of the outputs, half of it a direction.
+        size: Width H of the embedding and of the outputs.
         layers: Layers of the LSTM.
-        dropout: Dropout of the embedding, of the outputs, and between layers.
+        directions: 2: forward and backward, half of H each; 1: forward alone.
+        embedding_dropout: Dropout of the embedding.
+        between_dropout: Dropout between layers.
+        output_dropout: Dropout of the outputs.
     """
 
-    def __init__(self, symbols: int, size: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self,
+        symbols: int,
+        size: int,
+        layers: int,
+        *,
+        directions: int,
+        embedding_dropout: float,
+        between_dropout: float,
+        output_dropout: float,
+    ) -> None:
         super().__init__()
+        self.directions = directions
         self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
-        between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(size, size // 2, layers, batch_first=True, bidirectional=True, dropout=between)
-        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(
+            size,
+            size // directions,
+            layers,
+            batch_first=True,
+            bidirectional=directions == 2,
+            dropout=between_dropout if layers > 1 else 0.0,
+        )
+        self.embedding_dropout, self.output_dropout = nn.Dropout(embedding_dropout), nn.Dropout(output_dropout)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs (B, S, H), 0 at padding, and the final hidden and cell states (layers, B, H), directions joined."""
-        embedded = self.dropout(self.embedding(source))
+        embedded = self.embedding_dropout(self.embedding(source))
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, (hidden, cell) = self.lstm(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])
-        hidden, cell = (state.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2) for state in (hidden, cell))
-        return self.dropout(memory), hidden, cell
+        hidden, cell = (
+            state.unflatten(0, (-1, self.directions)).transpose(1, 2).flatten(2) for state in (hidden, cell)
+        )
+        return self.output_dropout(memory), hidden, cell
 
 
 @component("seq2seq", "1.0")
 class Seq2Seq(nn.Module):
-    """A bidirectional LSTM encoder, an LSTM decoder that starts from its final states, and attention if there is any.
+    """An LSTM encoder, an LSTM decoder that starts from its final states, and attention if there is any.
 
-    The output layer shares its weights with the decoder's embedding and has a bias of its own. For the vocabularies of
-    the course this gives, without attention, 257,117 parameters (107 and 93 symbols) and 240,162 (34 and 34); with
-    additive attention 322,781, with bilinear 289,442.
+    The output layer shares its weights with the decoder's embedding, unless told otherwise, and has a bias of its own.
+    For the vocabularies of the course this gives, without attention, 257,117 parameters (107 and 93 symbols) and
+    240,162 (34 and 34); with additive attention 322,781, with bilinear 289,442.
 
     Args:
         source_symbols: Size of the source vocabulary.
@@ -64,7 +87,14 @@ class Seq2Seq(nn.Module):
         attention: Makes the attention from H; None: the decoder sees the source only through its initial state.
         encoder_dropout: Dropout of the encoder's embedding and outputs, and between its layers.
         decoder_dropout: Dropout of the decoder's embedding, and between its layers.
-        output_dropout: Dropout before the output layer.
+        output_dropout: Dropout of what the output layer reads.
+        embedding_dropout: Dropout of the encoder's embedding alone; None: ``encoder_dropout``.
+        encoder_output_dropout: Dropout of the encoder's outputs alone; None: ``encoder_dropout``.
+        output_dropout_place: Where ``output_dropout`` stands: on the decoder's LSTM outputs, *before* attention reads
+            them (d2223; nothing is dropped after it), or on what comes *after* attention, right before the output layer
+            (the reports of 2024/25). Without attention the two are the same.
+        bidirectional: The encoder reads forward and backward; else forward alone, with all of H.
+        tied_output: The output layer has the weights of the decoder's embedding.
     """
 
     def __init__(
@@ -78,16 +108,31 @@ class Seq2Seq(nn.Module):
         encoder_dropout: Probability = 0.3,
         decoder_dropout: Probability = 0.3,
         output_dropout: Probability = 0.3,
+        embedding_dropout: Probability | None = None,
+        encoder_output_dropout: Probability | None = None,
+        output_dropout_place: Place = "after_attention",
+        bidirectional: bool = True,
+        tied_output: bool = True,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(source_symbols, size, layers, encoder_dropout)
+        self.encoder = Encoder(
+            source_symbols,
+            size,
+            layers,
+            directions=2 if bidirectional else 1,
+            embedding_dropout=encoder_dropout if embedding_dropout is None else embedding_dropout,
+            between_dropout=encoder_dropout,
+            output_dropout=encoder_dropout if encoder_output_dropout is None else encoder_output_dropout,
+        )
         self.embedding = nn.Embedding(target_symbols, size)
         between = decoder_dropout if layers > 1 else 0.0
         self.lstm = nn.LSTM(size, size, layers, batch_first=True, dropout=between)
         self.attention = attention(size) if attention is not None else None
         self.decoder_dropout, self.output_dropout = nn.Dropout(decoder_dropout), nn.Dropout(output_dropout)
         self.output = nn.Linear(size, target_symbols)
-        self.output.weight = self.embedding.weight
+        if tied_output:
+            self.output.weight = self.embedding.weight
+        self.drops_before_attention = output_dropout_place == "before_attention"
         self.outputs = target_symbols
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
@@ -130,6 +175,10 @@ class Seq2Seq(nn.Module):
         start = (state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous())
         outputs, (hidden, cell) = self.lstm(embedded, start)
         state = state | {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
+        if self.drops_before_attention:
+            outputs = self.output_dropout(outputs)
         if self.attention is not None:
             outputs, state["attention"] = self.attention(outputs, state["memory"], state["keys"], state["mask"])
-        return self.output(self.output_dropout(outputs)), state
+        if not self.drops_before_attention:
+            outputs = self.output_dropout(outputs)
+        return self.output(outputs), state

@@ -16,6 +16,7 @@ from dlbench import components, identity, paths
 from dlbench.config import composed
 from dlbench.identity import configuration_id, digest
 from dlbench.records.files import read_json
+from dlbench.records.labels import differences
 from dlbench.records.store import Store
 from dlbench.report.checks import Verdicts
 from dlbench.report.command import command
@@ -35,6 +36,14 @@ def meaning(compose: Callable[..., Any]) -> Made:
         return identity.training(OmegaConf.to_container(config, resolve=True), fingerprint, device)  # type: ignore[arg-type]
 
     return made
+
+
+def test_a_record_older_than_an_option_is_named_by_what_it_did() -> None:
+    """Records of translation from before `output_dropout_place` dropped after attention; the experiment says before."""
+    settings = composed("translit_attention", ())
+    assert differences("translit_attention", settings) == []
+    older = {**settings, "model": {key: value for key, value in settings["model"].items() if "place" not in key}}
+    assert differences("translit_attention", older) == ["output_dropout_place=after_attention"]
 
 
 @pytest.mark.parametrize(

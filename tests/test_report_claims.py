@@ -1,10 +1,13 @@
 """The claims of the report files, held against what the reports that make them print themselves."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import pytest
 
+from dlbench import identity
+from dlbench.config import composed
 from dlbench.report.checks import describe
 from dlbench.report.schema import Claim, Comparison, Configuration, Part, load_all
 
@@ -30,11 +33,19 @@ class Printed(NamedTuple):
         return self.claim, self.report, self.check.metric
 
 
-def printed_by(name: str) -> dict[Configuration, dict[str, float]]:
-    """What a report prints, by configuration."""
-    report, found = REPORTS[name], dict[Configuration, dict[str, float]]()
+@cache
+def meaning(configuration: Configuration) -> str:
+    """The same for all that make the same network in the same way, however they are written."""
+    settings = composed(configuration.experiment, configuration.overrides)
+    sections = (*identity.TRAINING_SECTIONS, "evaluation")
+    return identity.digest({name: identity.part(settings[name]) for name in sections})
+
+
+def printed_by(name: str) -> dict[str, dict[str, float]]:
+    """What a report prints, by the meaning of configurations."""
+    report, found = REPORTS[name], dict[str, dict[str, float]]()
     for row in (row for table in report.tables for row in table.rows):
-        found.setdefault(report.configurations[row.of], {}).update(row.published)
+        found.setdefault(meaning(report.configurations[row.of]), {}).update(row.published)
     return found
 
 
@@ -44,8 +55,8 @@ def printed(claim: Claim, configurations: Mapping[str, Configuration], reports: 
             continue
         for name in reports:
             values = printed_by(name)
-            value = values.get(configurations[check.of], {}).get(check.metric)
-            other = values.get(configurations[check.other], {}).get(check.than_metric or check.metric)
+            value = values.get(meaning(configurations[check.of]), {}).get(check.metric)
+            other = values.get(meaning(configurations[check.other]), {}).get(check.than_metric or check.metric)
             if value is not None and other is not None:
                 yield Printed(claim.id, name, check, value, other)
 

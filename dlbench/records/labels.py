@@ -8,7 +8,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dlbench import paths
+from dlbench import components, paths
 from dlbench.config import composed
 from dlbench.identity import TRAINING_SECTIONS, settings_of
 
@@ -143,6 +143,8 @@ def differences(experiment: str, config: Mapping[str, Any]) -> list[str]:
     for section in TRAINING_SECTIONS if usual else ():
         here, there = own.get(section, {}), usual[section]
         target = here.get("_target_")
+        if known := components.snapshot().get(components.path_now(str(target))):
+            here = {**known.defaults, **here}  # an option younger than the record had its default
         if target != there.get("_target_"):
             found.append(f"{section}={str(target).rpartition('.')[2]}")
         found += [

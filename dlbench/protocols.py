@@ -73,7 +73,8 @@ class Task(Protocol):
 class Evaluation(Protocol):
     """What is measured of trained weights on the test split.
 
-    The annotation of ``task`` in its ``__call__`` tells which kind of task it is for.
+    The annotation of ``task`` in its ``__call__`` tells which kind of task it is for. One with a setting ``members``
+    (seeds of other runs) is also called with ``members=[(last, best), ...]``, the weights of these runs.
     """
 
     def __call__(

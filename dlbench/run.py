@@ -19,6 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from dlbench import components, identity, paths
+from dlbench.callbacks.base import ChosenEpochs
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resume_point
 from dlbench.config import build, callbacks, check
@@ -26,6 +27,7 @@ from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
 from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
+from dlbench.protocols import DataModule
 from dlbench.records import history, seal
 from dlbench.records.files import filled, set_aside, write_json, write_text
 from dlbench.records.lock import still_held
@@ -50,7 +52,7 @@ class Plan:
     config: dict[str, Any]
     identity: dict[str, Any]
     versions: dict[str, str]
-    data: Any
+    data: DataModule
     facts: dict[str, Any]
     settings: TrainerSettings
     record: Record
@@ -131,7 +133,7 @@ def prepare(config: DictConfig) -> Plan:
     settings: TrainerSettings = build("trainer", plain["trainer"])
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
-    data = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
+    data: DataModule = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always", DataNotice)
         facts = data.describe()
@@ -357,7 +359,7 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
     """
     built = {name: build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()}
     for name, callback in built.items():
-        if not isinstance(task, getattr(callback, "shows", Task)):
+        if isinstance(callback, ChosenEpochs) and not isinstance(task, callback.shows):
             fitting = []
             for path in sorted((paths.conf() / "callbacks").glob("*.yaml")):
                 kinds: Any = [components.locate(node._target_) for node in OmegaConf.load(path).values()]

@@ -287,7 +287,8 @@ class Plain:
 
     def __init__(self, plan: Plan) -> None:
         reseed_global(plan.seed, "init")
-        data, model = plan.data, build("model", plan.config["model"], **plan.data.model_arguments())
+        data: Any = plan.data
+        model = build("model", plan.config["model"], **data.model_arguments())
         lr, loading = plan.config["optimizer"]["lr"], {"batch_size": data.batch_size, "shuffle": True}
         batches: DataLoader[Any]
         if isinstance(data, TransductionDataModule):

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dlbench.config import _check_section, build
+from dlbench.data.ljspeech import VOCABULARY
 from dlbench.data.pairs import loader
-from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors
-from dlbench.data.speech_datamodule import SpeechDataModule
+from dlbench.data.speech_datamodule import SpeechBatch, SpeechDataModule, SpeechTensors
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
 from dlbench.errors import ConfigError, DataError, SyntheticDataNotice
 

@@ -14,7 +14,7 @@ from bits import same_bits
 from omegaconf import DictConfig
 
 from dlbench.data.pairs import Pair
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.speech_datamodule import SpeechBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure

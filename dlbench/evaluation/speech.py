@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from dlbench.components import component
 from dlbench.data.pairs import Pair
 from dlbench.data.recordings import HOP, RATE
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.speech_datamodule import SpeechBatch
 from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
 from dlbench.components import component
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.speech_datamodule import SpeechBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError

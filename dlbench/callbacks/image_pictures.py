@@ -15,8 +15,7 @@ from torchvision.utils import make_grid
 
 from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
 from dlbench.components import component
-from dlbench.evaluation import retrieval
-from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps
+from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps, queries_beside_patterns
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.retrieval import PictureRetrieval
 
@@ -232,5 +231,5 @@ class RetrievalPictures(ChosenEpochs):
             f"{len(retrieved)} retrieved"
         )
         marks = retrieved[: self.examples].tolist()
-        image = before_after(retrieval.before_after(result, self.examples), marks, title)
+        image = before_after(queries_beside_patterns(result, self.examples), marks, title)
         log(trainer, pictures, {"before_after": image})

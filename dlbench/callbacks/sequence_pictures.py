@@ -15,7 +15,8 @@ from torch import Tensor
 
 from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
 from dlbench.components import component
-from dlbench.data.recordings import HOP, RATE
+from dlbench.data.ljspeech import RATE
+from dlbench.data.recordings import HOP
 from dlbench.evaluation.speech import PLACE_SECONDS, transcripts
 from dlbench.evaluation.transduction import END, Prediction, collect
 from dlbench.metrics.sequences import DamerauLevenshtein

@@ -207,12 +207,8 @@ def _print_json(inputs: list[Input], joiner: str, attention: bool) -> None:
             content[-1]["error"] = given.error
             continue
         content[-1]["hypotheses"] = list(_hypotheses(given.prediction, joiner))
-        if attention and given.prediction.attention is not None:
-            content[-1]["attention"] = {
-                "source": given.prediction.pair.source,
-                "hypothesis": given.prediction.hypotheses[0],
-                "weights": [[round(weight, 4) for weight in row] for row in given.prediction.attention.tolist()],
-            }
+        if attention and (found := given.prediction.attention_as_json(given.prediction.pair.source)):
+            content[-1]["attention"] = found
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 

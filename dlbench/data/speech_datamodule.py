@@ -21,15 +21,17 @@ from torch.nn import functional
 
 from dlbench.components import component
 from dlbench.data import recordings
-from dlbench.data.ljspeech import VOCABULARY, LeftOutNotice
+from dlbench.data.ljspeech import RATE, VOCABULARY, LeftOutNotice
 from dlbench.data.pairs import BatchOrder, Place, SequenceDataModule, Split, pad
-from dlbench.data.recordings import MELS, RATE, log_mel
+from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
 from dlbench.paths import cache_folder, check_cache, data_folder
 
 Source = Literal["auto", "files", "synthetic"]
+
+_generate = lru_cache(maxsize=1)(tones.generate)  # the runs of a sweep share a process, and its tones with it
 
 
 class SpeechBatch(NamedTuple):
@@ -166,7 +168,7 @@ class SpeechDataModule(SequenceDataModule):
             DataError: They are missing or cannot be read.
         """
         if self.is_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
-            return _generate(tuple(self.synthetic_sizes))
+            return _generate(sizes=tuple(self.synthetic_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)
         for notice in found.notices:
@@ -238,9 +240,3 @@ class SpeechDataModule(SequenceDataModule):
             frames=self.frames,
             target_symbols=self.target_symbols,
         )
-
-
-# The runs of a sweep share a process, and its tones with it.
-@lru_cache(maxsize=1)
-def _generate(sizes: tuple[int, ...]) -> SpeechCorpus:
-    return tones.generate(sizes=sizes)

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dlbench.components import component
+from dlbench.data.ljspeech import RATE
 from dlbench.data.pairs import Pair
-from dlbench.data.recordings import HOP, RATE
+from dlbench.data.recordings import HOP
 from dlbench.data.speech_datamodule import SpeechBatch
 from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect

@@ -146,7 +146,9 @@ def read_wave(path: Path) -> Samples:
     try:
         return _read(path)
     except _UnusableError as error:
-        raise DataError(f"{path}: {FAULTS[error.kind][0]} ({error.details}); {FAULTS[error.kind][1]}") from None
+        kind, details = error.args
+        what, remedy = FAULTS[kind]
+        raise DataError(f"{path}: {what} ({details}); {remedy}") from None
 
 
 def _look(corpus: Path, rows: Sequence[Row | None], jobs: int) -> tuple[list[str], list[Fault]]:
@@ -233,7 +235,7 @@ def _results(corpus: Path, rows: list[Row], jobs: int) -> Iterator[tuple[int, Re
         try:
             samples = _read(corpus / WAVES / f"{row.id}.wav")
         except _UnusableError as error:
-            return row.number, Fault(row.number, error.kind, error.details)
+            return row.number, Fault(row.number, *error.args)
         return row.number, (log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples))
 
     def results() -> Iterator[tuple[int, Result]]:
@@ -257,11 +259,7 @@ def single_thread() -> Iterator[None]:
 
 
 class _UnusableError(Exception):
-    """A recording cannot be used: a key of `FAULTS`, and the particulars."""
-
-    def __init__(self, kind: str, details: str) -> None:
-        super().__init__(kind, details)
-        self.kind, self.details = kind, details
+    """A recording cannot be used; its arguments are a key of `FAULTS`, and the particulars."""
 
 
 def _read(path: Path) -> Samples:

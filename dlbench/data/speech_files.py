@@ -16,6 +16,7 @@ from dlbench import paths
 from dlbench.data import recordings, registry
 from dlbench.data.ljspeech import (
     METADATA,
+    RATE,
     STAND_IN,
     VOCABULARY,
     WAVES,
@@ -26,7 +27,6 @@ from dlbench.data.ljspeech import (
     read_metadata,
     refusal,
 )
-from dlbench.data.recordings import RATE
 from dlbench.errors import DataError
 from dlbench.files import digest
 

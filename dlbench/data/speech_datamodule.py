@@ -9,7 +9,7 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 import warnings
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from torch.nn import functional
 from dlbench.components import component
 from dlbench.data import recordings
 from dlbench.data.ljspeech import RATE, VOCABULARY, LeftOutNotice
-from dlbench.data.pairs import BatchOrder, Place, SequenceDataModule, Split, pad
+from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
 from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
@@ -34,21 +34,7 @@ Source = Literal["auto", "files", "synthetic"]
 _generate = lru_cache(maxsize=1)(tones.generate)  # the runs of a sweep share a process, and its tones with it
 
 
-class SpeechBatch(NamedTuple):
-    """B recordings with what is said in them.
-
-    ``source`` (B, F, bands) holds float32 features, zeros after ``source_lengths`` (B,) frames; ``target`` (B, T) is
-    SOS, the symbols, EOS and padding; ``index`` (B,) is the position of each recording in its split. All but
-    ``source`` are int64.
-    """
-
-    source: Tensor
-    source_lengths: Tensor
-    target: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-
-
-class SpeechTensors(Split["SpeechBatch"]):
+class SpeechTensors(Split):
     """A whole split; an index is an epoch and a vector of positions and gives a whole batch.
 
     Args:
@@ -83,7 +69,7 @@ class SpeechTensors(Split["SpeechBatch"]):
                 raise ValueError(f"target_symbols={target_symbols}: a target has {self.target.shape[1]}")
             self.target = functional.pad(self.target, (0, missing), value=PAD)
 
-    def __getitem__(self, place: Place) -> SpeechBatch:
+    def __getitem__(self, place: Place) -> PairBatch:
         _, index = place
         lengths = self.source_lengths[index]
         source = torch.zeros(len(index), self.frames or int(lengths.max()), self.features.shape[1])
@@ -91,7 +77,7 @@ class SpeechTensors(Split["SpeechBatch"]):
         for row, position, length in zip(rows, index.tolist(), lengths.tolist(), strict=True):
             row[:length] = self.features[self.starts[position] :][:length]
         width = self.target_symbols or int(self.target_lengths[index].max())
-        return SpeechBatch(source, lengths, self.target[index, :width], index)
+        return PairBatch(source, lengths, self.target[index, :width], index)
 
 
 @component(

@@ -47,16 +47,15 @@ class Speller:
             components.check_trusted(self.config, f"record {record.id} (--trust takes own code)", RecordError)
         try:
             facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
-            if "vocabularies" not in facts:
-                raise RecordError(
-                    f"record {record.id} ({experiment}) is an image classifier's, which writes nothing; choose a "
-                    "transducer's (python -m dlbench records list)"
+            if "source" not in facts.get("vocabularies", {}):
+                is_speech = "vocabularies" in facts
+                kind = (
+                    "speech recogniser's, which reads no text"
+                    if is_speech
+                    else "image classifier's, which writes nothing"
                 )
-            if "source" not in facts["vocabularies"]:
-                raise RecordError(
-                    f"record {record.id} ({experiment}) is a speech recogniser's, which reads no text; choose a "
-                    "transducer's (python -m dlbench records list)"
-                )
+                text = f"record {record.id} ({experiment}) is {'a' if is_speech else 'an'} {kind}"
+                raise RecordError(f"{text}; choose a transducer's (python -m dlbench records list)")
             vocabularies = {side: Vocabulary(tuple(symbols)) for side, symbols in facts["vocabularies"].items()}
             self.source_vocabulary, self.target_vocabulary = vocabularies["source"], vocabularies["target"]
             self.target_joiner: str = facts["joiners"]["target"]
@@ -138,10 +137,8 @@ class Speller:
         try:
             task.load_state_dict(load(self.checkpoint)["state_dict"])
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise RecordError(
-                f"record {self.record.id}: its weights are those of another network or vocabulary ({reason})"
-            ) from error
+            text = f"record {self.record.id}: its weights are those of another network or vocabulary"
+            raise RecordError(f"{text} ({' '.join(str(error).split())})") from error
         return task
 
     def _build(self, section: str, **arguments: Any) -> Any:
@@ -150,27 +147,21 @@ class Speller:
         try:
             return build(section, self.config[section], **arguments)
         except (ConfigError, KeyError) as error:
-            raise RecordError(
-                f"record {self.record.id}: its config.yaml does not fit this version ({error})"
-            ) from error
+            text = f"record {self.record.id}: its config.yaml does not fit this version"
+            raise RecordError(f"{text} ({error})") from error
 
     def _checkpoint(self, choice: Choice) -> Checkpoint:
         record = self.record
         epoch = record.closed()["epochs" if choice == "last" else "best_epoch"]
-        checkpoints = record.checkpoints.all()
+        checkpoints = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all()}
         if not checkpoints:
-            raise RecordError(
-                f"record {record.id} has no checkpoints in {record.folder} (committed without, or cleaned away); "
-                "train it again, with rerun=always where it was"
-            )
-        found = next((checkpoint for checkpoint in checkpoints if checkpoint.epoch == epoch), None)
-        if found is None or not found.is_whole():
-            problem = "missing" if found is None else "damaged"
-            raise RecordError(
-                f"record {record.id}: the checkpoint of its {choice} epoch, {epoch}, is {problem}; run its command "
-                "again, which trains what is lost"
-            )
-        return found
+            text = f"record {record.id} has no checkpoints in {record.folder} (committed without, or cleaned away)"
+            raise RecordError(f"{text}; train it again, with rerun=always where it was")
+        if epoch not in checkpoints or not checkpoints[epoch].is_whole():
+            problem = "damaged" if epoch in checkpoints else "missing"
+            text = f"record {record.id}: the checkpoint of its {choice} epoch, {epoch}, is {problem}"
+            raise RecordError(f"{text}; run its command again, which trains what is lost")
+        return checkpoints[epoch]
 
     def _known_form(self, symbol: str) -> str:
         """The symbol, or that of its canonically equivalent spellings in Unicode which the model knows.

@@ -9,8 +9,8 @@ import soundfile
 from corpora import RATE
 
 from dlbench import commands
-from dlbench.data import espeak
-from dlbench.data.espeak import INSTALL
+from dlbench.data import ljspeech
+from dlbench.data.ljspeech import INSTALL
 from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.files import digest
 
@@ -111,7 +111,7 @@ def test_while_a_corpus_grows_its_mark_is_that_of_its_rows(data: Path, monkeypat
     files = corpus / "stand-in.json", corpus / "metadata.csv"
     before = [path.read_text() for path in files]
     with monkeypatch.context() as patched:
-        patched.setattr(espeak, "utter", interrupted)
+        patched.setattr(ljspeech, "utter", interrupted)
         assert speak(data) == 130
     assert [path.read_text() for path in files] == before
     assert speak(data) == 0

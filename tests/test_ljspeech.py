@@ -264,12 +264,40 @@ def test_features_are_those_of_the_recording_wherever_they_come_from(
             torch.testing.assert_close(kept.features(split, position), expected)
 
 
-def test_a_changed_recording_is_read_again_and_changes_the_fingerprint(data: Path) -> None:
+def test_a_changed_recording_of_the_same_size_and_time_is_read_again(data: Path) -> None:
     before = module(data).describe()["fingerprint"]
-    times = wav(data, 2).stat()
+    status = wav(data, 2).stat()
     soundfile.write(wav(data, 2), sound(99, 2205 + 320), RATE)
-    os.utime(wav(data, 2), ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    os.utime(wav(data, 2), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (wav(data, 2).stat().st_size, wav(data, 2).stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     assert module(data).describe()["fingerprint"] != before
+
+
+def test_the_same_recordings_at_another_time_or_place_are_not_read_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = module(data).describe()["fingerprint"]
+    os.utime(wav(data, 2))
+    (data / "spoken").rename(data / "moved")
+    monkeypatch.setattr(recordings, "_read", lambda path: pytest.fail(f"{path} was read again"))
+    assert module(data, corpus="moved").describe()["fingerprint"] == before
+
+
+def test_a_recording_that_changes_while_others_are_read_is_not_kept(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = recordings._read
+
+    def read_and_change(path: Path) -> Any:
+        samples = read(path)
+        soundfile.write(path, sound(99, len(samples)), RATE)
+        return samples
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recordings, "_read", read_and_change)
+        with pytest.raises(DataError, match=r"spoken: recordings changed while they were read; try again"):
+            module(data).describe()
+    assert not list((data.parent / "cache").glob("speech-*[!k]"))
 
 
 def test_a_copy_has_the_same_fingerprint_and_another_text_or_split_has_not(data: Path) -> None:

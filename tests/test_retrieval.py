@@ -21,7 +21,7 @@ from dlbench.callbacks.recorder import load
 from dlbench.config import check
 from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.errors import ConfigError
-from dlbench.evaluation.retrieval import before_after
+from dlbench.evaluation.images import queries_beside_patterns
 from dlbench.models.hopfield import ClassicalHopfield, HopfieldNetwork, ModernHopfield
 from dlbench.records.store import Record
 from dlbench.records.summary import summarise
@@ -263,7 +263,7 @@ def test_pictures_of_one_colour_are_no_nan() -> None:
         network.store(torch.cat([torch.zeros(1, 1, 4, 4), torch.rand(2, 1, 4, 4)]))
         result = retrieve(network, corrupt(network.memory, "noise", 0.2, seed=0, purpose="test"))
         assert result.distance.isfinite().all()
-        assert before_after(result, 3).isfinite().all()
+        assert queries_beside_patterns(result, 3).isfinite().all()
 
 
 @given(st.floats(0, 1), st.integers(1, 9), st.integers(0, 100))

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dlbench.config import _check_section, build
-from dlbench.data.pairs import loader
-from dlbench.data.speech_batches import VOCABULARY, SpeechBatch, SpeechTensors
-from dlbench.data.speech_datamodule import SpeechDataModule
+from dlbench.data.ljspeech import VOCABULARY
+from dlbench.data.pairs import PairBatch, loader
+from dlbench.data.speech_datamodule import SpeechDataModule, SpeechTensors
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
 from dlbench.errors import ConfigError, DataError, SyntheticDataNotice
 
@@ -47,7 +47,7 @@ def decoded(target: Tensor) -> str:
     return "".join(VOCABULARY.decode(target.tolist()))
 
 
-def same(one: SpeechBatch, other: SpeechBatch) -> bool:
+def same(one: PairBatch, other: PairBatch) -> bool:
     return all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
 
 

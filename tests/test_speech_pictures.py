@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image
 
-from dlbench.callbacks import speech_pictures as figures
-from dlbench.callbacks.base import escaped
+from dlbench.callbacks import sequence_pictures as figures
+from dlbench.callbacks.sequence_pictures import escaped
 from dlbench.data.pairs import Pair
 from dlbench.data.recordings import HOP, MELS, RATE
 from dlbench.data.speech_datamodule import SpeechDataModule

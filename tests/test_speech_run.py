@@ -13,8 +13,7 @@ import torch
 from bits import same_bits
 from omegaconf import DictConfig
 
-from dlbench.data.pairs import Pair
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.pairs import Pair, PairBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure
@@ -144,7 +143,7 @@ def test_two_runs_are_the_same_to_the_bit_also_when_one_is_interrupted(
 ) -> None:
     step, config = SpeechRecognition.training_step, compose(*small(tmp_path))
 
-    def stopped_at_eight(self: SpeechRecognition, batch: SpeechBatch, batch_idx: int) -> torch.Tensor:
+    def stopped_at_eight(self: SpeechRecognition, batch: PairBatch, batch_idx: int) -> torch.Tensor:
         if self.global_step == 8:
             raise KeyboardInterrupt
         return step(self, batch, batch_idx)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlbench.data.ljspeech import VOCABULARY
 from dlbench.data.recordings import RATE, log_mel
-from dlbench.data.speech_batches import VOCABULARY
 from dlbench.data.synthetic import stream
 from dlbench.data.synthetic.tones import CHORDS, LETTERS, LONGEST, SHORTEST, generate, play, transcripts, write
 

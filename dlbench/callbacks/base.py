@@ -1,8 +1,8 @@
 """What callbacks share that show a validation after chosen epochs, and how they draw."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,9 +10,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import Tensor
 
-from dlbench.protocols import Hypotheses, StepModel
 from dlbench.records.labels import SYNTHETIC, reserve
-from dlbench.tasks.transduction import Decoded, SequenceTask
 from dlbench.tensorboard.events import text
 
 if TYPE_CHECKING:
@@ -63,41 +61,6 @@ class ChosenEpochs(pl.Callback):
         """Leave the task as it was."""
         self._capture.close()
         self._is_chosen = False
-
-
-class DecodedPictures(ChosenEpochs):
-    """Keeps what the task's decoder writes in a validation, and shows it."""
-
-    def __init__(self, epochs: Sequence[int]) -> None:
-        super().__init__(epochs)
-        self._decoded: list[Decoded] = []
-
-    @abstractmethod
-    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
-        """Show what was decoded, with `log`."""
-
-    @contextmanager
-    def capture_outputs(self, task: SequenceTask) -> Iterator[None]:
-        """Put a decoder that keeps its results in the place of the task's own."""
-        self._decoded, decoder = [], task.decoder
-
-        def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-            hypotheses = decoder(model, source, lengths, index, seed)
-            parts: Any = (None if part is None else part.cpu() for part in hypotheses)
-            self._decoded.append(Decoded(index.cpu(), Hypotheses(*parts)))
-            return hypotheses
-
-        task.decoder = decode
-        try:
-            yield
-        finally:
-            task.decoder = decoder
-
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
-        """Show what was decoded, and forget it."""
-        decoded, self._decoded = self._decoded, []
-        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in decoded):  # else the run ends as diverged
-            self.show(trainer, decoded)
 
 
 def caption(trainer: pl.Trainer, data: Any, of: str = "validation") -> str:
@@ -160,30 +123,3 @@ def pixels(figure: "Figure") -> Image:
     canvas: Any = figure.canvas
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def without_formulas(text: str) -> str:
-    """Text for matplotlib, which reads what stands between dollar signs as a formula."""
-    return text.replace("$", r"\$")
-
-
-def label_symbols(axis: Any, places: Any, symbols: Sequence[str]) -> None:
-    """Label an axis with symbols, spaces as boxes, small enough to stand beside each other."""
-    size = 9.0 if len(symbols) <= 14 else max(5.0, 126 / len(symbols))
-    shown = [without_formulas(symbol.replace(" ", "\N{OPEN BOX}")) for symbol in symbols]
-    axis.set_ticks(places, shown, fontsize=size)
-
-
-def markdown_table(title: str, header: str, rows: Sequence[Sequence[str]]) -> str:
-    """A title and, below it, a table in Markdown, whose cells hold Markdown."""
-    rule = "|---" * (header.count("|") - 1) + "|"
-    return "\n".join([title, "", header, rule, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-NOTHING = "(nothing)"
-"""Stands for an empty text."""
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
-    return "".join(mark if mark.isalnum() or mark.isspace() else f"&#{ord(mark)};" for mark in text) or NOTHING

@@ -1,4 +1,4 @@
-"""What a classifier does on the validation split, as pictures in TensorBoard at chosen epochs."""
+"""What a classifier does with pictures, and what a Hopfield network retrieves, in TensorBoard at chosen epochs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,13 @@ import pytorch_lightning as pl
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
 from dlbench.components import component
-from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps
+from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps, queries_beside_patterns
 from dlbench.tasks.image_classification import ImageClassification
+from dlbench.tasks.retrieval import PictureRetrieval
 
 Tile = tuple[str, npt.NDArray[Any]] | None
 """A label, and a picture (height, width), (height, width, 1) or (height, width, 3); or an empty place."""
@@ -175,3 +177,59 @@ class ClassifierPictures(ChosenEpochs):
             maps = first_maps(convolution, example, self.maps)
             shown["first_layer"] = activation_maps(picture.numpy(), example[0], maps, of)
         log(trainer, data.pictures, shown)
+
+
+# --- retrieval --------------------------------------------------------------------------------------------------------
+
+
+def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
+    """A column a query: the stored pattern, its corrupted copy, what was retrieved, and whether that is right.
+
+    Args:
+        shown: (3, queries, channels, height, width), 0 to 1.
+        marks: For each query, whether it was retrieved.
+        about: What the picture is of.
+    """
+    _, count, _, height, width = shown.shape
+    gap = 2  # pixels
+    grid = make_grid(shown.flatten(0, 1), nrow=count, padding=gap, pad_value=1.0)
+    figure = blank(INCHES * max(count, 3) + 0.9, INCHES * 3 * height / width + 0.9)
+    axes = figure.add_subplot()
+    axes.imshow(grid.permute(1, 2, 0).numpy())
+    axes.set_yticks([gap + (row + 0.5) * (height + gap) for row in range(3)], ["stored", "corrupted", "retrieved"])
+    columns = [gap + (column + 0.5) * (width + gap) for column in range(count)]
+    axes.set_xticks(columns, ["right" if mark else "wrong" for mark in marks])
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    axes.set_title(about, fontsize=11)
+    return pixels(figure)
+
+
+@component("retrieval_pictures", "1.0", display_only=True)
+class RetrievalPictures(ChosenEpochs):
+    """Stored pictures, their corrupted copies, and what was retrieved.
+
+    Args (beside those of `ChosenEpochs`):
+        examples: How many queries to show.
+    """
+
+    shows = PictureRetrieval
+
+    def __init__(self, epochs: Sequence[Annotated[int, Gt(0)]] = (1,), examples: Annotated[int, Gt(0)] = 8) -> None:
+        super().__init__(epochs)
+        self.examples = examples
+
+    def draw(self, trainer: pl.Trainer, task: PictureRetrieval) -> None:
+        """Log the picture."""
+        result = task.last_result
+        assert result is not None
+        pictures: Any = trainer.datamodule.pictures  # type: ignore[attr-defined]
+        retrieved = result.retrieved(task.tolerance)
+        title = (
+            f"{caption(trainer, pictures, of='stored pictures')}\n"
+            f"{task.model.patterns} patterns, {task.corruption} {task.amount:g}: {int(retrieved.sum())} of "
+            f"{len(retrieved)} retrieved"
+        )
+        marks = retrieved[: self.examples].tolist()
+        image = before_after(queries_beside_patterns(result, self.examples), marks, title)
+        log(trainer, pictures, {"before_after": image})

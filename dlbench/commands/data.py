@@ -113,13 +113,13 @@ def speak(
     jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="at a time; default: all CPUs")] = None,
 ) -> None:
     """Speak a corpus's transcripts with espeak-ng: a labelled stand-in for its recordings."""
-    from dlbench.data import espeak, ljspeech
+    from dlbench.data import ljspeech
 
     transcripts, corpus = data_folder(folder) / name, data_folder(into or folder) / to
     if not is_name(to):
         raise DataError(f"--to {to}: must be the name of a folder in the data folder")
-    selection, speaker = espeak.Selection(*_rows(rows), max_characters), espeak.Speaker(voice, speed)
-    spoken, faults = espeak.speak(transcripts, corpus, selection, speaker, jobs or cpu_count())
+    selection, speaker = ljspeech.Selection(*_rows(rows), max_characters), ljspeech.Speaker(voice, speed)
+    spoken, faults = ljspeech.speak(transcripts, corpus, selection, speaker, jobs or cpu_count())
     for notice in ljspeech.notices(transcripts / ljspeech.METADATA, faults):
         say(notice)
     print(f"{corpus}: {len(spoken)} rows of {name} spoken by espeak-ng, a stand-in for recordings")

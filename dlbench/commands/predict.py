@@ -79,19 +79,23 @@ def predict(
     beam = {"nbest": nbest, "width": width}
     nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}
     settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
+    settings.pop("seed", None)  # which the task has, not the decoder
     try:
         speller = Speller(find(run, runs, paths.experiments() / "results"), checkpoint, trust=trust)
-        code = _answer(
-            speller,
-            list(_read(inputs or [])),
-            decoding=decoding,
-            settings=settings,
-            device=device,
-            attention=attention,
-            as_json=as_json,
-        )
+        if not (texts := list(_read(inputs or []))):
+            say("no input; give it as arguments, or on standard input, one a line")
+            return 1
+        if readable := [text for text in texts if _is_readable(text, speller)]:
+            decoder = _decoder(decoding, settings, speller.max_length, attention)
+            predictions = speller.spell([text.symbols for text in readable], decoder, device=device, seed=seed)
+            for text, prediction in zip(readable, predictions, strict=True):
+                text.prediction = prediction
+        (_print_json if as_json else _print)(texts, speller.target_joiner, attention)
+        is_blind = attention and any(text.prediction and text.prediction.attention is None for text in readable)
+        if is_blind:
+            say(f"record {speller.record.id}: its network gives no attention to show")
         sys.stdout.flush()
-        return code
+        return int(is_blind or len(readable) < len(texts))
     except KeyboardInterrupt:
         say("interrupted")
         return 130
@@ -127,36 +131,13 @@ def _settings(decoding: str, asked: dict[str, dict[str, Any]]) -> dict[str, Any]
     return own
 
 
-def _answer(
-    speller: Speller,
-    inputs: list[Input],
-    *,
-    decoding: str,
-    settings: dict[str, Any],
-    device: str,
-    attention: bool,
-    as_json: bool,
-) -> int:
-    if not inputs:
-        say("no input; give it as arguments, or on standard input, one a line")
-        return 1
-    for given in inputs:
-        try:
-            given.symbols = () if given.error else speller.read(given.text)
-        except InputError as error:
-            given.fail(str(error))
-    readable = [given for given in inputs if not given.error]
-    if readable:
-        seed = settings.pop("seed", None)
-        decoder = _decoder(decoding, settings, speller.max_length, attention)
-        predictions = speller.spell([given.symbols for given in readable], decoder, device=device, seed=seed)
-        for given, prediction in zip(readable, predictions, strict=True):
-            given.prediction = prediction
-    (_print_json if as_json else _print)(inputs, speller.target_joiner, attention)
-    if attention and any(given.prediction and given.prediction.attention is None for given in readable):
-        say(f"record {speller.record.id}: its network gives no attention to show")
-        return 1
-    return int(len(readable) < len(inputs))
+def _is_readable(given: Input, speller: Speller) -> bool:
+    """Whether the model can read a text, whose symbols are kept then; else it is named."""
+    try:
+        given.symbols = () if given.error else speller.read(given.text)
+    except InputError as error:
+        given.fail(str(error))
+    return not given.error
 
 
 def _read(arguments: list[str]) -> Iterator[Input]:
@@ -207,12 +188,8 @@ def _print_json(inputs: list[Input], joiner: str, attention: bool) -> None:
             content[-1]["error"] = given.error
             continue
         content[-1]["hypotheses"] = list(_hypotheses(given.prediction, joiner))
-        if attention and given.prediction.attention is not None:
-            content[-1]["attention"] = {
-                "source": given.prediction.pair.source,
-                "hypothesis": given.prediction.hypotheses[0],
-                "weights": [[round(weight, 4) for weight in row] for row in given.prediction.attention.tolist()],
-            }
+        if attention and (found := given.prediction.attention_as_json(given.prediction.pair.source)):
+            content[-1]["attention"] = found
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 

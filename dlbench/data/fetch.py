@@ -54,7 +54,7 @@ def is_present(data_set: DataSet, folder: Path) -> list[bool]:
 
 
 def is_stand_in(data_set: DataSet, folder: Path) -> bool:
-    """Whether what lies in a data set's folder was made in its place (`dlbench.data.espeak`) and says so."""
+    """Whether what lies in a data set's folder was made in its place (`dlbench.data.ljspeech`) and says so."""
     return (folder / data_set.name / ljspeech.STAND_IN).exists()
 
 

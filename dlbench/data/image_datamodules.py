@@ -175,16 +175,16 @@ def _drawn(generate: Callable[..., PictureSet], sizes: tuple[int, ...]) -> Pictu
     return generate(sizes=sizes)
 
 
-def _read(load: Callable[..., PictureSet], *files: Path, **options: str) -> PictureSet:
-    """What ``load`` makes of files, read again only where one has changed."""
-    return _remembered(load, files, tuple(options.items()), tuple(path.stat().st_mtime_ns for path in files))
-
-
 @lru_cache(maxsize=3)
 def _remembered(
-    load: Callable[..., PictureSet], files: tuple[Path, ...], options: tuple[tuple[str, str], ...], _changed_ns: Any
+    load: Callable[..., PictureSet], files: tuple[Path, ...], _changed_ns: Any, **options: str
 ) -> PictureSet:
-    return load(*files, **dict(options))
+    return load(*files, **options)
+
+
+def _read(load: Callable[..., PictureSet], *files: Path, **options: str) -> PictureSet:
+    """What ``load`` makes of files, read again only where one has changed."""
+    return _remembered(load, files, tuple(path.stat().st_mtime_ns for path in files), **options)
 
 
 picture_component = partial(

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -185,7 +185,8 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
     provenance = "verified" if digest(path, _OCTMNIST.algorithm) == _OCTMNIST.known_hash else "user copy"
-    return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=_hashes([path]))
+    files = {path.name: digest(path)}
+    return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
 
 
 # --- Kuzushiji-MNIST (REPORTS section 3) -----------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def load_kmnist(*files: Path) -> PictureSet:
         val, test = known[order[:held_out]], read_idx(*files[2:])
     else:
         val, test = known[order[:1000]], known[order[1000:held_out]]
-    hashes = _hashes(files)
+    hashes = {path.name: digest(path) for path in files}
     registered = {Path(file.path).name: file.sha256 for file in registry.get("kmnist").files}
     is_registered = hashes.items() <= registered.items()
     source, trusted = ("idx", "verified") if is_published else ("test10k", "other split")
@@ -306,7 +307,3 @@ def _read_array(path: Path, kind: str, dimensions: int) -> npt.NDArray[np.uint8]
         text = f"{path}: no IDX file of {kind}, or cut short, or empty ({len(content)} bytes that begin with"
         raise DataError(f"{text} {content[:begin].hex(' ') or 'nothing'}); {_GET_KMNIST}")
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape).copy()
-
-
-def _hashes(files: Iterable[Path]) -> dict[str, str]:
-    return {path.name: digest(path) for path in files}

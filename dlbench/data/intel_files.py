@@ -7,7 +7,7 @@ the coursework's file, and its validation split is a tenth of the official train
 import hashlib
 import os
 import warnings
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
@@ -157,8 +157,7 @@ def read_split(base: Path, name: str) -> Pictures:
 
 def left_out(base: Path, *splits: str) -> str | None:
     """A line that says how many pictures of some or all splits are not read, and why; None if none is left out."""
-    kinds: Counter[str] = Counter()
-    first: dict[str, str] = {}
+    kinds: defaultdict[str, list[Path]] = defaultdict(list)
     for folder in (split_folder(base, name) for name in splits or SPLITS):
         for file in _files(folder):
             inside = file.relative_to(folder)
@@ -171,11 +170,11 @@ def left_out(base: Path, *splits: str) -> str | None:
                 kind = "hidden"
             else:
                 kind = (inside.suffix.lower() or "without extension") if in_class else "in no class folder"
-            kinds[kind] += 1
-            first.setdefault(kind, file.relative_to(base).as_posix())
+            kinds[kind].append(file.relative_to(base))
     if not kinds:
         return None
-    named = ", ".join(f"{count} {kind} ({first[kind]})" for kind, count in kinds.most_common())
+    ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
+    named = ", ".join(f"{len(files)} {kind} ({files[0].as_posix()})" for kind, files in ranked)
     remedy = "convert them to jpg or png, give them an extension, or remove them"
     return f"{base}: files that look like pictures are not read: {named}; {remedy}"
 

@@ -21,6 +21,14 @@ from dlbench.paths import data_folder
 
 Source = Literal["auto", "files", "synthetic"]
 
+# The runs of a sweep share a process, and its pairs with it.
+_invent = lru_cache(maxsize=1)(words.generate)
+
+
+@lru_cache(maxsize=2)
+def _read(files: PairFiles, folder: Path, _changed_ns: tuple[int, ...]) -> PairSet:
+    return files.read(folder)
+
 
 @component(
     "sequence_pairs",
@@ -104,7 +112,7 @@ class TransductionDataModule(SequenceDataModule):
             DataError: They are missing or cannot be read.
         """
         if self.is_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
-            return _invent(tuple(self.synthetic_sizes))
+            return _invent(sizes=tuple(self.synthetic_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
         found = _read(self.files, self.folder, tuple(changed))
         for odd in found.notices:
@@ -183,14 +191,3 @@ class TransductionDataModule(SequenceDataModule):
     def train_tensors(self) -> PairTensors:
         """With noise, if there is any."""
         return self.tensors("train", self.noise)
-
-
-# The runs of a sweep share a process, and its pairs with it.
-@lru_cache(maxsize=1)
-def _invent(sizes: tuple[int, ...]) -> PairSet:
-    return words.generate(sizes=sizes)
-
-
-@lru_cache(maxsize=2)
-def _read(files: PairFiles, folder: Path, _changed_ns: tuple[int, ...]) -> PairSet:
-    return files.read(folder)

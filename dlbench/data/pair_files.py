@@ -15,7 +15,7 @@ What is no pair is not learned: a comment line (``#`` or ``;;;``) is left out, a
 import hashlib
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,23 +90,16 @@ def stripped(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols[kept[0] : kept[-1] + 1] if kept else ()
 
 
-class _Odd:
-    """Counts what is odd, and keeps the first example of each kind."""
+_Odd = defaultdict[str, list[str]]
+"""Where in the files a kind of `_ODD` was found, and the text."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
 
-    def add(self, kind: str, place: str, text: str) -> None:
-        self.counts[kind] += 1
-        self.first.setdefault(kind, f"{place} {text[:60]!r}")
-
-    def notices(self) -> tuple[str, ...]:
-        return tuple(
-            f"{what}: {self.counts[kind]:,} ({self.first[kind]}{' …' * (self.counts[kind] > 1)}); {remedy}"
-            for kind, (what, remedy) in _ODD.items()
-            if kind in self.counts
-        )
+def _notices(odd: _Odd) -> tuple[str, ...]:
+    return tuple(
+        f"{what}: {len(odd[kind]):,} ({odd[kind][0]}{' …' * (len(odd[kind]) > 1)}); {remedy}"
+        for kind, (what, remedy) in _ODD.items()
+        if odd[kind]
+    )
 
 
 @dataclass(frozen=True)
@@ -182,7 +175,7 @@ class PairFiles:
         """
         splits: list[Sequence[Pair]] = []
         files: dict[str, str] = {}
-        odd = _Odd()
+        odd = _Odd(list)
         for name in self.paths():
             try:
                 content = (folder / name).read_bytes()
@@ -199,7 +192,7 @@ class PairFiles:
         registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
         known = [(file.path, file.sha256) for file in registered][: len(self.paths())]
         provenance = "verified" if [(path, files[path]) for path in self.paths()] == known else "user copy"
-        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=odd.notices())
+        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=_notices(odd))
 
     def parse(self, content: bytes, path: Path, name: str = "", odd: _Odd | None = None) -> list[Pair]:
         """The pairs of one file, in its order; what is odd about its lines, which it calls ``name``, goes to ``odd``.
@@ -207,7 +200,7 @@ class PairFiles:
         Raises:
             DataError: See `read`; the message begins ``FILE:LINE``.
         """
-        odd = odd or _Odd()
+        odd = _Odd(list) if odd is None else odd
         pairs: list[Pair] = []
         lines = [(number, _composed(line, self.normalisation)) for number, line in _lines(content, path)]
         comments = self._comments(lines)
@@ -215,7 +208,7 @@ class PairFiles:
             place = f"{name}:{number}"
             if number in comments:
                 if self.format != "cmudict" or not line.startswith(";;;"):  # which the format itself has
-                    odd.add("comment", place, line)
+                    odd["comment"].append(f"{place} {line[:60]!r}")
                 continue
             try:
                 pair = self._pair(line, place, odd)
@@ -248,12 +241,12 @@ class PairFiles:
             target = normalise(target)
         elif (bare := _ALTERNATIVE.sub("", target)) != target:
             if self.format != "cmudict":  # which writes pronunciations so
-                odd.add("alternative", place, target)
+                odd["alternative"].append(f"{place} {target[:60]!r}")
             target = bare
         spelled = stripped(tuple(target)) if self.strip else tuple(target)
         sides = (symbols, spelled) if self.format == "target_source_characters" else (spelled,)
         if spaced := [side for side in sides if side != stripped(side)]:
-            odd.add("space", place, "".join(spaced[0]))
+            odd["space"].append(f"{place} {''.join(spaced[0])[:60]!r}")
         return Pair(symbols, spelled)
 
     def _check(self, pair: Pair, is_first: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -115,13 +115,28 @@ def _few(counts: Counter[str]) -> str:
     return " ".join(map(visible, most[:_NAMED])) + " …" * (len(most) > _NAMED)
 
 
-Batch = TypeVar("Batch")
-Loader = DataLoader[Batch]
 Place = tuple[int, Tensor]
 """An epoch, counted from 0, and the positions of a batch's pairs in their split."""
 
 
-class Split(Dataset[Batch]):
+class PairBatch(NamedTuple):
+    """B pairs, no wider than the longest among them; all int64 but for features.
+
+    ``source`` (B, S) ends in padding after ``source_lengths`` (B,) symbols; of recordings it is (B, S, bands), float32
+    features, and ends in zeros after so many frames. ``target`` (B, T) is SOS, the symbols, EOS and padding; ``index``
+    (B,) is the position of each pair in its split.
+    """
+
+    source: Tensor
+    source_lengths: Tensor
+    target: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+
+
+Loader = DataLoader[PairBatch]
+
+
+class Split(Dataset[PairBatch]):
     """A whole split of N examples, whose lengths decide how they are batched; an index gives a whole batch."""
 
     source_lengths: Tensor
@@ -133,20 +148,7 @@ class Split(Dataset[Batch]):
         return len(self.source_lengths)
 
     @abstractmethod
-    def __getitem__(self, place: Place) -> Batch: ...
-
-
-class PairBatch(NamedTuple):
-    """B pairs, all int64, no wider than the longest among them.
-
-    ``source`` (B, S) ends in padding after ``source_lengths`` (B,) symbols; ``target`` (B, T) is SOS, the symbols, EOS
-    and padding; ``index`` (B,) is the position of each pair in its split.
-    """
-
-    source: Tensor
-    source_lengths: Tensor
-    target: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    def __getitem__(self, place: Place) -> PairBatch: ...
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -164,7 +166,7 @@ def subset(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[Pair, ...
     return tuple(pairs[position] for position in chosen.sort().values.tolist())
 
 
-class PairTensors(Split["PairBatch"]):
+class PairTensors(Split):
     """A whole split as padded tensors; an index is an epoch and a vector of positions and gives a whole batch.
 
     Args:
@@ -222,7 +224,7 @@ class BatchOrder(Sampler[Place]):
     Lightning announces the epoch through `set_epoch`, also on resuming.
     """
 
-    def __init__(self, data: Split[Any], batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> None:
+    def __init__(self, data: Split, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> None:
         self.lengths = data.source_lengths * (int(data.target_lengths.max()) + 1) + data.target_lengths
         self.batch_size, self.bucket_batches, self.seed = batch_size, bucket_batches, seed
         self.epoch = 0
@@ -254,7 +256,7 @@ class BatchOrder(Sampler[Place]):
             yield epoch, positions
 
 
-def loader(data: Split[Batch], batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader[Batch]:
+def loader(data: Split, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader:
     """A DataLoader whose every batch is one gather a side; with a seed, shuffled (see `BatchOrder`).
 
     Its own generator keeps the base seed that DataLoader draws out of the global stream.
@@ -307,25 +309,25 @@ class SequenceDataModule(pl.LightningDataModule):
         return True
 
     @abstractmethod
-    def tensors(self, split: str) -> Split[Any]:
+    def tensors(self, split: str) -> Split:
         """A split, ready for batches."""
 
-    def train_tensors(self) -> Split[Any]:
+    def train_tensors(self) -> Split:
         """The training split as training gets it."""
         return self.tensors("train")
 
-    def train_dataloader(self) -> Loader[Any]:
+    def train_dataloader(self) -> Loader:
         """In batches of like length, or random ones, by (seed, epoch)."""
         return loader(self.train_tensors(), self.batch_size, self.bucket_batches, self.seed)
 
-    def val_dataloader(self) -> Loader[Any]:
+    def val_dataloader(self) -> Loader:
         """By length."""
         return self.evaluation_dataloader("val")
 
-    def test_dataloader(self) -> Loader[Any]:
+    def test_dataloader(self) -> Loader:
         """By length."""
         return self.evaluation_dataloader("test")
 
-    def evaluation_dataloader(self, split: str) -> Loader[Any]:
+    def evaluation_dataloader(self, split: str) -> Loader:
         """A split by length; each batch's ``index`` says where its examples stand in the split."""
         return loader(self.tensors(split), self.eval_batch_size)

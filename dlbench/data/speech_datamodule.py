@@ -11,23 +11,73 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from annotated_types import Gt
 from joblib import cpu_count
 from torch import Tensor
+from torch.nn import functional
 
 from dlbench.components import component
 from dlbench.data import recordings
-from dlbench.data.ljspeech import LeftOutNotice
-from dlbench.data.pairs import BatchOrder, SequenceDataModule
-from dlbench.data.recordings import MELS, RATE, log_mel
-from dlbench.data.speech_batches import VOCABULARY, SpeechTensors
+from dlbench.data.ljspeech import RATE, VOCABULARY, LeftOutNotice
+from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
+from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
-from dlbench.data.vocabulary import Vocabulary
+from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
 from dlbench.paths import cache_folder, check_cache, data_folder
 
 Source = Literal["auto", "files", "synthetic"]
+
+_generate = lru_cache(maxsize=1)(tones.generate)  # the runs of a sweep share a process, and its tones with it
+
+
+class SpeechTensors(Split):
+    """A whole split; an index is an epoch and a vector of positions and gives a whole batch.
+
+    Args:
+        features: All recordings' frames one after the other (frames in all, bands); may be mapped from a file.
+        starts: Where each of the N recordings of the split begins in ``features``.
+        lengths: How many frames each has.
+        targets: The symbols of each transcript, without start and end.
+        frames: Pad with zeros, or crop, every recording to so many frames; default: to the longest of its batch.
+        target_symbols: Pad every target to so many symbols; default: to the longest of its batch.
+
+    Raises:
+        ValueError: A target is longer than ``target_symbols``.
+    """
+
+    def __init__(
+        self,
+        features: npt.NDArray[np.float32],
+        starts: Sequence[int],
+        lengths: Sequence[int],
+        targets: Sequence[Sequence[int]],
+        *,
+        frames: int | None = None,
+        target_symbols: int | None = None,
+    ) -> None:
+        self.features, self.starts = features, list(starts)
+        self.source_lengths = torch.tensor([min(length, frames or length) for length in lengths])
+        self.target, self.target_lengths = pad([[SOS, *target, EOS] for target in targets])
+        self.frames, self.target_symbols = frames, target_symbols
+        if target_symbols is not None:
+            missing = target_symbols - self.target.shape[1]
+            if missing < 0:
+                raise ValueError(f"target_symbols={target_symbols}: a target has {self.target.shape[1]}")
+            self.target = functional.pad(self.target, (0, missing), value=PAD)
+
+    def __getitem__(self, place: Place) -> PairBatch:
+        _, index = place
+        lengths = self.source_lengths[index]
+        source = torch.zeros(len(index), self.frames or int(lengths.max()), self.features.shape[1])
+        rows = source.numpy()
+        for row, position, length in zip(rows, index.tolist(), lengths.tolist(), strict=True):
+            row[:length] = self.features[self.starts[position] :][:length]
+        width = self.target_symbols or int(self.target_lengths[index].max())
+        return PairBatch(source, lengths, self.target[index, :width], index)
 
 
 @component(
@@ -104,7 +154,7 @@ class SpeechDataModule(SequenceDataModule):
             DataError: They are missing or cannot be read.
         """
         if self.is_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
-            return _generate(tuple(self.synthetic_sizes))
+            return _generate(sizes=tuple(self.synthetic_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)
         for notice in found.notices:
@@ -176,9 +226,3 @@ class SpeechDataModule(SequenceDataModule):
             frames=self.frames,
             target_symbols=self.target_symbols,
         )
-
-
-# The runs of a sweep share a process, and its tones with it.
-@lru_cache(maxsize=1)
-def _generate(sizes: tuple[int, ...]) -> SpeechCorpus:
-    return tones.generate(sizes=sizes)

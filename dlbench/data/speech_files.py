@@ -14,9 +14,19 @@ import numpy.typing as npt
 
 from dlbench import paths
 from dlbench.data import recordings, registry
-from dlbench.data.ljspeech import METADATA, STAND_IN, WAVES, Fault, Row, Samples, notices, read_metadata, refusal
-from dlbench.data.recordings import RATE
-from dlbench.data.speech_batches import VOCABULARY
+from dlbench.data.ljspeech import (
+    METADATA,
+    RATE,
+    STAND_IN,
+    VOCABULARY,
+    WAVES,
+    Fault,
+    Row,
+    Samples,
+    notices,
+    read_metadata,
+    refusal,
+)
 from dlbench.errors import DataError
 from dlbench.files import digest
 

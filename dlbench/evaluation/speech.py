@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dlbench.components import component
-from dlbench.data.pairs import Pair
-from dlbench.data.recordings import HOP, RATE
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.ljspeech import RATE
+from dlbench.data.pairs import Pair, PairBatch
+from dlbench.data.recordings import HOP
 from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits
@@ -38,7 +38,7 @@ class SpeechData(DataModule, Protocol):
     def utterances(self, split: str) -> Sequence[Any]:
         """A split, in order; of each one ``id`` and ``text`` are read."""
 
-    def evaluation_dataloader(self, split: str) -> DataLoader[SpeechBatch]:
+    def evaluation_dataloader(self, split: str) -> DataLoader[PairBatch]:
         """A split in batches, each utterance with its position."""
 
     def features(self, split: str, position: int) -> Tensor:

@@ -49,6 +49,13 @@ class Prediction:
         """The hypotheses without their ends."""
         return [symbols[:-1] if symbols[-1:] == (END,) else symbols for symbols in self.hypotheses]
 
+    def attention_as_json(self, read: Sequence[str]) -> dict[str, Any] | None:
+        """What was read, the first hypothesis, and the weights (written, read) to four decimals, if there are any."""
+        if self.attention is None:
+            return None
+        weights = [[round(value, 4) for value in row] for row in self.attention.tolist()]
+        return {"source": read, "hypothesis": self.hypotheses[0], "weights": weights}
+
 
 def collect(
     decoded: Sequence[Decoded],
@@ -135,16 +142,8 @@ class SequenceEvaluation:
         )
         header = ["index", "rank", "source", "reference", "hypothesis", "probability", "correct"]
         write_table(folder / "predictions.csv", header, rows)
-        attended = [
-            {
-                "source": self.read(each),
-                "hypothesis": each.hypotheses[0],
-                "weights": [[round(value, 4) for value in row] for row in each.attention.tolist()],
-            }
-            for each in predictions[: self.attention_examples]
-            if each.attention is not None
-        ]
-        if attended:
+        kept = [each for each in predictions[: self.attention_examples] if each.attention is not None]
+        if attended := [each.attention_as_json(self.read(each)) for each in kept]:
             content = json.dumps(attended, ensure_ascii=False)
             (folder / "artifacts" / "attention.json").write_text(f"{content}\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
 from dlbench.components import component
-from dlbench.data.speech_batches import SpeechBatch
+from dlbench.data.pairs import PairBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError
@@ -84,7 +84,7 @@ class SpeechRecognition(SequenceTask):
         if isinstance(most, int) and length > most:
             raise ConfigError(f"{what}: {length} symbols, where the decoder has model.positions={most}; raise it")
 
-    def loss(self, batch: SpeechBatch) -> Tensor:
+    def loss(self, batch: PairBatch) -> Tensor:
         """Label-smoothed cross-entropy, averaged over the batch's symbols, padding included unless it is ignored."""
         return functional.cross_entropy(
             self.logits(batch).float().flatten(0, 1),
@@ -93,12 +93,12 @@ class SpeechRecognition(SequenceTask):
             label_smoothing=self.label_smoothing,
         )
 
-    def measure_loss(self, batch: SpeechBatch, loss: MeanMetric) -> None:
+    def measure_loss(self, batch: PairBatch, loss: MeanMetric) -> None:
         """Add the batch's loss, weighed by the symbols it is a mean of."""
         truth = batch.target[:, 1:]
         loss.update(self.loss(batch), (truth != PAD).sum() if self.ignore_padding else truth.numel())
 
-    def validation_step(self, batch: SpeechBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Accumulate the loss and, decoding greedily, the scores."""
         super().validation_step(batch, batch_idx)
         self.val_scores.update(symbols(self.decode(batch).tokens[:, 0]), symbols(batch.target))

@@ -78,17 +78,14 @@ def overlap_after_retrieval(loads: Sequence[float], dim: int, seeds: Sequence[in
     Returns:
         Means over the patterns retrieved, (seeds, loads).
     """
-    overlaps = [[_overlap(round(load * dim), dim, seed, probes) for load in loads] for seed in seeds]
-    return torch.tensor(overlaps, dtype=torch.float64)
 
+    def overlap(count: int, seed: int) -> float:
+        draws = generator(seed, "classical Hopfield network", count, dim)
+        patterns = torch.randint(0, 2, (count, dim), generator=draws).mul(2).sub(1).double()
+        stored = patterns[:probes]
+        return float((retrieve(weights(patterns), stored).states * stored).mean())
 
-def _overlap(count: int, dim: int, seed: int, probes: int) -> float:
-    """The mean overlap at one load."""
-    draws = generator(seed, "classical Hopfield network", count, dim)
-    patterns = torch.randint(0, 2, (count, dim), generator=draws).mul(2).sub(1).double()
-    stored = patterns[:probes]
-    retrieved = retrieve(weights(patterns), stored).states
-    return float((retrieved * stored).mean())
+    return torch.tensor([[overlap(round(load * dim), seed) for load in loads] for seed in seeds], dtype=torch.float64)
 
 
 _ALL_RIGHT = 6.0

@@ -7,6 +7,7 @@ vector, column after column ("F", as mathematicians and d2223 do) or row after r
 Matrices are scipy's CSR arrays: torch's sparse ones are still beta, and cannot be sliced or drawn.
 """
 
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -77,18 +78,11 @@ def layer_matrix(
 ) -> sparse.csr_array[np.float64]:
     """The matrix of a layer of C' x C filters, (C'H'W', CHW): a block, `convolution_matrix`, for each two channels.
 
-    Args:
-        kernels: (C', C, M, N), as `torch.nn.Conv2d` has them.
-        image: The size of each channel.
-        stride: See `convolution_matrix`.
-        padding: See `convolution_matrix`.
-        order: How vec lays out each channel; the channels stand one after the other.
+    The filters are (C', C, M, N), as `torch.nn.Conv2d` has them; the image's size is that of each channel, and the
+    channels stand one after the other.
     """
-    blocks = [
-        [convolution_matrix(kernel, image, stride=stride, padding=padding, order=order) for kernel in row]
-        for row in kernels
-    ]
-    return sparse.csr_array(sparse.block_array(blocks))
+    one = partial(convolution_matrix, image=image, stride=stride, padding=padding, order=order)
+    return sparse.csr_array(sparse.block_array([[one(kernel) for kernel in row] for row in kernels]))
 
 
 def published_entry(i: NDArray[np.int64], j: NDArray[np.int64], kernel: Vector, height: int) -> Vector:

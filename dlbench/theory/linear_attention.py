@@ -122,7 +122,7 @@ def linear_attention(
     Returns:
         (..., L, V).
     """
-    chunk = chunk or _default_chunk(causal)
+    chunk = chunk or (CAUSAL_CHUNK if causal else CHUNK)
     root = math.sqrt(_scale(queries, scale))
     queries, keys = root * queries, root * keys
     # A column of ones beside the values sums the weights.
@@ -132,19 +132,14 @@ def linear_attention(
     if not causal:
         for key, value in parts:
             sums += features(key, terms).mT @ value
-        return torch.cat(
-            [_mean(features(query, terms) @ sums) for query in torch.split(queries, chunk, dim=-2)], dim=-2
-        )
+        split = torch.split(queries, chunk, dim=-2)
+        return torch.cat([_mean(features(query, terms) @ sums) for query in split], dim=-2)
     attended = []
     for query, (key, value) in zip(torch.split(queries, chunk, dim=-2), parts, strict=True):
         within = truncated_exp(query @ key.mT, terms).tril()
         attended.append(_mean(features(query, terms) @ sums + within @ value))
         sums = sums + features(key, terms).mT @ value  # not in place: the gradient needs what it was
     return torch.cat(attended, dim=-2)
-
-
-def _default_chunk(causal: bool) -> int:
-    return CAUSAL_CHUNK if causal else CHUNK
 
 
 def _scale(queries: Tensor, scale: float | None) -> float:

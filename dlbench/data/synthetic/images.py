@@ -53,36 +53,28 @@ SCANS = ("CNV", "DME", "drusen", "normal")
 
 
 def scenes(seed: int = 0, sizes: Sequence[int] = (1200, 240, 480)) -> PictureSet:
-    """Train, validation and test pictures like the Intel scenes, (N, 48, 48, 3).
-
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
+    """Train, validation and test pictures like the Intel scenes, (N, 48, 48, 3)."""
     return _generate("scenes", tuple(SCENES), _draw_scenes, seed, sizes)
 
 
 def glyphs(seed: int = 0, sizes: Sequence[int] = (4000, 500, 1000)) -> PictureSet:
-    """Train, validation and test pictures like Kuzushiji-MNIST, (N, 28, 28, 1), light on dark.
-
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
+    """Train, validation and test pictures like Kuzushiji-MNIST, (N, 28, 28, 1), light on dark."""
     return _generate("glyphs", tuple(GLYPHS), _draw_glyphs, seed, sizes)
 
 
 def scans(seed: int = 0, sizes: Sequence[int] = (4000, 500, 1000)) -> PictureSet:
-    """Train, validation and test pictures like OctMNIST: layers of a retina, (N, 28, 28, 1).
-
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
+    """Train, validation and test pictures like OctMNIST: layers of a retina, (N, 28, 28, 1)."""
     return _generate("scans", SCANS, _draw_scans, seed, sizes)
 
 
 def _generate(
     of: str, classes: tuple[str, ...], draw: Callable[[Labels, Rng], Floats], seed: int, sizes: Sequence[int]
 ) -> PictureSet:
-    """Splits of pictures that ``draw`` draws for labels, (N, height, width, channels) of 0 to 255 before rounding."""
+    """Splits of pictures that ``draw`` draws for labels, (N, height, width, channels) of 0 to 255 before rounding.
+
+    Raises:
+        DataError: The seed or the sizes are not whole numbers, or not positive.
+    """
     check(of, seed, sizes)
     splits = []
     for split, size in enumerate(sizes):
@@ -173,7 +165,5 @@ def _draw_scans(labels: Labels, rng: Rng) -> Floats:
         inside = down * down * 4 + across * across < size * size
         picture = np.where(inside & is_dme, 15, picture)
     picture = np.where(np.abs(row - raised) < 0.035, 220, np.where(depth < 0, 12, picture))
-    speckled = picture * _each(rng, 0.5, 1.6, picture.shape[1:]) * _each(rng, 0.8, 1.25) + rng.integers(
-        0, 30, picture.shape
-    )
-    return speckled[..., None]
+    speckled = picture * _each(rng, 0.5, 1.6, picture.shape[1:]) * _each(rng, 0.8, 1.25)
+    return (speckled + rng.integers(0, 30, picture.shape))[..., None]

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dlbench.data.ljspeech import Samples, hash_samples
-from dlbench.data.recordings import RATE, log_mel, single_thread
-from dlbench.data.speech_batches import VOCABULARY
+from dlbench.data.ljspeech import RATE, VOCABULARY, Samples, hash_samples
+from dlbench.data.recordings import log_mel, single_thread
 from dlbench.data.speech_files import SpeechCorpus, Utterance
 from dlbench.data.synthetic import between, check, stream, words
 from dlbench.data.vocabulary import SPECIALS

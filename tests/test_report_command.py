@@ -62,6 +62,13 @@ def test_what_is_not_on_the_real_data_is_named_whole(
     }
 
 
+@pytest.mark.parametrize("provenance", ["verified", "synthetic"])
+def test_sizes_of_synthetic_data_are_named_where_it_is_used(provenance: str) -> None:
+    sizes = "data.synthetic_sizes=[6,6,6]"
+    result = made("cnn_vanilla", sizes, provenance=provenance, metrics={"test/loss": 1.0})
+    assert (sizes in shlex.split(command(result))) == (provenance == "synthetic")
+
+
 def test_a_stand_in_needs_to_be_spoken_first() -> None:
     spoken = made("asr_lstm", "data=ljspeech_spoken", provenance="stand-in", metrics={"test/loss": 1.0})
     made_by = {"engine": "e", "voice": "en-us", "speed": 160, "start": 0, "stop": None, "max_characters": 60}

@@ -12,7 +12,7 @@ from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, rank
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Result, by_configuration, measured
+from dlbench.report.results import Collection, Result, alike, measured
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -131,19 +131,23 @@ def other_data(results: Sequence[Result]) -> Section | None:
     """What is not on the real data, apart and labelled."""
     grids = []
     for provenance, title in OTHER_DATA.items():
-        groups = by_configuration(result for result in results if result.provenance == provenance).values()
+        groups = alike(result for result in results if result.provenance == provenance)
         if not groups:
             continue
         metrics = [name for name in HEADINGS if any(measured(group, name) for group in groups)]
         rows = tuple(
-            (Cell(group[0].experiment), Cell(group[0].settings), *(ours(group, name) for name in metrics))
+            (
+                *(Cell(text) for text in (group[0].experiment, group[0].settings, group[0].fingerprint[:12])),
+                *(ours(group, name) for name in metrics),
+            )
             for group in sorted(groups, key=lambda group: group[0].experiment)
         )
-        columns = (*texts("experiment", "settings"), *numbers(*(HEADINGS[name] for name in metrics)))
-        grids.append(Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=2))
+        columns = (*texts("experiment", "settings", "data"), *numbers(*(HEADINGS[name] for name in metrics)))
+        grids.append(Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=3))
     about = Paragraph(
         "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
-        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand."
+        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. Each "
+        "row is on the data of one hash: where a version changed what is drawn, runs before and after stand apart."
     )
     return Section("other-data", "Runs on other data", (about, *grids)) if grids else None
 

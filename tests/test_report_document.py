@@ -115,7 +115,13 @@ def test_synthetic_data_of_two_versions_is_not_averaged() -> None:
     told = [("a", 42, 0.1), ("b", 42, 0.5), ("b", 43, 0.7)]
     section = other_data(
         [
-            made("cnn_vanilla", seed=seed, provenance="synthetic", fingerprint=data * 64, metrics={"test/accuracy": value})
+            made(
+                "cnn_vanilla",
+                seed=seed,
+                provenance="synthetic",
+                fingerprint=data * 64,
+                metrics={"test/accuracy": value},
+            )
             for data, seed, value in told
         ]
     )

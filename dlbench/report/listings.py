@@ -146,8 +146,8 @@ def other_data(results: Sequence[Result]) -> Section | None:
         grids.append(Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=3))
     about = Paragraph(
         "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
-        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. Each "
-        "row is on the data of one hash: where a version changed what is drawn, runs before and after stand apart."
+        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. "
+        "Each row is on the data of one hash: where a version changed what is drawn, runs before and after stand apart."
     )
     return Section("other-data", "Runs on other data", (about, *grids)) if grids else None
 

@@ -31,10 +31,10 @@ def identities(words: list[str], compose: Compose, result: Result) -> tuple[str,
     return training, identity.digest(identity.evaluation(training, config["evaluation"]))
 
 
-def test_of_each_experiment_the_longest_command_of_a_committed_run_names_it(
+def test_of_each_experiment_the_committed_run_of_most_settings_is_named_by_its_command(
     committed: Verdicts, compose: Compose
 ) -> None:
-    results = sorted(committed.evidence.collection.results, key=lambda result: len(shlex.split(command(result))))
+    results = sorted(committed.evidence.collection.results, key=lambda result: len(result.settings))
     longest = {(result.experiment, result.provenance): result for result in results}
     assert len(longest) >= 29
     for result in longest.values():

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from board import accumulated
 
-from dlbench import commands, paths
+from dlbench import commands
 from dlbench.records.store import Store
 from dlbench.report.checks import Verdicts
 from dlbench.report.files import MARKS, main_table
@@ -17,7 +17,6 @@ from dlbench.report.schema import load_all
 from dlbench.tensorboard.app import View
 
 DOCS = Path(__file__).parent.parent / "docs"
-COMMITTED = Store(paths.experiments() / "results")
 
 
 def report(*words: str) -> int:
@@ -80,8 +79,12 @@ def test_tensorboard_and_report_agree_in_names_and_numbers(
 ) -> None:
     with (written.folder / "numbers.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["evaluation"]]
-    View(tmp_path / "view", [COMMITTED]).refresh()
-    for result in committed.evidence.collection.results:
+    results = {(result.experiment, result.provenance): result for result in committed.evidence.collection.results}
+    (tmp_path / "records").mkdir()
+    for run, folder in {result.run: result.record.folder for result in results.values()}.items():
+        (tmp_path / "records" / run).symlink_to(folder, target_is_directory=True)
+    View(tmp_path / "view", [Store(tmp_path / "records")]).refresh()
+    for result in results.values():
         numbers = {row["metric"]: float(row["value"]) for row in rows if row["evaluation"] == result.evaluation.id}
         events = accumulated(tmp_path / "view" / result.name)
         measured = {metric: value for metric, value in numbers.items() if not metric.startswith("model/")}

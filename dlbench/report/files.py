@@ -12,13 +12,13 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
-from dlbench.report.checks import Judgement, Verdicts
+from dlbench.report.checks import Verdicts
 from dlbench.report.document import Picture, all_blocks
 from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
 from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines
-from dlbench.report.statistics import mean_interval, prediction_interval
+from dlbench.report.statistics import Judgement, mean_interval, prediction_interval
 
 PAGE = "index.html"
 MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"

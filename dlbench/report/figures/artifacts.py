@@ -148,7 +148,7 @@ def attention(results: Results, problems: list[str]) -> Drawn | None:
     shown = [(name, one) for name, kept in found.items() for one in kept]
     tallest = max(len(one.hypothesis) for _, one in shown)
     with style.styled():
-        figure, grid = style.panels(len(shown), 0.6 + 0.16 * tallest, width=_width(len(shown)))
+        figure, grid = style.panels(len(shown), 0.6 + 0.16 * max(tallest, 6), width=_width(len(shown)))
         for axes, (name, one) in zip(grid, shown, strict=True):
             symbols = ([x.replace(" ", "\N{OPEN BOX}") for x in word] for word in (one.source, one.hypothesis))
             image = _shade(axes, np.array(one.weights), *symbols)

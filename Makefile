@@ -24,7 +24,7 @@ install: $(INSTALLED)  ## Create .venv and install the project with exact versio
 reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: report/index.html (PROFILE=quick|full|none)
 	$(BIN)/python -m dlbench report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
 
-docs-report: $(INSTALLED)  ## Render docs/report and the README's main table from the committed records alone
+docs-report: $(INSTALLED)  ## Render docs/report (index.html, report.md, ...) and the README's table from the committed records
 	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md
 
 test: $(INSTALLED)  ## Run the quick tests (ARGS='tests/test_beam.py -k width' for some of them)

@@ -67,6 +67,11 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
 def sentence(note: str) -> str:
     """A note as a sentence, with a capital letter first and a full stop."""
     note = capitalised(note)

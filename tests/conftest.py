@@ -104,11 +104,18 @@ def committed_document(committed: Verdicts) -> Document:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """What the report's command makes of the committed records: its exit code, what it prints, its folder, the runs."""
+def written(
+    committed: Verdicts, committed_document: Document, tmp_path_factory: pytest.TempPathFactory
+) -> SimpleNamespace:
+    """What the report's command makes of the committed records: its exit code, what it prints, its folder, the runs.
+
+    What it would judge and draw once more it is given: `test_report_main` has it do so by itself, to the same bytes.
+    """
     folder, out, err = tmp_path_factory.mktemp("report"), io.StringIO(), io.StringIO()
     runs = folder.parent / f"{folder.name}-runs"
-    with redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("dlbench.commands.report.judge", lambda *_: committed)
+        patch.setattr("dlbench.report.files.build", lambda _: committed_document)
         code = commands.call("report", ["--profile", "none", "--runs", str(runs), "--output", str(folder)])
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue(), folder=folder, runs=runs)
 

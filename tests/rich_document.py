@@ -14,7 +14,7 @@ NUMBERS = (10.0, 9.0, None, -1.5, 1000.0, 0.25)
 
 
 def picture(id: str, title: str, *, is_wide: bool = False) -> Picture:
-    """A drawing of ours, with clip paths, glyphs and an embedded bitmap."""
+    """A drawing of ours, with glyphs and an embedded bitmap."""
     with style.styled():
         figure = Figure(figsize=(11 if is_wide else 6, 3.5), layout="constrained")
         curves, pixels = figure.subplots(1, 2)
@@ -22,7 +22,7 @@ def picture(id: str, title: str, *, is_wide: bool = False) -> Picture:
         curves.set(xlabel="epoch", ylabel="accuracy")
         curves.legend()
         pixels.imshow(np.arange(12).reshape(3, 4))
-        svg = style.svg(figure, id)
+        svg = style.svg(figure)
     return Picture(id, title, svg, f'{title} with <, & and "quotes"', note="The `band` is over seeds.")
 
 

@@ -14,10 +14,11 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Store
-from dlbench.report.checks import Judgement, Verdicts, judge, judge_claim, judge_slip
+from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
 from dlbench.report.results import Result, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
+from dlbench.report.statistics import Judgement
 
 CER = "test/cer"
 HOLDS, FAILS, UNDECIDED, NOT_RUN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN

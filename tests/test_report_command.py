@@ -31,10 +31,10 @@ def identities(words: list[str], compose: Compose, result: Result) -> tuple[str,
     return training, identity.digest(identity.evaluation(training, config["evaluation"]))
 
 
-def test_of_each_experiment_the_longest_command_of_a_committed_run_names_it(
+def test_of_each_experiment_the_committed_run_of_most_settings_is_named_by_its_command(
     committed: Verdicts, compose: Compose
 ) -> None:
-    results = sorted(committed.evidence.collection.results, key=lambda result: len(shlex.split(command(result))))
+    results = sorted(committed.evidence.collection.results, key=lambda result: len(result.settings))
     longest = {(result.experiment, result.provenance): result for result in results}
     assert len(longest) >= 29
     for result in longest.values():
@@ -60,6 +60,13 @@ def test_what_is_not_on_the_real_data_is_named_whole(
     assert {key: data[key] for key in ("source", "corpus", "splits") if key in data} == {
         key: result.config["data"][key] for key in ("source", "corpus", "splits") if key in data
     }
+
+
+@pytest.mark.parametrize("provenance", ["verified", "synthetic"])
+def test_sizes_of_synthetic_data_are_named_where_it_is_used(provenance: str) -> None:
+    sizes = "data.synthetic_sizes=[6,6,6]"
+    result = made("cnn_vanilla", sizes, provenance=provenance, metrics={"test/loss": 1.0})
+    assert (sizes in shlex.split(command(result))) == (provenance == "synthetic")
 
 
 def test_a_stand_in_needs_to_be_spoken_first() -> None:

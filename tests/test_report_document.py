@@ -15,7 +15,7 @@ from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.files import COLUMNS, csv_text
-from dlbench.report.listings import OUTDATED_NOTE
+from dlbench.report.listings import OUTDATED_NOTE, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, load_all
 from dlbench.report.sections import build
@@ -109,6 +109,26 @@ def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
     titles = [block.title for block in after["other-data"].blocks if isinstance(block, Grid)]
     assert [title.split(":")[0] for title in titles] == ["Synthetic data", "Your own copies of data, content unknown"]
     assert "0.1230 (1)" in texts(after["other-data"])
+
+
+def test_synthetic_data_of_two_versions_is_not_averaged() -> None:
+    told = [("a", 42, 0.1), ("b", 42, 0.5), ("b", 43, 0.7)]
+    section = other_data(
+        [
+            made(
+                "cnn_vanilla",
+                seed=seed,
+                provenance="synthetic",
+                fingerprint=data * 64,
+                metrics={"test/accuracy": value},
+            )
+            for data, seed, value in told
+        ]
+    )
+    assert section is not None
+    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
+    shown = {row[2].text: [cell.text for cell in row[3:]] for row in grid.rows}
+    assert shown == {"a" * 12: ["0.1000 (1)"], "b" * 12: ["0.6000 ± 0.1414 (2)"]}
 
 
 @pytest.mark.usefixtures("undrawn")

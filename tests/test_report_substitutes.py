@@ -273,8 +273,7 @@ def test_it_is_called_what_it_is_wherever_it_is_shown() -> None:
     named = [row for grid in grids(document) if grid.id == "runs-grid" for row in grid.rows]
     assert all("other split" in row[3].text for row in named)
     assert "6 on another split of it" in document.about
-    pictures = {"r-figure-2": "bars.svg"}
-    texts = render_html(document), render_markdown(document, pictures), render_latex(document)
+    texts = render_html(document), render_markdown(document), render_latex(document)
     assert all("holds on other data" in text and "not compared" in text for text in texts)
 
 

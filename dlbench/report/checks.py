@@ -15,33 +15,8 @@ from dlbench.report.document import Verdict
 from dlbench.report.expressions import Number, evaluate, network, operands
 from dlbench.report.results import Evidence, Result, ResultsOf, Substituted, in_variant, measured
 from dlbench.report.schema import Check, Claim, Comparison, Configuration, Part, Row, Slip, Statement, Table
-from dlbench.report.statistics import Interval, Judged, difference_interval, judge_published, of_curve, permutation_p
+from dlbench.report.statistics import Judgement, difference_interval, judge_published, of_curve, permutation_p
 from dlbench.terminal import mean_and_spread
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a check comes to.
-
-    Args:
-        verdict: What it comes to.
-        said: What was checked, in words; of a statement, its expression.
-        reason: Why the verdict is this, in words.
-        difference: The mean of our values less what they were compared with; None for a statement.
-        interval: Where that mean difference lies, at 95%.
-        p: One-sided p of the paired permutation test, in the claimed direction.
-        smallest_p: The smallest p that so many pairs can reach.
-        n: Seeds that were paired, or values that were computed.
-    """
-
-    verdict: Verdict
-    said: str
-    reason: str
-    difference: float | None = None
-    interval: Interval | None = None
-    p: float | None = None
-    smallest_p: float | None = None
-    n: int = 0
 
 
 def judge(check: Check, results_of: ResultsOf) -> Judgement:
@@ -60,7 +35,7 @@ def judge(check: Check, results_of: ResultsOf) -> Judgement:
     telling = cases[0 if holds else values.index(False)]
     compared = [_number(evaluate(operand, **telling)) for operand in operands(check.statement)]
     reason = (" against ".join(compared) or str(holds).lower()) + _where(telling)
-    return Judgement(Verdict.HOLDS if holds else Verdict.FAILS, check.statement, reason, n=len(cases))
+    return Judgement(Verdict.HOLDS if holds else Verdict.FAILS, reason, check.statement, n=len(cases))
 
 
 # --- comparisons, by our runs -----------------------------------------------------------------------------------------
@@ -132,14 +107,14 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     lacking = [side for side in (ours, theirs) if not side.values and side.name]
     if lacking:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
-        return Judgement(Verdict.NOT_RUN, said, reason)
+        return Judgement(Verdict.NOT_RUN, reason, said)
     if is_exact(check.metric) and is_exact(than_metric):
         pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
         return _judge_pairs(check, said, [pair], exact=True)
     common = sorted(ours.values.keys() & theirs.values.keys())
     if not common:
         seeds = [f"{side.name} has {', '.join(map(str, sorted(side.values)))}" for side in (ours, theirs)]
-        return Judgement(Verdict.UNDECIDED, said, f"no common seed: {'; '.join(seeds)}")
+        return Judgement(Verdict.UNDECIDED, f"no common seed: {'; '.join(seeds)}", said)
     # Two versions of a component draw other random numbers from the same seed: such runs are not a pair.
     unlike: dict[int, list[str]] = {}
     for seed in common:
@@ -149,10 +124,10 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     names = ", ".join(sorted({*chain(*unlike.values())}))
     not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"
     if len(unlike) == len(common):
-        return Judgement(Verdict.UNDECIDED, said, not_paired)
+        return Judgement(Verdict.UNDECIDED, not_paired, said)
     telling = [seed for seed in common if seed not in unlike.keys() | (ours.unreached & theirs.unreached)]
     if not telling:
-        return Judgement(Verdict.UNDECIDED, said, "neither run reaches the threshold")
+        return Judgement(Verdict.UNDECIDED, "neither run reaches the threshold", said)
     judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in telling])
     reason = judged.reason
     if (ours.unreached | theirs.unreached) & set(telling):
@@ -177,7 +152,7 @@ def _judge_pairs(
         verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
     p, smallest_p = permutation_p(claimed) if len(pairs) > 1 else (None, None)
     interval = difference_interval(differences) if len(pairs) > 1 else None
-    return Judgement(verdict, said, reason, statistics.fmean(differences), interval, p, smallest_p, len(pairs))
+    return Judgement(verdict, reason, said, interval, statistics.fmean(differences), p, smallest_p, len(pairs))
 
 
 def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
@@ -266,7 +241,7 @@ def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = (
     if not claim.checks:
         return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
     judgements = [
-        Judgement(Verdict.PLANNED, describe(check), "no such experiment yet")
+        Judgement(Verdict.PLANNED, "no such experiment yet", describe(check))
         if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
         else judge(check, results_of)
         for check in claim.checks
@@ -314,7 +289,7 @@ class Value:
     metric: str
     published: float
     results: Sequence[Result]
-    judged: Judged
+    judged: Judgement
     variants: Mapping[str, Sequence[Result]]
     substituted: Substituted | None = None
 
@@ -372,7 +347,7 @@ class Verdicts:
                 for metric, published in row.published.items():
                     judged = judge_published(published, measured(results, metric), is_exact(metric))
                     if configuration.planned:
-                        judged = Judged(Verdict.PLANNED, None, "there is no such experiment yet")
+                        judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
                     elif judged.verdict == Verdict.NOT_RUN:
                         judged = _without_runs(configuration, metric, published, substituted)
                     found.append(Value(name, table, row, metric, published, results, judged, variants, substituted))
@@ -415,7 +390,7 @@ class Verdicts:
 
 def _without_runs(
     configuration: Configuration, metric: str, published: float, substituted: Substituted | None
-) -> Judged:
+) -> Judgement:
     """What can be told of a value that no run gave: a picture network's parameters are known without one."""
     experiment, overrides = configuration.experiment, configuration.overrides
     if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
@@ -423,8 +398,8 @@ def _without_runs(
         return replace(judged, reason=f"{judged.reason}, computed without a run")
     if substituted and (values := measured(substituted.results, metric)):
         elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"
-        return Judged(Verdict.NOT_RUN, None, f"not on the published data; {elsewhere}")
-    return Judged(Verdict.NOT_RUN, None, "no record of it yet; PROFILE=full makes one")
+        return Judgement(Verdict.NOT_RUN, f"not on the published data; {elsewhere}")
+    return Judgement(Verdict.NOT_RUN, "no record of it yet; PROFILE=full makes one")
 
 
 @contextlib.contextmanager

@@ -36,9 +36,12 @@ def command(result: Result) -> str:
     What is on stand-in data needs that first: see `preparation`.
     """
     wanted: dict[str, Any] = {**result.config, "evaluation": dict(result.evaluated)}
+    ignored = IGNORED
     if result.provenance == "synthetic":
         # It was made where there was no real data; where there is, the default would take that.
         wanted["data"] = {**wanted["data"], "source": "synthetic"}
+    else:
+        ignored = IGNORED | {"data.synthetic_sizes"}
     own = composed(result.experiment, ())
     choices = []
     for path, group in GROUPS.items():
@@ -48,7 +51,7 @@ def command(result: Result) -> str:
     usual = composed(result.experiment, tuple(choices))
     sections = (*TRAINING_SECTIONS, "evaluation")
     changes = [change for section in sections for change in _changes(section, wanted.get(section), usual[section])]
-    settings = [change for change in changes if change.lstrip("+~").partition("=")[0] not in IGNORED]
+    settings = [change for change in changes if change.lstrip("+~").partition("=")[0] not in ignored]
     words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={result.seed}"]
     return shlex.join(["python", "-m", "dlbench", *words])
 

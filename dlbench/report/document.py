@@ -80,10 +80,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, and what it shows in words for who cannot see it.
-
-    ``svg`` is a document that may stand in a page beside others: without styles of its own, its ids begin with ``id``.
-    """
+    """A figure as an SVG document, and what it shows in words for who cannot see it."""
 
     id: str
     title: str

@@ -12,13 +12,13 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
-from dlbench.report.checks import Judgement, Verdicts
-from dlbench.report.document import Picture, walk
+from dlbench.report.checks import Verdicts
+from dlbench.report.document import Picture, all_blocks
 from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
 from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines
-from dlbench.report.statistics import mean_interval, prediction_interval
+from dlbench.report.statistics import Judgement, mean_interval, prediction_interval
 
 PAGE = "index.html"
 MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"
@@ -36,16 +36,14 @@ def write(verdicts: Verdicts, folder: Path) -> None:
         RecordError: The folder cannot be written.
     """
     document = build(verdicts)
-    blocks = [block for _, section in walk(document.sections) for block in section.blocks]
-    pictures = {block.id: block for block in blocks if isinstance(block, Picture)}
-    paths = {identity: f"figures/{identity}.svg" for identity in pictures}
+    pictures = {block.id: block.svg for block in all_blocks(document) if isinstance(block, Picture)}
     for path in (folder / "figures").glob("*.svg"):
         # Of a figure that is there no more; other people's pictures have other names.
         if path.stem not in pictures and path.stem.startswith(tuple(f"{name}-" for name in verdicts.evidence.reports)):
             path.unlink()
-    for identity, picture in pictures.items():
-        write_text(folder / paths[identity], picture.svg)
-    write_text(folder / "report.md", render_markdown(document, paths))
+    for identity, svg in pictures.items():
+        write_text(folder / "figures" / f"{identity}.svg", svg)
+    write_text(folder / "report.md", render_markdown(document))
     write_text(folder / "tables.tex", render_latex(document))
     write_text(folder / "numbers.csv", csv_text(verdicts))
     write_text(folder / PAGE, render_html(document))

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -12,7 +12,7 @@ from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, rank
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Result, by_configuration, measured
+from dlbench.report.results import Collection, Result, alike, measured
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -39,11 +39,30 @@ def ours(results: Sequence[Result], metric: str) -> Cell:
     return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
 
 
+def number(value: float | None) -> Cell:
+    """A number as the reports print it, or a dash."""
+    return Cell("-") if value is None else Cell(format_value(value), value)
+
+
 def interval(bounds: tuple[float, float] | None) -> Cell:
     """``low to high``."""
     if bounds is None:
         return Cell("-")
     return Cell(f"{format_value(bounds[0])} to {format_value(bounds[1])}", bounds[0])
+
+
+def by_metric(
+    id: str, title: str, groups: Iterable[Group], metrics: Mapping[str, str], *, has_data: bool = False
+) -> Grid:
+    """A row a configuration, by experiment: settings, perhaps the hash of the data, and metrics by their heading."""
+    labels = ("experiment", "settings", "data") if has_data else ("experiment", "settings")
+
+    def row(group: Group) -> tuple[Cell, ...]:
+        what = (group[0].experiment, group[0].settings, group[0].fingerprint[:12])
+        return (*map(Cell, what[: len(labels)]), *(ours(group, metric) for metric in metrics.values()))
+
+    rows = tuple(map(row, sorted(groups, key=lambda group: group[0].experiment)))
+    return Grid(id, title, (*texts(*labels), *numbers(*metrics)), rows, labels=len(labels))
 
 
 def leaderboards(groups: Iterable[Group]) -> Section:
@@ -131,19 +150,15 @@ def other_data(results: Sequence[Result]) -> Section | None:
     """What is not on the real data, apart and labelled."""
     grids = []
     for provenance, title in OTHER_DATA.items():
-        groups = by_configuration(result for result in results if result.provenance == provenance).values()
+        groups = alike(result for result in results if result.provenance == provenance)
         if not groups:
             continue
-        metrics = [name for name in HEADINGS if any(measured(group, name) for group in groups)]
-        rows = tuple(
-            (Cell(group[0].experiment), Cell(group[0].settings), *(ours(group, name) for name in metrics))
-            for group in sorted(groups, key=lambda group: group[0].experiment)
-        )
-        columns = (*texts("experiment", "settings"), *numbers(*(HEADINGS[name] for name in metrics)))
-        grids.append(Grid(f"other-{provenance.replace(' ', '-')}", title, columns, rows, labels=2))
+        metrics = {HEADINGS[name]: name for name in HEADINGS if any(measured(group, name) for group in groups)}
+        grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, has_data=True))
     about = Paragraph(
         "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
-        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand."
+        "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. "
+        "Each row is on the data of one hash: where a version changed what is drawn, runs before and after stand apart."
     )
     return Section("other-data", "Runs on other data", (about, *grids)) if grids else None
 

@@ -1,11 +1,10 @@
 """The report written down: as one page that needs no network, as GitHub-flavoured Markdown, as LaTeX tables."""
 
+import base64
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
-from urllib.parse import quote
-from xml.etree import ElementTree
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -43,7 +42,7 @@ def render_html(document: Document) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"inline": _html_text, "plain": plain, "svg": _svg}
+    environment.filters |= {"inline": _html_text, "plain": plain, "source": _source}
     templates = resources.files("dlbench.report") / "templates"
     # Style and script may hold what a template would take for its own.
     css, js = (Markup((templates / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
@@ -69,19 +68,9 @@ def _sort_key(cell: Cell, column: Column) -> str | None:
     return None if math.isnan(key) else repr(float(key)).replace("inf", "Infinity")
 
 
-def _svg(picture: Picture) -> Markup:
-    """The picture as an element of a page: as wide as there is room for, on a phone no smaller than can be read."""
-    root = ElementTree.fromstring(picture.svg)
-    for element in root.iter():  # HTML needs no namespaces: its parser knows SVG's elements by their names
-        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib.clear()
-        element.attrib.update(attributes)
-    width = root.attrib.pop("width")
-    del root.attrib["height"]
-    root.attrib |= {"style": f"width:{width};min-width:calc({width} * 0.6)"}
-    root.attrib |= {"role": "img", "aria-label": plain(picture.description)}
-    return Markup(ElementTree.tostring(root, encoding="unicode"))
+def _source(picture: Picture) -> str:
+    """The picture as an address: its ids and styles are its own, whatever else stands in the page."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.svg.encode()).decode()}"
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------
@@ -90,25 +79,20 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#~$!&])")
 _STARTS_BLOCK = re.compile(r"^(\d*)([-+=.)])")
 
 
-def render_markdown(document: Document, pictures: Mapping[str, str]) -> str:
-    """The whole report.
-
-    Args:
-        document: The report.
-        pictures: Where each picture's SVG file lies, by its id, as seen from where the text will lie.
-    """
+def render_markdown(document: Document) -> str:
+    """The whole report in one file that needs no other: of a picture it says in words what it shows."""
     sections = list(walk(document.sections))
     contents = [f"{'  ' * (level - 2)}- [{_markdown(section.title)}](#{section.id})" for level, section in sections]
     parts = [f"# {_markdown(document.title)}", _paragraph(document.about)]
-    parts += [*_markdown_blocks(document.blocks, pictures), "\n".join(contents)]
+    parts += [*_markdown_blocks(document.blocks), "\n".join(contents)]
     for level, section in sections:
         verdict = f": {section.verdict.sign} {section.verdict.word}" if section.verdict else ""
         parts += [_anchor(section.id), f"{'#' * level} {_markdown(section.title)}{verdict}"]
-        parts += _markdown_blocks(section.blocks, pictures)
+        parts += _markdown_blocks(section.blocks)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _markdown_blocks(blocks: Iterable[Block], pictures: Mapping[str, str]) -> Iterator[str]:
+def _markdown_blocks(blocks: Iterable[Block]) -> Iterator[str]:
     for block in blocks:
         match block:
             case Paragraph(text):
@@ -118,8 +102,8 @@ def _markdown_blocks(blocks: Iterable[Block], pictures: Mapping[str, str]) -> It
                 yield "\n".join([*head, *(f"> - {_markdown(line)}" for line in lines)])
             case Picture():
                 yield _anchor(block.id)
-                yield f"![{_escape_markdown(plain(block.description))}]({quote(pictures[block.id])})"
-                yield f"**{_markdown(block.title)}**" + (f" {_markdown(block.note)}" if block.note else "")
+                words = (f"**{_markdown(block.title)}**", _markdown(block.description), _markdown(block.note or ""))
+                yield " ".join(filter(None, words))
             case Grid():
                 yield _anchor(block.id)
                 yield f"**{_markdown(block.title)}**"

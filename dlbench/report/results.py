@@ -351,20 +351,25 @@ def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:
     collection.contradictions += [Contradiction(run, tuple(sorted(names))) for run, names in contradictory.items()]
 
 
-def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results on the same data that differ only in seed, together, by seed; a seed counts once, the first found.
+def alike(results: Iterable[Result]) -> list[list[Result]]:
+    """Results of one configuration on the same data, which differ only in seed, by seed; the largest groups first.
 
-    One made by other versions gives way to one made by today's. Of one configuration on several data sets the largest
-    group is kept: data is never mixed.
+    A seed counts once, the first found; one made by other versions gives way to one made by today's. Data is never
+    mixed, not even synthetic data with that of an earlier version.
     """
     groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         seeds = groups[result.configuration, result.fingerprint]
         if seeds.setdefault(result.seed, result).is_outdated and not result.is_outdated:
             seeds[result.seed] = result
+    return [[seeds[seed] for seed in sorted(seeds)] for seeds in sorted(groups.values(), key=len, reverse=True)]
+
+
+def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Of each configuration the largest group that is `alike`."""
     chosen: dict[str, list[Result]] = {}
-    for (configuration, _), seeds in sorted(groups.items(), key=lambda group: -len(group[1])):
-        chosen.setdefault(configuration, [seeds[seed] for seed in sorted(seeds)])
+    for group in alike(results):
+        chosen.setdefault(group[0].configuration, group)
     return chosen
 
 
@@ -399,8 +404,8 @@ class Evidence:
         for name, report in self.reports.items():
             for heading, given in report.substitutes.items():
                 told = [(each, each.manifest["data"].get("stand_in") or {}) for each in self.on(given.provenance)]
-                alike = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
-                found[name, heading] = by_configuration(alike)
+                made_so = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
+                found[name, heading] = by_configuration(made_so)
         return found
 
     def on(self, provenance: str) -> list[Result]:

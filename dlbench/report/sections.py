@@ -7,7 +7,7 @@ from functools import partial
 
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Judgement, Value, Verdicts
+from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Value, Verdicts
 from dlbench.report.document import (
     Alert,
     Block,
@@ -21,10 +21,10 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.listings import OUTDATED_NOTE, Group, interval, ours
+from dlbench.report.listings import OUTDATED_NOTE, Group, by_metric, interval, number, ours
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
 from dlbench.report.schema import Report, Table
-from dlbench.report.statistics import difference_interval
+from dlbench.report.statistics import Judgement, difference_interval
 from dlbench.terminal import format_value, sentence
 
 METHOD = (
@@ -175,12 +175,12 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     substituted = partial(verdicts.evidence.substituted, name)
     overview = published_against_ours(report, results_of, f"{name}-overview")
     tables = [
-        _table(f"{name}-table-{number}", report, table, [value for value in verdicts.values if value.table is table])
-        for number, table in enumerate(report.tables, start=1)
+        _table(f"{name}-table-{place}", report, table, [value for value in verdicts.values if value.table is table])
+        for place, table in enumerate(report.tables, start=1)
     ]
     figures = [
-        draw(figure, report, results_of, f"{name}-figure-{number}", substituted)
-        for number, figure in enumerate(report.figures, start=1)
+        draw(figure, report, results_of, f"{name}-figure-{place}", substituted)
+        for place, figure in enumerate(report.figures, start=1)
     ]
     claims = tuple(_claim(judged, report) for judged in verdicts.claims if judged.report == name)
     shared = tuple(
@@ -227,7 +227,7 @@ def _value(value: Value) -> tuple[Cell, ...]:
     return (
         Cell(display_name(value.metric), hint=value.metric),
         Cell(value.judged.reason, verdict=value.judged.verdict),
-        Cell(format_value(value.published), value.published),
+        number(value.published),
         ours(value.results, value.metric),
         interval(value.judged.interval),
     )
@@ -245,19 +245,16 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
     if used:
         names = (f"{name}: `{' '.join((own.experiment, *own.overrides))}`." for name, own in used.items())
         blocks.append(Paragraph(" ".join(names)))
-    for number, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
-        blocks.append(_checks(f"{id}-{number}", f"Checks, {variant}: {verdict.word}", judgements))
-    for number, (heading, (verdict, judgements)) in enumerate(judged.substitutes.items(), start=1):
+    for place, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
+        blocks.append(_checks(f"{id}-{place}", f"Checks, {variant}: {verdict.word}", judgements))
+    for place, (heading, (verdict, judgements)) in enumerate(judged.substitutes.items(), start=1):
         substitute = report.substitutes[heading]
         title = f"On other data ({substitute.provenance}), no verdict on the claim: {verdict.word}"
-        blocks.append(_checks(f"{id}-elsewhere-{number}", title, judgements, substitute.note(heading)))
+        blocks.append(_checks(f"{id}-elsewhere-{place}", title, judgements, substitute.note(heading)))
     return Section(id, judged.claim.text, tuple(blocks), verdict=judged.verdict)
 
 
 def _checks(id: str, title: str, judgements: Sequence[Judgement], note: str | None = None) -> Grid:
-    def number(value: float | None) -> Cell:
-        return Cell("-") if value is None else Cell(format_value(value), value)
-
     rows = tuple(
         (
             Cell(judgement.said),
@@ -350,10 +347,6 @@ def _noise(groups: Sequence[Group]) -> Section | None:
         "test accuracy, last epoch": "test/accuracy",
         "test accuracy, best validation epoch": "test/accuracy_best_val",
     }
-    rows = tuple(
-        (Cell(group[0].experiment), Cell(group[0].settings), *(ours(group, metric) for metric in columns.values()))
-        for group in sorted(found, key=lambda group: group[0].experiment)
-    )
     spreads = [value for group in found for value in measured(group, SPREAD)]
     about = (
         "Reports state the last epoch's accuracy of one run. At batch 8 and a constant learning rate it swings from "
@@ -363,7 +356,7 @@ def _noise(groups: Sequence[Group]) -> Section | None:
         f"{2 * LAST_EPOCHS} epochs are left out.)"
     )
     title = "Validation accuracy over the last epochs"
-    grid = Grid("noise-grid", title, (*texts("experiment", "settings"), *numbers(*columns)), rows, labels=2)
+    grid = by_metric("noise-grid", title, found, columns)
     return Section("noise", "How much of it is the last epoch's noise", (Paragraph(about), grid))
 
 

@@ -17,6 +17,32 @@ from dlbench.terminal import format_value
 
 Interval = tuple[float, float]
 
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a published value or a claim's check comes to.
+
+    Args:
+        verdict: What it comes to.
+        reason: Why the verdict is this, in words.
+        said: What was checked, in words; of a statement, its expression.
+        interval: Where one more run is expected, or, of a check, where the mean difference lies; at 95%.
+        difference: The mean of our values less what they were compared with; None for a statement.
+        p: One-sided p of the paired permutation test, in the claimed direction.
+        smallest_p: The smallest p that so many pairs can reach.
+        n: Seeds that were paired, or values that were computed.
+    """
+
+    verdict: Verdict
+    reason: str
+    said: str = ""
+    interval: Interval | None = None
+    difference: float | None = None
+    p: float | None = None
+    smallest_p: float | None = None
+    n: int = 0
+
+
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 """Up to 13 pairs have fewer sign flips than this, and the permutation test is exact."""
@@ -113,36 +139,27 @@ def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> fl
     return statistics.stdev(changes) if len(changes) > 1 else None
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A published value held against ours: the verdict, the interval where there is one, and the reason in words."""
-
-    verdict: Verdict
-    interval: Interval | None
-    reason: str
-
-
-def judge_published(published: float, ours: Sequence[float], exact: bool) -> Judged:
+def judge_published(published: float, ours: Sequence[float], exact: bool) -> Judgement:
     """Whether a published value is what one more run of ours could give, as far as its printed digits tell.
 
     An ``exact`` metric is the same in every run: there one run tells.
     """
     if not ours:
-        return Judged(Verdict.NOT_RUN, None, "not run")
+        return Judgement(Verdict.NOT_RUN, "not run")
     if not all(map(math.isfinite, (published, *ours))):
-        return Judged(Verdict.UNDECIDED, None, "a value is not finite")
+        return Judgement(Verdict.UNDECIDED, "a value is not finite")
     if exact:
         unequal = next((value for value in ours if not math.isclose(value, published)), None)
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
-        return Judged(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, None, reason)
+        return Judgement(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, reason)
     if len(ours) == 1:
-        return Judged(Verdict.UNDECIDED, None, "one run gives no interval")
+        return Judgement(Verdict.UNDECIDED, "one run gives no interval")
     low, high = prediction_interval(ours)
     bounds = f"[{format_value(low)}, {format_value(high)}]"
     beyond = max(low - published, published - high)
     decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
     # Half a unit of the last printed place, and a little for binary fractions.
     if beyond <= 0.5 * 10.0**-decimals * (1 + 1e-9):
-        return Judged(Verdict.REPRODUCED, (low, high), f"inside {bounds}")
+        return Judgement(Verdict.REPRODUCED, f"inside {bounds}", interval=(low, high))
     side = "above" if published > high else "below"
-    return Judged(Verdict.DIFFERS, (low, high), f"{side} {bounds} by {format_value(beyond)}")
+    return Judgement(Verdict.DIFFERS, f"{side} {bounds} by {format_value(beyond)}", interval=(low, high))

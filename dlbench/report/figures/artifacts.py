@@ -8,10 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.image import imread
-from matplotlib.patches import PathPatch, Rectangle
-from matplotlib.path import Path
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, model_validator
 
 from dlbench.errors import RecordError
@@ -19,7 +16,7 @@ from dlbench.report.document import Cell, Grid, Verdict, texts
 from dlbench.report.figures import style
 from dlbench.report.results import Result
 from dlbench.report.schema import Figure
-from dlbench.terminal import format_value
+from dlbench.terminal import format_value, listed
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -133,7 +130,7 @@ def _first_of_each(results: Results, read: Callable[[Result], T], problems: list
     return found
 
 
-# --- drawn: each as SVG, whose ids begin with ``id``; what is left out, and why, is added to ``problems`` ------------
+# --- drawn: each as SVG; what is left out, and why, is added to ``problems`` -----------------------------------------
 
 EXAMPLES = 4
 """Of whose attention is drawn."""
@@ -141,12 +138,8 @@ EXAMPLES = 4
 SAMPLES = 3
 """So many count for a word where the evaluation does not say."""
 
-SHADES = 10
-PALETTE = colormaps["Blues"].resampled(SHADES)
-LIGHT, DARK = "#ffffff", "#111111"
 
-
-def attention(results: Results, id: str, problems: list[str]) -> Drawn | None:
+def attention(results: Results, problems: list[str]) -> Drawn | None:
     """What the first run of each configuration looked at as it wrote the first words."""
     read = _first_of_each(results, read_attention, problems)
     found = {name: kept[:EXAMPLES] for name, kept in read.items()}
@@ -155,23 +148,15 @@ def attention(results: Results, id: str, problems: list[str]) -> Drawn | None:
     shown = [(name, one) for name, kept in found.items() for one in kept]
     tallest = max(len(one.hypothesis) for _, one in shown)
     with style.styled():
-        margins = style.Margins(left=0.5, top=0.5, bottom=0.12, between=0.6)
-        figure, grid = style.panels(len(shown), 0.155 * tallest, margins, below=0.5, width=_width(len(shown)))
+        figure, grid = style.panels(len(shown), 0.6 + 0.16 * max(tallest, 6), width=_width(len(shown)))
         for axes, (name, one) in zip(grid, shown, strict=True):
-            _shade(axes, np.array(one.weights))
             symbols = ([x.replace(" ", "\N{OPEN BOX}") for x in word] for word in (one.source, one.hypothesis))
-            _label(axes, *symbols)
-            axes.set_title(one.text if len(found) == 1 else f"{name}: {one.text}", pad=18)
-        # What the shades stand for, at the lower left.
-        width, height = figure.get_size_inches()
-        scale: Any = figure.add_axes((0.5 / width, 0.2 / height, 1.5 / width, 0.1 / height))
-        _shade(scale, (np.arange(SHADES)[None] + 0.5) / SHADES)
-        scale.set_yticks([])
-        scale.set_xticks([-0.5, SHADES / 2 - 0.5, SHADES - 0.5], ["0", "0.5", "1"])
-        scale.tick_params(length=2, pad=2)
-        scale.spines[:].set_visible(False)
-        _caption(figure, 2.15, 0.25, "weight; across: symbols read, down: written")
-        svg = style.svg(figure, id)
+            image = _shade(axes, np.array(one.weights), *symbols)
+            axes.xaxis.tick_top()
+            axes.set_title(one.text if len(found) == 1 else f"{name}: {one.text}")
+        scale = figure.colorbar(image, ax=grid, location="bottom", shrink=0.3, anchor=(0, 0), aspect=15)
+        scale.set_label("weight; across: symbols read, down: written", loc="left")
+        svg = style.svg(figure)
 
     def looked_at(one: Attention) -> str:
         pairs = zip(one.hypothesis, np.array(one.weights).argmax(axis=1), strict=True)
@@ -185,7 +170,7 @@ def attention(results: Results, id: str, problems: list[str]) -> Drawn | None:
     )
 
 
-def confusion(results: Results, id: str, problems: list[str]) -> Drawn | None:
+def confusion(results: Results, problems: list[str]) -> Drawn | None:
     """Which classes were taken for which, the mean count over the runs of each configuration."""
     found: dict[str, list[Confusion]] = {}
     for name, runs in results.items():
@@ -199,22 +184,20 @@ def confusion(results: Results, id: str, problems: list[str]) -> Drawn | None:
     if not found:
         return None
     means = {f"{name} (n={len(kept)})": mean_counts(kept) for name, kept in found.items()}
-    names = [row for rows, _, _ in means.values() for row in rows]
     tallest = max(len(rows) for rows, _, _ in means.values())
     with style.styled():
-        longest = max(map(style.text_width, names))
-        margins = style.Margins(left=longest + 0.15, top=0.32, bottom=0.64 * longest + 0.2, between=longest + 0.3)
-        figure, grid = style.panels(len(means), 0.3 * tallest, margins, below=0.25, width=_width(len(means)))
-        _caption(figure, 0.08, 0.12, "down: true class; across: predicted; shaded by share of the row")
+        figure, grid = style.panels(len(means), 1.2 + 0.3 * tallest, width=_width(len(means)))
         for axes, (title, (rows, columns, counts)) in zip(grid, means.items(), strict=True):
             shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-            _shade(axes, shares)
+            _shade(axes, shares, columns, rows)
+            axes.tick_params(axis="x", labelrotation=40)
             for (row, column), value in np.ndenumerate(counts):
-                colour = LIGHT if shares[row, column] > 0.5 else DARK
+                colour = "white" if shares[row, column] > 0.5 else style.INK
                 axes.text(column, row, f"{value:.0f}", ha="center", va="center_baseline", color=colour, fontsize=8)
-            _label(axes, columns, rows, is_slanted=True)
             axes.set_title(title)
-        svg = style.svg(figure, id)
+        how = "down: true class; across: predicted; shaded by share of the row"
+        figure.supxlabel(how, x=0.01, ha="left", size=9)
+        svg = style.svg(figure)
     said = "; ".join(f"{title}: {_confused(*mean)}" for title, mean in means.items())
     return svg, f"Test pictures by true class (down) and predicted class (across), shaded by share of the row. {said}."
 
@@ -236,23 +219,23 @@ def _confused(rows: Sequence[str], columns: Sequence[str], counts: Array) -> str
     return f"{format_value(counts[is_right].sum() / max(counts.sum(), 1))} right{most}"
 
 
-def maps(results: Results, id: str, problems: list[str]) -> Drawn | None:
+def maps(results: Results, problems: list[str]) -> Drawn | None:
     """What the first layer of each configuration's first run makes of one picture."""
     found = _first_of_each(results, read_maps, problems)
     if not found:
         return None
-    columns = 3 if len(found) in (3, 5, 6) else 2
-    margins = style.Margins(left=0.08, top=0.32, bottom=0.06, between=0.2)
+    columns = 3 if len(found) in (3, 5, 6) and max(map(len, found)) < 24 else 2
+    tallest = max(image.shape[0] / image.shape[1] for image in found.values())
     with style.styled():
-        figure, grid = style.panels(len(found), (style.WIDTH - 0.16) / columns - 0.1, margins, columns=columns)
+        figure, grid = style.panels(len(found), style.WIDTH / columns * tallest + 0.25, columns=columns)
         for axes, (name, image) in zip(grid, found.items(), strict=True):
-            axes.imshow(image, interpolation="none", aspect="equal")
+            axes.imshow(image, interpolation="none")
             axes.set_axis_off()
             axes.set_title(name)
-        svg = style.svg(figure, id)
+        svg = style.svg(figure)
     return svg, (
         "A picture as the network sees it (top left), then what the first convolution's first filters make of it, "
-        f"before the nonlinearity, each map on a grey scale of its own: {style.listed(list(found))}."
+        f"before the nonlinearity, each map on a grey scale of its own: {listed(list(found))}."
     )
 
 
@@ -289,40 +272,14 @@ def hypotheses(
     return list(dict.fromkeys(one.hypothesis for one in kept))
 
 
-def _shade(axes: Any, values: Array) -> None:
-    """Cells shaded by their value from 0 to 1, one path a shade: as crisp as vectors, and small."""
-    rows, columns = values.shape
-    axes.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor=LIGHT, linewidth=0))
-    levels = np.clip((values * SHADES).astype(int), 0, SHADES - 1)
-    outline = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
-    for level in range(1, SHADES):
-        cells = [
-            Path([(x - 0.5, y - 0.5), (x + 0.5, y - 0.5), (x + 0.5, y + 0.5), (x - 0.5, y + 0.5), (0, 0)], outline)
-            for y, x in np.argwhere(levels == level)
-        ]
-        if cells:
-            axes.add_patch(PathPatch(Path.make_compound_path(*cells), facecolor=PALETTE(level), linewidth=0))
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-
-
-def _label(axes: Any, across: Sequence[str], down: Sequence[str], *, is_slanted: bool = False) -> None:
-    """Names the columns, above or slanted below, and the rows: as texts, which are drawn sooner than ticks."""
-    size = 9.0 if max(len(across), len(down)) <= 16 else 7.0
-    slanted: Any = {"ha": "right", "va": "top", "rotation": 40, "rotation_mode": "anchor"}
-    column = ((3, -4), slanted) if is_slanted else ((0, 4), {"ha": "center"})
-    row = ((-4, 0), {"ha": "right", "va": "center_baseline"})
-    places = [(name, (place, len(down) - 0.5 if is_slanted else -0.5), *column) for place, name in enumerate(across)]
-    places += [(name, (-0.5, place), *row) for place, name in enumerate(down)]
-    for name, where, offset, options in places:
-        axes.annotate(name, where, offset, textcoords="offset points", size=size, **options)
-    axes.set(xticks=[], yticks=[])
+def _shade(axes: Any, values: Array, across: Sequence[str], down: Sequence[str]) -> Any:
+    """Cells shaded by their value from 0 to 1, with the names of columns and rows; what a scale is made for."""
+    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none")
+    axes.set_xticks(range(len(across)), across)
+    axes.set_yticks(range(len(down)), down)
+    axes.tick_params(length=0, labelsize=9 if max(len(across), len(down)) <= 16 else 7)
     axes.spines[:].set_visible(False)
-
-
-def _caption(figure: Any, left: float, bottom: float, text: str) -> None:
-    """A line of text that begins so many inches from the lower left."""
-    width, height = figure.get_size_inches()
-    figure.text(left / width, bottom / height, text, va="center")
+    return image
 
 
 def _width(count: int) -> float:

@@ -1,6 +1,5 @@
 """A report's figures, redrawn from our runs: curves over the epochs, and our values beside the published ones."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -19,7 +18,7 @@ from dlbench.report.figures.artifacts import Drawn, Results
 from dlbench.report.results import Result, ResultsOf, Substituted, measured
 from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import prediction_interval
-from dlbench.terminal import capitalised, format_value, sentence
+from dlbench.terminal import capitalised, format_value, listed, sentence
 
 
 def draw(
@@ -53,7 +52,7 @@ def draw(
     planned = [name for name in lacking if report.configurations[name].planned]
     absent = [name for name in lacking if name not in planned]
     said = (("Not run yet", absent), ("No experiment yet", planned))
-    problems = [f"{what}: {style.listed(which)}." for what, which in said if which]
+    problems = [f"{what}: {listed(which)}." for what, which in said if which]
     block = _block(figure.model_copy(update={"of": tuple(names.values())}), report, results, id, problems)
     abouts = dict.fromkeys(found.substitute.note(found.heading) for found in used.values())
     notes = [sentence(note) for note in (figure.note, *abouts, *problems) if note]
@@ -65,15 +64,15 @@ def _block(figure: Figure, report: Report, results: Results, id: str, problems: 
         case "samples":
             return artifacts.samples(figure, results, id, problems)
         case "curves":
-            drawn = _curves(figure.metrics, results, id, problems)
+            drawn = _curves(figure.metrics, results, problems)
         case "bars":
-            drawn = _bars(figure, report, results, id, problems)
+            drawn = _bars(figure, report, results, problems)
         case "attention":
-            drawn = artifacts.attention(results, id, problems)
+            drawn = artifacts.attention(results, problems)
         case "confusion":
-            drawn = artifacts.confusion(results, id, problems)
+            drawn = artifacts.confusion(results, problems)
         case "maps":
-            drawn = artifacts.maps(results, id, problems)
+            drawn = artifacts.maps(results, problems)
     return Picture(id, figure.title, *drawn) if drawn else None
 
 
@@ -105,7 +104,7 @@ def line(configuration: str, curves: Iterable[Mapping[int, float]]) -> Line | No
     return Line(configuration, len(runs), np.array(epochs), values.mean(0), values.min(0), values.max(0))
 
 
-def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[str]) -> Drawn | None:
+def _curves(metrics: Sequence[str], results: Results, problems: list[str]) -> Drawn | None:
     """What is left out, and why, is added to ``problems``; None where no run has any of the metrics."""
     drawn: dict[str, list[Line]] = {}
     for metric in metrics:
@@ -119,13 +118,9 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
     runs = {name: max((one.n for one in every if one.configuration == name), default=0) for name in results}
     labels = {name: f"{name} (n={n})" for name, n in runs.items() if n}
     names = list(labels)
-    width = style.WIDTH if len(drawn) > 1 else 0.8 * style.WIDTH
-    columns = style.legend_columns(list(labels.values()), width)
-    below = 0.12 + style.LINE * math.ceil(len(labels) / columns)
     handles: dict[str, Any] = {}
     with style.styled():
-        margins = style.Margins(left=0.47, top=0.3, bottom=0.42, between=0.55)
-        figure, grid = style.panels(len(drawn), 1.75, margins, below=below, width=width)
+        figure, grid = style.panels(len(drawn), 2.4, width=style.WIDTH if len(drawn) > 1 else 0.8 * style.WIDTH)
         for axes, (metric, found) in zip(grid, drawn.items(), strict=True):
             for one in found:
                 shade = 0.2 if len(found) <= 3 else 0.1
@@ -136,8 +131,8 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_locator(MaxNLocator(6, steps=style.STEPS))
             axes.margins(x=0.02)
-        style.legend(figure, [handles[name] for name in labels], list(labels.values()), columns)
-        svg = style.svg(figure, id)
+        style.legend(figure, {label: handles[name] for name, label in labels.items()})
+        svg = style.svg(figure)
     has_bands = any(one.n > 1 for one in every)
     how = ", each line the mean over seeds with a band from the lowest to the highest" if has_bands else ""
     last = {int(one.epochs[-1]) for one in every}
@@ -146,7 +141,7 @@ def _curves(metrics: Sequence[str], results: Results, id: str, problems: list[st
     for metric, found in drawn.items():
         means = (f"{one.configuration} {format_value(one.mean[-1])} (n={one.n})" for one in found)
         ends.append(f"{display_name(metric)}: {', '.join(means)}")
-    said = capitalised(style.listed(list(map(display_name, drawn))))
+    said = capitalised(listed(list(map(display_name, drawn))))
     return svg, f"{said} over the epochs{how}. {when}: {'; '.join(ends)}."
 
 
@@ -181,8 +176,8 @@ def _plot(axes: Any, one: Line, number: int, shade: float) -> Any:
 # --- our runs beside what was published: a row a configuration, on an axis of each metric's own ----------------------
 # Marks and not bars: a bar must begin at zero, where differences of a point would be too small to see.
 
-ROW, LEGEND = 0.27, 0.3
-"""Inches a row, and below for the legend."""
+ROW, AROUND = 0.27, 0.55
+"""Inches a row, and above and below for the title and the axis."""
 
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 6, "color": style.BLUE, "linestyle": "none"}
 INTERVAL: dict[str, Any] = {"color": style.BLUE, "linewidth": 4, "alpha": 0.35, "solid_capstyle": "butt"}
@@ -229,7 +224,7 @@ def is_fraction(metric: str) -> bool:
     return name.startswith(("accuracy", *RATES, *SIMILARITIES, *SHARES)) and not name.endswith("_std")
 
 
-def _bars(figure: Figure, report: Report, results: Results, id: str, problems: list[str]) -> Drawn | None:
+def _bars(figure: Figure, report: Report, results: Results, problems: list[str]) -> Drawn | None:
     """As `_curves`, of what the figure names."""
     drawn = {metric: bars(metric, report, results, figure.of) for metric in figure.metrics}
     lacking = [metric for metric, rows in drawn.items() if not any(row.values for row in rows)]
@@ -240,14 +235,11 @@ def _bars(figure: Figure, report: Report, results: Results, id: str, problems: l
     shown = {row.label for rows in drawn.values() for row in rows}
     labels = [name for name in figure.of if name in shown]
     with style.styled():
-        canvas, grid = style.panels(len(drawn), ROW * len(labels), _margins(labels), below=LEGEND)
-        for number, (axes, (metric, rows)) in enumerate(zip(grid, drawn.items(), strict=True)):
-            placed = {labels.index(row.label): row for row in rows}
-            _rows(axes, placed, labels, are_fractions=is_fraction(metric))
-            if number % 2:  # the panel to the left names the rows
-                axes.set_yticklabels([])
+        canvas, grid = style.panels(len(drawn), AROUND + ROW * len(labels), is_shared=True)
+        for axes, (metric, rows) in zip(grid, drawn.items(), strict=True):
+            _rows(axes, {labels.index(row.label): row for row in rows}, labels, are_fractions=is_fraction(metric))
             axes.set_title(capitalised(display_name(metric)))
-        return _finished(canvas, {display_name(metric): rows for metric, rows in drawn.items()}, id)
+        return _finished(canvas, {display_name(metric): rows for metric, rows in drawn.items()})
 
 
 def published_against_ours(report: Report, results_of: ResultsOf, id: str) -> Picture | None:
@@ -278,15 +270,11 @@ def published_against_ours(report: Report, results_of: ResultsOf, id: str) -> Pi
     labels = [line.label if isinstance(line, Bar) else line for line in lines]
     placed = {place: line for place, line in enumerate(lines) if isinstance(line, Bar)}
     with style.styled():
-        figure, (axes,) = style.panels(1, ROW * len(lines), _margins(labels, top=0.1), below=LEGEND)
+        figure, (axes,) = style.panels(1, AROUND + ROW * len(lines))
         _rows(axes, placed, labels, are_fractions=True)
         for place, text in enumerate(axes.get_yticklabels()):
             text.set_fontweight("normal" if place in placed else "bold")
-        return Picture(id, "Published against ours", *_finished(figure, tables, id))
-
-
-def _margins(labels: Sequence[str], top: float = 0.3) -> style.Margins:
-    return style.Margins(left=0.14 + max(map(style.text_width, labels)), top=top, bottom=0.26, between=0.22)
+        return Picture(id, "Published against ours", *_finished(figure, tables))
 
 
 def _rows(axes: Any, placed: Mapping[int, Bar], labels: Sequence[str], *, are_fractions: bool) -> None:
@@ -312,7 +300,7 @@ def _rows(axes: Any, placed: Mapping[int, Bar], labels: Sequence[str], *, are_fr
     axes.set_ylim(len(labels) - 0.5, -0.5)
 
 
-def _finished(figure: Any, drawn: Mapping[str, Sequence[Bar]], id: str) -> Drawn:
+def _finished(figure: Any, drawn: Mapping[str, Sequence[Bar]]) -> Drawn:
     """With a legend of what is there; as SVG and in words."""
     every = [bar for bars in drawn.values() for bar in bars]
     is_there = {
@@ -321,8 +309,7 @@ def _finished(figure: Any, drawn: Mapping[str, Sequence[Bar]], id: str) -> Drawn
         "each run": (RUN, any(len(bar.values) > 1 for bar in every)),
         "published": (PUBLISHED, any(bar.published for bar in every)),
     }
-    shown = {text: Line2D([], [], **mark) for text, (mark, is_shown) in is_there.items() if is_shown}
-    style.legend(figure, list(shown.values()), list(shown), len(shown))
+    style.legend(figure, {text: Line2D([], [], **mark) for text, (mark, is_shown) in is_there.items() if is_shown})
 
     def said(bar: Bar) -> str:
         ours = [] if bar.mean is None else [f"ours {format_value(bar.mean)} (n={len(bar.values)})"]
@@ -331,4 +318,4 @@ def _finished(figure: Any, drawn: Mapping[str, Sequence[Bar]], id: str) -> Drawn
     words = "; ".join(f"{heading}: {', '.join(map(said, bars))}" for heading, bars in drawn.items())
     beside = ", beside the published values" if any(bar.published for bar in every) else ""
     what = f"Our runs, their mean and 95% prediction interval{beside}. {capitalised(words)}."
-    return style.svg(figure, id), what
+    return style.svg(figure), what

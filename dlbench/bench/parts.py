@@ -284,7 +284,8 @@ def memory(effort: Effort) -> Part:
     title, target = "Peak memory of a run on the real pictures", Target("below", 1.5)
     if intel_files.find(data_folder()) is None:
         return Part(title, "", [], ["left out: no real pictures at hand (set DLBENCH_DATA)"])
-    short = ("trainer.epochs=1", "trainer.limit_train_batches=50", "evaluation.max_shift=1")
+    batches, shift = (50, 1) if effort.whole else (5, 0)
+    short = ("trainer.epochs=1", f"trainer.limit_train_batches={batches}", f"evaluation.max_shift={shift}")
     rows = []
     for case in effort.chosen([BN_GAP, VANILLA]):
         with temporary_folder() as folder:

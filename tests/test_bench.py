@@ -16,21 +16,11 @@ from scipy import stats
 from torch import nn
 
 from dlbench import commands
-from dlbench.bench import parts, plain
-from dlbench.bench.parts import LAYERS, PARTS
+from dlbench.bench import parts, plain, worker, workers
+from dlbench.bench.parts import BN_GAP, LAYERS, PARTS, QUICK, job
 from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
 from dlbench.bench.worker import Ours, step_flops
-from dlbench.bench.workers import (
-    QUICK,
-    BenchError,
-    Case,
-    Specification,
-    Worker,
-    all_cores,
-    in_turns,
-    measure,
-    unset_thread_counts,
-)
+from dlbench.bench.workers import BenchError, Job, Worker, all_cores, in_turns, measure, unset_thread_counts
 from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.data.images import to_network
 from dlbench.models.cnn import ConvNet
@@ -93,7 +83,7 @@ def test_both_loops_do_the_same_arithmetic(data: IntelDataModule, settings: dict
     theirs = plain_losses(small(**settings), [(images, batch[1])], 5)
     task = ImageClassification(small(**settings), lambda parameters: torch.optim.SGD(parameters, lr=0.01), None)  # type: ignore[arg-type]
     ours = Ours(task, task.optimizer_factory(task.parameters()), data, itertools.repeat(batch))
-    assert ours.bare(5, checks_loss=True, reseeds=False)["seconds"] > 0
+    ours.bare(5, checks_loss=True, reseeds=False)
     assert task.epoch_losses == pytest.approx(theirs, rel=1e-3)
     assert theirs[-1] < theirs[0]
 
@@ -175,62 +165,74 @@ def test_a_verdict_says_when_the_interval_crosses_the_target(
 
 
 @pytest.fixture(scope="module")
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, Path]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, Path]]:
     """A run of ours pinned to the last core, and the plain loop on all of them; they end when their driver does."""
-    folder = tmp_path_factory.mktemp("crew")
-    case = Case("cnn_bn_gap")
-    ours = Worker(case.ours(QUICK, all_cores()[-1:]), folder)
-    plainly = Worker(case.plain(QUICK, all_cores()), folder / "unused")
-    for worker in (ours, plainly):
-        worker.facts = worker.receive()
-    yield ours, plainly, folder
-    for worker in (ours, plainly):
-        worker.connection.close()
-        worker.process.join(timeout=120)
-        assert worker.process.exitcode == 0
+    folder = tmp_path_factory.mktemp("pair")
+    ours = Worker(job(QUICK, BN_GAP, all_cores()[-1:], "trainer.limit_train_batches=4"), folder / "ours")
+    plainly = Worker(job(QUICK, BN_GAP, all_cores(), plain=True), folder / "plain")
+    for started in (ours, plainly):
+        started.facts = started.receive()
+    yield ours, plainly, folder / "ours"
+    for started in (ours, plainly):
+        started.connection.close()
+        started.process.join(timeout=120)
+        assert started.process.exitcode == 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no processes")
-def test_workers_are_pinned_with_all_their_threads(crew: tuple[Worker, Worker, Path]) -> None:
-    for worker, cores in zip(crew[:2], (all_cores()[-1:], all_cores()), strict=True):
-        assert worker.seconds(2) > 0
-        threads = [int(path.name) for path in Path(f"/proc/{worker.process.pid}/task").iterdir()]
+def test_workers_are_pinned_with_all_their_threads(pair: tuple[Worker, Worker, Path]) -> None:
+    for started, cores in zip(pair[:2], (all_cores()[-1:], all_cores()), strict=True):
+        assert started.milliseconds(2) > 0
+        threads = [int(path.name) for path in Path(f"/proc/{started.process.pid}/task").iterdir()]
         assert threads
         assert {tuple(sorted(os.sched_getaffinity(thread))) for thread in threads} == {tuple(cores)}
-        assert worker.facts["threads"] == len(cores)
-        assert "synthetic, 64 training pictures" in worker.facts["data"]
+        assert started.facts["threads"] == len(cores)
+        assert "synthetic, 64 training pictures" in started.facts["data"]
 
 
 @pytest.mark.slow
-def test_ours_is_a_real_run_with_a_record(crew: tuple[Worker, Worker, Path]) -> None:
-    """64 pictures are 8 steps an epoch: 20 steps leave two epochs or more on record, and every layer can be timed."""
-    ours, _, folder = crew
-    assert ours.seconds(20) > 0
+def test_ours_is_a_real_run_with_a_record(pair: tuple[Worker, Worker, Path]) -> None:
+    """4 steps an epoch: 10 steps leave two epochs or more on record, whose ends have their times, and every layer can
+    be timed."""
+    ours, _, folder = pair
+    answer = ours.ask("step", steps=10)
+    assert all(answer[phase] > 0 for phase in ("seconds", "lightning", "validation", "recorder"))
     (record,) = Store(folder).all()
     rows = history.read(record.metrics)
     assert len(rows) >= 2
-    assert [row["step"] for row in rows[:2]] == [8, 16]
+    assert [row["step"] for row in rows[:2]] == [4, 8]
     assert rows[0]["train/loss"] > 0
     assert list(record.tensorboard.iterdir()) and record.checkpoints.whole()
-    assert all(ours.seconds(2, **layer) > 0 for layer in LAYERS.values())
-    ends = [ours.ask("epoch_end") for _ in range(2)]
-    assert all(end["recorder"] > 0 and end["lightning"] > 0 for end in ends)
-    assert len(history.read(record.metrics)) >= 4
+    assert all(ours.milliseconds(1, **layer) > 0 for layer in LAYERS.values())
     for dtype in ("float32", "bfloat16"):
         assert 1e6 < ours.ask("rate", sizes=[64, 128], dtype=dtype)["rate"] < 1e15
 
 
-def test_a_worker_that_fails_or_dies_says_so(tmp_path: Path) -> None:
-    worker = Worker(Specification("ours", ["+experiment=no_such"], 1), tmp_path)
-    with pytest.raises(BenchError, match="no_such"):
-        worker.receive()
-    worker.close()
-    worker = Worker(Specification("ours", ["+experiment=cnn_bn_gap"], 1), tmp_path)
-    worker.process.kill()
-    with pytest.raises(BenchError, match="ended with code -9"):
-        worker.ask("step", steps=1)
-    worker.close()
+def last_words(*_: Any) -> None:
+    """What a worker does that crashes."""
+    os.write(2, b"a warning\nout of\n  luck\n")
+    os.abort()
+
+
+def work_and_crash(*arguments: Any, work: Any = workers._work) -> None:
+    worker.serve = last_words
+    work(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "crashes", "error"),
+    [("no_such", False, r"code 1: \w+: .*no_such"), (BN_GAP, True, r"code -6: a warning out of luck$")],
+)
+def test_a_worker_that_fails_or_crashes_says_why(
+    experiment: str, crashes: bool, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if crashes:
+        monkeypatch.setattr(workers, "_work", work_and_crash)
+    started = Worker(Job([f"+experiment={experiment}"], all_cores(), 1), tmp_path / "run")
+    with pytest.raises(BenchError, match=f"^a benchmark process ended with {error}"):
+        started.ask("step", steps=1)
+    started.close()
 
 
 def test_thread_counts_come_from_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

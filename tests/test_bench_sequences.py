@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from dlbench.bench import plain
-from dlbench.bench.parts import P2G
+from dlbench.bench.parts import P2G, QUICK, overrides
 from dlbench.bench.plain import PlainSeq2Seq, id_pairs
 from dlbench.bench.worker import DECODERS, Ours, Plain, facts_of, plan_of, spread, step_flops, symbols_in
-from dlbench.bench.workers import QUICK, speed
+from dlbench.bench.workers import speed
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import PairBatch, PairTensors
 from dlbench.data.vocabulary import PAD
@@ -202,14 +202,14 @@ def test_sources_end_in_padding_only(data: TransductionDataModule) -> None:
 
 
 def test_the_plain_worker_trains_takes_weights_and_decodes(tmp_path: Path) -> None:
-    plan = plan_of([*P2G.overrides(QUICK), f"paths.runs={tmp_path}"])
+    plan = plan_of([*overrides(QUICK, P2G), f"paths.runs={tmp_path}"])
     worker, facts = Plain(plan), facts_of(plan)
     trained = worker.step(2)
-    assert trained["seconds"] > 0 and trained["symbols"] == 2 * facts["symbols"]
+    assert trained["symbols"] == 2 * facts["symbols"]
     before = worker.decode("greedy", words=6)["written"]
     torch.save(worker.model.state_dict(), tmp_path / "weights.pt")
     worker.load(str(tmp_path / "weights.pt"))
     after = worker.decode("greedy", words=6)["written"]
     assert len(before) == len(after) == 6 and before != after
     sampled = worker.decode("nucleus", words=2)
-    assert sampled["seconds"] > 0 and [len(samples) for samples in sampled["written"]] == [3] * 2
+    assert [len(samples) for samples in sampled["written"]] == [3] * 2

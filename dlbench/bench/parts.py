@@ -5,24 +5,82 @@ A further part is a function here, with a place in `PARTS`; what a worker is tol
 
 import itertools
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from dlbench.bench.report import Part, Row, Target, compared, paired_ratio
-from dlbench.bench.workers import BenchError, Case, Effort, Usage, Worker, all_cores, crew, in_turns, measure, speed
+from dlbench.bench.workers import (
+    BenchError,
+    Job,
+    Usage,
+    Worker,
+    all_cores,
+    in_turns,
+    measure,
+    speed,
+    temporary_folder,
+    worker_pool,
+)
 from dlbench.data import intel_files
 from dlbench.paths import data_folder
 from dlbench.records.store import Store
 
-BN_GAP, BN_GAP_BF16 = Case("cnn_bn_gap"), Case("cnn_bn_gap", "bf16-mixed")
-VANILLA, VANILLA_BF16 = Case("cnn_vanilla"), Case("cnn_vanilla", "bf16-mixed")
-P2G = Case("p2g_attention")
-
 Taken = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    ``pairs`` of timed windows of ``steps`` training steps, after a ``warmup`` of each worker; of what takes long a
+    ``few`` pairs. ``words`` is for how many the plain loop draws samples, ``matrix_sizes`` those of the products that
+    give a core's peak, ``whole`` whether every case is measured or only each part's first. The ``overrides`` are every
+    run's: by default real data where they are, else synthetic.
+    """
+
+    pairs: int
+    few: int
+    steps: int
+    warmup: int
+    words: int
+    matrix_sizes: tuple[int, ...]
+    whole: bool = True
+    overrides: tuple[str, ...] = ()
+
+    def chosen(self, cases: Sequence[str]) -> Sequence[str]:
+        """All cases, or only the first."""
+        return cases if self.whole else cases[:1]
+
+    @property
+    def peak(self) -> str:
+        """A core's peak in words."""
+        return f"best rate of torch.mm of squares of {', '.join(map(str, self.matrix_sizes))}"
+
+
+FULL = Effort(pairs=16, few=8, steps=40, warmup=20, words=150, matrix_sizes=(1024, 1536, 2048))
+SYNTHETIC = ("data.source=synthetic", "data.synthetic_sizes=[64,24,24]")
+QUICK = Effort(2, 1, steps=2, warmup=1, words=8, matrix_sizes=(128,), whole=False, overrides=SYNTHETIC)
+
+# A case is an experiment, and its precision where that is not fp32; so it is printed.
+BN_GAP, VANILLA, P2G = "cnn_bn_gap", "cnn_vanilla", "p2g_attention"
+BF16 = ", bf16-mixed"
+
+
+def overrides(effort: Effort, case: str, *more: str) -> tuple[str, ...]:
+    """A case's configuration as on a command line; on the CPU, silent, without pictures."""
+    experiment, _, precision = case.partition(", ")
+    chosen = (f"+experiment={experiment}", f"trainer.precision={precision or '32-true'}", "trainer.device=cpu")
+    return (*chosen, "trainer.progress=none", "callbacks=none", *effort.overrides, *more)
+
+
+def job(effort: Effort, case: str, cores: Sequence[int], *more: str, **details: Any) -> Job:
+    """The case's run without end on some cores; with ``plain=True`` the plain loop, which knows fp32 alone."""
+    endless = overrides(effort, case, "trainer.epochs=1000000", *more)
+    return Job(endless, cores, **{"warmup": effort.warmup, **details})
 
 
 # training steps
@@ -36,41 +94,43 @@ def threads2(effort: Effort) -> Part:
 
 def sweep(effort: Effort) -> Part:
     """As many runs side by side as there are cores, one thread each, each on a core of its own."""
-    targets = {BN_GAP: Target("at least", 2.0), VANILLA: Target("at least", 1.7), BN_GAP_BF16: Target("at least", 2.8)}
+    targets = {
+        BN_GAP: Target("at least", 2.0),
+        VANILLA: Target("at least", 1.7),
+        BN_GAP + BF16: Target("at least", 2.8),
+    }
     title = f"A sweep: {len(all_cores())} runs side by side, one pinned core and thread each; their speeds added"
     return _throughput(title, targets, effort, 1, [[core] for core in all_cores()])
 
 
 def _throughput(
-    title: str, targets: Mapping[Case, Target], effort: Effort, threads: int, places: Sequence[Sequence[int]]
+    title: str, targets: Mapping[str, Target], effort: Effort, threads: int, places: Sequence[Sequence[int]]
 ) -> Part:
     """Runs of ours together, one in each place (a set of cores), against the plain loop on all cores."""
-    rows: list[Row] = []
-    notes: dict[str, None] = {}  # each line once, in order
+    rows = []
     for case in effort.chosen(list(targets)):
-        ours = {str(cores): case.ours(effort, cores, f"trainer.threads={threads}") for cores in places}
-        with crew(plain=case.plain(effort, all_cores()), **ours) as workers:
+        jobs = {str(cores): job(effort, case, cores, f"trainer.threads={threads}") for cores in places}
+        with worker_pool(plain=job(effort, case, all_cores(), plain=True), **jobs) as workers:
             plain = workers.pop("plain")
-            measures = {
-                "ours": partial(speed, list(workers.values()), effort.steps),
-                "plain": partial(speed, [plain], effort.steps),
-            }
-            taken = in_turns(effort.pairs, measures)
-        notes[f"data: {plain.facts['data']}"] = None
-        notes[f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores"] = None
-        rows.append(compared(case.name, "steps/s", taken["ours"], taken["plain"], targets[case]))
-    return Part(title, "plain loop", rows, list(notes))
+            sides = {"ours": list(workers.values()), "plain": [plain]}
+            taken = in_turns(effort.pairs, {side: partial(speed, of, effort.steps) for side, of in sides.items()})
+        rows.append(compared(case, "steps/s", taken["ours"], taken["plain"], targets[case]))
+    notes = [
+        f"data: {plain.facts['data']}",
+        f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores",
+    ]
+    return Part(title, "plain loop", rows, notes)
 
 
 STEPS_PER_EPOCH = 1500
 """Steps over which an epoch's end is spread: 12,000 pictures in batches of 8."""
 
 LAYERS: dict[str, dict[str, Any]] = {
-    "bare loop, one thread": {"do": "bare", "checks_loss": False, "reseeds": False},
-    "+ loss.item() and its check": {"do": "bare", "checks_loss": True, "reseeds": False},
-    "+ reseeding before each step": {"do": "bare", "checks_loss": True, "reseeds": True},
-    "+ Lightning's loop and hooks": {"do": "step", "logged": False},
-    "+ TensorBoard logger, by the step": {"do": "step"},
+    "bare loop, one thread": {"command": "bare", "checks_loss": False, "reseeds": False},
+    "+ loss.item() and its check": {"command": "bare", "checks_loss": True, "reseeds": False},
+    "+ reseeding before each step": {"command": "bare", "checks_loss": True, "reseeds": True},
+    "+ Lightning's loop and hooks": {"command": "step", "logged": False},
+    "+ TensorBoard logger, by the step": {"command": "step"},
 }
 """What is measured, each with one thing more than the one before; the last is the real step."""
 
@@ -83,30 +143,30 @@ BARE, *_, REAL = LAYERS
 
 def overhead(effort: Effort) -> Part:
     """A real step over a bare one, layer by layer."""
-    rows: list[Row] = []
+    rows = []
     table = [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
+    first, last = all_cores()[:1], all_cores()[-1:]
     for case in effort.chosen([BN_GAP, VANILLA]):
-        first, last = all_cores()[:1], all_cores()[-1:]
-        with crew(
-            run=case.ours(effort, first),
-            with_bar=case.ours(effort, last, "trainer.progress=bar", terminal=True),
-            short_epochs=case.ours(effort, last, "trainer.limit_train_batches=2", warmup=1),
+        with worker_pool(
+            run=job(effort, case, first),
+            with_bar=job(effort, case, last, "trainer.progress=bar", terminal=True),
+            short_epochs=job(effort, case, last, "trainer.limit_train_batches=2", warmup=1),
         ) as workers:
-            times = _layers(workers["run"], list(LAYERS), effort)
-            barred = _layers(workers["with_bar"], [BARE, REAL], effort)
-            workers["short_epochs"].ask("epoch_end")  # the first one opens files
-            ends = [workers["short_epochs"].ask("epoch_end") for _ in range(effort.few)]
+            times = _milliseconds(workers["run"], list(LAYERS), effort)
+            barred = _milliseconds(workers["with_bar"], [BARE, REAL], effort)
+            # Two steps pass one end of an epoch; the first end opens files.
+            _, *ends = [workers["short_epochs"].ask("step", steps=2) for _ in range(1 + effort.few)]
             data = workers["run"].facts["data"]
         epoch_ends = {
-            what: 1000 * median(end[part] for end in ends) / STEPS_PER_EPOCH for what, part in EPOCH_ENDS.items()
+            what: 1000 * median(end[phase] for end in ends) / STEPS_PER_EPOCH for what, phase in EPOCH_ENDS.items()
         }
         for what, taken, target in (
-            (case.name, times, Target("at most", 1.03)),
-            (f"{case.name}, with a live bar", barred, None),
+            (case, times, Target("at most", 1.03)),
+            (f"{case}, with a live bar", barred, None),
         ):
             whole = [step + sum(epoch_ends.values()) for step in taken[REAL]]
             rows.append(compared(what, "ms/step", whole, taken[BARE], target))
-        table += [[case.name, "", "", "", ""], *_added(times, epoch_ends)]
+        table += [[case, "", "", "", ""], *_added(times, epoch_ends)]
     notes = [
         f"data: {data}; a pinned core",
         "all layers are measured in turns in one process, on the run's own network, optimiser and batches; the live "
@@ -117,10 +177,11 @@ def overhead(effort: Effort) -> Part:
     return Part("What Lightning, records and logging add to a step, fp32", "bare loop", rows, notes, table)
 
 
-def _layers(worker: Worker, layers: Sequence[str], effort: Effort) -> Taken:
-    """Milliseconds a step of each layer, round by round."""
-    taken = in_turns(effort.pairs, {what: partial(worker.seconds, effort.steps, **LAYERS[what]) for what in layers})
-    return {layer: [1000 * seconds / effort.steps for seconds in windows] for layer, windows in taken.items()}
+def _milliseconds(worker: Worker, layers: Sequence[str], effort: Effort) -> Taken:
+    """Of a step of each layer, round by round."""
+    return in_turns(
+        effort.pairs, {layer: partial(worker.milliseconds, effort.steps, **LAYERS[layer]) for layer in layers}
+    )
 
 
 def _added(times: Taken, epoch_ends: Mapping[str, float]) -> list[list[str]]:
@@ -141,22 +202,20 @@ def _added(times: Taken, epoch_ends: Mapping[str, float]) -> list[list[str]]:
 
 def limits(effort: Effort) -> Part:
     """A real step over its operations divided by the core's best matrix product, taken right beside it."""
-    rows: list[Row] = []
+    rows = []
     table = [["", "MFLOP a step", "best GFLOP/s, one core"]]
-    for case in effort.chosen([BN_GAP, BN_GAP_BF16, VANILLA, VANILLA_BF16]):
-        with crew(run=case.ours(effort, all_cores()[:1])) as workers:
+    for case in effort.chosen([BN_GAP, BN_GAP + BF16, VANILLA, VANILLA + BF16]):
+        with worker_pool(run=job(effort, case, all_cores()[:1])) as workers:
             run = workers["run"]
             flops = run.ask("flops")["flops"]
-            dtype = "float32" if case.precision == "32-true" else "bfloat16"
-            measures = {"step": partial(run.seconds, effort.steps), "rate": partial(_rate, run, effort, dtype)}
+            dtype = "bfloat16" if case.endswith(BF16) else "float32"
+            measures = {"step": partial(run.milliseconds, effort.steps), "rate": partial(_rate, run, effort, dtype)}
             taken = in_turns(effort.pairs, measures)
-        ours = [1000 * seconds / effort.steps for seconds in taken["step"]]
-        rows.append(compared(case.name, "ms/step", ours, [1000 * flops / rate for rate in taken["rate"]]))
-        table.append([case.name, f"{flops / 1e6:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"])
+        rows.append(compared(case, "ms/step", taken["step"], [1000 * flops / rate for rate in taken["rate"]]))
+        table.append([case, f"{flops / 1e6:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"])
     notes = [
         f"data: {run.facts['data']}; one pinned core and thread, batch 8",
-        "limit = operations of forward and backward (torch's FlopCounterMode) / best rate of torch.mm of squares of "
-        + ", ".join(map(str, effort.matrix_sizes)),
+        f"limit = operations of forward and backward (torch's FlopCounterMode) / {effort.peak}",
     ]
     return Part("How far a step is from its arithmetic limit", "limit", rows, notes, table)
 
@@ -180,43 +239,44 @@ main()
 
 def startup(effort: Effort) -> Part:
     """How long one waits for help and for a run's first training step: processes from launch to end."""
-    with tempfile.TemporaryDirectory(prefix="dlbench-bench-") as folder:
+    with temporary_folder() as folder:
         numbers = itertools.count()
 
         def first_step() -> Usage:
             runs = json.dumps(f"{folder}/{next(numbers)}")
-            usage = measure("-c", FIRST_STEP, *BN_GAP.overrides(effort), f"paths.runs={runs}")
+            usage = measure("-c", FIRST_STEP, *overrides(effort, BN_GAP), f"paths.runs={runs}")
             if "first step done" not in usage.output:
                 raise BenchError(f"the run ended without a training step: {usage.output.strip()[-500:]}")
             return usage
 
-        # The imports are left as abruptly as the first step: what Python tears down is no part of starting.
-        all_imports = partial(measure, "-c", f"import {IMPORTS}, os; os._exit(0)")
-        helped = _starts(
-            effort, ours=partial(measure, "-m", "dlbench", "--help"), imports=partial(measure, "-c", "import torch")
+        commands: dict[str, Callable[[], Usage]] = {
+            "help": partial(measure, "-m", "dlbench", "--help"),
+            "torch": partial(measure, "-c", "import torch"),
+            "first step": first_step,
+            # Left as abruptly as the first step: what Python tears down is no part of starting.
+            "imports": partial(measure, "-c", f"import {IMPORTS}, os; os._exit(0)"),
+        }
+        if effort.whole:
+            in_turns(1, commands)  # does not count: it reads the files from the disk
+        taken = in_turns(effort.few, commands)
+    wall, cpu = (
+        {name: [getattr(usage, clock) for usage in usages] for name, usages in taken.items()}
+        for clock in ("wall", "cpu")
+    )
+    rows = [
+        compared(what, "s", clock[ours], clock[imports], target, of_medians=True)
+        for what, clock, ours, imports, target in (
+            ("--help (over import torch)", wall, "help", "torch", Target("below", 0.8)),
+            ("--help, processor time", cpu, "help", "torch", Target("below", 0.8)),
+            ("first training step", wall, "first step", "imports", Target("at most", 2.5)),
+            ("first training step, processor time", cpu, "first step", "imports", Target("at most", 2.5)),
         )
-        stepped = _starts(effort, ours=first_step, imports=all_imports)
-    rows = []
-    for what, usages, clock, target in (
-        ("--help (over import torch)", helped, "wall", Target("below", 0.8)),
-        ("--help, processor time", helped, "cpu", Target("below", 0.8)),
-        ("first training step", stepped, "wall", Target("at most", 2.5)),
-        ("first training step, processor time", stepped, "cpu", Target("at most", 2.5)),
-    ):
-        ours, imports = ([getattr(usage, clock) for usage in usages[side]] for side in ("ours", "imports"))
-        rows.append(compared(what, "s", ours, imports, target, of_medians=True))
+    ]
     notes = [
         "ratios of medians over alternating process starts, after one that does not count",
-        f"imports: {IMPORTS}; first step: +experiment={BN_GAP.experiment}, from launch, "
-        "reading and checking the data included",
+        f"imports: {IMPORTS}; first step: +experiment={BN_GAP}, from launch, reading and checking the data included",
     ]
     return Part("Starting", "imports", rows, notes)
-
-
-def _starts(effort: Effort, **commands: Callable[[], Usage]) -> dict[str, list[Usage]]:
-    for command in commands.values() if effort.whole else ():
-        command()  # does not count: it reads the files from the disk
-    return in_turns(effort.few, commands)
 
 
 def memory(effort: Effort) -> Part:
@@ -224,74 +284,70 @@ def memory(effort: Effort) -> Part:
     title, target = "Peak memory of a run on the real pictures", Target("below", 1.5)
     if intel_files.find(data_folder()) is None:
         return Part(title, "", [], ["left out: no real pictures at hand (set DLBENCH_DATA)"])
-    short = ("trainer.epochs=1", "trainer.limit_train_batches=50", "evaluation.max_shift=1")
-    rows: list[Row] = []
+    batches, shift = (50, 1) if effort.whole else (5, 0)
+    short = ("trainer.epochs=1", f"trainer.limit_train_batches={batches}", f"evaluation.max_shift={shift}")
+    rows = []
     for case in effort.chosen([BN_GAP, VANILLA]):
-        with tempfile.TemporaryDirectory(prefix="dlbench-bench-") as folder:
+        with temporary_folder() as folder:
             # Not the effort's overrides: they may ask for synthetic pictures.
-            chosen = (f"+experiment={case.experiment}", "trainer.device=cpu", "trainer.progress=none", *short)
+            chosen = (f"+experiment={case}", "trainer.device=cpu", "trainer.progress=none", *short)
             usage = measure("-m", "dlbench", *chosen, f"paths.runs={json.dumps(folder)}")
             (record,) = Store(Path(folder)).all()
             trained = record.closed()["peak_memory_bytes"]
-        rows.append(Row(f"{case.name}, training (its record's peak)", "GB", trained / 1e9, target=target))
-        rows.append(Row(f"{case.name}, the whole process", "GB", usage.peak_bytes / 1e9, target=target))
+        for what, peak in (("training (its record's peak)", trained), ("the whole process", usage.peak_bytes)):
+            rows.append(Row(f"{case}, {what}", "GB", peak / 1e9, target=target))
     return Part(title, "", rows, [f"real pictures, fp32, one thread, a short epoch: {' '.join(short)}"])
 
 
 # sequences
 
 ONE, ALL = "plain on one core", "plain on all cores"
-"""The targets are against the plain loop as it was run, on all cores."""
 
 
 def sequences(effort: Effort) -> Part:
-    """Training on sequences and decoding them: P2G with attention."""
+    """Training on sequences and decoding them, P2G with attention; the targets are against the loop on all cores."""
     first, last = all_cores()[:1], all_cores()[-1:]
     random, bucketed = "data.bucket_batches=1", "data.bucket_batches=20"
-    specifications = {
-        "ours": P2G.ours(effort, first, bucketed),
-        "beside": P2G.ours(effort, last, bucketed),
-        ONE: P2G.plain(effort, first, random),
+    jobs = {
+        "ours": job(effort, P2G, first, bucketed),
+        "beside": job(effort, P2G, last, bucketed),
+        ONE: job(effort, P2G, first, random, plain=True),
     }
     if effort.whole:
-        specifications["random"] = P2G.ours(effort, first, random)
-        specifications[ALL] = P2G.plain(effort, all_cores(), random)
-    with crew(**specifications) as workers:
+        jobs["random"] = job(effort, P2G, first, random)
+        jobs[ALL] = job(effort, P2G, all_cores(), random, plain=True)
+    with worker_pool(**jobs) as workers:
         run = workers["ours"]
         words, symbols = run.facts["words"], run.facts["symbols"]
 
         def epoch(*names: str) -> float:
             return float(symbols / speed([workers[name] for name in names], effort.steps, "symbols"))
 
-        measures: dict[str, Callable[[], float]] = {
-            "rate": partial(_rate, run, effort),
-            "together": partial(epoch, "ours", "beside"),
-        }
-        measures |= {name: partial(epoch, name) for name in workers if name != "beside"}
+        measures: dict[str, Callable[[], float]] = {name: partial(epoch, name) for name in workers if name != "beside"}
+        measures |= {"together": partial(epoch, "ours", "beside"), "rate": partial(_rate, run, effort)}
         taken = in_turns(effort.pairs, measures)
         counted = run.ask("flops", steps=effort.steps)
         decoded, agreeing = _decodings(workers, effort)
     flops = counted["flops"] / counted["symbols"] * symbols
     taken |= decoded | {"limit": [flops / rate for rate in taken["rate"]]}
-
-    def against_plain(what: str, ours: str, target: Target | None = None, prefix: str = "") -> list[Row]:
-        return [
-            compared(f"{what} / {name}", "s", taken[ours], taken[prefix + name], bound, faster=True)
-            for name, bound in ((ONE, None), (ALL, target))
-            if {ours, prefix + name} <= taken.keys()
-        ]
-
+    fast = Target("at least", 15)
     rows = [
-        *against_plain("training epoch", "ours", Target("at least", 3.5)),
-        *against_plain("random batches", "random"),
-        compared(
-            "two runs side by side / one", "s", taken["together"], taken["ours"], Target("at least", 1.8), faster=True
-        ),
-        compared("training epoch / its arithmetic limit", "s", taken["ours"], taken["limit"]),
-        *against_plain("greedy", "greedy", Target("at least", 15), "greedy, "),
-        *against_plain("nucleus, 3 samples", "nucleus", Target("at least", 15), "nucleus, "),
-        Row("beam search, width 5", "s", median(taken["beam"]), target=Target("below", 3)),
+        compared(what, "s", taken[ours], taken[reference], target, faster=reference != "limit")
+        for what, ours, reference, target in (
+            (f"training epoch / {ONE}", "ours", ONE, None),
+            (f"training epoch / {ALL}", "ours", ALL, Target("at least", 3.5)),
+            (f"random batches / {ONE}", "random", ONE, None),
+            (f"random batches / {ALL}", "random", ALL, None),
+            ("two runs side by side / one", "together", "ours", Target("at least", 1.8)),
+            ("training epoch / its arithmetic limit", "ours", "limit", None),
+            (f"greedy / {ONE}", "greedy", f"greedy, {ONE}", None),
+            (f"greedy / {ALL}", "greedy", f"greedy, {ALL}", fast),
+            (f"nucleus, 3 samples / {ONE}", "nucleus", f"nucleus, {ONE}", None),
+            (f"nucleus, 3 samples / {ALL}", "nucleus", f"nucleus, {ALL}", fast),
+        )
+        if {ours, reference} <= taken.keys()
     ]
+    rows.append(Row("beam search, width 5", "s", median(taken["beam"]), target=Target("below", 3)))
     notes = [
         f"data: {run.facts['data']}; fp32, batch 64; ours on one pinned core and thread, its epochs bucketed by length "
         f"({bucketed}) where no row says random batches (=1); the plain loop takes random batches",
@@ -304,11 +360,11 @@ def sequences(effort: Effort) -> Part:
         f"{min(effort.words, words)} words spread over the lengths, scaled by word",
         f"greedy output: the same as the plain loop's on {agreeing} of {words} words",
         "limit = operations of forward and backward, padding included (torch's FlopCounterMode, LSTMs without oneDNN, "
-        "which it cannot see into) / best rate of torch.mm of squares of " + ", ".join(map(str, effort.matrix_sizes)),
+        f"which it cannot see into) / {effort.peak}",
     ]
     table = [
         ["", "GFLOP an epoch", "best GFLOP/s, one core"],
-        [P2G.name, f"{flops / 1e9:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"],
+        [P2G, f"{flops / 1e9:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"],
     ]
     return Part("Sequences: P2G with attention", "reference", rows, notes, table)
 
@@ -316,7 +372,7 @@ def sequences(effort: Effort) -> Part:
 def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str, list[float]], int]:
     """Seconds to decode all test words, and on how many the greedy output of ours and the plain loop's agree."""
     run, plain = workers["ours"], {name: workers[name] for name in (ONE, ALL) if name in workers}
-    with tempfile.TemporaryDirectory(prefix="dlbench-bench-") as folder:
+    with temporary_folder() as folder:
         weights = f"{folder}/weights.pt"
         run.ask("save", path=weights)
         for worker in plain.values():
@@ -331,7 +387,7 @@ def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str,
         for name, worker in plain.items():
             measures[f"{decoder}, {name}"] = partial(seconds, worker, decoder, words / count, words=count)
     # The comparison also warms up.
-    ours, theirs = (run.ask("decode", decoder="greedy"), plain[ONE].ask("decode", decoder="greedy", words=words))
+    ours, theirs = run.ask("decode", decoder="greedy"), plain[ONE].ask("decode", decoder="greedy", words=words)
     agreeing = sum(one == other for one, other in zip(ours["written"], theirs["written"], strict=True))
     return in_turns(effort.few, measures), agreeing
 
@@ -346,34 +402,22 @@ def speech(effort: Effort) -> Part:
         "task.ignore_padding=false",
     )
     small = () if effort.whole else ("data.batch_size=2",)  # a published step takes seconds
+    step = LAYERS["+ reseeding before each step"]  # Lightning's own adds nothing to a step so long
     rows = []
-    for case in effort.chosen([Case("asr_lstm_spoken"), Case("asr_attention_spoken")]):
-        cores = all_cores()[:1]
-        with crew(
-            masked=case.ours(effort, cores, *small, warmup=1),
-            published=case.ours(effort, cores, *small, *published, warmup=1),
-        ) as workers:
-            step = LAYERS["+ reseeding before each step"]  # Lightning's own adds nothing to a step so long
-            measures = {name: partial(worker.seconds, 1, **step) for name, worker in workers.items()}
+    for case in effort.chosen(["asr_lstm_spoken", "asr_attention_spoken"]):
+        jobs = {
+            name: job(effort, case, all_cores()[:1], *small, *more, warmup=1)
+            for name, more in (("masked", ()), ("published", published))
+        }
+        with worker_pool(**jobs) as workers:
+            measures = {name: partial(worker.milliseconds, 1, **step) for name, worker in workers.items()}
             taken = in_turns(min(effort.pairs, effort.few), measures)
             data = workers["masked"].facts["data"]
-        milliseconds = {name: [1000 * seconds for seconds in windows] for name, windows in taken.items()}
-        rows.append(
-            compared(
-                f"{case.name}, training step", "ms", milliseconds["masked"], milliseconds["published"], faster=True
-            )
-        )
+        rows.append(compared(f"{case}, training step", "ms", taken["masked"], taken["published"], faster=True))
     notes = [data, "The ratio tells how many times as fast it is to leave padding out."]
     return Part("Padding of speech", "padded as published", rows, notes)
 
 
 PARTS: dict[str, Callable[[Effort], Part]] = {
-    "threads2": threads2,
-    "sweep": sweep,
-    "overhead": overhead,
-    "startup": startup,
-    "memory": memory,
-    "limits": limits,
-    "sequences": sequences,
-    "speech": speech,
+    part.__name__: part for part in (threads2, sweep, overhead, startup, memory, limits, sequences, speech)
 }

@@ -1,6 +1,7 @@
 """Findings: ratios of pairs with their intervals, held against targets; as tables in Markdown, and as JSON."""
 
 import datetime
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -81,9 +82,11 @@ class Target:
 
     def is_met(self, value: float) -> bool:
         """Whether a number keeps it."""
-        if self.kind == "below":
-            return value < self.bound
-        return value >= self.bound if self.kind == "at least" else value <= self.bound
+        keeps = {"at least": operator.ge, "at most": operator.le, "below": operator.lt}[self.kind]
+        return bool(keeps(value, self.bound))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,23 @@ class Row:
             return ""
         ratio = self.ratio
         value, *interval = (ratio.value, ratio.low, ratio.high) if ratio else (self.ours,)
-        met = self.target.is_met(value)
-        return ("yes" if met else "no") + (", not surely" if len(set(map(self.target.is_met, interval))) > 1 else "")
+        met, *sure = map(self.target.is_met, (value, *interval))
+        return ("yes" if met else "no") + (", not surely" if len(set(sure)) > 1 else "")
+
+    def cells(self) -> list[str]:
+        """The finding as a line of its part's table."""
+        spans = ["", "", ""]
+        if ratio := self.ratio:
+            ends = ((ratio.low, ratio.high), (min(ratio.pairs), max(ratio.pairs)))
+            spans = [f"{ratio.value:.3f}", *(f"{low:.3f} - {high:.3f}" for low, high in ends)]
+        target = str(self.target or "")
+        return [
+            self.what,
+            *(_quantity(it, self.unit) for it in (self.ours, self.reference)),
+            *spans,
+            target,
+            self.verdict,
+        ]
 
 
 def compared(
@@ -142,7 +160,7 @@ class Part:
         lines = [f"## {self.title}", ""]
         if self.rows:
             headings = ("", "ours", self.reference, "ratio", "95% interval", "min - max", "target", "met?")
-            lines += [*_pipes([headings, *map(_cells, self.rows)]), ""]
+            lines += [*_pipes([headings, *(row.cells() for row in self.rows)]), ""]
         if self.table:
             lines += [*_pipes(self.table), ""]
         return "\n".join([*lines, *(f"- {note}" for note in self.notes), ""])
@@ -168,11 +186,11 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with the ratio of each pair."""
-        content = asdict(self)
-        for name, part in self.parts.items():
-            for found, row in zip(content["parts"][name]["rows"], part.rows, strict=True):
-                found["verdict"] = row.verdict
-        return content
+        parts = {
+            name: asdict(part) | {"rows": [asdict(row) | {"verdict": row.verdict} for row in part.rows]}
+            for name, part in self.parts.items()
+        }
+        return asdict(self) | {"parts": parts}
 
 
 def describe_machine() -> dict[str, Any]:
@@ -207,16 +225,6 @@ def machine_line(machine: Mapping[str, Any]) -> str:
         f"torch {machine['torch']}, Lightning {machine['pytorch-lightning']}; {machine['date']}, "
         f"commit {commit}, load before {machine['load']}{busy}"
     )
-
-
-def _cells(row: Row) -> list[str]:
-    ratio = row.ratio
-    of_ratio = ["", "", ""]
-    if ratio:
-        smallest, largest = min(ratio.pairs), max(ratio.pairs)
-        of_ratio = [f"{ratio.value:.3f}", f"{ratio.low:.3f} - {ratio.high:.3f}", f"{smallest:.3f} - {largest:.3f}"]
-    target = f"{row.target.kind} {row.target.bound:g}" if row.target else ""
-    return [row.what, _quantity(row.ours, row.unit), _quantity(row.reference, row.unit), *of_ratio, target, row.verdict]
 
 
 def _quantity(value: float | None, unit: str) -> str:

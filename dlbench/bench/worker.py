@@ -1,14 +1,15 @@
-"""What a worker does: train, and between two steps whatever else it is told, with a clock beside it.
+"""What a worker does: train, and between two steps whatever else it is told.
 
-An order is the name of a method of `Ours` or `Plain` and its arguments, the answer what it returns. A further thing to
-measure is a method here and a few lines in `dlbench.bench.parts`.
+A command is the name of a method of `Ours` or `Plain` and its arguments, or ``step``; the answer is what it returns,
+and how many ``seconds`` it took. A further thing to measure is a method here and a few lines in `dlbench.bench.parts`.
 """
 
-import contextlib
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -33,7 +34,6 @@ from dlbench.tasks.base import Task
 from dlbench.tasks.transduction import symbols
 
 Answer = dict[str, Any]
-Orders = Iterator[tuple[str, dict[str, Any]]]
 
 SAMPLES = 3
 DECODERS: dict[str, Decoder] = {
@@ -43,28 +43,46 @@ DECODERS: dict[str, Decoder] = {
 }
 
 
-class Over(BaseException):
-    """No more orders. No Exception, so that the run does not take it for a failure."""
+def serve(overrides: Sequence[str], cores: int, plainly: bool, connection: Connection) -> None:
+    """Train on so many cores, at the driver's command, until it is gone.
 
+    The first answer, `facts_of`, comes when a step could be made.
 
-def serve(
-    kind: Literal["ours", "plain"],
-    overrides: Sequence[str],
-    cores: int,
-    orders: Orders,
-    answer: Callable[[Answer], None],
-) -> None:
-    """Train on so many cores and obey until there are no orders. The first answer comes when a step could be made."""
+    Args:
+        overrides: The run's configuration, as on a command line.
+        cores: How many cores there are for it.
+        plainly: The plain loop on the run's data instead of the run.
+        connection: Commands come, answers go.
+    """
     torch.set_num_threads(min(cores, torch.get_num_threads()))  # torch's default, had it been imported on these cores
     plan = plan_of(overrides)
-    if kind == "ours":
-        with attached(Gate(plan, orders, answer)), contextlib.suppress(Over):
-            run.train(plan)
-        return
-    trainer = Plain(plan)
-    answer(facts_of(plan))
-    for name, details in orders:
-        answer(getattr(trainer, name)(**details))
+    if plainly:
+        trainer = Plain(plan)
+        connection.send(facts_of(plan))
+        handle(connection, trainer)
+    else:
+        # Lightning's hook for callbacks that a task brings: the run needs no door for the benchmark.
+        gate = Gate(plan, connection)
+        Task.configure_callbacks = lambda task: [gate]  # type: ignore[method-assign, assignment]
+        run.train(plan)
+
+
+def handle(connection: Connection, target: Any) -> Answer:
+    """Carry out commands that ``target`` has methods for; give the details of the first ``step`` that it has not.
+
+    Raises:
+        SystemExit: The driver is gone. A run does not take this for its failure.
+    """
+    while True:
+        try:
+            command, details = connection.recv()
+        except EOFError:
+            raise SystemExit from None
+        if command == "step" and not hasattr(target, command):
+            return details  # type: ignore[no-any-return]
+        began = time.perf_counter()
+        answer = getattr(target, command)(**details)
+        connection.send({"seconds": time.perf_counter() - began, **answer})
 
 
 def plan_of(overrides: Sequence[str]) -> Plan:
@@ -74,8 +92,8 @@ def plan_of(overrides: Sequence[str]) -> Plan:
 
 
 def facts_of(plan: Plan) -> Answer:
-    """A worker's first answer: the data in words, its threads, and for sequences the ``symbols`` that an epoch reads
-    and writes, as `symbols_in` counts, and the test ``words``."""
+    """The data in words, and torch's threads; for sequences the ``symbols`` (`symbols_in`) of an epoch and the test
+    ``words`` too."""
     facts, data = plan.facts, plan.data
     things = "recordings" if "seconds" in facts else "pairs" if "vocabularies" in facts else "pictures"
     described = (
@@ -86,18 +104,6 @@ def facts_of(plan: Plan) -> Answer:
         answer["symbols"] = sum(len(pair.source) + len(pair.target) + 1 for pair in data.pairs("train"))
         answer["words"] = len(data.pairs("test"))
     return answer
-
-
-@contextlib.contextmanager
-def attached(callback: pl.Callback) -> Iterator[None]:
-    """Have every task bring a callback, by Lightning's hook for that: the run needs no door for the benchmark."""
-    every_task: Any = Task
-    original = every_task.configure_callbacks
-    every_task.configure_callbacks = lambda task: [*original(task), callback]
-    try:
-        yield
-    finally:
-        every_task.configure_callbacks = original
 
 
 def endless(data: Any) -> Iterator[Any]:
@@ -139,7 +145,6 @@ class Ours:
             reseeds: Seed the global generator before each step (`Task.on_train_batch_start`).
         """
         task = self.task
-        began = time.perf_counter()
         for batch in itertools.islice(self.batches, steps):
             if reseeds:
                 task.on_train_batch_start(batch, 0)
@@ -147,7 +152,7 @@ class Ours:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-        return {"seconds": time.perf_counter() - began}
+        return {}
 
     def flops(self, steps: int = 1) -> Answer:
         """Operations of so many training steps, and the symbols of their batches; see `step_flops`."""
@@ -159,7 +164,7 @@ class Ours:
         """Operations a second of square matrix products on torch's current threads: the best of the sizes."""
         rates = []
         for size in sizes:
-            left, right = (torch.randn(size, size).to(getattr(torch, dtype)) for _ in range(2))
+            left, right = torch.randn(2, size, size).to(getattr(torch, dtype))
             product = torch.mm(left, right)  # the first one sets up buffers
             began = time.perf_counter()
             torch.mm(left, right, out=product)
@@ -167,21 +172,18 @@ class Ours:
         return {"rate": max(rates)}
 
     def decode(self, decoder: str) -> Answer:
-        """Seconds from the test split in memory to lists of symbols, and the lists, by word and then by hypothesis."""
-        task, loader = self.task, self.data.test_dataloader()
+        """Decode the test split, from memory to lists of symbols, by word and then by hypothesis."""
+        task = self.task
         task.decoder, kept = DECODERS[decoder], task.decoder
         task.eval()
-        began = time.perf_counter()
         written: dict[int, list[Any]] = {}
-        for batch in loader:
+        for batch in self.data.test_dataloader():
             tokens = task.decode(batch).tokens
             rows = iter(symbols(tokens.flatten(0, 1)))
-            for place in batch.index.tolist():
-                written[place] = list(itertools.islice(rows, tokens.shape[1]))
-        seconds = time.perf_counter() - began
+            written |= {place: list(itertools.islice(rows, tokens.shape[1])) for place in batch.index.tolist()}
         task.train()
         task.decoder = kept
-        return {"seconds": seconds, "written": [written[place] for place in range(len(written))]}
+        return {"written": [written[place] for place in range(len(written))]}
 
     def save(self, path: str) -> Answer:
         """Write the weights to a file."""
@@ -208,82 +210,74 @@ def step_flops(loss: Callable[[], Tensor]) -> int:
 class Gate(pl.Callback):
     """Holds a real run, `dlbench.run.train` and nothing else, between two steps until told to go on.
 
-    Two orders make Lightning go on, and are answered when it comes to the next step; the others are those of `Ours`:
-
-    - ``step``: so many ``steps``, with the logger or without (``logged``); what stands between epochs is not counted.
-    - ``epoch_end``: go on past the end of an epoch and time that, validation left out, in two parts.
+    ``step`` makes Lightning go on: so many ``steps``, with the logger or without (``logged``). The answer has their
+    ``symbols``, and apart from the ``seconds`` in them what went by between epochs: in ``validation``, in Lightning's
+    own end of an epoch (``lightning``), and in that of the ``recorder``. Other commands are those of `Ours`.
     """
 
-    def __init__(self, plan: Plan, orders: Orders, answer: Callable[[Answer], None]) -> None:
-        self.plan, self.orders, self.answer = plan, orders, answer
-        self.order, self.left, self.symbols, self.began = "", 0, 0, 0.0
-        self.marks: dict[str, float] = {}
+    def __init__(self, plan: Plan, connection: Connection) -> None:
+        self.plan, self.connection = plan, connection
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        self.phase, self.since = "", 0.0
+
+    def _enter(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.spent[self.phase] += now - self.since
+        self.phase, self.since = phase, now
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say that the run is ready, and wait."""
-        self.trainer, self.loggers = trainer, trainer.loggers
+        self.loggers = trainer.loggers
         self.ours = Ours(pl_module, trainer.optimizers[0], self.plan.data)
-        self.answer(facts_of(self.plan))
-        self._wait()
+        self.connection.send(facts_of(self.plan))
+        self._wait(trainer)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """The end of an epoch's end."""
-        if self.order == "epoch_end" and "recorder" in self.marks:
-            now, marks = time.perf_counter(), self.marks
-            recorder = now - marks["recorder"]
-            validation = marks["after_validation"] - marks["validation"]
-            self.answer({"recorder": recorder, "lightning": now - marks["last_step"] - validation - recorder})
-            self._wait()
+        """The first step of an epoch ends what stands between epochs."""
+        self._enter("seconds")
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, _: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count down; at nought answer, and wait."""
-        self.marks["last_step"] = time.perf_counter()
         self.left -= 1
         self.symbols += symbols_in(batch)
-        if self.order == "step" and self.left == 0:
-            self.answer({"seconds": time.perf_counter() - self.began, "symbols": self.symbols})
-            self._wait()
+        if not self.left:
+            self._enter("waiting")
+            self.connection.send({**self.spent, "symbols": self.symbols})
+            self._wait(trainer)
+        if batch_idx + 1 == trainer.num_training_batches:
+            self._enter("lightning")
 
     def on_validation_start(self, *_: Any) -> None:
-        """Only a mark; the clock stands still from here."""
-        self.marks["validation"] = time.perf_counter()
+        """Validation is work, no overhead."""
+        self._enter("validation")
 
     def on_validation_end(self, *_: Any) -> None:
-        """Only a mark."""
-        self.marks["after_validation"] = time.perf_counter()
+        """Back in Lightning's end of an epoch."""
+        self._enter("lightning")
 
     def on_train_epoch_end(self, *_: Any) -> None:
-        """Only a mark: the recorder, a `Checkpoint`, comes after every other callback."""
-        self.marks["recorder"] = time.perf_counter()
+        """The recorder, a `Checkpoint`, comes after every other callback."""
+        self._enter("recorder")
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """Let the clock run on."""
-        self.began += time.perf_counter() - self.marks.get("validation", self.began)
-
-    def _wait(self) -> None:
-        """Obey orders until one needs Lightning to go on."""
-        self.trainer.loggers = self.loggers
-        bar = getattr(self.trainer.progress_bar_callback, "progress", None)
+    def _wait(self, trainer: pl.Trainer) -> None:
+        trainer.loggers = self.loggers
+        bar = getattr(trainer.progress_bar_callback, "progress", None)
         if bar:
             bar.stop()  # its thread would run on, and disturb others' measurements
-        for order, details in self.orders:
-            if order in ("step", "epoch_end"):
-                break
-            self.answer(getattr(self.ours, order)(**details))
-        else:
-            raise Over
+        details = handle(self.connection, self.ours)
         if bar:
             bar.start()
         if not details.get("logged", True):
-            self.trainer.loggers = []
-        self.order, self.left, self.symbols, self.began = order, details.get("steps", 0), 0, time.perf_counter()
-        self.marks = {"last_step": self.began}
+            trainer.loggers = []
+        self.left, self.symbols = details["steps"], 0
+        self.spent.clear()
+        self.phase, self.since = "seconds", time.perf_counter()
 
 
 class Plain:
-    """The plain loop on a run's data, from the run's initial weights. Its public methods are orders."""
+    """The plain loop on a run's data, from the run's initial weights. Its public methods are commands."""
 
     def __init__(self, plan: Plan) -> None:
         reseed_global(plan.seed, "init")
@@ -304,10 +298,8 @@ class Plain:
             self._training = plain.train(model, batches, sgd, plain.picture_loss)
 
     def step(self, steps: int) -> Answer:
-        """So many training steps."""
-        began = time.perf_counter()
-        done = sum(symbols_in(batch) for _, batch in itertools.islice(self._training, steps))
-        return {"seconds": time.perf_counter() - began, "symbols": done}
+        """So many training steps, and their symbols."""
+        return {"symbols": sum(symbols_in(batch) for _, batch in itertools.islice(self._training, steps))}
 
     def load(self, path: str) -> Answer:
         """Take the weights in a file, for decoding."""
@@ -317,10 +309,12 @@ class Plain:
     def decode(self, decoder: Literal["greedy", "nucleus"], words: int) -> Answer:
         """Write so many test words (`spread`), one by one, as often each as ours does."""
         choose, times = (plain.greedy, 1) if decoder == "greedy" else (plain.nucleus, SAMPLES)
-        began = time.perf_counter()
-        sources = spread(self._test, words)
-        written = [[plain.decode(self._decoding, source, choose) for _ in range(times)] for source in sources]
-        return {"seconds": time.perf_counter() - began, "written": written}
+        return {
+            "written": [
+                [plain.decode(self._decoding, source, choose) for _ in range(times)]
+                for source in spread(self._test, words)
+            ]
+        }
 
 
 def spread(sources: Sequence[Tensor], count: int) -> list[Tensor]:

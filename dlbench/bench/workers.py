@@ -1,4 +1,4 @@
-"""Processes that are measured, as the driver sees them: trainers that wait for orders, and commands from launch to end.
+"""Processes that are measured, as the driver sees them: trainers that wait for commands, programs from start to end.
 
 A trainer is pinned to its cores, makes steps when told to (`dlbench.bench.worker`), and says how long they took.
 The driver imports no torch.
@@ -12,19 +12,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from dlbench.errors import DlbenchError
+from dlbench.terminal import first_line
 
 T = TypeVar("T")
 
 # A worker is forked from a server that has imported torch and Lightning, and computed nothing yet: it starts at once.
 # Elsewhere than on Linux libraries do not bear forking.
 CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-PRELOADED = ["dlbench.bench.worker"]
+
+temporary_folder = partial(tempfile.TemporaryDirectory, prefix="dlbench-bench-")
 
 
 class BenchError(DlbenchError):
@@ -51,149 +54,79 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], T]]) -> dict[str, 
     """Each measure once a round, in order A B ... and back in the next, so that a drift of the machine cancels."""
     taken: dict[str, list[T]] = {name: [] for name in measures}
     for number in range(rounds):
-        for name in list(measures) if number % 2 == 0 else reversed(list(measures)):
+        for name in list(measures)[:: 1 if number % 2 == 0 else -1]:
             taken[name].append(measures[name]())
     return taken
-
-
-# what is measured
-
-
-@dataclass(frozen=True)
-class Specification:
-    """What a worker trains, and where.
-
-    Args:
-        kind: Our run, or the plain loop on its data.
-        overrides: The run's configuration, as on a command line.
-        warmup: Steps made before anything is timed.
-        cores: The cores it may use.
-        terminal: Have it believe that its output is a terminal.
-    """
-
-    kind: Literal["ours", "plain"]
-    overrides: Sequence[str]
-    warmup: int
-    cores: Sequence[int] = field(default_factory=all_cores)
-    terminal: bool = False
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured.
-
-    Args:
-        pairs: Pairs (rounds) of timed windows.
-        few: Pairs of what takes long: starts of processes, ends of epochs, decodings, steps on speech.
-        steps: Training steps a window.
-        warmup: Steps each worker makes before anything is timed.
-        words: Test words of which the plain loop draws samples.
-        matrix_sizes: Sides of the square matrices whose product gives the core's peak.
-        whole: Every network and precision, or only each part's first.
-        overrides: Configuration of every run measured; by default real pictures where they are, else synthetic ones.
-    """
-
-    pairs: int
-    few: int
-    steps: int
-    warmup: int
-    words: int
-    matrix_sizes: tuple[int, ...]
-    whole: bool = True
-    overrides: tuple[str, ...] = ()
-
-    def chosen(self, cases: Sequence[Any]) -> Sequence[Any]:
-        """All cases, or only the first."""
-        return cases if self.whole else cases[:1]
-
-
-FULL = Effort(pairs=16, few=8, steps=40, warmup=20, words=150, matrix_sizes=(1024, 1536, 2048))
-SYNTHETIC = ("data.source=synthetic", "data.synthetic_sizes=[64,24,24]")
-QUICK = Effort(2, 1, steps=2, warmup=1, words=8, matrix_sizes=(128,), whole=False, overrides=SYNTHETIC)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A run that is measured: an experiment in a precision."""
-
-    experiment: str
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-
-    @property
-    def name(self) -> str:
-        """The case in words."""
-        return self.experiment + ("" if self.precision == "32-true" else f", {self.precision}")
-
-    def overrides(self, effort: Effort, *more: str) -> tuple[str, ...]:
-        """Its configuration as on a command line; on the CPU, silent, without pictures."""
-        return (
-            f"+experiment={self.experiment}",
-            f"trainer.precision={self.precision}",
-            "trainer.device=cpu",
-            "trainer.progress=none",
-            "callbacks=none",
-            *effort.overrides,
-            *more,
-        )
-
-    def ours(self, effort: Effort, cores: Sequence[int], *more: str, **details: Any) -> Specification:
-        """Our run without end, on some cores."""
-        overrides = self.overrides(effort, "trainer.epochs=1000000", *more)
-        return Specification("ours", overrides, **{"warmup": effort.warmup, "cores": cores, **details})
-
-    def plain(self, effort: Effort, cores: Sequence[int], *more: str) -> Specification:
-        """The plain loop, which knows fp32 alone, on some cores."""
-        return Specification("plain", Case(self.experiment).overrides(effort, *more), effort.warmup, cores)
 
 
 # trainers
 
 
-class Worker:
-    """A process that obeys orders one after the other; it ends when the driver does.
+@dataclass(frozen=True)
+class Job:
+    """What a worker trains, and where.
 
     Args:
-        specification: What it trains.
-        runs: A folder of its own for its record.
+        overrides: The run's configuration, as on a command line.
+        cores: The cores it may use.
+        warmup: Steps made before anything is timed.
+        plain: The plain loop on the run's data instead of the run.
+        terminal: Have it believe that its output is a terminal.
     """
 
-    def __init__(self, specification: Specification, runs: Path) -> None:
+    overrides: Sequence[str]
+    cores: Sequence[int]
+    warmup: int
+    plain: bool = False
+    terminal: bool = False
+
+
+class Worker:
+    """A process that carries out one command after the other; it ends when the driver does.
+
+    Args:
+        job: What it trains.
+        folder: A folder of its own for its record and what it prints.
+    """
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.facts: dict[str, Any] = {}
+        self.printed = folder / "printed.txt"
         self.connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_work, args=(specification, str(runs), theirs))
+        self.process = CONTEXT.Process(target=_work, args=(job, folder, self.printed, theirs))
         with unset_thread_counts():
-            CONTEXT.set_forkserver_preload(PRELOADED)
+            CONTEXT.set_forkserver_preload(["dlbench.bench.worker"])
             self.process.start()
         theirs.close()
 
-    def send(self, do: str, **details: Any) -> None:
-        """Give an order, a method of `dlbench.bench.worker`'s trainers, without waiting for the answer."""
+    def send(self, command: str, **details: Any) -> None:
+        """Give a command, see `dlbench.bench.worker`, without waiting for the answer."""
         with contextlib.suppress(BrokenPipeError):  # `receive` tells why
-            self.connection.send((do, details))
+            self.connection.send((command, details))
 
     def receive(self) -> dict[str, Any]:
         """The next answer.
 
         Raises:
-            BenchError: The process is gone.
+            BenchError: The process is gone; with the last lines it wrote.
         """
         try:
             answer: dict[str, Any] = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            raise BenchError(f"a benchmark process ended with code {self.process.exitcode}") from None
-        if "error" in answer:
-            raise BenchError(f"a benchmark process failed: {answer['error']}")
+            printed = self.printed.read_text(errors="replace") if self.printed.exists() else ""
+            raise _ended("a benchmark process", self.process.exitcode, printed) from None
         return answer
 
-    def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        """Give an order and wait for the answer."""
-        self.send(do, **details)
+    def ask(self, command: str, **details: Any) -> dict[str, Any]:
+        """Give a command and wait for the answer."""
+        self.send(command, **details)
         return self.receive()
 
-    def seconds(self, steps: int, do: str = "step", **details: Any) -> float:
-        """How long so many steps take."""
-        return float(self.ask(do, steps=steps, **details)["seconds"])
+    def milliseconds(self, steps: int, command: str = "step", **details: Any) -> float:
+        """How long each of so many steps takes."""
+        return 1000 * float(self.ask(command, steps=steps, **details)["seconds"]) / steps
 
     def close(self) -> None:
         """End it without ceremony: nothing it has written is kept."""
@@ -202,43 +135,41 @@ class Worker:
         self.connection.close()
 
 
-def _work(specification: Specification, runs: str, connection: Connection) -> None:
-    """The worker's process: pin it, silence it, and obey until the driver is gone."""
+def _work(job: Job, folder: Path, printed: Path, connection: Connection) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job.cores)
+    if job.terminal:
+        os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")
+    with printed.open("wb") as file, Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     try:
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, specification.cores)
-        if specification.terminal:
-            os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
         from dlbench.bench.worker import serve
 
-        overrides = [*specification.overrides, f"paths.runs={json.dumps(runs)}"]
-        serve(specification.kind, overrides, len(specification.cores), _orders(connection), connection.send)
+        serve([*job.overrides, f"paths.runs={json.dumps(str(folder))}"], len(job.cores), job.plain, connection)
     except Exception as error:
-        connection.send({"error": f"{type(error).__name__}: {error}"})
+        sys.exit(f"{type(error).__name__}: {first_line(error)}")
 
 
-def _orders(connection: Connection) -> Iterator[tuple[str, dict[str, Any]]]:
-    with contextlib.suppress(EOFError):
-        while True:
-            yield connection.recv()
+def _ended(what: str, code: int | None, printed: str) -> BenchError:
+    """The error for a process that broke down, with the last lines it wrote."""
+    cause = " ".join(" ".join(printed.strip().splitlines()[-3:]).split())
+    return BenchError(f"{what} ended with code {code}: {cause[-500:] or 'it wrote nothing'}")
 
 
 @contextlib.contextmanager
-def crew(**specifications: Specification) -> Iterator[dict[str, Worker]]:
+def worker_pool(**jobs: Job) -> Iterator[dict[str, Worker]]:
     """Workers by name, started together, each warmed up alone, and ended in the end; their records are thrown away."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dlbench-bench-")))
+        folder = Path(stack.enter_context(temporary_folder()))
         workers = {}
-        for name, specification in specifications.items():
-            workers[name] = Worker(specification, folder / name)
+        for name, job in jobs.items():
+            workers[name] = Worker(job, folder / name)
             stack.callback(workers[name].close)
         for worker in workers.values():
             worker.facts = worker.receive()
-        for name, specification in specifications.items():
-            workers[name].seconds(specification.warmup)
+        for name, job in jobs.items():
+            workers[name].ask("step", steps=job.warmup)
         yield workers
 
 
@@ -250,11 +181,10 @@ def speed(workers: Sequence[Worker], steps: int, unit: Literal["steps", "symbols
     return float(sum(answer[unit] / answer["seconds"] for answer in answers))
 
 
-# commands
+# programs
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """``wall`` and ``cpu`` in seconds, ``peak_bytes`` of resident memory; ``output`` is what was printed."""
 
     wall: float
@@ -264,13 +194,12 @@ class Usage:
 
 
 LAUNCHER = """
-import json, os, subprocess, sys, time
+import json, resource, subprocess, sys, time
 began = time.perf_counter()
-process = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
-_, status, used = os.wait4(process.pid, 0)
+code = subprocess.call(sys.argv[1:])
 wall = time.perf_counter() - began
-with open(sys.argv[1], "w") as file:
-    json.dump([os.waitstatus_to_exitcode(status), wall, used.ru_utime + used.ru_stime, used.ru_maxrss], file)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print("", json.dumps([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss]), sep="\\n", end="")
 """
 """A process counts what its parent held when it was launched into its peak; this parent holds next to nothing."""
 
@@ -279,15 +208,15 @@ def measure(*arguments: str) -> Usage:
     """Run this Python with arguments and wait for its end.
 
     Raises:
-        BenchError: It ended with an error.
+        BenchError: It ended with an error; with the last lines it wrote.
     """
-    with tempfile.TemporaryDirectory(prefix="dlbench-bench-") as folder, unset_thread_counts():
-        told = Path(folder) / "usage.json"
-        command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(told), sys.executable, *arguments]
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
+    with unset_thread_counts():
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
         )
-        code, wall, cpu, peak = json.loads(told.read_text()) if told.exists() else (done.returncode, 0.0, 0.0, 0)
+    output, _, last = done.stdout.rpartition("\n")
+    code, wall, cpu, peak = json.loads(last)
     if code:
-        raise BenchError(f"{' '.join(['python', *arguments])} ended with code {code}: {done.stdout.strip()[-500:]}")
-    return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, done.stdout)
+        raise _ended(f"python {' '.join(arguments)}", code, output)
+    return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, output)

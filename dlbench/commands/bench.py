@@ -8,9 +8,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from dlbench.bench.parts import PARTS
+from dlbench.bench.parts import FULL, PARTS, QUICK
 from dlbench.bench.report import Report, describe_machine, is_busy, machine_line
-from dlbench.bench.workers import FULL, QUICK
 from dlbench.commands import group
 from dlbench.errors import DlbenchError
 from dlbench.records.files import write_json, write_text

@@ -23,7 +23,7 @@ from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import read_json
-from dlbench.records.labels import reserve, run_name
+from dlbench.records.labels import data_caveat, run_name
 from dlbench.run import Outcome, run, show
 from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
@@ -195,7 +195,7 @@ def test_a_grey_picture_is_drawn_in_its_own_shades() -> None:
     ],
 )
 def test_what_must_be_said_of_data(source: str, provenance: str, said: str) -> None:
-    assert reserve({"source": source, "provenance": provenance}) == said
+    assert data_caveat({"source": source, "provenance": provenance}) == said
 
 
 @pytest.mark.real_data

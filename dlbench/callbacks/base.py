@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 from torch import Tensor
 
-from dlbench.records.labels import SYNTHETIC, reserve
+from dlbench.records.labels import SYNTHETIC, data_caveat
 from dlbench.tensorboard.events import text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def caption(trainer: pl.Trainer, data: Any, of: str = "validation") -> str:
 
     Args:
         trainer: It knows the epoch.
-        data: A data set with a ``source`` and a ``provenance``; see `dlbench.records.labels.reserve`.
+        data: A data set with a ``source`` and a ``provenance``; see `dlbench.records.labels.data_caveat`.
         of: What is shown.
     """
     caveat = f", {SYNTHETIC}" if data.source == "synthetic" else _caveat(data)
@@ -105,7 +105,7 @@ def log(
 
 
 def _caveat(data: Any) -> str:
-    return reserve({"source": data.source, "provenance": data.provenance})
+    return data_caveat({"source": data.source, "provenance": data.provenance})
 
 
 def blank(width: float, height: float, *, constrained: bool = True) -> "Figure":

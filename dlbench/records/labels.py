@@ -96,10 +96,10 @@ def decoding(evaluation: Mapping[str, Any]) -> str:
 
 def group(manifest: Mapping[str, Any]) -> str:
     """The experiment, and what its data is if it is not the verified one: what may stand in one chart."""
-    return f"{manifest['experiment']}{reserve(manifest['data'])}"
+    return f"{manifest['experiment']}{data_caveat(manifest['data'])}"
 
 
-def reserve(data: Mapping[str, Any]) -> str:
+def data_caveat(data: Mapping[str, Any]) -> str:
     """What must be said of data beside any result of it: `` (synthetic data)``, `` (other split)``; verified: nothing.
 
     Args:

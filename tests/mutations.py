@@ -37,8 +37,8 @@ FAULTS: dict[str, Fault] = {
         "test_models",
     ),
     "output not tied to embedding": (
-        "(output_dropout)\n        self.output = nn.Linear(size, target_symbols)\n        self.output.weight =",
-        "(output_dropout)\n        self.output = nn.Linear(size, target_symbols)\n        unused =",
+        "if tied_output:\n            self.output.weight =",
+        "if tied_output:\n            unused =",
         "test_seq2seq",
     ),
     "decoder starts from zeros": (

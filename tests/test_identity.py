@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from dlbench.config import composed
 from dlbench.identity import configuration_id, digest
 from dlbench.records.files import read_json
 from dlbench.records.labels import differences
-from dlbench.records.store import Store
+from dlbench.records.store import State, Store
+from dlbench.records.summary import Use, summarise
 from dlbench.report.checks import Verdicts
 from dlbench.report.command import command
 from dlbench.run import prepare
@@ -168,6 +169,14 @@ def test_committed_records_are_whole_and_of_known_versions() -> None:
         by_version[components.is_comparable(read_json(record.manifest)["versions"])] += 1
     assert by_version[True] >= 244
     assert not by_version[False]
+
+
+def test_committed_records_are_listed_and_no_two_look_alike() -> None:
+    listed = [line for record in Store(RECORDS).all() for line in summarise(record)]
+    assert not [line for line in listed if line.problem or line.state not in (State.FINISHED, State.DIVERGED)]
+    assert {line.use for line in listed} <= {Use.COMPARABLE, Use.REPRODUCIBLE}
+    shown = Counter((line.experiment, line.data, line.settings, line.decoding) for line in listed)
+    assert not [words for words, times in shown.items() if times > 1]
 
 
 PLAIN = st.recursive(

@@ -13,6 +13,7 @@ from dlbench.errors import RecordError
 from dlbench.numerics import differences, numerics, untold
 from dlbench.records.files import read_json
 from dlbench.records.labels import brief, decoding
+from dlbench.records.labels import differences as differences_of
 from dlbench.records.store import Evaluation, Record, State
 
 
@@ -61,14 +62,14 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
             use(manifest["versions"], manifest["numerics"]) if is_done else None,
             manifest["experiment"],
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
-            _settings(record.settings()),
+            _settings(manifest["experiment"], record.settings()),
             {},
             problem,
         )
         found = []
         for evaluation in record.evaluations():
             result = evaluation.read()
-            own = use(result["versions"], result["numerics"])
+            own = use(result["versions"], result.get("numerics"))
             if how := decoding_of(evaluation):
                 # A training may be shared: the experiment is the one that it was decoded for.
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
@@ -88,15 +89,17 @@ def decoding_of(evaluation: Evaluation) -> str:
     return ""
 
 
-def use(versions: Mapping[str, str], numerics: Mapping[str, Any]) -> Use:
+def use(versions: Mapping[str, str], numerics: Mapping[str, Any] | None) -> Use:
     """What a finished record may be used for today, here.
 
     Args:
         versions: Those of its components.
-        numerics: What its bits depended on beside the code.
+        numerics: What its bits depended on beside the code; None: it does not tell, as the oldest evaluations.
     """
     if not components.is_comparable(versions):
         return Use.NEITHER
+    if numerics is None:
+        return Use.COMPARABLE
     here = numerics_here(str(numerics["device"]), int(numerics["threads"]))
     is_unknown = None in here.values()  # a GPU, say, that is not here
     if is_unknown or components.outdated(versions) or differences(numerics, here) or untold(numerics, here):
@@ -132,8 +135,10 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
     return found
 
 
-def _settings(config: dict[str, Any]) -> str:
-    return f"{brief(config)} {config['trainer']['epochs']} epochs"
+def _settings(experiment: str, config: dict[str, Any]) -> str:
+    """Those compared most, the epochs, and what is not as in the experiment: no two runs that differ look alike."""
+    others = [each for each in differences_of(experiment, config) if not each.startswith("epochs=")]
+    return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
 
 
 def _problem(record: Record) -> str | None:

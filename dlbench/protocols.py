@@ -7,7 +7,7 @@ symbols to choose from, N hypotheses an example.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
@@ -92,6 +92,13 @@ class Evaluation(Protocol):
 
     def write(self, folder: Path, task: Any, data: Any, outputs: Any) -> None:
         """Write ``predictions.csv`` and what belongs into ``artifacts``, both in an evaluation's folder."""
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A callback that shows something of one kind of task; others go with every task."""
+
+    shows: type[pl.LightningModule]
 
 
 class StepModel(Protocol):

@@ -19,7 +19,6 @@ from rich.table import Table
 from torch import Tensor
 
 from dlbench import components, identity, paths
-from dlbench.callbacks.base import ChosenEpochs
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resume_point
 from dlbench.config import build, callbacks, check
@@ -27,7 +26,7 @@ from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
 from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
-from dlbench.protocols import DataModule
+from dlbench.protocols import DataModule, Shown
 from dlbench.records import history, seal
 from dlbench.records.files import filled, set_aside, write_json, write_text
 from dlbench.records.lock import still_held
@@ -359,7 +358,7 @@ def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:
     """
     built = {name: build(f"callbacks.{name}", node) for name, node in callbacks(plan.config).items()}
     for name, callback in built.items():
-        if isinstance(callback, ChosenEpochs) and not isinstance(task, callback.shows):
+        if isinstance(callback, Shown) and not isinstance(task, callback.shows):
             fitting = []
             for path in sorted((paths.conf() / "callbacks").glob("*.yaml")):
                 kinds: Any = [components.locate(node._target_) for node in OmegaConf.load(path).values()]

@@ -355,4 +355,8 @@ def test_a_process_is_not_charged_with_what_its_launcher_holds() -> None:
     assert usage.cpu > 0
     with pytest.raises(BenchError, match=r"(?s)python -c 1/0 ended with code 1: .*ZeroDivisionError"):
         measure("-c", "1/0")
+    with pytest.raises(BenchError, match="ended with code -9: it wrote nothing"):
+        measure("-c", "import os; os.kill(os.getppid(), 9)")  # the launcher, say for lack of memory
+    late = "import os; os.fork() or (__import__('time').sleep(1), print('late'))"
+    assert "late" in measure("-c", late).output
     del held

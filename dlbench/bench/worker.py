@@ -63,12 +63,13 @@ def serve(overrides: Sequence[str], cores: int, plainly: bool, connection: Conne
     else:
         # Lightning's hook for callbacks that a task brings: the run needs no door for the benchmark.
         gate = Gate(plan, connection)
-        Task.configure_callbacks = lambda task: [gate]  # type: ignore[method-assign, assignment]
+        brought = Task.configure_callbacks
+        Task.configure_callbacks = lambda task: [*brought(task), gate]  # type: ignore[method-assign, assignment, misc]
         run.train(plan)
 
 
-def handle(connection: Connection, target: Any) -> Answer:
-    """Carry out commands that ``target`` has methods for; give the details of the first ``step`` that it has not.
+def handle(connection: Connection, target: Any, until: str | None = None) -> Answer:
+    """Carry out commands, which are methods of ``target``; give the details of the first that is called ``until``.
 
     Raises:
         SystemExit: The driver is gone. A run does not take this for its failure.
@@ -78,7 +79,7 @@ def handle(connection: Connection, target: Any) -> Answer:
             command, details = connection.recv()
         except EOFError:
             raise SystemExit from None
-        if command == "step" and not hasattr(target, command):
+        if command == until:
             return details  # type: ignore[no-any-return]
         began = time.perf_counter()
         answer = getattr(target, command)(**details)
@@ -266,7 +267,7 @@ class Gate(pl.Callback):
         bar = getattr(trainer.progress_bar_callback, "progress", None)
         if bar:
             bar.stop()  # its thread would run on, and disturb others' measurements
-        details = handle(self.connection, self.ours)
+        details = handle(self.connection, self.ours, until="step")
         if bar:
             bar.start()
         if not details.get("logged", True):

@@ -8,6 +8,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from dlbench.errors import DlbenchError
-from dlbench.terminal import first_line
 
 T = TypeVar("T")
 
@@ -148,12 +148,13 @@ def _work(job: Job, folder: Path, printed: Path, connection: Connection) -> None
 
         serve([*job.overrides, f"paths.runs={json.dumps(str(folder))}"], len(job.cores), job.plain, connection)
     except Exception as error:
-        sys.exit(f"{type(error).__name__}: {first_line(error)}")
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:450]}")  # one line, as `_ended` reads it
 
 
 def _ended(what: str, code: int | None, printed: str) -> BenchError:
     """The error for a process that broke down, with the last lines it wrote."""
-    cause = " ".join(" ".join(printed.strip().splitlines()[-3:]).split())
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed).strip().splitlines()
+    cause = " ".join(" ".join(lines[-3:]).split())
     return BenchError(f"{what} ended with code {code}: {cause[-500:] or 'it wrote nothing'}")
 
 
@@ -194,12 +195,13 @@ class Usage(NamedTuple):
 
 
 LAUNCHER = """
-import json, resource, subprocess, sys, time
+import json, os, resource, subprocess, sys, time
 began = time.perf_counter()
-code = subprocess.call(sys.argv[1:])
+code = subprocess.call(sys.argv[2:])
 wall = time.perf_counter() - began
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print("", json.dumps([code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss]), sep="\\n", end="")
+figures = code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss
+os.write(int(sys.argv[1]), json.dumps(figures).encode())
 """
 """A process counts what its parent held when it was launched into its peak; this parent holds next to nothing."""
 
@@ -210,13 +212,21 @@ def measure(*arguments: str) -> Usage:
     Raises:
         BenchError: It ended with an error; with the last lines it wrote.
     """
-    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
-    with unset_thread_counts():
+    reader, writer = os.pipe()  # of its own: what the program prints, and when, does not matter
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(writer), sys.executable, *arguments]
+    with unset_thread_counts(), os.fdopen(reader, encoding="utf-8") as figures:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            pass_fds=[writer],
         )
-    output, _, last = done.stdout.rpartition("\n")
-    code, wall, cpu, peak = json.loads(last)
+        os.close(writer)
+        told = figures.read()
+    code, wall, cpu, peak = json.loads(told) if told else (done.returncode, 0, 0, 0)
     if code:
-        raise _ended(f"python {' '.join(arguments)}", code, output)
-    return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, output)
+        raise _ended(f"python {' '.join(arguments)}", code, done.stdout)
+    return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, done.stdout)

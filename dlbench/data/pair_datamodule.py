@@ -111,7 +111,7 @@ class TransductionDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.is_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
+        if self.choose_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
             return _invent(sizes=tuple(self.synthetic_sizes))
         changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
         found = _read(self.files, self.folder, tuple(changed))

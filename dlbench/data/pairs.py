@@ -287,7 +287,7 @@ class SequenceDataModule(pl.LightningDataModule):
     bucket_batches: int
     seed: int
 
-    def is_synthetic(self, files: Files, wanted: str, instead: str) -> bool:
+    def choose_synthetic(self, files: Files, wanted: str, instead: str) -> bool:
         """Whether synthetic data is to be used: as asked for, or, with a notice, where the files are not there.
 
         Args:

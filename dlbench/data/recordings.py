@@ -118,17 +118,19 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
     states, absent = _look(corpus, rows, jobs)
     if strict and absent:
         raise refusal(corpus / METADATA, absent[0])
-    parts = [digest(Path(__file__)), torch.__version__, soundfile.__version__, *states]
+    code = (Path(__file__), Path(__file__).with_name("ljspeech.py"))  # the latter has the sampling rate
+    parts = [*map(digest, code), torch.__version__, soundfile.__version__, *states]
     folder = cache / f"speech-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
     rows = [row if state else None for row, state in zip(rows, states, strict=True)]
     try:
         if (found := _open(folder)) is None:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
-                found = _open(folder) or _fill(folder, corpus, rows, jobs, strict)
-                if _look(corpus, rows, jobs)[0] != states:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    raise DataError(f"{corpus}: recordings changed while they were read; try again")
+                if (found := _open(folder)) is None:  # else another process has computed them meanwhile
+                    found = _fill(folder, corpus, rows, jobs, strict)
+                    if _look(corpus, rows, jobs)[0] != states:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        raise DataError(f"{corpus}: recordings changed while they were read; try again")
     except OSError as error:
         text = f"{error.filename or cache}: the cache cannot be written ({error.strerror or error})"
         raise DataError(f"{text}; set DLBENCH_CACHE to a folder with room for the features") from error

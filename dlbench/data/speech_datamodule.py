@@ -153,7 +153,7 @@ class SpeechDataModule(SequenceDataModule):
         Raises:
             DataError: They are missing or cannot be read.
         """
-        if self.is_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
+        if self.choose_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
             return _generate(sizes=tuple(self.synthetic_sizes))
         check_cache(self.cache, self.folder)
         found = self.files.read(self.folder, self.cache, self.jobs)

@@ -144,7 +144,7 @@ def differences(experiment: str, config: Mapping[str, Any]) -> list[str]:
         here, there = own.get(section, {}), usual[section]
         target = here.get("_target_")
         if known := components.snapshot().get(components.path_now(str(target))):
-            here = {**known.defaults, **here}  # an option younger than the record had its default
+            here = {**known.defaults, **here}  # an option younger than the record keeps, by default, what was before
         if target != there.get("_target_"):
             found.append(f"{section}={str(target).rpartition('.')[2]}")
         found += [

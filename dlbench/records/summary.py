@@ -136,7 +136,7 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
 
 
 def _settings(experiment: str, config: dict[str, Any]) -> str:
-    """Those compared most, the epochs, and what is not as in the experiment: no two runs that differ look alike."""
+    """Those compared most, the epochs, and what else is not as in the experiment today."""
     others = [each for each in differences_of(experiment, config) if not each.startswith("epochs=")]
     return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
 

@@ -40,7 +40,7 @@ def command(result: Result) -> str:
     if result.provenance == "synthetic":
         # It was made where there was no real data; where there is, the default would take that.
         wanted["data"] = {**wanted["data"], "source": "synthetic"}
-    else:
+    else:  # real data has the sizes it has
         ignored = IGNORED | {"data.synthetic_sizes"}
     own = composed(result.experiment, ())
     choices = []

@@ -77,6 +77,8 @@ def panels(
 
 def legend(figure: Figure, entries: Mapping[str, Any]) -> None:
     """What the names stand for, below the figure, which grows by it."""
+    if not entries:
+        return
     width, height = figure.get_size_inches()
     columns = max(1, min(len(entries), int(width / (LETTER * max(map(len, entries)) + 0.5))))
     figure.set_size_inches(width, height + 0.1 + 0.19 * math.ceil(len(entries) / columns))

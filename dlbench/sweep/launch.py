@@ -1,6 +1,7 @@
 """The jobs of a sweep on a pool of processes: no order of jobs and no number of workers changes a result."""
 
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -37,6 +38,8 @@ def launch(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on where it was.
     """
     setup_globals()
+    # Loky replaces a worker whose memory has grown by a fresh one between two jobs, and warns; nothing is lost by it.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     assert launcher.config is not None
     jobs = [_job(launcher, initial_job_idx + index, overrides) for index, overrides in enumerate(job_overrides)]
     workers = launcher.n_jobs or _free_workers(jobs)
@@ -79,8 +82,8 @@ def _make_all(
 
     Jobs of one training go to one worker, one after the other: none idles behind another's lock.
 
-    With a worker that dies all others end, and which of them died first is not told; nor need it be to blame, for
-    another's hunger for memory may have killed it. So whatever was at work goes on alone, one after the other: what
+    With a worker that dies all others end, and which of them died first is not told; nor need it be to blame: it was
+    probably killed for lack of memory, which another may have used up. So whatever was at work goes on alone, one after the other: what
     dies then is to blame.
     """
     waiting = {job.number: job for job in jobs}

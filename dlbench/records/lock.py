@@ -1,4 +1,4 @@
-"""Who may write into a record: one file for each is locked while a run is at it, and looked at before every write."""
+"""Who may write into a record: one file for each is locked while a run writes, and looked at before every write."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +89,7 @@ def _acquire(lock: FileLock, folder: Path, path: Path) -> tuple[int, int]:
         try:
             lock.acquire(timeout=timeout)
         except Timeout:
-            say(f"record {folder.name}: another process is at it; waiting")
+            say(f"record {folder.name}: locked by another process; waiting")
             timeout = -1
         except FileNotFoundError:  # its folder was deleted meanwhile
             continue

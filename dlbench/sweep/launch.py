@@ -83,8 +83,8 @@ def _make_all(
     Jobs of one training go to one worker, one after the other: none idles behind another's lock.
 
     With a worker that dies all others end, and which of them died first is not told; nor need it be to blame: it was
-    probably killed for lack of memory, which another may have used up. So whatever was at work goes on alone, one after the other: what
-    dies then is to blame.
+    probably killed for lack of memory, which another may have used up. So whatever was at work goes on alone, one after
+    the other: what dies then is to blame.
     """
     waiting = {job.number: job for job in jobs}
     suspects: set[str] = set()

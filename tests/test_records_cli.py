@@ -203,7 +203,7 @@ def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: 
     recorded = [read_json(evaluation.result)["metrics"] for evaluation in decoded.evaluations()]
     assert all(row["metrics"] in recorded for row in rows)
     assert len({row["metrics"]["test/cer"] for row in rows}) == 3
-    assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs"}
+    assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs size=16"}
     head, *lines = records("list").out.splitlines()
     titles = ["decoding", "data", "state", "val acc.", "test acc.", "best val CER", "test CER", "test WER", "WER@3"]
     assert re.split(r"\s{2,}", head.strip())[3:] == [*titles, "macro error"]

@@ -4,9 +4,6 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from dlbench import commands
-from dlbench.terminal import nearest, say
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
@@ -14,6 +11,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         print(f"dlbench {version('dlbench')}")
         return 0
+    is_run = not words or words[0] == "run" or not words[0].isalpha()
+    if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
+        from dlbench.help import text
+
+        print(text())
+        return 0 if words else 2
+    from dlbench import commands
+    from dlbench.terminal import nearest, say
+
     if words and words[0] in commands.NAMES:
         return commands.call(words[0], words[1:])
     if words[:1] == ["run"]:

@@ -1,9 +1,9 @@
 """Folders: those that a person names, made absolute once, and where the suite's own files lie."""
 
 import os
+import sys
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from platformdirs import user_cache_path
 
 from dlbench.errors import DataError
@@ -11,7 +11,8 @@ from dlbench.errors import DataError
 
 def started_in() -> Path:
     """The folder that the command was started in, also where Hydra moved its job to another (``hydra.job.chdir``)."""
-    return Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
+    hydra = sys.modules.get("hydra.core.hydra_config")  # not imported: then it has moved nothing
+    return Path(hydra.HydraConfig.get().runtime.cwd) if hydra and hydra.HydraConfig.initialized() else Path.cwd()
 
 
 def folder(name: str | Path) -> Path:

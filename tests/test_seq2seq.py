@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention, sinusoids
 from dlbench.models.cost import count_parameters
 from dlbench.models.seq2seq import Seq2Seq
@@ -134,10 +135,34 @@ def test_output_dropout_stands_before_attention_or_after_it(place: Any, dropped:
 def test_encoder_dropout_can_stand_in_one_of_its_places_alone(options: dict[str, float]) -> None:
     model = Seq2Seq(**SYMBOLS, size=64, encoder_dropout=0.5, **options)
     seen = {}
-    model.encoder.lstm.register_forward_pre_hook(lambda _, inputs: seen.update(embedded=inputs[0].data))
+    model.encoder.embedding_dropout.register_forward_hook(lambda _, inputs, outputs: seen.update(embedded=outputs))
     outputs, _, _ = model.encoder(torch.randint(4, 20, (8, 9)), torch.full((8,), 9))
     assert bool((seen["embedded"] == 0).any()) == ("embedding_dropout" not in options)
     assert bool((outputs == 0).any()) == ("encoder_output_dropout" not in options)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "transformer"])
+@pytest.mark.parametrize("written", [[1, 9, 2, 1, 3], [4, 4, 3, 4, 4]])  # mostly padding, and hardly any
+def test_a_batch_has_the_losses_and_gradients_of_its_rows_alone(name: str, written: list[int]) -> None:
+    """However it is sorted and cut up: in double precision the two differ by rounding alone."""
+    model = model_of(name).double()
+    source, lengths, _ = random_batch([5, 2, 7, 1, 4])
+    target = torch.full((5, max(written) + 2), PAD)
+    for row, count in enumerate(written):
+        target[row, : count + 2] = torch.tensor([SOS, *range(4, 4 + count), EOS])
+
+    def gradients(*rows: slice) -> list[Tensor]:
+        losses = []
+        for part in rows:
+            longest = max(written[part]) + 1
+            logits = model(source[part], lengths[part], target[part, :longest])
+            truth = target[part, 1 : longest + 1].flatten()
+            losses.append(nn.functional.cross_entropy(logits.flatten(0, 1), truth, ignore_index=PAD, reduction="sum"))
+        return [sum(losses), *torch.autograd.grad(sum(losses), list(model.parameters()))]
+
+    together, alone = gradients(slice(0, 5)), gradients(*(slice(row, row + 1) for row in range(5)))
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
 
 
 def test_positions_are_sines_and_cosines() -> None:

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from dlbench.components import component
 
+PARTS = 4
+"""In how many parts `Attention.in_parts` computes a batch."""
+
 
 class Attention(nn.Module):
     """Weigh the encoder's outputs by a score, and join their mean with the query.
@@ -56,8 +59,24 @@ class Attention(nn.Module):
         joined: Tensor = self.norm(self.output(self.join(query, weights @ memory)).tanh())
         return joined, weights
 
+    def in_parts(self, query: Tensor, memory: Tensor, keys: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+        """The outputs (B, T, H) of `forward` alone, on a CPU in parts of the batch that compute less padding.
 
-@component("additive_attention", "1.0")
+        Args (beside those of `forward`):
+            read: (B,), how many queries of each row are no padding, rising from row to row; the outputs of others are 0
+                or anything.
+        """
+        count = min(PARTS, len(query)) if query.device.type == "cpu" else 1
+        parts = zip(*(each.tensor_split(count) for each in (query, memory, keys, mask, read)), strict=True)
+        attended = []
+        for queries, memories, their_keys, seen, places in parts:
+            longest, symbols = int(places[-1]), int(seen.sum(1).max())
+            part, _ = self(queries[:, :longest], memories[:, :symbols], their_keys[:, :symbols], seen[:, :symbols])
+            attended.append(functional.pad(part, (0, 0, 0, query.shape[1] - longest)))
+        return torch.cat(attended)
+
+
+@component("additive_attention", "1.1")
 class AdditiveAttention(Attention):
     """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; REPORTS section 2).
 
@@ -83,14 +102,17 @@ class AdditiveAttention(Attention):
             nn.init.normal_(self.v.weight, std=v_std)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """W_h h."""
-        keys: Tensor = self.key(memory)
+        """2 W_h h."""
+        keys: Tensor = 2 * self.key(memory)
         return keys
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """v' tanh(W_s s + W_h h)."""
-        scores: Tensor = self.v((self.query(query)[:, :, None] + keys[:, None]).tanh())
-        return scores[..., 0]
+        """v' tanh(W_s s + W_h h), but for the sum of v, which softmax does not feel: tanh(z) is 2 sigmoid(2 z) - 1.
+
+        The sigmoid of all places is most of the work, and on a CPU costs a third of what the tangent does.
+        """
+        scores: Tensor = self.v((2 * self.query(query)[:, :, None] + keys[:, None]).sigmoid_())
+        return 2 * scores[..., 0]
 
     def join(self, query: Tensor, context: Tensor) -> Tensor:
         """[c; s]."""

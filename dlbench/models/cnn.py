@@ -7,12 +7,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from dlbench.components import component
+from dlbench.models.dropout import Dropout
 from dlbench.models.mlp import fully_connected
 
 Pooling = Literal["max", "average", "none"]
 
 
-@component("convnet", "1.0")
+@component("convnet", "1.1", uses=(Dropout,))
 class ConvNet(nn.Module):
     """Convolution blocks, then global average pooling or flattening, then fully connected layers.
 
@@ -74,7 +75,7 @@ class ConvNet(nn.Module):
         if final_size < 1:
             raise ValueError(f"image_size={image_size} is too small for {len(channels)} halvings")
 
-        drop = nn.Dropout if dropout_kind == "element" else nn.Dropout2d
+        drop = Dropout if dropout_kind == "element" else nn.Dropout2d
         stride = 2 if pooling == "none" else 1
         blocks: list[nn.Module] = []
         for source, target in pairwise((in_channels, *channels)):
@@ -82,7 +83,11 @@ class ConvNet(nn.Module):
             blocks += [nn.BatchNorm2d(target)] if convolution_bn else []
             pools = [] if pooling == "none" else [nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)]
             drops = [drop(dropout)] if dropout else []
-            blocks += [nn.ReLU(), *(pools + drops if dropout_place == "after_pooling" else drops + pools)]
+            if pooling == "max" and dropout_place == "after_pooling":
+                # ReLU after the maximum: the same values and gradients, a quarter of the elements.
+                blocks += [*pools, nn.ReLU(), *drops]
+            else:
+                blocks += [nn.ReLU(), *(pools + drops if dropout_place == "after_pooling" else drops + pools)]
         self.features = nn.Sequential(*blocks)
         self.flatten = nn.Sequential(*([nn.AdaptiveAvgPool2d(1)] if gap else []), nn.Flatten())
         width = channels[-1] * (1 if gap else final_size**2)

@@ -6,10 +6,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from dlbench.components import component
+from dlbench.models.dropout import Dropout
 from dlbench.models.mlp import fully_connected
 
 
-@component("lenet", "1.0")
+@component("lenet", "1.1", uses=(Dropout,))
 class LeNet(nn.Module):
     """Convolution -> ReLU -> max-pool blocks, each with a kernel size and padding of its own, then a classifier.
 
@@ -56,11 +57,12 @@ class LeNet(nn.Module):
         for source, target, kernel, padding in zip(
             (in_channels, *channels), channels, kernel_sizes, paddings, strict=False
         ):
-            blocks += [nn.Conv2d(source, target, kernel, stride=stride, padding=padding), nn.ReLU()]
+            blocks += [nn.Conv2d(source, target, kernel, stride=stride, padding=padding)]
             side = (side + 2 * padding - kernel) // stride + 1
             if pooling == "max":
                 blocks.append(nn.MaxPool2d(2))
                 side //= 2
+            blocks.append(nn.ReLU())  # after the maximum: the same values and gradients, a quarter of the elements
             if side < 1:
                 raise ValueError(f"image_size={image_size} is too small for these kernel_sizes and paddings")
         self.features = nn.Sequential(*blocks)

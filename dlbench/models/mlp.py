@@ -6,6 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dlbench.components import component
+from dlbench.models.dropout import Dropout
 
 
 def fully_connected(
@@ -39,11 +40,11 @@ def fully_connected(
         if layer < len(hidden):
             layers += [nn.BatchNorm1d(target)] if batch_norm[layer] else []
             layers += [nn.ReLU()] if layer < len(widths) - 1 else []
-            layers += [nn.Dropout(dropout[layer])] if dropout[layer] else []
+            layers += [Dropout(dropout[layer])] if dropout[layer] else []
     return nn.Sequential(*layers)
 
 
-@component("mlp", "1.0")
+@component("mlp", "1.1", uses=(Dropout,))
 class MLP(nn.Module):
     """Hidden layers on the flattened picture, with as many parameters as asked for, or a few more.
 

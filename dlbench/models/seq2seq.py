@@ -6,14 +6,18 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Lt, MultipleOf
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dlbench.components import component
-from dlbench.data.vocabulary import PAD
+from dlbench.data.vocabulary import EOS, PAD
 from dlbench.models.attention import Attention
+from dlbench.models.dropout import Dropout
+from dlbench.models.recurrent import States, lstm
 from dlbench.protocols import State
 
 Probability = Annotated[float, Ge(0), Lt(1)]
+DENSE = 0.75
+"""From which share of real symbols on a CPU's own LSTM, which computes all, is faster than `lstm`, which skips them."""
+
 Place = Literal["before_attention", "after_attention"]
 
 
@@ -57,21 +61,19 @@ class Encoder(nn.Module):
             bidirectional=directions == 2,
             dropout=between_dropout if layers > 1 else 0.0,
         )
-        self.embedding_dropout, self.output_dropout = nn.Dropout(embedding_dropout), nn.Dropout(output_dropout)
+        self.embedding_dropout, self.output_dropout = Dropout(embedding_dropout), Dropout(output_dropout)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs (B, S, H), 0 at padding, and the final hidden and cell states (layers, B, H), directions joined."""
         embedded = self.embedding_dropout(self.embedding(source))
-        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, (hidden, cell) = self.lstm(packed)
-        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])
+        memory, (hidden, cell) = lstm(self.lstm, embedded, lengths)
         hidden, cell = (
-            state.unflatten(0, (-1, self.directions)).transpose(1, 2).flatten(2) for state in (hidden, cell)
+            state.view(-1, self.directions, *state.shape[1:]).transpose(1, 2).flatten(2) for state in (hidden, cell)
         )
         return self.output_dropout(memory), hidden, cell
 
 
-@component("seq2seq", "1.0")
+@component("seq2seq", "1.1", uses=(Dropout,))
 class Seq2Seq(nn.Module):
     """An LSTM encoder, an LSTM decoder that starts from its final states, and attention if there is any.
 
@@ -128,7 +130,7 @@ class Seq2Seq(nn.Module):
         between = decoder_dropout if layers > 1 else 0.0
         self.lstm = nn.LSTM(size, size, layers, batch_first=True, dropout=between)
         self.attention = attention(size) if attention is not None else None
-        self.decoder_dropout, self.output_dropout = nn.Dropout(decoder_dropout), nn.Dropout(output_dropout)
+        self.decoder_dropout, self.output_dropout = Dropout(decoder_dropout), Dropout(output_dropout)
         self.output = nn.Linear(size, target_symbols)
         if tied_output:
             self.output.weight = self.embedding.weight
@@ -144,11 +146,23 @@ class Seq2Seq(nn.Module):
             target: (B, T), beginning with SOS.
 
         Returns:
-            (B, T, target_symbols); place t predicts what follows ``target[:, : t + 1]``.
+            (B, T, target_symbols); place t predicts what follows ``target[:, : t + 1]``, and nothing where that has
+            ended.
         """
+        read = ((target != EOS) & (target != PAD)).sum(1)
+        order = read.argsort(stable=True)
+        source, lengths, target, read = (each[order] for each in (source, lengths, target, read))
         state = self.encode(source, lengths)
-        logits, _ = self._decode(target, state)
-        return logits
+        embedded = self.decoder_dropout(self.embedding(target))
+        if target.device.type == "cpu" and int(read.sum()) < DENSE * target.numel():
+            outputs, _ = lstm(self.lstm, embedded, read, _states(state))
+        else:  # what follows the last symbol of a row does no harm
+            outputs, _ = self.lstm(embedded, _states(state))
+
+        def attend(attention: Attention, queries: Tensor) -> Tensor:
+            return attention.in_parts(queries, state["memory"], state["keys"], state["mask"], read)
+
+        return self._logits(outputs, attend)[order.argsort()]
 
     def encode(self, source: Tensor, lengths: Tensor) -> State:
         """The state before the first step; every tensor's first dimension is the batch."""
@@ -164,21 +178,29 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, target_symbols) of what follows ``tokens`` (B,), and the new state, attention (B, S) included."""
-        logits, state = self._decode(tokens[:, None], state)
-        if "attention" in state:
-            state["attention"] = state["attention"][:, 0]
-        return logits[:, 0], state
-
-    def _decode(self, target: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits (B, T, target_symbols) for given symbols (B, T), the state after them, and attention (B, T, S)."""
-        embedded = self.decoder_dropout(self.embedding(target))
-        start = (state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous())
-        outputs, (hidden, cell) = self.lstm(embedded, start)
+        outputs, (hidden, cell) = self.lstm(self.decoder_dropout(self.embedding(tokens[:, None])), _states(state))
         state = state | {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
+
+        def attend(attention: Attention, queries: Tensor) -> Tensor:
+            attended: Tensor
+            attended, weights = attention(queries, state["memory"], state["keys"], state["mask"])
+            state["attention"] = weights[:, 0]
+            return attended
+
+        return self._logits(outputs, attend)[:, 0], state
+
+    def _logits(self, outputs: Tensor, attend: Callable[[Attention, Tensor], Tensor]) -> Tensor:
+        """Logits (B, T, target_symbols) of the decoder's LSTM outputs (B, T, H)."""
         if self.drops_before_attention:
             outputs = self.output_dropout(outputs)
         if self.attention is not None:
-            outputs, state["attention"] = self.attention(outputs, state["memory"], state["keys"], state["mask"])
+            outputs = attend(self.attention, outputs)
         if not self.drops_before_attention:
             outputs = self.output_dropout(outputs)
-        return self.output(outputs), state
+        logits: Tensor = self.output(outputs)
+        return logits
+
+
+def _states(state: State) -> States:
+    """The decoder's states as its LSTM takes them, (layers, B, H) each."""
+    return state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dlbench.components import component
 from dlbench.data.vocabulary import PAD
 from dlbench.models.attention import KeysValues, MultiHeadAttention, causal_mask, sinusoids
+from dlbench.models.dropout import Dropout
 from dlbench.models.seq2seq import source_mask
 from dlbench.protocols import State
 
@@ -16,7 +17,7 @@ MAX_TIMESCALE = 10_000
 """Of the positions (Vaswani et al. 2017)."""
 
 
-@component("transformer", "1.0")
+@component("transformer", "1.1", uses=(Dropout,))
 class Transformer(nn.Module):
     """Pre-norm encoder and decoder blocks (Vaswani et al. 2017; Xiong et al. 2020) with sinusoidal positions.
 
@@ -60,7 +61,7 @@ class Transformer(nn.Module):
             for is_decoder in (False, True)
         )
         self.encoder_norm, self.decoder_norm = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(size, target_symbols)
         self.output.weight = self.embedding.weight
         self.outputs, self.size = target_symbols, size
@@ -114,7 +115,7 @@ class Block(nn.Module):
         self.self_norm, self.attention = nn.LayerNorm(size), MultiHeadAttention(size, heads)
         self.norm = nn.LayerNorm(size)
         self.feedforward = nn.Sequential(nn.Linear(size, feedforward), nn.ReLU(), nn.Linear(feedforward, size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if is_decoder:
             self.cross_norm, self.cross = nn.LayerNorm(size), MultiHeadAttention(size, heads)
 

@@ -16,8 +16,11 @@ from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
 
 Batch = tuple[Tensor, Tensor]
 
+AT_ONCE = 50
+"""Pictures that a CPU evaluates at once, whatever the batch: its caches hold what the layers exchange of so many."""
 
-@component("image_classification", "1.0")
+
+@component("image_classification", "1.1")
 class ImageClassification(Task):
     """Train with cross-entropy; validate and test with cross-entropy and micro accuracy over all pictures.
 
@@ -71,8 +74,9 @@ class ImageClassification(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (batch, outputs)."""
-        logits: Tensor = self.model(images.contiguous(memory_format=self.memory_format))
-        return logits
+        images = images.contiguous(memory_format=self.memory_format)
+        at_once = AT_ONCE if not self.training and images.device.type == "cpu" else len(images)
+        return torch.cat([self.model(part) for part in torch.split(images, at_once)])
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy, averaged over the batch."""

@@ -24,7 +24,7 @@ def sgd(
     return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
-@component("adam", "1.0")
+@component("adam", "1.1")
 def adam(
     parameters: Iterable[Parameter],
     lr: Positive,
@@ -33,10 +33,10 @@ def adam(
     weight_decay: NonNegative = 0.0,
 ) -> Optimizer:
     """Adam (Kingma and Ba, 2015)."""
-    return Adam(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return Adam(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
-@component("adamw", "1.0")
+@component("adamw", "1.1")
 def adamw(
     parameters: Iterable[Parameter],
     lr: Positive,
@@ -45,7 +45,7 @@ def adamw(
     weight_decay: NonNegative = 0.01,
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
-    return AdamW(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+    return AdamW(parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 Factor = Annotated[float, Gt(0), Le(1)]

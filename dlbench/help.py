@@ -1,0 +1,52 @@
+"""What ``dlbench --help`` says; it imports neither Hydra, whose own help takes seconds, nor torch."""
+
+import textwrap
+
+from dlbench import paths
+
+USAGE = """\
+dlbench: published deep-learning coursework, run again and judged
+
+dlbench +experiment=NAME [KEY=VALUE ...]  one run: trained, resumed or looked up
+dlbench -m +experiment=NAME KEY=A,B ...   a sweep; or dlbench +sweep=NAME
+dlbench report                            five published reports, judged
+dlbench records list|show|verify|export|clean
+dlbench data list|check|fetch|speak
+dlbench predict RUN "k æ t"
+dlbench tensorboard | bench | notebooks | --version
+
+Each has its own --help. `python -m dlbench` is the same as `dlbench`.
+
+Examples
+  dlbench +experiment=cnn_bn_gap seed=43 optimizer.lr=0.01
+  dlbench -m +experiment=p2g_attention model/attention=bahdanau,bilinear
+  dlbench +experiment=cnn_vanilla --cfg job    print every setting, run nothing
+
+What can be chosen: GROUP=NAME
+"""
+WITH_PLUS = ("experiment", "sweep", "padding", "profile")
+"""Groups that the configuration has no choice of by itself."""
+
+
+def text() -> str:
+    """The whole help, at most 80 columns wide, with every group of configurations but Hydra's own."""
+    root = paths.conf()
+    groups: dict[str, list[str]] = {}
+    for path in sorted(root.glob("*/**/*.yaml")):
+        group = path.parent.relative_to(root)
+        if group.parts[0] != "hydra":
+            groups.setdefault(group.as_posix(), []).append(path.stem)
+    names = [f"+{group}" for group in WITH_PLUS] + sorted(groups.keys() - set(WITH_PLUS))
+    width = max(map(len, names)) + 2
+    lines = [
+        textwrap.fill(
+            " ".join(groups[name.removeprefix("+")]),
+            80,
+            initial_indent=f"  {name:{width}}",
+            subsequent_indent=" " * (width + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name in names
+    ]
+    return USAGE + "\n".join(lines)

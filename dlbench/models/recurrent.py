@@ -1,0 +1,188 @@
+"""An LSTM over sequences of unequal length that computes no padding, for training on a CPU.
+
+There `torch.nn.LSTM` reads a packed sequence in some thirty small operations a step, forward and backward. Here a step
+is one matrix product and a few operations on its gates, and the gradients are written out, so that those of the weights
+are one product over all steps. Parameters, equations and results are those of `torch.nn.LSTM`.
+"""
+
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from dlbench.models.dropout import Dropout
+
+States = tuple[Tensor, Tensor]
+"""Hidden and cell states."""
+
+
+def lstm(module: nn.LSTM, inputs: Tensor, lengths: Tensor, start: States | None = None) -> tuple[Tensor, States]:
+    """What a batch-first LSTM makes of sequences, as if each came alone.
+
+    Args:
+        module: It has biases and no projection.
+        inputs: (B, T, I).
+        lengths: (B,), how many places of each row are no padding, at least 1.
+        start: The states before the first place, (layers * directions, B, H) each; None: zeros.
+
+    Returns:
+        Outputs (B, T, directions * H), 0 at padding, and the states after each row's last place.
+    """
+    if inputs.device.type != "cpu":
+        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, states = module(packed, start)
+        return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], states
+    layout = Layout.of(lengths, inputs.shape[1])
+    dropout = Dropout(module.dropout).train(module.training)
+    directions = {"": layout.forward, **({"_reverse": layout.backward} if module.bidirectional else {})}
+    if start is None:
+        start = (inputs.new_zeros(module.num_layers * len(directions), len(inputs), module.hidden_size),) * 2
+    before = zip(*(state[:, layout.order] for state in start), strict=True)
+    outputs, ends = inputs, []
+    for layer in range(module.num_layers):
+        read = (dropout(outputs) if layer else outputs).flatten(0, 1)
+        written = []
+        for direction, places in directions.items():
+            names = (f"{name}_l{layer}{direction}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            input_weight, weight, *biases = (getattr(module, name) for name in names)
+            states = _Lstm.apply(
+                _Take.apply(read, places), *next(before), input_weight, weight, sum(biases), layout.rows
+            )
+            written.append(_Put.apply(states[0], places, len(read)))
+            ends.append([_Take.apply(state, layout.last) for state in states])
+        outputs = torch.cat(written, 1).view(*inputs.shape[:2], -1)
+    hidden, cell = (torch.stack(states) for states in zip(*ends, strict=True))
+    return outputs, (hidden, cell)
+
+
+class Layout(NamedTuple):
+    """How the N places of a padded batch (B, T) that are no padding are packed: by step, in it by falling length.
+
+    ``order`` (B,) are the rows by falling length; ``rows`` how many of them there are at each step; ``forward`` and
+    ``backward`` (N,) the places b * T + t in the order in which either direction reads them; ``last`` (B,) where in
+    that order each row ends.
+    """
+
+    order: Tensor
+    rows: list[int]
+    forward: Tensor
+    backward: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, width: int) -> "Layout":
+        """That of rows of these lengths, in a batch of so many places."""
+        order = lengths.argsort(descending=True, stable=True)
+        falling = lengths[order]
+        is_read = torch.arange(int(falling[0]))[:, None] < falling
+        step, row = is_read.nonzero(as_tuple=True)
+        rows = is_read.sum(1)
+        last = (rows.cumsum(0) - rows)[lengths - 1] + order.argsort()
+        forward = order[row] * width + step
+        return cls(order, rows.tolist(), forward, forward + falling[row] - 1 - 2 * step, last)
+
+
+class _Take(torch.autograd.Function):
+    """Rows of (M, H) at places (N,), all different: as indexing, with a gradient that need not add up."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, places: Tensor) -> Tensor:
+        ctx.places, ctx.count = places, len(inputs)
+        return inputs.index_select(0, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _put(gradient, ctx.places, ctx.count), None
+
+
+class _Put(torch.autograd.Function):
+    """Rows (N, H) at places (N,) of (M, H), all different, and 0 elsewhere: the reverse of `_Take`."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, places: Tensor, count: int) -> Tensor:
+        ctx.places = places
+        return _put(inputs, places, count)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.index_select(0, ctx.places), None, None
+
+
+def _put(rows: Tensor, places: Tensor, count: int) -> Tensor:
+    return rows.new_zeros(count, rows.shape[1]).index_copy_(0, places, rows)
+
+
+class _Lstm(torch.autograd.Function):
+    """One layer in one direction: hidden and cell states (N, H) after every packed place.
+
+    It reads inputs (N, I), states (B, H) by falling length, weights (4H, I) and (4H, H), a bias (4H,), and how many
+    rows each step has. Gates stand as torch has them: input, forget, new content (tanh), output.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(  # noqa: PLR0917  # autograd passes them by place
+        ctx: Any,
+        inputs: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        input_weight: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        rows: list[int],
+    ) -> States:
+        size = hidden.shape[1]
+        gates = torch.addmm(bias, inputs, input_weight.t())
+        hiddens, cells, squashed = inputs.new_empty(3, len(inputs), size).unbind()
+        i, f, g, o = gates.chunk(4, 1)
+        h, c = hidden, cell
+        parts = (gates, gates[:, : 2 * size], i, f, g, o, cells, squashed, hiddens)
+        steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
+        for count, all_gates, i_and_f, i, f, g, o, c_now, s_now, h_now in steps:
+            all_gates.addmm_(h[:count], weight.t())
+            i_and_f.sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            c = torch.mul(f, c[:count], out=c_now).addcmul_(i, g)
+            h = torch.mul(o, torch.tanh(c, out=s_now), out=h_now)
+        ctx.rows = rows
+        ctx.save_for_backward(inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, squashed)
+        return hiddens, cells
+
+    @staticmethod
+    @once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, of_hiddens: Tensor, of_cells: Tensor) -> Any:  # type: ignore[override]
+        inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, squashed = ctx.saved_tensors
+        rows, size = ctx.rows, hidden.shape[1]
+        # The states before each place: those of its row one step earlier.
+        earlier = [slice(start, start + count) for start, count in zip(accumulate(rows, initial=0), rows[1:])]  # noqa: B905
+        hiddens_before = torch.cat([hidden[: rows[0]], *(hiddens[step] for step in earlier)])
+        cells_before = torch.cat([cell[: rows[0]], *(cells[step] for step in earlier)])
+        # What a gate's sum is worth: of the first three to the cell state, of the last to the hidden state.
+        i, f, g, o = gates.chunk(4, 1)
+        slopes = torch.addcmul(gates, gates, gates, value=-1).view(-1, 4, size)
+        slopes[:, 0] *= g
+        slopes[:, 1] *= cells_before
+        torch.addcmul(i, i * g, g, value=-1, out=slopes[:, 2])
+        slopes[:, 3] *= squashed
+        # And the cell state to the hidden state.
+        c_to_h = torch.addcmul(o, o * squashed, squashed, value=-1)
+        of_gates = torch.empty_like(slopes)
+        sums = of_gates.flatten(1)
+        of_hidden, of_cell = torch.zeros_like(hidden), torch.zeros_like(cell)
+        parts = (of_hiddens, of_cells, c_to_h, slopes[:, :3], slopes[:, 3], of_gates[:, :3], of_gates[:, 3], f, sums)
+        steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
+        for count, dh, dc, to_h, slope, o_slope, of_ifg, of_o, f, all_sums in reversed(list(steps)):
+            h = of_hidden[:count].add_(dh)
+            c = of_cell[:count].add_(dc).addcmul_(h, to_h)
+            torch.mul(slope, c[:, None], out=of_ifg)
+            torch.mul(o_slope, h, out=of_o)
+            c.mul_(f)
+            torch.mm(all_sums, weight, out=h)
+        return sums @ input_weight, of_hidden, of_cell, sums.t() @ inputs, sums.t() @ hiddens_before, sums.sum(0), None

@@ -15,7 +15,7 @@ from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.files import COLUMNS, csv_text
-from dlbench.report.listings import OUTDATED_NOTE, other_data
+from dlbench.report.listings import MIXED_NOTE, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, load_all
 from dlbench.report.sections import build
@@ -155,17 +155,19 @@ def by_others(result: Result) -> Result:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_value_of_other_code_is_marked_and_the_mark_explained() -> None:
-    results = every_result("verified")
-    outdated = [by_others(result) if result.experiment == "cnn_bn_gap" else result for result in results]
-    fresh, marked = build(verdicts_on(*results)), build(verdicts_on(*outdated))
-    tables = [block for block in blocks(fresh) if isinstance(block, Grid) and block.id != "runs-grid"]
-    assert not any(OUTDATED_NOTE in (table.note or "") for table in tables)
+def test_a_value_of_seeds_by_different_versions_is_marked_and_the_mark_explained() -> None:
+    results = every_result("verified", seeds=(42, 43))
+    earlier = [by_others(result) if result.experiment == "cnn_bn_gap" else result for result in results]
+    mixed = [result if result.seed == 42 else other for result, other in zip(results, earlier, strict=True)]
+    for document, counted in ((build(verdicts_on(*results)), False), (build(verdicts_on(*earlier)), True)):
+        tables = [block for block in blocks(document) if isinstance(block, Grid) and block.id != "runs-grid"]
+        assert not any(MIXED_NOTE in (table.note or "") for table in tables)
+        assert ("are of earlier MINOR versions" in document.about) == counted
     marked_tables = set()
-    for block in sections(marked)["b2425-values"].blocks:
+    for block in sections(build(verdicts_on(*mixed)))["b2425-values"].blocks:
         if isinstance(block, Grid):
             has_mark = any(cell.text.endswith(")*") for row in block.rows for cell in row)
-            assert has_mark == (OUTDATED_NOTE in (block.note or ""))
+            assert has_mark == (MIXED_NOTE in (block.note or ""))
             marked_tables.add(has_mark)
     assert marked_tables == {True, False}
 

@@ -19,8 +19,9 @@ from dlbench.terminal import format_value, mean_and_spread
 Group = Sequence[Result]
 """Results of one configuration, a seed each."""
 
-OUTDATED = "*"
-OUTDATED_NOTE = f"{OUTDATED} comparable, but of other MINOR versions: its own commit gives its bits, not today's code."
+MARK = "*"
+OUTDATED_NOTE = f"{MARK} made by earlier MINOR versions: comparable, but only its own commit gives its bits."
+MIXED_NOTE = f"{MARK} seeds made by different MINOR versions: comparable, but not paired."
 OTHER_DATA = {
     "other split": "Real data, but not the published split of it: comparable with no report's values",
     "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
@@ -30,13 +31,18 @@ OTHER_DATA = {
 
 
 def ours(results: Sequence[Result], metric: str) -> Cell:
-    """Mean, standard deviation and number of our runs; marked where one of them was made by other versions."""
+    """Mean, standard deviation and number of our runs; marked where they were made by different versions."""
     found = measured(results, metric)
     if not found:
         return Cell("-")
-    mark = OUTDATED if any(result.is_outdated for result in results) else ""
+    mark = MARK if is_mixed(results) else ""
     seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
     return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
+
+
+def is_mixed(results: Sequence[Result]) -> bool:
+    """Whether runs were made by different MINOR versions."""
+    return any(result.versions != results[0].versions for result in results)
 
 
 def number(value: float | None) -> Cell:
@@ -188,7 +194,7 @@ def _run(result: Result) -> tuple[Cell, ...]:
     return (
         Cell(result.name),
         again,
-        Cell(f"{result.run}/{result.evaluation.id}{OUTDATED if result.is_outdated else ''}"),
+        Cell(f"{result.run}/{result.evaluation.id}{MARK if result.is_outdated else ''}"),
         Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
         Cell(f"{(code['commit'] or 'none')[:8]}{', changed' if code['dirty'] else ''}"),
         Cell(

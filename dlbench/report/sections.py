@@ -21,7 +21,7 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.listings import OUTDATED_NOTE, Group, by_metric, interval, number, ours
+from dlbench.report.listings import MIXED_NOTE, Group, by_metric, interval, is_mixed, number, ours
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import Judgement, difference_interval
@@ -82,7 +82,9 @@ def _about(results: Sequence[Result]) -> str:
     told = [f"{counted[provenance]} {place}" for provenance, place in places.items() if counted[provenance]]
     of_them = f" ({', '.join(told)})" if told else ""
     made_from = f"{len(runs)} runs{of_them} with {len(results)} evaluations"
-    return f"Made from {made_from}; the newest was finished on {newest}."
+    earlier = sum(result.is_outdated for result in runs.values())
+    versions = f" {earlier} of the runs are of earlier MINOR versions: comparable, made to the bit by their own commit."
+    return f"Made from {made_from}; the newest was finished on {newest}.{versions if earlier else ''}"
 
 
 # --- did it reproduce? -----------------------------------------------------------------------------------------------
@@ -213,10 +215,10 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         others += [used.results if used and used.heading == name else () for name in substitutes]
         return Cell(value.row.label), *_value(value), *(ours(results, value.metric) for results in others)
 
-    shown = [result for value in values for result in value.results]
-    shown += [result for used in substituted for result in used.results]
+    shown = [value.results for value in values] + [used.results for used in substituted]
+    shown += [results for value in values for results in value.variants.values()]
     notes = [sentence(table.note)] if table.note else []
-    notes += [OUTDATED_NOTE] if any(result.is_outdated for result in shown) else []
+    notes += [MIXED_NOTE] if any(map(is_mixed, shown)) else []
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers(*further))
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)

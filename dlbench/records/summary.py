@@ -12,8 +12,7 @@ from dlbench import components
 from dlbench.errors import RecordError
 from dlbench.numerics import differences, numerics, untold
 from dlbench.records.files import read_json
-from dlbench.records.labels import brief, decoding
-from dlbench.records.labels import differences as differences_of
+from dlbench.records.labels import brief, changed_settings, decoding
 from dlbench.records.store import Evaluation, Record, State
 
 
@@ -137,7 +136,7 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
 
 def _settings(experiment: str, config: dict[str, Any]) -> str:
     """Those compared most, the epochs, and what else is not as in the experiment today."""
-    others = [each for each in differences_of(experiment, config) if not each.startswith("epochs=")]
+    others = [each for each in changed_settings(experiment, config) if not each.startswith("epochs=")]
     return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
 
 

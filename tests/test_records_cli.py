@@ -56,6 +56,7 @@ def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
     store = Store(runs)
     for name, told in zip((FAILED, INTERRUPTED), TOLD.values(), strict=True):
         write_json(store.record(name).identity, told)
+        change(store.record(name).manifest, run=name)
         store.record(name).training.unlink()
         shutil.rmtree(store.record(name).folder / "evaluations")
         reseal(store.record(name))

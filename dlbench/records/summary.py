@@ -113,13 +113,8 @@ def _worst(*kinds: Use | None) -> Use | None:
 
 
 def uses(records: Iterable[Record]) -> dict[Use, int]:
-    """How many finished records may be used for what; damaged ones are passed over."""
-    found: Counter[Use] = Counter()
-    for record in records:
-        with contextlib.suppress(RecordError, KeyError, TypeError, ValueError):
-            if record.training.exists():
-                manifest = record.read_manifest()
-                found[use(manifest["versions"], manifest["numerics"])] += 1
+    """How many finished records, or decodings of them, may be used for what; damaged ones are passed over."""
+    found = Counter(line.use for record in records for line in summarise(record))
     return {kind: found[kind] for kind in Use if found[kind]}
 
 
@@ -142,8 +137,5 @@ def _settings(experiment: str, config: dict[str, Any]) -> str:
 
 def _problem(record: Record) -> str | None:
     """Why the last try failed, or what is damaged."""
-    if record.training.exists():
-        record.closed()
-    else:
-        record.check_plan()
+    record.look()
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

@@ -32,6 +32,7 @@ from dlbench.records.files import filled, read_json, set_aside, write_json, writ
 from dlbench.records.lock import still_held
 from dlbench.records.manifest import describe_code, describe_environment, forget_peak_memory, now, peak_memory_bytes
 from dlbench.records.store import PLAN, Evaluation, Record, State, Store
+from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
@@ -243,8 +244,8 @@ def _obstacles(plan: Plan) -> Iterator[str]:
     except RecordError as error:
         yield f"it is damaged ({str(error).replace(f'{record.folder}/', '')})"
         return
-    if done and (rebound := _rebound(plan, manifest)):
-        yield rebound
+    if done and (other := rebound(manifest)):
+        yield other
     if plan.config["rerun"] == "always":
         yield "rerun=always"
     then, now = manifest["versions"], plan.versions
@@ -254,16 +255,6 @@ def _obstacles(plan: Plan) -> Iterator[str]:
         yield f"it is of other versions ({components.in_words(others)})"
     if not done and manifest["numerics"] != plan.numerics:
         yield "it was begun on other numerics"
-
-
-def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
-    """Whether a library fills an argument that the configuration leaves open with another default than then."""
-    now = components.bound(plan.config)
-    for target, then in manifest["bound"].items():
-        for name, value in then.items():
-            if name in now.get(target, {}) and now[target][name] != value:
-                return f"{target} has another default of {name} now, {now[target][name]}, where it was {value}"
-    return None
 
 
 def train(plan: Plan) -> None:

@@ -246,6 +246,16 @@ def today(node: Any) -> Any:
     return found
 
 
+def with_younger(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded part of a configuration, in today's words, with the options of ``now`` that came after it.
+
+    It was made as they are by default. Of a class that is not the suite's own it is not known which came after it.
+    """
+    known = snapshot().get(str(recorded.get("_target_")))
+    defaults = {name: value for name, value in known.defaults.items() if name in now} if known else {}
+    return {**defaults, **recorded}
+
+
 def locate(target: str) -> Any:
     """The class or function at a dotted path, or where it lies now; None if there is none."""
     return pydoc.locate(path_now(target))

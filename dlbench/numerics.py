@@ -32,7 +32,7 @@ def numerics(device: str, threads: int) -> dict[str, Any]:
         threads: CPU threads of torch.
     """
     found = {
-        "torch": _torch_version(),
+        "torch": torch_version(),
         "device": _gpu() if device == "cuda" else device,
         "cpu_capability": _capability(),
         "threads": threads,
@@ -72,7 +72,8 @@ def _cpuinfo() -> str:
     return place.read_text(encoding="utf-8", errors="replace") if place.exists() else ""
 
 
-def _torch_version() -> str | None:
+def torch_version() -> str | None:
+    """The version of torch that is installed; None if none is."""
     if "torch" in sys.modules:
         return str(sys.modules["torch"].__version__)
     spec = importlib.util.find_spec("torch")

@@ -28,10 +28,11 @@ from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
 from dlbench.records import history, seal
-from dlbench.records.files import filled, set_aside, write_json, write_text
+from dlbench.records.files import filled, read_json, set_aside, write_json, write_text
 from dlbench.records.lock import still_held
 from dlbench.records.manifest import describe_code, describe_environment, forget_peak_memory, now, peak_memory_bytes
-from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.records.store import PLAN, Evaluation, Record, State, Store
+from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
@@ -234,39 +235,26 @@ def _obstacles(plan: Plan) -> Iterator[str]:
     record, state = plan.record, plan.record.state_on_disk()
     if state == State.ABSENT:
         return
+    done = state in (State.FINISHED, State.DIVERGED)
     try:
         if state == State.CORRUPT:
             record.closed()
             yield "it is damaged (its state is unknown)"
+        manifest = read_json(record.manifest) if done else seal.read(record.manifest)
     except RecordError as error:
         yield f"it is damaged ({str(error).replace(f'{record.folder}/', '')})"
-    manifest: dict[str, Any] = {}
-    with contextlib.suppress(RecordError):
-        manifest = record.read_manifest()
-    done = state in (State.FINISHED, State.DIVERGED)
-    if done and (rebound := _rebound(plan, manifest)):
-        yield rebound
+        return
+    if done and (other := rebound(manifest)):
+        yield other
     if plan.config["rerun"] == "always":
         yield "rerun=always"
-    if not manifest:
-        yield "its manifest.json is missing or damaged"
-    then, now = manifest.get("versions") or {}, plan.versions
+    then, now = manifest["versions"], plan.versions
     if then != now and (not done or plan.config["rerun"] == "outdated"):
         pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in sorted({*then, *now})}
         others = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         yield f"it is of other versions ({components.in_words(others)})"
-    if not done and manifest.get("numerics") != plan.numerics:
+    if not done and manifest["numerics"] != plan.numerics:
         yield "it was begun on other numerics"
-
-
-def _rebound(plan: Plan, manifest: Mapping[str, Any]) -> str | None:
-    """Whether a library fills an argument that the configuration leaves open with another default than then."""
-    now = components.bound(plan.config)
-    for target, then in manifest.get("bound", {}).items():
-        for name, value in then.items():
-            if name in now.get(target, {}) and now[target][name] != value:
-                return f"{target} has another default of {name} now, {now[target][name]}, where it was {value}"
-    return None
 
 
 def train(plan: Plan) -> None:
@@ -346,8 +334,7 @@ def write_plan(plan: Plan, started: str) -> None:
         "environment": describe_environment(),
         "started": started,
     }
-    sealed = (plan.record.identity, plan.record.config)
-    seal.close(plan.record.manifest, manifest, {path.name: digest(path) for path in sealed})
+    seal.close(plan.record.manifest, manifest, {name: digest(plan.record.folder / name) for name in PLAN})
 
 
 def build_callbacks(plan: Plan, task: Task) -> list[pl.Callback]:

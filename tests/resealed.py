@@ -34,7 +34,7 @@ def reseal(record: Record, /, **keys: Any) -> Record:
     if record.id != run:
         record = Record(record.folder.rename(record.folder.with_name(run)))
         write_json(record.manifest, {**read_json(record.manifest), "run": run})
-    if "seal" in (manifest := read_json(record.manifest)):
+    if "seal" in (manifest := read_json(record.manifest)) or not record.training.exists():
         _close(record.manifest, manifest, {path.name: digest(path) for path in (record.identity, record.config)})
     if record.training.exists():
         content = {**read_json(record.training), **keys, "run": run}

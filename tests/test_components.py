@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from resealed import change, reseal
 
-from dlbench import components, identity, own_code
+from dlbench import components, identity, own_code, paths
 from dlbench.components import Component, changed_meaning, component, declared
 from dlbench.errors import ConfigError
-from dlbench.records.files import read_json
-from dlbench.records.store import State
+from dlbench.records.files import read_config, read_json
+from dlbench.records.store import State, Store
+from dlbench.records.summary import Use, summarise
+from dlbench.report.results import LeftOut, collect
 from dlbench.run import prepare, run
 
 SGD = "dlbench.tasks.optim.sgd"
@@ -157,6 +161,39 @@ def test_a_further_option_with_a_default_keeps_the_identity(monkeypatch: pytest.
     assert identity.part({**node, "nesterov": True}) != before
 
 
+def with_further(node: Any) -> Any:
+    """A configuration that names a further option of every component of the suite's, which is as by default."""
+    if isinstance(node, list):
+        return [with_further(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: with_further(value) for key, value in node.items()}
+    return {**found, "further": False} if str(node.get("_target_")).startswith("elsewhere.") else found
+
+
+def test_no_committed_identity_changes_when_all_classes_move_and_get_a_further_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for path, each in components.snapshot().items():
+        options = {**each.defaults, "further": False}
+        moved = replace(each, formerly=(*each.formerly, path), defaults=options)
+        listed(monkeypatch, f"elsewhere.{each.name}", moved)
+    records = Store(paths.experiments() / "results").all()
+    assert len(records) >= 244
+    for record in records:
+        told = read_json(record.identity)
+        about = told["fingerprint"], told["trainer"]["device"]
+        new = with_further(record.settings())
+        assert all(new[name]["further"] is False for name in ("task", "data", "model", "trainer", "evaluation"))
+        for config in (read_config(record.config), new):
+            assert identity.training(config, *about) == told
+        for evaluation in record.evaluations():
+            for settings in (evaluation.recorded_settings(), with_further(evaluation.settings())):
+                assert identity.evaluation(record.id, settings) == evaluation.read()["identity"]
+        new["model"]["further"] = True
+        assert identity.training(new, *about) != told
+
+
 def test_a_renamed_and_a_split_argument_keep_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     node = {"_target_": SGD, "lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}
     before, known = identity.part(node), components.snapshot()[SGD]
@@ -242,6 +279,51 @@ def test_own_packages_relative_imports_and_packages_above_count(own: Any) -> Non
     second = components.source_of("kit.nets.deep")
     own(**texts | {"kit/__init__": "x = 1\n"})
     assert len({first, second, components.source_of("kit.nets.deep")}) == 3
+
+
+def test_an_editable_install_that_a_finder_finds_counts_as_own_code(tmp_path: Path) -> None:
+    """Setuptools installs so what does not lie in a folder of the package's name."""
+    source = tmp_path / "source"
+    (source / "nets").mkdir(parents=True)
+    project = {
+        "pyproject.toml": """
+            [build-system]
+            requires = ["setuptools"]
+            build-backend = "setuptools.build_meta"
+            [project]
+            name = "kit"
+            version = "0.1"
+            [tool.setuptools]
+            packages = ["kit", "kit.nets"]
+            package-dir = {kit = "source"}
+        """,
+        "source/__init__.py": "",
+        "source/nets/__init__.py": "",
+        "source/nets/deep.py": "from ..parts import make\nclass Net:\n    pass\n",
+        "source/parts.py": "def make(): return 1\n",
+    }
+    for name, text in project.items():
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    build = "from setuptools import build_meta; build_meta.build_editable('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    assert list((tmp_path / "site").glob("__editable__*finder.py"))
+    told = (
+        "import json, site; site.addsitedir('site'); from dlbench import identity\n"
+        "print(json.dumps(identity.part({'_target_': 'kit.nets.deep.Net'})))"
+    )
+
+    def part() -> dict[str, Any]:
+        found = subprocess.check_output([sys.executable, "-c", told], cwd=tmp_path, text=True)
+        return dict(json.loads(found))
+
+    first = part()
+    assert first.keys() == {"is", "source"}
+    assert part() == first
+    (source / "parts.py").write_text("def make(): return 2\n")
+    assert part().keys() == {"is", "source"}
+    assert part()["source"] != first["source"]
 
 
 @pytest.mark.parametrize(
@@ -423,16 +505,42 @@ def test_another_default_of_a_library_is_another_meaning(
         composed = compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1")
         return with_part(composed, "optimizer", _target_="torch.optim.SGD", _partial_=True, lr=0.1)
 
-    assert run(config()).trained
-    assert not run(config()).trained
+    record = run(config()).record
     real = components.defaults_of
 
     def changed(target: Any) -> dict[str, Any]:
         return {**real(target), **({"momentum": 0.5} if target.__name__ == "SGD" else {})}
 
+    change(record.manifest, numerics={**read_json(record.manifest)["numerics"], "torch": "2.0"})
+    reseal(record)
+    assert not run(config()).trained
+    assert [line.use for line in summarise(record)] == [Use.COMPARABLE]
+    assert len(collect([Store(record.folder.parent)]).results) == 1
     monkeypatch.setattr(components, "defaults_of", changed)
+    assert [line.use for line in summarise(record)] == [Use.NEITHER]
+    collection = collect([Store(record.folder.parent)])
+    assert not collection.results
+    other = "torch.optim.SGD has another default of momentum now, 0.5, where it was 0"
+    assert collection.left_out == [LeftOut(record.id, f"no longer comparable: {other}")]
     assert run(config()).trained
-    assert "another default of momentum now, 0.5" in capsys.readouterr().err
+    assert f"record {record.id}: {other}; set aside" in capsys.readouterr().err
+    assert [line.use for line in summarise(record)] == [Use.REPRODUCIBLE]
+
+
+def test_another_default_of_own_code_is_another_meaning_though_its_version_is_the_same(
+    compose: Any, tiny: list[str], own: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def config() -> DictConfig:
+        return with_part(compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1"), "model", _target_="net.Net")
+
+    declared = textwrap.dedent(NET).replace("class Net(", "@component('my_net', '1.0')\nclass Net(")
+    declared = f"from dlbench.components import component\n{declared}"
+    own(net=declared, layers=LAYERS)
+    record = run(config()).record
+    assert not run(config()).trained
+    own(net=declared.replace("width: int = 4", "width: int = 5"), layers=LAYERS)
+    assert run(config()).trained
+    assert f"record {record.id}: net.Net has another default of width now, 5" in capsys.readouterr().err
 
 
 def test_the_listing_is_json_that_a_person_can_read() -> None:

@@ -16,7 +16,7 @@ from dlbench import components, identity, paths
 from dlbench.config import composed
 from dlbench.identity import configuration_id, digest
 from dlbench.records.files import read_json
-from dlbench.records.labels import differences
+from dlbench.records.labels import changed_settings
 from dlbench.records.store import State, Store
 from dlbench.records.summary import Use, summarise
 from dlbench.report.checks import Verdicts
@@ -42,9 +42,9 @@ def meaning(compose: Callable[..., Any]) -> Made:
 def test_a_record_older_than_an_option_is_named_by_what_it_did() -> None:
     """Records of translation from before `output_dropout_place` dropped after attention; the experiment says before."""
     settings = composed("translit_attention", ())
-    assert differences("translit_attention", settings) == []
+    assert changed_settings("translit_attention", settings) == []
     older = {**settings, "model": {key: value for key, value in settings["model"].items() if "place" not in key}}
-    assert differences("translit_attention", older) == ["output_dropout_place=after_attention"]
+    assert changed_settings("translit_attention", older) == ["output_dropout_place=after_attention"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +58,7 @@ def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
     store = Store(runs)
     for name, told in zip((FAILED, INTERRUPTED), TOLD.values(), strict=True):
         write_json(store.record(name).identity, told)
+        change(store.record(name).manifest, run=name)
         store.record(name).training.unlink()
         shutil.rmtree(store.record(name).folder / "evaluations")
         reseal(store.record(name))
@@ -135,6 +138,17 @@ def test_a_record_of_another_machine_is_comparable(
     reseal(store.record(finished.id))
     rows = {row["run"]: row for row in json.loads(records("list", "--json").out)}
     assert (rows[finished.id]["state"], rows[finished.id]["use"]) == (State.FINISHED, Use.COMPARABLE)
+
+
+def test_records_are_listed_without_torch(store: Store, finished: Record) -> None:
+    assert read_json(finished.manifest)["bound"]  # whose defaults would have to be asked of torch
+    code = (
+        "import sys; from dlbench import commands\n"
+        f"commands.call('records', ['list', '--runs', {str(store.folder)!r}]); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "finished, reproducible here" in " ".join(done.stdout.split())
 
 
 def test_a_record_whose_parts_mean_something_else_is_no_longer_comparable(

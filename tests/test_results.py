@@ -215,7 +215,7 @@ GONE = object()
 NAN = float("nan")
 REQUIRED = {
     "manifest.json": (
-        "run experiment versions code code.commit code.dirty numerics numerics.torch numerics.device "
+        "run experiment versions bound code code.commit code.dirty numerics numerics.torch numerics.device "
         "numerics.cpu_capability numerics.threads environment environment.processor data data.name data.source "
         "data.provenance data.fingerprint data.sizes data.sizes.train data.sizes.test"
     ),

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ import torch
 from bits import same_bits
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from resealed import made_by
+from resealed import change, made_by, reseal
 
 from dlbench import paths
 from dlbench.components import by_name
 from dlbench.errors import ConfigError
 from dlbench.records import history, seal
+from dlbench.records.files import read_json
 from dlbench.records.manifest import forget_peak_memory, peak_memory_bytes
-from dlbench.records.store import State, Store
+from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 
@@ -276,6 +278,22 @@ def test_a_record_of_other_versions_is_used_with_a_warning_or_made_again(
     assert again.result["metrics"] == outcome.result["metrics"]
     assert len(list(again.record.folder.parent.glob("*.aside-1"))) == 1
     assert not run(compose(*FAST, *tiny, "rerun=outdated")).trained
+
+
+@pytest.mark.parametrize(("key", "value"), [("torch", "1.0.0"), ("limits", {"MKL_CBWR": "AVX"})])
+def test_what_was_begun_on_other_numerics_starts_anew(  # noqa: PLR0917
+    key: str, value: Any, finished: Outcome, compose: Compose, tiny_in: TinyIn, tmp_path: Path, capsys: Any
+) -> None:
+    record = Record(Path(shutil.copytree(finished.record.folder, tmp_path / finished.record.id)))
+    record.training.unlink()  # as if interrupted after its last epoch
+    change(record.manifest, numerics={**read_json(record.manifest)["numerics"], key: value})
+    reseal(record)
+    assert record.checkpoints.whole()
+    again = run(compose(*FAST, *tiny_in(tmp_path)))
+    aside = f"set aside as {record.id}.aside-1, training from the start"
+    assert capsys.readouterr().err == f"dlbench: record {record.id}: it was begun on other numerics; {aside}\n"
+    assert same_bits(again, finished)
+    assert read_json(record.manifest)["numerics"] == read_json(finished.record.manifest)["numerics"]
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 99}', "[]"])

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from bits import same_bits
-from damage import copied, damage
+from board import Board, accumulated
+from damage import copied, damage, digit
 
 from dlbench import commands, identity
 from dlbench.errors import RecordError
@@ -21,22 +23,39 @@ from dlbench.records.store import Record, State, Store
 from dlbench.records.summary import Summary, summarise
 from dlbench.report.results import collect
 from dlbench.run import Outcome, prepare, run, train
+from dlbench.tensorboard.app import View
 
 EPOCHS = 3
-TINY = ("data.synthetic_sizes=[24,6,6]", "callbacks=none", "model.size=8", "evaluation.decoding.max_length=6")
+TINY = ("data.synthetic_sizes=[24,6,6]", "model.size=8", "evaluation.decoding.max_length=6")
 SPELLED = ("k æ t", "t æ k")
 
 
 @pytest.fixture(scope="module")
 def overrides(tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     runs = tmp_path_factory.mktemp("sealed") / "runs"
-    kept = [word for word in tiny_in(runs, epochs=EPOCHS) if not word.startswith("callbacks.")]
-    return ["+experiment=p2g_lstm", *kept, *TINY]
+    return ["+experiment=p2g_lstm", *bare(tiny_in(runs, epochs=EPOCHS)), *TINY]
+
+
+def bare(overrides: list[str]) -> list[str]:
+    """The same without any callback."""
+    return [*(word for word in overrides if not word.startswith("callbacks.")), "callbacks=none"]
 
 
 @pytest.fixture(scope="module")
 def finished(compose: Callable[..., Any], overrides: list[str]) -> Outcome:
     return run(compose(*overrides))
+
+
+@pytest.fixture(scope="module")
+def classifying(tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    runs = tmp_path_factory.mktemp("classifying") / "runs"
+    return ["+experiment=cnn_bn_gap", *bare(tiny_in(runs, epochs=EPOCHS)), "evaluation.max_shift=0"]
+
+
+@pytest.fixture(scope="module")
+def classifier(compose: Callable[..., Any], classifying: list[str]) -> Outcome:
+    """A run that decodes nothing: its result is shown with its training."""
+    return run(compose(*classifying))
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +86,28 @@ class Looks(NamedTuple):
     results: list[dict[str, float]]
     left_out: int
     predicted: tuple[int, str, str]
+    shown: dict[str, Any]
+    said: str
+
+
+def tensorboard(runs: Store) -> tuple[dict[str, Any], str]:
+    """What TensorBoard shows of a folder of records, by run, and what it says of those that it does not show."""
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.redirect_stderr(said):
+            View(Path(folder), [runs]).refresh()
+        found = Board(Path(folder))
+        rows = found.hparams()
+        shown = {}
+        for name in found.runs():
+            events = accumulated(Path(folder) / name)
+            curves = {tag: [each.value for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+            shown[name] = (curves, rows.get(name))
+    return shown, said.getvalue()
 
 
 def look(record: Record) -> Looks:
-    """Have `records list --check`, the report and `predict` look at a record."""
+    """Have `records list --check`, the report, `predict` and TensorBoard look at a record."""
     runs = Store(record.folder.parent)
     listed = [line for each in runs.all() for line in summarise(each, whole=True)]
     collection = collect([runs])
@@ -79,7 +116,7 @@ def look(record: Record) -> Looks:
         words = ["--runs", str(runs.folder), record.id, "--decoding", "greedy", "--json", *SPELLED]
         code = commands.call("predict", words)
     results = [dict(result.metrics) for result in collection.results]
-    return Looks(listed, results, len(collection.left_out), (code, out.getvalue(), err.getvalue()))
+    return Looks(listed, results, len(collection.left_out), (code, out.getvalue(), err.getvalue()), *tensorboard(runs))
 
 
 def silent(before: Looks, after: Looks, path: str, done: str) -> list[str]:
@@ -95,11 +132,16 @@ def silent(before: Looks, after: Looks, path: str, done: str) -> list[str]:
     elif not is_done:  # its curves and checkpoints are held against each other when it goes on
         is_named |= after.listed == before.listed
     code, out, err = after.predicted
+    is_left_out = "left out: " in after.said or (done == "deleted" and path.endswith("result.json"))
+    is_right = after.shown == before.shown or (is_left_out and after.shown.items() <= before.shown.items())
+    if path.startswith("tensorboard/") and (not is_done or done == "deleted"):
+        is_right = True  # the events of a training that goes on are what they are; without any they are made anew
     is_refused = code == 1 and not out and len(err.splitlines()) == 1
     wrong = {
         "list": not is_named,
         "report": after.results not in ([], before.results),
         "predict": not is_refused and after.predicted != before.predicted,
+        "tensorboard": not is_right,
     }
     return [name for name, is_wrong in wrong.items() if is_wrong]
 
@@ -161,6 +203,32 @@ def test_every_damage_of_a_finished_record_is_named(
     counts = tries(finished.record.folder, tmp_path / "runs", lambda: run(config), finished, number=40, every=8)
     assert no_silence(counts), counts
     assert counts["not silent"] > 30
+
+
+def test_every_damage_of_a_record_that_decodes_nothing_is_named(
+    compose: Callable[..., Any], classifying: list[str], classifier: Outcome, tmp_path: Path
+) -> None:
+    config = compose(*classifying, f"paths.runs={tmp_path / 'runs'}")
+    counts = tries(classifier.record.folder, tmp_path / "runs", lambda: run(config), classifier, number=40, every=20)
+    assert no_silence(counts), counts
+    assert counts["not silent"] > 30
+
+
+def test_tensorboard_names_every_changed_digit_of_a_result_that_is_shown_with_its_training(
+    classifier: Outcome, tmp_path: Path
+) -> None:
+    """Its event files hold what the result was before."""
+    whole, said = tensorboard(Store(classifier.record.folder.parent))
+    assert len(whole) == 1
+    assert not said
+    for attempt in range(20):
+        record = Record(copied(classifier.record.folder, tmp_path / "runs"))
+        (evaluation,) = record.evaluations()
+        content = evaluation.result.read_bytes()
+        evaluation.result.write_bytes(digit(content, random.Random(attempt)))
+        shown, said = tensorboard(Store(tmp_path / "runs"))
+        assert not shown
+        assert f"record {record.id} left out: {evaluation.result}" in said
 
 
 @pytest.mark.slow
@@ -246,14 +314,34 @@ def test_a_forged_record_counts_for_nothing(finished: Outcome, tmp_path: Path, f
     assert len(collection.left_out) == 1
 
 
-def test_a_forged_identity_of_a_record_that_is_not_done_is_named(interrupted: Path, tmp_path: Path) -> None:
+def strip_the_seal(folder: Path) -> None:
+    """Another learning rate, and no word of what it was."""
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("lr: 0.003", "lr: 0.001"))
+    content = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", {key: content[key] for key in content if key not in ("seal", "files")})
+
+
+def seal_nothing(folder: Path) -> None:
+    content = read_json(folder / "manifest.json")
+    seal.close(folder / "manifest.json", {key: content[key] for key in content if key != "seal"}, {})
+
+
+@pytest.mark.parametrize(
+    ("forge", "named"),
+    [(forge_seed, "identity.json"), (strip_the_seal, "manifest.json"), (seal_nothing, "no hash of identity.json")],
+)
+def test_a_forged_plan_of_a_record_that_is_not_done_is_named(
+    forge: Callable[[Path], None], named: str, interrupted: Path, tmp_path: Path
+) -> None:
     folder = copied(interrupted, tmp_path / "runs")
     assert not summarise(Record(folder))[0].problem
-    forge_seed(folder)
+    forge(folder)
     for whole in (False, True):
         (line,) = summarise(Record(folder), whole=whole)
         assert line.state == State.CORRUPT
-        assert "identity.json" in str(line.problem)
+        assert named in str(line.problem)
+    assert f"record {folder.name} left out: " in tensorboard(Store(tmp_path / "runs"))[1]
 
 
 def test_curves_that_are_damaged_while_the_training_runs_are_not_sealed(

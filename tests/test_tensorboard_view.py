@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from typing import Any
 import pytest
 from board import Board, accumulated
 from omegaconf import DictConfig, OmegaConf
-from resealed import change, reseal
+from resealed import change, reseal, reseal_evaluation
 
 from dlbench import commands, paths
 from dlbench.records import history, seal
 from dlbench.records.files import read_json, set_aside
 from dlbench.records.labels import decoding, evaluation_name, run_name
 from dlbench.records.store import Record, Store
-from dlbench.records.summary import decoding_of
+from dlbench.records.summary import Use, decoding_of, summarise, uses
 from dlbench.tensorboard import events
 from dlbench.tensorboard.app import View
 
@@ -207,10 +208,12 @@ def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest
     set_aside(own(runs, 0).folder)
     assert view.refresh() == 1
     assert Board(view.folder).runs() == names(Store(runs))
-    (runs / "begun").mkdir()
-    (runs / "begun" / "config.yaml").write_text("{}")
-    assert view.refresh() == 1
-    (runs / "begun" / "manifest.json").write_text("{}")
+    begun = Record(runs / "begun")
+    begun.folder.mkdir()
+    begun.config.write_text("{}")
+    with begun.lock():
+        assert view.refresh() == 1
+    assert "begun" not in capsys.readouterr().err
     for _ in range(2):
         assert view.refresh() == 1
     assert capsys.readouterr().err.count("record begun left out: ") == 1
@@ -220,6 +223,7 @@ def test_a_run_appears_with_its_first_event(runs: Path, tmp_path: Path) -> None:
     record = own(runs, 0)
     for path in (record.training, record.folder / "evaluations", record.tensorboard):
         path.rename(tmp_path / path.name)
+    reseal(record)
     view = View(tmp_path / "view", [Store(runs)])
     assert view.refresh() == 1
     (tmp_path / "tensorboard").rename(record.tensorboard)
@@ -295,16 +299,33 @@ def test_decodings_of_a_record_without_events_are_shown_as_well(decoded: Record,
     assert boards[0].hparams() == boards[1].hparams()
 
 
-def test_a_damaged_decoding_is_named_once_and_hides_no_other(
+def test_a_damaged_decoding_is_named_once_and_hides_no_other_until_it_is_whole(
     decoded: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
-    record.evaluations()[0].result.write_text("{")
+    result = record.evaluations()[0].result
+    content = result.read_bytes()
+    result.write_text("{")
     view = View(tmp_path / "view", [Store(tmp_path / "runs")])
     for _ in range(2):
         assert view.refresh() == 1
     assert len(Board(view.folder).hparams()) == 2
     assert capsys.readouterr().err.count("left out: ") == 1
+    result.write_bytes(content)  # made again, say
+    assert view.refresh() == 1
+    assert len(Board(view.folder).hparams()) == 3
+
+
+def test_what_runs_may_be_used_for_is_counted_as_it_is_listed(decoded: Record, tmp_path: Path) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / decoded.id)))
+    assert uses([record]) == {Use.REPRODUCIBLE: 3}
+    for evaluation, version in zip(record.evaluations(), ("1.9", "9.0"), strict=False):
+        versions = {**seal.read(evaluation.result)["versions"], "transduction_evaluation": version}
+        reseal_evaluation(evaluation, versions=versions)
+    assert uses([record]) == {Use.REPRODUCIBLE: 1, Use.COMPARABLE: 1, Use.NEITHER: 1}
+    assert uses([record]) == Counter(line.use for line in summarise(record))
+    record.training.unlink()
+    assert uses([record]) == {}
 
 
 def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: Record, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dlbench.config import _check_section, build
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import Pair
 from dlbench.data.registry import REGISTRY
-from dlbench.data.vocabulary import EOS, SOS, UNK, Vocabulary
+from dlbench.data.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, until_end
 from dlbench.errors import ConfigError, DataError, OddDataNotice, SyntheticDataNotice
 
 Compose = Callable[..., DictConfig]
@@ -166,6 +166,13 @@ def evaluated(data: TransductionDataModule, split: str) -> torch.Tensor:
     for batch in data.evaluation_dataloader(split):
         source[batch.index, : batch.source.shape[1]] = batch.source
     return source
+
+
+def test_symbols_end_before_the_first_end_or_with_it() -> None:
+    numbers = [SOS, 5, PAD, 4, EOS, 6, EOS]
+    assert until_end(numbers) == until_end([SOS, 5, 4, PAD]) == [5, 4]
+    assert until_end(numbers, keep_end=True) == [5, 4, EOS]
+    assert Vocabulary.from_sequences(["ab"]).decode(numbers) == ["b", "a"]
 
 
 def test_a_fraction_is_of_the_training_pairs_by_the_seed_with_its_own_vocabulary() -> None:

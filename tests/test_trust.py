@@ -19,6 +19,7 @@ from dlbench.errors import ConfigError, RecordError
 from dlbench.predict import Speller
 from dlbench.records.files import write_text
 from dlbench.records.store import Record, Store
+from dlbench.records.summary import Use, summarise
 from dlbench.report.expressions import evaluate
 from dlbench.report.jobs import jobs
 from dlbench.report.results import collect
@@ -86,6 +87,16 @@ def test_an_evaluation_that_names_other_code_runs_nothing(decoded: Record, tmp_p
     with pytest.raises(RecordError, match="names planted"):
         verify(record, PATHS)
     collect([Store(tmp_path / "runs")])
+    assert not planted.exists()
+
+
+def test_defaults_of_other_code_are_not_asked_for(decoded: Record, tmp_path: Path, planted: Path) -> None:
+    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    numerics = {**read(record.manifest)["numerics"], "torch": "2.0"}
+    change(record.manifest, bound={"planted.call": {"size": 1}}, numerics=numerics)
+    reseal(record)
+    assert {line.use for line in summarise(record)} == {Use.COMPARABLE}
+    assert len(collect([Store(tmp_path / "runs")]).results) == 3
     assert not planted.exists()
 
 

@@ -72,6 +72,18 @@ def test_a_record_of_other_versions_needs_its_own_commit(
     assert ("is of other versions (convnet 1.9, now 1.0)" in said) == is_outdated
 
 
+def test_outside_a_git_checkout_it_is_said_which_commit_to_install(
+    record: Record, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "checkout", lambda: None)
+    change(record.manifest, code={"commit": "f" * 40, "dirty": False})
+    made_by(record, {"convnet": "1.9"})
+    assert verified(record) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    needed = f"record {record.id} needs the code of commit {'f' * 40}; install that, or use a git checkout"
+    assert last == f"dlbench: {needed}"
+
+
 @pytest.mark.parametrize("epochs", ["0", "-1", "many"])
 def test_epochs_to_verify_are_counted_from_one(record: Record, epochs: str) -> None:
     assert verified(record, "--epochs", epochs) == 2

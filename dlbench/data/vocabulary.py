@@ -9,6 +9,12 @@ PAD, SOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<sos>", "<eos>", "<unk>")
 
 
+def until_end(numbers: Sequence[int], keep_end: bool = False) -> list[int]:
+    """The numbers up to the first end, with it if asked for; padding and starts are passed over."""
+    end = next((place + keep_end for place, number in enumerate(numbers) if number == EOS), len(numbers))
+    return [number for number in numbers[:end] if number not in (PAD, SOS)]
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Symbols by number: padding, start, end, unknown, then the known ones in the order of their code points.
@@ -44,8 +50,7 @@ class Vocabulary:
 
     def decode(self, numbers: Sequence[int]) -> list[str]:
         """Symbols up to the first end; padding and starts are passed over."""
-        end = next((place for place, number in enumerate(numbers) if number == EOS), len(numbers))
-        return [self.symbols[number] for number in numbers[:end] if number not in (PAD, SOS)]
+        return [self.symbols[number] for number in until_end(numbers)]
 
     def unknown(self, sequences: Iterable[Iterable[str]]) -> Counter[str]:
         """How often each symbol occurs in ``sequences`` that is not known."""

@@ -58,7 +58,7 @@ def brief(config: Mapping[str, Any], *, with_seed: bool = True) -> str:
 
 def settings(experiment: str, config: Mapping[str, Any]) -> str:
     """What tells a configuration from others, the seed left out: ``lr=0.01 chw epochs=10``."""
-    return " ".join([brief(config, with_seed=False), *differences(experiment, config)])
+    return " ".join([brief(config, with_seed=False), *changed_settings(experiment, config)])
 
 
 def choice(group: str, node: Mapping[str, Any] | None, separator: str = " ") -> str:
@@ -131,20 +131,19 @@ def evaluation_name(manifest: Mapping[str, Any], config: Mapping[str, Any], resu
 
 
 def _name(manifest: Mapping[str, Any], config: Mapping[str, Any], limit: int) -> str:
-    words = [brief(config), *differences(str(manifest["experiment"]), config)]
+    words = [brief(config), *changed_settings(str(manifest["experiment"]), config)]
     settings = " ".join(words).replace("/", "_")[:limit]  # a file name's length is limited
     return f"{group(manifest)}/{settings} ({manifest['run'][:8]})"
 
 
-def differences(experiment: str, config: Mapping[str, Any]) -> list[str]:
+def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
     """``key=value`` for each setting that is not the experiment's own; none where there is no such experiment now."""
     usual = _defaults(experiment)
     own, found = settings_of(config), []
     for section in TRAINING_SECTIONS if usual else ():
-        here, there = own.get(section, {}), usual[section]
+        there = usual[section]
+        here = components.with_younger(own.get(section, {}), there)
         target = here.get("_target_")
-        if known := components.snapshot().get(components.path_now(str(target))):
-            here = {**known.defaults, **here}  # an option younger than the record keeps, by default, what was before
         if target != there.get("_target_"):
             found.append(f"{section}={str(target).rpartition('.')[2]}")
         found += [

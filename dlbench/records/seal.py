@@ -46,8 +46,7 @@ def read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     schema = content.get("schema")
     if schema != SCHEMA:
-        is_newer = isinstance(schema, int) and schema > SCHEMA
-        remedy = "update dlbench" if is_newer else "commit c3e1c36 reads it" if schema == 1 else "it is damaged"
+        remedy = "update dlbench" if isinstance(schema, int) and schema > SCHEMA else "it is damaged"
         raise RecordError(f"{path}: schema {schema}, but this version reads {SCHEMA}; {remedy}")
     if content.get("seal") != _seal({key: value for key, value in content.items() if key != "seal"}):
         raise RecordError(f"{path}: damaged, its seal does not fit its content")

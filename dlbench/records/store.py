@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,10 @@ from dlbench.records import lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
 
-CORE = ("identity.json", "config.yaml", "manifest.json", "metrics.jsonl")
+PLAN = ("identity.json", "config.yaml")
+"""What is written before the first step, and sealed in ``manifest.json`` until the training is done."""
+
+CORE = (*PLAN, "manifest.json", "metrics.jsonl")
 """What is held against the seal at every reading of a record; the rest takes longer: see `Record.check`."""
 
 DATA_COLUMNS = ("source", "reference")
@@ -137,33 +141,29 @@ class Record:
         Raises:
             RecordError: A file is missing or damaged, or the folder's name is not the hash of what is in it.
         """
-        training = seal.read(self.training)
-        self.check_identity()
-        if training.get("run") != self.id:
-            raise RecordError(f"{self.training}: is of run {training.get('run')}, but lies in the folder {self.id}")
-        if missing := [name for name in CORE if name not in training["files"]]:
-            raise RecordError(f"{self.training}: has no hash of {missing[0]}")
-        seal.check(self.folder, training["files"], only=CORE)
-        return training
+        return self._sealed(self.training, CORE)
 
-    def check_identity(self) -> None:
-        """See that the folder is named by the hash of ``identity.json``.
-
-        Raises:
-            RecordError: It is not, or the file is missing or damaged.
-        """
+    def _sealed(self, path: Path, names: Collection[str]) -> dict[str, Any]:
+        """A file that holds the hashes of others, these and the folder's name held against it."""
+        content = seal.read(path)
         if (found := identity.digest(read_json(self.identity))) != self.id:
             raise RecordError(f"{self.identity}: is the identity of {found}, but lies in the folder {self.id}")
+        if content.get("run") != self.id:
+            raise RecordError(f"{path}: is of run {content.get('run')}, but lies in the folder {self.id}")
+        if missing := [name for name in names if name not in content["files"]]:
+            raise RecordError(f"{path}: has no hash of {missing[0]}")
+        seal.check(self.folder, content["files"], only=names)
+        return content
 
-    def check_plan(self) -> None:
-        """Hold what was written before the first step of a training that is not done against its hashes.
+    def look(self) -> dict[str, Any]:
+        """Hold what is read of a record in passing against its hashes; the file that holds these.
+
+        That is the closing file (see `closed`), or else the manifest, of what was written before the first step.
 
         Raises:
             RecordError: A file is missing or damaged.
         """
-        self.check_identity()
-        if "seal" in read_json(self.manifest):  # one that an older version began has none
-            seal.check(self.folder, seal.read(self.manifest)["files"])
+        return self.closed() if self.training.exists() else self._sealed(self.manifest, PLAN)
 
     def check(self) -> None:
         """Hold every file of the record, and of its evaluations, against its hash.
@@ -171,10 +171,7 @@ class Record:
         Raises:
             RecordError: The first that is missing or damaged.
         """
-        if self.training.exists():
-            seal.check(self.folder, self.closed()["files"])
-        else:
-            self.check_plan()
+        seal.check(self.folder, self.look()["files"])
         for evaluation in self.evaluations():
             evaluation.check()
 

@@ -1,6 +1,7 @@
 """A record at a glance, for listings."""
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +11,9 @@ from typing import Any
 
 from dlbench import components
 from dlbench.errors import RecordError
-from dlbench.numerics import differences, numerics, untold
+from dlbench.numerics import differences, numerics, torch_version, untold
 from dlbench.records.files import read_json
-from dlbench.records.labels import brief, decoding
-from dlbench.records.labels import differences as differences_of
+from dlbench.records.labels import brief, changed_settings, decoding
 from dlbench.records.store import Evaluation, Record, State
 
 
@@ -25,7 +25,7 @@ class Use(StrEnum):
     COMPARABLE = "comparable"
     """Same meaning: it counts in means, intervals and verdicts."""
     NEITHER = "no longer comparable"
-    """A component means something else today."""
+    """A component, or what a library does by default, means something else today."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
             record.check()
         problem = _problem(record)
         manifest, state = record.read_manifest(), record.state()
-        is_done = state in (State.FINISHED, State.DIVERGED)
+        kind = None
+        if state in (State.FINISHED, State.DIVERGED):
+            kind = Use.NEITHER if rebound(manifest) else use(manifest["versions"], manifest["numerics"])
         line = Summary(
             record.id,
             state,
-            use(manifest["versions"], manifest["numerics"]) if is_done else None,
+            kind,
             manifest["experiment"],
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
             _settings(manifest["experiment"], record.settings()),
@@ -107,6 +109,26 @@ def use(versions: Mapping[str, str], numerics: Mapping[str, Any] | None) -> Use:
     return Use.REPRODUCIBLE
 
 
+def rebound(manifest: Mapping[str, Any]) -> str | None:
+    """Where an argument that a configuration left open has another default now than in its record, in words.
+
+    Torch is asked only if another version of it is installed; code of a user's own, of which a record may name any,
+    only if it is imported already, and declares what else it is.
+    """
+    for target, then in manifest["bound"].items():
+        if target.startswith("torch."):
+            asked = components.locate(target) if manifest["numerics"]["torch"] != torch_version() else None
+        else:
+            module, _, name = target.rpartition(".")
+            asked = getattr(sys.modules.get(module), name, None)
+            asked = asked if asked and components.declared(asked) else None
+        now = components.defaults_of(asked) if asked else {}
+        for key, value in then.items():
+            if now.get(key, value) != value:
+                return f"{target} has another default of {key} now, {now[key]}, where it was {value}"
+    return None
+
+
 def _worst(*kinds: Use | None) -> Use | None:
     """What a training and an evaluation of it may be used for together; None where the one is not finished."""
     order = list(Use)
@@ -114,13 +136,8 @@ def _worst(*kinds: Use | None) -> Use | None:
 
 
 def uses(records: Iterable[Record]) -> dict[Use, int]:
-    """How many finished records may be used for what; damaged ones are passed over."""
-    found: Counter[Use] = Counter()
-    for record in records:
-        with contextlib.suppress(RecordError, KeyError, TypeError, ValueError):
-            if record.training.exists():
-                manifest = record.read_manifest()
-                found[use(manifest["versions"], manifest["numerics"])] += 1
+    """How many finished records, or decodings of them, may be used for what; damaged ones are passed over."""
+    found = Counter(line.use for record in records for line in summarise(record))
     return {kind: found[kind] for kind in Use if found[kind]}
 
 
@@ -137,14 +154,11 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
 
 def _settings(experiment: str, config: dict[str, Any]) -> str:
     """Those compared most, the epochs, and what else is not as in the experiment today."""
-    others = [each for each in differences_of(experiment, config) if not each.startswith("epochs=")]
+    others = [each for each in changed_settings(experiment, config) if not each.startswith("epochs=")]
     return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
 
 
 def _problem(record: Record) -> str | None:
     """Why the last try failed, or what is damaged."""
-    if record.training.exists():
-        record.closed()
-    else:
-        record.check_plan()
+    record.look()
     return str(read_json(record.failure)["error"]) if record.failure.exists() else None

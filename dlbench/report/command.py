@@ -85,19 +85,15 @@ def _changes(path: str, here: Any, there: Any) -> Iterator[str]:
         if here != there:
             yield f"{path}={_literal(here)}"
         return
+    was = components.with_younger(here, there)
     for key in dict.fromkeys((*here, *there)):
         inner = f"{path}.{key}"
-        if key not in here:
-            # An option that came after the run: it was as by default.
-            known = components.snapshot().get(str(there.get("_target_")))
-            if known is None or key not in known.defaults:
-                yield f"~{inner}"
-            elif known.defaults[key] != there[key]:
-                yield f"{inner}={_literal(known.defaults[key])}"
+        if key not in was:
+            yield f"~{inner}"
         elif key not in there:
-            yield f"+{inner}={_literal(here[key])}"
+            yield f"+{inner}={_literal(was[key])}"
         else:
-            yield from _changes(inner, here[key], there[key])
+            yield from _changes(inner, was[key], there[key])
 
 
 def _literal(value: Any) -> str:

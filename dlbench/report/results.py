@@ -27,6 +27,7 @@ from dlbench.records import history
 from dlbench.records.files import read_json
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.records.summary import Use, rebound
 from dlbench.report.schema import Configuration, Overrides, Report, Substitute
 
 REAL = "verified"
@@ -37,7 +38,7 @@ SUBSTITUTES = (OTHER_SPLIT, STAND_IN)
 NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
 SUPERSEDED = "made by other versions; another folder's record of the same run, by today's, is taken"
 OUTDATED_TOO = "made by other versions; another folder's record of the same run, by others too, is taken"
-NO_LONGER = "no longer comparable: a component means something else today"
+NO_LONGER = f"{Use.NEITHER}: a component means something else today"
 
 
 # --- what the report relies on in a record's files, checked here, so that all else may take it for granted ------------
@@ -90,6 +91,7 @@ _MANIFEST = _keys(
         sizes=_keys(train=PositiveInt, val=PositiveInt, test=PositiveInt),
     ),
     versions=dict[str, str],
+    bound=dict[str, dict[str, JsonValue]],
     code=_keys(commit=str | None, dirty=bool | None),
     numerics=_keys(torch=str, device=str, cpu_capability=str, threads=int),
     environment=_keys(processor=str),
@@ -312,6 +314,8 @@ def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
     training = _checked(record.training, _TRAINING, record.closed())
     if told["seed"] != config["seed"] or told["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
+    if other := rebound(manifest):
+        raise RecordError(f"{Use.NEITHER}: {other}")
     _check_curves(record, training["epochs"])
     problem, is_used = "", False
     for evaluation in record.evaluations():

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 
 from dlbench.components import component
-from dlbench.data.vocabulary import EOS, PAD, SOS
+from dlbench.data.vocabulary import PAD, until_end
 from dlbench.decoding.sampling import Greedy
 from dlbench.metrics.names import Monitor
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate
@@ -78,11 +78,7 @@ class SequenceTask(Task):
 
 def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:
     """The symbols of each row (B, L): up to the first EOS, with it if asked for, without SOS and padding."""
-    rows: list[Sequence[Any]] = []
-    for row in tokens.tolist():
-        end = row.index(EOS) + keep_end if EOS in row else len(row)
-        rows.append([token for token in row[:end] if token not in (PAD, SOS)])
-    return rows
+    return [until_end(row, keep_end) for row in tokens.tolist()]
 
 
 @component("transduction", "1.0", uses=(Greedy, CharacterErrorRate, WordErrorRate, MacroErrorRate))

@@ -20,6 +20,7 @@ from tensorboard.plugins.scalar import metadata as scalars
 
 from dlbench import paths
 from dlbench.errors import RecordError
+from dlbench.records import seal
 from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import decoding_of, uses
@@ -91,7 +92,7 @@ class View:
     def __init__(self, folder: Path, stores: Iterable[Store]) -> None:
         self.folder, self.stores = folder, list(stores)
         self._shown: dict[Path, Path | None] = {}
-        self._damaged: set[Path] = set()
+        self._said: dict[Path, str] = {}
 
     def refresh(self) -> int:
         """Show new records and decodings, take away those that are gone or set aside; the number of records shown."""
@@ -116,25 +117,27 @@ class View:
 
     def _show(self, record: Record, folder: Path, show: Callable[[Record], None]) -> None:
         """Show what is in a folder, if it is not shown already."""
-        if folder in self._shown or folder in self._damaged:
+        if folder in self._shown:
             return
         try:
             show(record)
         except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
-            self._damaged.add(folder)
-            say(f"record {record.id} left out: {error}")
+            if self._said.get(folder) != str(error):
+                self._said[folder] = str(error)
+                say(f"record {record.id} left out: {error}")
 
     def _record(self, record: Record) -> None:
-        if not record.manifest.exists():  # it is just being begun
+        if not record.manifest.exists() and record.is_locked():  # it is just being begun
             return
-        if record.training.exists():
-            record.closed()
+        files = record.look()["files"]
+        seal.check(record.folder, files, only=[name for name in files if name.startswith(record.tensorboard.name)])
         place = self.folder / run_name(record.read_manifest(), record.settings())
         evaluations = record.evaluations()
         has_events = any(record.tensorboard.glob("*tfevents*"))
         has_final = (record.tensorboard / events.FINAL).exists()
-        needs_final = any(not decoding_of(evaluation) for evaluation in evaluations)
-        if has_events and (has_final == needs_final or not evaluations):
+        # Read, so that no damaged result is shown, be it in events that were made of it before.
+        shared = [evaluation.read() for evaluation in evaluations if not decoding_of(evaluation)]
+        if has_events and (has_final == bool(shared) or not evaluations):
             _link(place, record.tensorboard)
         elif evaluations or record.state_on_disk() in (State.FINISHED, State.DIVERGED):
             events.rebuild(record, place)
@@ -143,9 +146,8 @@ class View:
         self._shown[record.folder] = place
 
     def _decoding(self, evaluation: Evaluation, record: Record) -> None:
-        place = None
+        result, place = evaluation.read(), None
         if how := decoding_of(evaluation):
-            result = evaluation.read()
             place = self.folder / evaluation_name(record.read_manifest(), record.settings(), result, how)
             if (evaluation.folder / events.FINAL).exists():
                 _link(place, evaluation.folder)

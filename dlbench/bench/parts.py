@@ -88,16 +88,16 @@ def job(effort: Effort, case: str, cores: Sequence[int], *more: str, **details: 
 
 def threads2(effort: Effort) -> Part:
     """One run in a hurry, on two threads."""
-    targets = {BN_GAP: Target("at least", 1.15), VANILLA: Target("at least", 1.15)}
+    targets = {BN_GAP: Target("at least", 1.2), VANILLA: Target("at least", 1.2)}
     return _throughput("One run with trainer.threads=2, fp32", targets, effort, 2, [all_cores()])
 
 
 def sweep(effort: Effort) -> Part:
     """As many runs side by side as there are cores, one thread each, each on a core of its own."""
     targets = {
-        BN_GAP: Target("at least", 2.0),
-        VANILLA: Target("at least", 1.7),
-        BN_GAP + BF16: Target("at least", 2.8),
+        BN_GAP: Target("at least", 2.1),
+        VANILLA: Target("at least", 1.85),
+        BN_GAP + BF16: Target("at least", 2.5),
     }
     title = f"A sweep: {len(all_cores())} runs side by side, one pinned core and thread each; their speeds added"
     return _throughput(title, targets, effort, 1, [[core] for core in all_cores()])
@@ -204,6 +204,7 @@ def limits(effort: Effort) -> Part:
     """A real step over its operations divided by the core's best matrix product, taken right beside it."""
     rows = []
     table = [["", "MFLOP a step", "best GFLOP/s, one core"]]
+    targets = {BN_GAP: Target("at most", 1.45), VANILLA: Target("at most", 1.7)}
     for case in effort.chosen([BN_GAP, BN_GAP + BF16, VANILLA, VANILLA + BF16]):
         with worker_pool(run=job(effort, case, all_cores()[:1])) as workers:
             run = workers["run"]
@@ -211,7 +212,8 @@ def limits(effort: Effort) -> Part:
             dtype = "bfloat16" if case.endswith(BF16) else "float32"
             measures = {"step": partial(run.milliseconds, effort.steps), "rate": partial(_rate, run, effort, dtype)}
             taken = in_turns(effort.pairs, measures)
-        rows.append(compared(case, "ms/step", taken["step"], [1000 * flops / rate for rate in taken["rate"]]))
+        limit = [1000 * flops / rate for rate in taken["rate"]]
+        rows.append(compared(case, "ms/step", taken["step"], limit, targets.get(case)))
         table.append([case, f"{flops / 1e6:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"])
     notes = [
         f"data: {run.facts['data']}; one pinned core and thread, batch 8",
@@ -266,12 +268,12 @@ def startup(effort: Effort) -> Part:
     rows = [
         compared(what, "s", clock[ours], clock[imports], target, of_medians=True)
         for what, clock, ours, imports, target in (
-            ("--help (over import torch)", wall, "help", "torch", Target("below", 0.8)),
-            ("--help, processor time", cpu, "help", "torch", Target("below", 0.8)),
-            ("first training step", wall, "first step", "imports", Target("at most", 2.5)),
-            ("first training step, processor time", cpu, "first step", "imports", Target("at most", 2.5)),
+            ("--help (over import torch)", wall, "help", "torch", None),
+            ("first training step", wall, "first step", "imports", Target("at most", 1.3)),
+            ("first training step, processor time", cpu, "first step", "imports", Target("at most", 1.3)),
         )
     ]
+    rows.append(Row("--help", "s", median(wall["help"]), target=Target("below", 0.5)))
     notes = [
         "ratios of medians over alternating process starts, after one that does not count",
         f"imports: {IMPORTS}; first step: +experiment={BN_GAP}, from launch, reading and checking the data included",
@@ -315,6 +317,7 @@ def sequences(effort: Effort) -> Part:
     }
     if effort.whole:
         jobs["random"] = job(effort, P2G, first, random)
+        jobs["random beside"] = job(effort, P2G, last, random)
         jobs[ALL] = job(effort, P2G, all_cores(), random, plain=True)
     with worker_pool(**jobs) as workers:
         run = workers["ours"]
@@ -323,23 +326,28 @@ def sequences(effort: Effort) -> Part:
         def epoch(*names: str) -> float:
             return float(symbols / speed([workers[name] for name in names], effort.steps, "symbols"))
 
-        measures: dict[str, Callable[[], float]] = {name: partial(epoch, name) for name in workers if name != "beside"}
+        measures: dict[str, Callable[[], float]] = {
+            name: partial(epoch, name) for name in workers if "beside" not in name
+        }
         measures |= {"together": partial(epoch, "ours", "beside"), "rate": partial(_rate, run, effort)}
+        if effort.whole:
+            measures["random together"] = partial(epoch, "random", "random beside")
         taken = in_turns(effort.pairs, measures)
         counted = run.ask("flops", steps=effort.steps)
         decoded, agreeing = _decodings(workers, effort)
     flops = counted["flops"] / counted["symbols"] * symbols
     taken |= decoded | {"limit": [flops / rate for rate in taken["rate"]]}
-    fast = Target("at least", 15)
+    fast = Target("at least", 20)
     rows = [
         compared(what, "s", taken[ours], taken[reference], target, faster=reference != "limit")
         for what, ours, reference, target in (
             (f"training epoch / {ONE}", "ours", ONE, None),
-            (f"training epoch / {ALL}", "ours", ALL, Target("at least", 3.5)),
+            (f"training epoch / {ALL}", "ours", ALL, Target("at least", 3)),
             (f"random batches / {ONE}", "random", ONE, None),
-            (f"random batches / {ALL}", "random", ALL, None),
+            (f"random batches / {ALL}", "random", ALL, Target("at least", 1.9)),
+            (f"random batches, two runs side by side / {ALL}", "random together", ALL, Target("at least", 3.4)),
             ("two runs side by side / one", "together", "ours", Target("at least", 1.8)),
-            ("training epoch / its arithmetic limit", "ours", "limit", None),
+            ("training epoch / its arithmetic limit", "ours", "limit", Target("at most", 2.3)),
             (f"greedy / {ONE}", "greedy", f"greedy, {ONE}", None),
             (f"greedy / {ALL}", "greedy", f"greedy, {ALL}", fast),
             (f"nucleus, 3 samples / {ONE}", "nucleus", f"nucleus, {ONE}", None),
@@ -347,7 +355,7 @@ def sequences(effort: Effort) -> Part:
         )
         if {ours, reference} <= taken.keys()
     ]
-    rows.append(Row("beam search, width 5", "s", median(taken["beam"]), target=Target("below", 3)))
+    rows.append(compared("beam search, width 5 / greedy", "s", taken["beam"], taken["greedy"], Target("at most", 4)))
     notes = [
         f"data: {run.facts['data']}; fp32, batch 64; ours on one pinned core and thread, its epochs bucketed by length "
         f"({bucketed}) where no row says random batches (=1); the plain loop takes random batches",
@@ -359,7 +367,7 @@ def sequences(effort: Effort) -> Part:
         f"{words} test words in batches, the plain loop word by word, its samples those of "
         f"{min(effort.words, words)} words spread over the lengths, scaled by word",
         f"greedy output: the same as the plain loop's on {agreeing} of {words} words",
-        "limit = operations of forward and backward, padding included (torch's FlopCounterMode, LSTMs without oneDNN, "
+        "limit = operations of forward and backward, the padding that is computed included (torch's FlopCounterMode, LSTMs without oneDNN, "
         f"which it cannot see into) / {effort.peak}",
     ]
     table = [

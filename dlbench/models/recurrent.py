@@ -144,7 +144,7 @@ class _Lstm(torch.autograd.Function):
         parts = (gates, gates[:, : 2 * size], i, f, g, o, cells, squashed, hiddens)
         steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
         for count, all_gates, i_and_f, i, f, g, o, c_now, s_now, h_now in steps:
-            all_gates.addmm_(h[:count], weight.t())
+            torch.addmm(all_gates, h[:count], weight.t(), out=all_gates)
             i_and_f.sigmoid_()
             g.tanh_()
             o.sigmoid_()

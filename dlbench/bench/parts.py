@@ -367,8 +367,8 @@ def sequences(effort: Effort) -> Part:
         f"{words} test words in batches, the plain loop word by word, its samples those of "
         f"{min(effort.words, words)} words spread over the lengths, scaled by word",
         f"greedy output: the same as the plain loop's on {agreeing} of {words} words",
-        "limit = operations of forward and backward, the padding that is computed included (torch's FlopCounterMode, LSTMs without oneDNN, "
-        f"which it cannot see into) / {effort.peak}",
+        "limit = operations of forward and backward, what is computed of padding included (torch's FlopCounterMode, "
+        f"LSTMs without oneDNN, which it cannot see into) / {effort.peak}",
     ]
     table = [
         ["", "GFLOP an epoch", "best GFLOP/s, one core"],

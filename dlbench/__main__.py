@@ -11,7 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         print(f"dlbench {version('dlbench')}")
         return 0
-    is_run = not words or words[0] == "run" or not words[0].isalpha()
+    is_run = words[:1] == ["run"] or not words or not words[0].isalpha()
     if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
         from dlbench.help import text
 

@@ -351,6 +351,11 @@ def outdated(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {name: (then, today[name]) for name, then in recorded.items() if today.get(name, then) != then}
 
 
+def unlike(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Components of two runs whose versions differ; what only one of them is made of does not count."""
+    return [name for name in one.keys() & other.keys() if one[name] != other[name]]
+
+
 def in_words(changes: Mapping[str, tuple[str, str]]) -> str:
     """Versions that differ, as a person reads them: ``sgd 1.0, now 1.1``."""
     return ", ".join(f"{name} {then}, now {now}" for name, (then, now) in changes.items())

@@ -9,7 +9,7 @@ dlbench: published deep-learning coursework, run again and judged
 
 dlbench +experiment=NAME [KEY=VALUE ...]  one run: trained, resumed or looked up
 dlbench -m +experiment=NAME KEY=A,B ...   a sweep; or dlbench +sweep=NAME
-dlbench report                            five published reports, judged
+dlbench report                            published reports, judged
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak
 dlbench predict RUN "k æ t"
@@ -25,7 +25,7 @@ Examples
 What can be chosen: GROUP=NAME
 """
 WITH_PLUS = ("experiment", "sweep", "padding", "profile")
-"""Groups that the configuration has no choice of by itself."""
+"""Groups of which conf/config.yaml chooses none."""
 
 
 def text() -> str:

@@ -292,7 +292,7 @@ def test_the_part_on_sequences(quick: tuple[int, dict[str, Any], str]) -> None:
         "training epoch / its arithmetic limit",
         "greedy / plain on one core",
         "nucleus, 3 samples / plain on one core",
-        "beam search, width 5",
+        "beam search, width 5 / greedy",
     ]
     assert any("synthetic, 64 training pairs" in note for note in part["notes"])
     assert any("on 24 of 24 words" in note for note in part["notes"])

@@ -16,9 +16,9 @@ from dlbench.bench.worker import DECODERS, Ours, Plain, facts_of, plan_of, sprea
 from dlbench.bench.workers import speed
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import PairBatch, PairTensors
-from dlbench.data.vocabulary import PAD
-from dlbench.models.attention import AdditiveAttention, BilinearAttention
-from dlbench.models.seq2seq import Seq2Seq
+from dlbench.data.vocabulary import EOS, PAD
+from dlbench.models.attention import PARTS, AdditiveAttention, BilinearAttention
+from dlbench.models.seq2seq import DENSE_SHARE, Seq2Seq
 from dlbench.tasks.transduction import Transduction
 
 SIZE = 32
@@ -158,15 +158,21 @@ def test_a_training_step_is_counted_in_full(data: TransductionDataModule) -> Non
     batch = next(iter(data.train_dataloader()))
     counted = held(data, iter([batch])).flops()
     assert counted["symbols"] == symbols_in(batch)
-    read, (rows, longest) = int(batch.source_lengths.sum()), batch.source.shape
-    written = rows * (batch.target.shape[1] - 1)
+    (rows, longest), places = batch.source.shape, batch.target.shape[1] - 1
+    read, given = batch.source_lengths, batch.target[:, :-1]
+    written = ((given != EOS) & (given != PAD)).sum(1)
+    order = written.argsort(stable=True)
+    parts = [
+        (len(part), int(written[part].max()), int(read[part].max())) for part in order.tensor_split(PARTS) if len(part)
+    ]
+    queries = sum(count * steps for count, steps, _ in parts)
     linear = 3 * 2 * SIZE * SIZE
-    attention = linear * (rows * longest + written + 2 * written)
-    scores_and_context = 2 * 3 * 2 * SIZE * written * longest
-    output = 3 * 2 * SIZE * data.model_arguments()["target_symbols"] * written
-    # As above; backwards the shorter ones join those under way, which have a gradient.
-    first = 2 * 4 * half * half * (rows + int((batch.source_lengths == longest).sum()))
-    lstms = 2 * lstm_flops(SIZE, half, read) + lstm_flops(SIZE, SIZE, written) - first
+    attention = linear * (rows * longest + queries + 2 * queries)
+    scores_and_context = 2 * 3 * 2 * SIZE * sum(count * steps * width for count, steps, width in parts)
+    output = 3 * 2 * SIZE * data.model_arguments()["target_symbols"] * rows * places
+    is_dense = int(written.sum()) >= DENSE_SHARE * rows * places
+    decoded = rows * places if is_dense else int(written.sum())
+    lstms = 2 * lstm_flops(SIZE, half, int(read.sum())) + lstm_flops(SIZE, SIZE, decoded)
     assert counted["flops"] == lstms + attention + scores_and_context + output
 
 

@@ -19,7 +19,7 @@ from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.models.cnn import ConvNet
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, read_metrics
-from dlbench.tasks.image_classification import ImageClassification
+from dlbench.tasks.image_classification import AT_ONCE, ImageClassification
 from dlbench.tasks.optim import sgd
 from dlbench.trainer import TrainerSettings
 
@@ -133,6 +133,19 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(fit: Fit, tmp_p
     assert first.watcher.losses + second.watcher.losses == fit.watcher.losses
     assert first.watcher.metrics + second.watcher.metrics == fit.watcher.metrics
     torch.testing.assert_close(second.task.state_dict(), fit.task.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_takes_pictures_in_parts_and_training_all_at_once(training: bool) -> None:
+    """In training batch normalisation must see the whole batch."""
+    model = ConvNet(channels=(4,), image_size=8, dropout=0, gap=True, hidden=(), hidden_bn=(), hidden_dropout=())
+    task = ImageClassification(model, partial(sgd, lr=0.1), partial(ConstantLR, factor=1.0)).train(training)
+    sizes: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    pictures = torch.randn(2 * AT_ONCE + 7, 3, 8, 8)
+    logits = task(pictures)
+    assert sizes == ([len(pictures)] if training else [AT_ONCE, AT_ONCE, 7])
+    torch.testing.assert_close(logits, model(pictures))
 
 
 def test_dropout_is_drawn_anew_at_every_step(tmp_path: Path) -> None:

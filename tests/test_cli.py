@@ -17,6 +17,7 @@ from dlbench import commands, paths
 from dlbench.__main__ import main
 from dlbench.data.intel_files import CLASSES
 from dlbench.errors import DataError
+from dlbench.help import WITH_PLUS
 
 TINY = (
     "data.source=synthetic",
@@ -372,6 +373,21 @@ def test_help_names_every_choice_in_80_columns(words: list[str], capsys: pytest.
     for line in printed.splitlines():
         if line.startswith("dlbench ") and line.split()[1].isalpha():
             assert line.split()[1] in commands.NAMES
+    assert {name for name in commands.NAMES if name not in printed.split()} == set()
+
+
+def test_help_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from dlbench.__main__ import main; main(['--help'])\n"
+        "print(sorted({'hydra', 'omegaconf', 'torch'} & sys.modules.keys()))"
+    )
+    assert cold("-c", script, folder=tmp_path).stdout.splitlines()[-1] == "[]"
+
+
+def test_groups_with_a_plus_are_those_that_the_configuration_does_not_choose_of() -> None:
+    chosen = (paths.conf() / "config.yaml").read_text(encoding="utf-8")
+    groups = {path.name for path in paths.conf().iterdir() if path.is_dir()} - {"hydra"}
+    assert {group for group in groups if f"  - {group}: " not in chosen} == {*WITH_PLUS}
 
 
 def test_nothing_asked_is_answered_by_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,14 @@ def test_inputs_may_lie_in_memory_in_any_way(inputs: Tensor) -> None:
     assert bool(((outputs == 0) | torch.isclose(outputs, 2 * inputs)).all())
 
 
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_what_is_no_probability_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match="must be from 0 to 1"):
+        Dropout(p)
+
+
 def test_nothing_is_dropped_in_evaluation_or_with_probability_0() -> None:
     inputs = torch.randn(100)
     assert torch.equal(Dropout(0.5).eval()(inputs), inputs)
     assert torch.equal(Dropout(0.0)(inputs), inputs)
+    assert Dropout(0.5)(torch.empty(0, 3)).shape == (0, 3)

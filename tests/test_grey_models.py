@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
+from dlbench.models.dropout import Dropout
 from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
 
@@ -60,7 +61,7 @@ def test_dropout_stands_after_the_hidden_layers_relu_and_only_there() -> None:
     for network in (LeNet(), MLP()):
         kinds = [type(layer).__name__ for layer in network.head]
         assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
-        assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.3]
+        assert [layer.p for layer in network.modules() if isinstance(layer, Dropout)] == [0.3]
 
 
 @given(

@@ -1,5 +1,6 @@
 """The networks of the reports: their sizes, what their options do, what they cost and see."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from dlbench.models.cnn import ConvNet
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
+from dlbench.models.lenet import LeNet
 
 BN_GAP: dict[str, Any] = {"convolution_bn": True, "gap": True, "hidden_bn": (True, False)}
 
@@ -95,6 +97,26 @@ def test_dropout_drops_what_and_where_it_is_told_to(
 def test_pictures_of_any_size_fit(pooling: Any, image_size: int) -> None:
     network = small(pooling=pooling, image_size=image_size)
     assert network(torch.rand(2, 3, image_size, image_size)).shape == (2, 6)
+
+
+@pytest.mark.parametrize("network", [ConvNet(image_size=12, dropout=0), LeNet(hidden_dropout=(0, 0))])
+def test_relu_after_max_pooling_gives_what_it_gives_before(network: Any) -> None:
+    """Ties among what ReLU sets to 0 included: the gradients are the same to the bit."""
+    swapped = copy.deepcopy(network)
+    layers = list(swapped.features)
+    poolings = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    for place in poolings:
+        assert isinstance(layers[place + 1], nn.ReLU)
+        layers[place], layers[place + 1] = layers[place + 1], layers[place]
+    swapped.features = nn.Sequential(*layers)
+    pictures = torch.randn(5, *((3, 12, 12) if isinstance(network, ConvNet) else (1, 28, 28)))
+    ours, theirs = network(pictures), swapped(pictures)
+    assert torch.equal(ours, theirs)
+    gradients = [
+        torch.autograd.grad(logits.square().sum(), list(model.parameters()))
+        for logits, model in ((ours, network), (theirs, swapped))
+    ]
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
 @pytest.mark.parametrize(

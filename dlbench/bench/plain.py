@@ -18,6 +18,7 @@ from dlbench.data.images import PIXEL_SCALE, PictureTensors
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.models.attention import AdditiveAttention
+from dlbench.models.dropout import Dropout
 from dlbench.models.seq2seq import Seq2Seq
 
 IdPair = tuple[Tensor, Tensor]
@@ -54,6 +55,13 @@ def as_floats(pictures: PictureTensors) -> TensorDataset:
     """A split as the scripts held it: fp32 (N, channels, height, width) in that memory order, scaled to 0-1."""
     images = pictures.images.to(torch.float32, memory_format=torch.contiguous_format) * PIXEL_SCALE
     return TensorDataset(images, pictures.labels)
+
+
+def use_torch_dropout(model: nn.Module) -> None:
+    """Put `torch.nn.Dropout` in the places of ours."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, Dropout):
+            model.set_submodule(name, nn.Dropout(layer.p))
 
 
 def picture_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -294,6 +294,7 @@ class Plain:
             adam = torch.optim.Adam(self.model.parameters(), lr=lr)
             self._training = plain.train(self.model, batches, adam, plain.sequence_loss)
         else:
+            plain.use_torch_dropout(model)
             batches = DataLoader(plain.as_floats(data.tensors("train")), **loading)
             sgd = torch.optim.SGD(model.parameters(), lr=lr)
             self._training = plain.train(model, batches, sgd, plain.picture_loss)

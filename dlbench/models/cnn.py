@@ -83,11 +83,12 @@ class ConvNet(nn.Module):
             blocks += [nn.BatchNorm2d(target)] if convolution_bn else []
             pools = [] if pooling == "none" else [nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)]
             drops = [drop(dropout)] if dropout else []
-            if pooling == "max" and dropout_place == "after_pooling":
-                # ReLU after the maximum: the same values and gradients, a quarter of the elements.
+            if dropout_place == "before_pooling":
+                blocks += [nn.ReLU(), *drops, *pools]
+            elif pooling == "max":  # ReLU after the maximum: the same values and gradients, a quarter of the elements
                 blocks += [*pools, nn.ReLU(), *drops]
             else:
-                blocks += [nn.ReLU(), *(pools + drops if dropout_place == "after_pooling" else drops + pools)]
+                blocks += [nn.ReLU(), *pools, *drops]
         self.features = nn.Sequential(*blocks)
         self.flatten = nn.Sequential(*([nn.AdaptiveAvgPool2d(1)] if gap else []), nn.Flatten())
         width = channels[-1] * (1 if gap else final_size**2)

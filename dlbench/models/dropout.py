@@ -21,17 +21,22 @@ class Dropout(nn.Module):
 
     Args:
         p: The probability, from 0 to 1.
+
+    Raises:
+        ValueError: It is not.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"a dropout probability must be from 0 to 1, not {p}")
         self.p = p
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The inputs, some of them dropped in training."""
-        if not self.training or self.p == 0:
+        if not self.training or self.p == 0 or inputs.numel() == 0:
             return inputs
-        if inputs.device.type != "cpu":
+        if inputs.device.type != "cpu" or self.p == 1:
             return functional.dropout(inputs, self.p)
         return inputs * _mask(inputs, self.p)
 
@@ -42,10 +47,10 @@ class Dropout(nn.Module):
 
 def _mask(like: Tensor, p: float) -> Tensor:
     """0 with probability ``p``, else what keeps the mean at 1; drawn in the order in which ``like`` lies in memory."""
-    dropped = round(p * LEVELS)
+    dropped = min(round(p * LEVELS), LEVELS - 1)
     seed = int(torch.empty((), dtype=torch.int64).random_())
     words = np.random.SFC64(seed).random_raw(-(-like.numel() // 4))
-    numbers = torch.from_numpy(words).view(torch.int16)[: like.numel()]
+    numbers = torch.from_numpy(words).view(torch.int16)[: like.numel()]  # signed, so from -LEVELS / 2
     mask = torch.empty_like(like)
-    kept = numbers >= dropped - LEVELS // 2  # numbers are signed
-    return mask.copy_(kept.as_strided(mask.shape, mask.stride())).mul_(LEVELS / max(LEVELS - dropped, 1))
+    kept = numbers >= dropped - LEVELS // 2
+    return mask.copy_(kept.as_strided(mask.shape, mask.stride())).mul_(LEVELS / (LEVELS - dropped))

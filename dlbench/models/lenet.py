@@ -62,7 +62,7 @@ class LeNet(nn.Module):
             if pooling == "max":
                 blocks.append(nn.MaxPool2d(2))
                 side //= 2
-            blocks.append(nn.ReLU())  # after the maximum: the same values and gradients, a quarter of the elements
+            blocks.append(nn.ReLU())  # after a maximum: the same values and gradients, a quarter of the elements
             if side < 1:
                 raise ValueError(f"image_size={image_size} is too small for these kernel_sizes and paddings")
         self.features = nn.Sequential(*blocks)

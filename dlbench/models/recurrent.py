@@ -2,7 +2,8 @@
 
 There `torch.nn.LSTM` reads a packed sequence in some thirty small operations a step, forward and backward. Here a step
 is one matrix product and a few operations on its gates, and the gradients are written out, so that those of the weights
-are one product over all steps. Parameters, equations and results are those of `torch.nn.LSTM`.
+are one product over all steps. Parameters and equations are those of `torch.nn.LSTM`; dropout between layers draws its
+mask as `Dropout` does, and arithmetic is in single precision where autocast would take 16 bits.
 """
 
 from itertools import accumulate
@@ -30,11 +31,16 @@ def lstm(module: nn.LSTM, inputs: Tensor, lengths: Tensor, start: States | None 
 
     Returns:
         Outputs (B, T, directions * H), 0 at padding, and the states after each row's last place.
+
+    Raises:
+        ValueError: A length is 0, or more than T.
     """
     if inputs.device.type != "cpu":
         packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, states = module(packed, start)
         return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], states
+    if not 1 <= int(lengths.min()) <= int(lengths.max()) <= inputs.shape[1]:
+        raise ValueError(f"lengths must be from 1 to {inputs.shape[1]}, the places of a row, not {lengths.tolist()}")
     layout = Layout.of(lengths, inputs.shape[1])
     dropout = Dropout(module.dropout).train(module.training)
     directions = {"": layout.forward, **({"_reverse": layout.backward} if module.bidirectional else {})}
@@ -59,11 +65,11 @@ def lstm(module: nn.LSTM, inputs: Tensor, lengths: Tensor, start: States | None 
 
 
 class Layout(NamedTuple):
-    """How the N places of a padded batch (B, T) that are no padding are packed: by step, in it by falling length.
+    """How the N places of a padded batch (B, T) that are no padding are packed: all first ones, all second ones, ...
 
-    ``order`` (B,) are the rows by falling length; ``rows`` how many of them there are at each step; ``forward`` and
-    ``backward`` (N,) the places b * T + t in the order in which either direction reads them; ``last`` (B,) where in
-    that order each row ends.
+    Within a step longer rows come first. ``order`` (B,) are the rows by falling length; ``rows`` how many of them there
+    are at each step; ``forward`` and ``backward`` (N,) the places b * T + t in the order in which either direction
+    reads them; ``last`` (B,) where in that order each row ends.
     """
 
     order: Tensor
@@ -138,10 +144,10 @@ class _Lstm(torch.autograd.Function):
     ) -> States:
         size = hidden.shape[1]
         gates = torch.addmm(bias, inputs, input_weight.t())
-        hiddens, cells, squashed = inputs.new_empty(3, len(inputs), size).unbind()
+        hiddens, cells, tanh_cells = inputs.new_empty(3, len(inputs), size).unbind()
         i, f, g, o = gates.chunk(4, 1)
         h, c = hidden, cell
-        parts = (gates, gates[:, : 2 * size], i, f, g, o, cells, squashed, hiddens)
+        parts = (gates, gates[:, : 2 * size], i, f, g, o, cells, tanh_cells, hiddens)
         steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
         for count, all_gates, i_and_f, i, f, g, o, c_now, s_now, h_now in steps:
             torch.addmm(all_gates, h[:count], weight.t(), out=all_gates)
@@ -151,38 +157,58 @@ class _Lstm(torch.autograd.Function):
             c = torch.mul(f, c[:count], out=c_now).addcmul_(i, g)
             h = torch.mul(o, torch.tanh(c, out=s_now), out=h_now)
         ctx.rows = rows
-        ctx.save_for_backward(inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, squashed)
+        ctx.save_for_backward(inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, tanh_cells)
         return hiddens, cells
 
     @staticmethod
     @once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, of_hiddens: Tensor, of_cells: Tensor) -> Any:  # type: ignore[override]
-        inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, squashed = ctx.saved_tensors
+    def backward(ctx: Any, grad_hiddens: Tensor, grad_cells: Tensor) -> Any:  # type: ignore[override]
+        inputs, hidden, cell, input_weight, weight, gates, hiddens, cells, tanh_cells = ctx.saved_tensors
         rows, size = ctx.rows, hidden.shape[1]
         # The states before each place: those of its row one step earlier.
-        earlier = [slice(start, start + count) for start, count in zip(accumulate(rows, initial=0), rows[1:])]  # noqa: B905
+        earlier = [
+            slice(start, start + count) for start, count in zip(accumulate(rows, initial=0), rows[1:], strict=False)
+        ]
         hiddens_before = torch.cat([hidden[: rows[0]], *(hiddens[step] for step in earlier)])
         cells_before = torch.cat([cell[: rows[0]], *(cells[step] for step in earlier)])
-        # What a gate's sum is worth: of the first three to the cell state, of the last to the hidden state.
+        # Derivatives by what goes into a gate: of the cell state for the first three, of the hidden state for the last.
         i, f, g, o = gates.chunk(4, 1)
         slopes = torch.addcmul(gates, gates, gates, value=-1).view(-1, 4, size)
         slopes[:, 0] *= g
         slopes[:, 1] *= cells_before
         torch.addcmul(i, i * g, g, value=-1, out=slopes[:, 2])
-        slopes[:, 3] *= squashed
-        # And the cell state to the hidden state.
-        c_to_h = torch.addcmul(o, o * squashed, squashed, value=-1)
-        of_gates = torch.empty_like(slopes)
-        sums = of_gates.flatten(1)
-        of_hidden, of_cell = torch.zeros_like(hidden), torch.zeros_like(cell)
-        parts = (of_hiddens, of_cells, c_to_h, slopes[:, :3], slopes[:, 3], of_gates[:, :3], of_gates[:, 3], f, sums)
+        slopes[:, 3] *= tanh_cells
+        # Of the hidden state by the cell state.
+        by_cell = torch.addcmul(o, o * tanh_cells, tanh_cells, value=-1)
+        grad_gates = torch.empty_like(slopes)
+        grad_sums = grad_gates.flatten(1)
+        grad_hidden, grad_cell = torch.zeros_like(hidden), torch.zeros_like(cell)
+        parts = (
+            grad_hiddens,
+            grad_cells,
+            by_cell,
+            slopes[:, :3],
+            slopes[:, 3],
+            grad_gates[:, :3],
+            grad_gates[:, 3],
+            f,
+            grad_sums,
+        )
         steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
-        for count, dh, dc, to_h, slope, o_slope, of_ifg, of_o, f, all_sums in reversed(list(steps)):
-            h = of_hidden[:count].add_(dh)
-            c = of_cell[:count].add_(dc).addcmul_(h, to_h)
-            torch.mul(slope, c[:, None], out=of_ifg)
-            torch.mul(o_slope, h, out=of_o)
+        for count, dh, dc, by_c, slope, o_slope, grad_ifg, grad_o, f, all_grads in reversed(list(steps)):
+            h = grad_hidden[:count].add_(dh)
+            c = grad_cell[:count].add_(dc).addcmul_(h, by_c)
+            torch.mul(slope, c[:, None], out=grad_ifg)
+            torch.mul(o_slope, h, out=grad_o)
             c.mul_(f)
-            torch.mm(all_sums, weight, out=h)
-        return sums @ input_weight, of_hidden, of_cell, sums.t() @ inputs, sums.t() @ hiddens_before, sums.sum(0), None
+            torch.mm(all_grads, weight, out=h)
+        return (
+            grad_sums @ input_weight,
+            grad_hidden,
+            grad_cell,
+            grad_sums.t() @ inputs,
+            grad_sums.t() @ hiddens_before,
+            grad_sums.sum(0),
+            None,
+        )

@@ -15,8 +15,8 @@ from dlbench.models.recurrent import States, lstm
 from dlbench.protocols import State
 
 Probability = Annotated[float, Ge(0), Lt(1)]
-DENSE = 0.75
-"""From which share of real symbols on a CPU's own LSTM, which computes all, is faster than `lstm`, which skips them."""
+DENSE_SHARE = 0.75
+"""From this share of real symbols on, torch's own LSTM, which computes padding too, is the faster one on a CPU."""
 
 Place = Literal["before_attention", "after_attention"]
 
@@ -146,18 +146,18 @@ class Seq2Seq(nn.Module):
             target: (B, T), beginning with SOS.
 
         Returns:
-            (B, T, target_symbols); place t predicts what follows ``target[:, : t + 1]``, and nothing where that has
-            ended.
+            (B, T, target_symbols); place t predicts what follows ``target[:, : t + 1]``. From a row's EOS on, after
+            which there is only padding, the values mean nothing.
         """
         read = ((target != EOS) & (target != PAD)).sum(1)
         order = read.argsort(stable=True)
         source, lengths, target, read = (each[order] for each in (source, lengths, target, read))
         state = self.encode(source, lengths)
         embedded = self.decoder_dropout(self.embedding(target))
-        if target.device.type == "cpu" and int(read.sum()) < DENSE * target.numel():
+        if target.device.type == "cpu" and int(read.sum()) < DENSE_SHARE * target.numel():
             outputs, _ = lstm(self.lstm, embedded, read, _states(state))
-        else:  # what follows the last symbol of a row does no harm
-            outputs, _ = self.lstm(embedded, _states(state))
+        else:  # it reads padding too, behind all that counts
+            outputs, _ = self._read(embedded, _states(state))
 
         def attend(attention: Attention, queries: Tensor) -> Tensor:
             return attention.in_parts(queries, state["memory"], state["keys"], state["mask"], read)
@@ -178,7 +178,7 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, target_symbols) of what follows ``tokens`` (B,), and the new state, attention (B, S) included."""
-        outputs, (hidden, cell) = self.lstm(self.decoder_dropout(self.embedding(tokens[:, None])), _states(state))
+        outputs, (hidden, cell) = self._read(self.decoder_dropout(self.embedding(tokens[:, None])), _states(state))
         state = state | {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
 
         def attend(attention: Attention, queries: Tensor) -> Tensor:
@@ -188,6 +188,12 @@ class Seq2Seq(nn.Module):
             return attended
 
         return self._logits(outputs, attend)[:, 0], state
+
+    def _read(self, embedded: Tensor, start: States) -> tuple[Tensor, States]:
+        """The decoder's LSTM as torch has it; not every CPU has one of 16 bits."""
+        with torch.autocast("cpu", enabled=False):
+            outputs: tuple[Tensor, States] = self.lstm(embedded, start)
+        return outputs
 
     def _logits(self, outputs: Tensor, attend: Callable[[Attention, Tensor], Tensor]) -> Tensor:
         """Logits (B, T, target_symbols) of the decoder's LSTM outputs (B, T, H)."""

@@ -46,7 +46,8 @@ def read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     schema = content.get("schema")
     if schema != SCHEMA:
-        remedy = "update dlbench" if isinstance(schema, int) and schema > SCHEMA else "it is damaged"
+        is_newer = isinstance(schema, int) and schema > SCHEMA
+        remedy = "update dlbench" if is_newer else "it is damaged, or too old to be read"
         raise RecordError(f"{path}: schema {schema}, but this version reads {SCHEMA}; {remedy}")
     if content.get("seal") != _seal({key: value for key, value in content.items() if key != "seal"}):
         raise RecordError(f"{path}: damaged, its seal does not fit its content")

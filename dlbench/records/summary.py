@@ -112,11 +112,11 @@ def use(versions: Mapping[str, str], numerics: Mapping[str, Any] | None) -> Use:
 def rebound(manifest: Mapping[str, Any]) -> str | None:
     """Where an argument that a configuration left open has another default now than in its record, in words.
 
-    Torch is asked only if another version of it is installed; code of a user's own, of which a record may name any,
-    only if it is imported already, and declares what else it is.
+    Torch's optimisers and schedules are asked only if another torch is installed; a user's own code, of which a record
+    may name any, only if it is imported already and declares itself a component.
     """
-    for target, then in manifest["bound"].items():
-        if target.startswith("torch."):
+    for target, then in manifest.get("bound", {}).items():
+        if components.TRUSTED.fullmatch(target):
             asked = components.locate(target) if manifest["numerics"]["torch"] != torch_version() else None
         else:
             module, _, name = target.rpartition(".")

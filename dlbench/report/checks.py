@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
+from dlbench import components
 from dlbench.config import composed
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import display_name, is_exact
@@ -118,8 +119,7 @@ def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
     # Two versions of a component draw other random numbers from the same seed: such runs are not a pair.
     unlike: dict[int, list[str]] = {}
     for seed in common:
-        one, other = ours.versions.get(seed, {}), theirs.versions.get(seed, {})
-        if differing := [name for name in one.keys() & other.keys() if one[name] != other[name]]:
+        if differing := components.unlike(ours.versions.get(seed, {}), theirs.versions.get(seed, {})):
             unlike[seed] = differing
     names = ", ".join(sorted({*chain(*unlike.values())}))
     not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from dlbench import components
 from dlbench.identity import configuration_id
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.labels import settings
@@ -21,7 +22,7 @@ Group = Sequence[Result]
 
 MARK = "*"
 OUTDATED_NOTE = f"{MARK} made by earlier MINOR versions: comparable, but only its own commit gives its bits."
-MIXED_NOTE = f"{MARK} seeds made by different MINOR versions: comparable, but not paired."
+MIXED_NOTE = f"{MARK} seeds made by different MINOR versions: all count; only those of equal versions are paired."
 OTHER_DATA = {
     "other split": "Real data, but not the published split of it: comparable with no report's values",
     "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
@@ -42,7 +43,7 @@ def ours(results: Sequence[Result], metric: str) -> Cell:
 
 def is_mixed(results: Sequence[Result]) -> bool:
     """Whether runs were made by different MINOR versions."""
-    return any(result.versions != results[0].versions for result in results)
+    return any(components.unlike(result.versions, results[0].versions) for result in results)
 
 
 def number(value: float | None) -> Cell:

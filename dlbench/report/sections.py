@@ -3,8 +3,10 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
+from dlbench import components
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Value, Verdicts
@@ -21,7 +23,7 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.listings import MIXED_NOTE, Group, by_metric, interval, is_mixed, number, ours
+from dlbench.report.listings import MARK, MIXED_NOTE, Group, by_metric, interval, number, ours
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import Judgement, difference_interval
@@ -67,8 +69,20 @@ def build(verdicts: Verdicts) -> Document:
         "Published results, reproduced",
         _about(results),
         (alert,) if contradictions else (),
-        tuple(section for section in sections if section),
+        tuple(_explained(section) for section in sections if section),
     )
+
+
+def _explained(section: Section) -> Section:
+    """The section, each grid in which a cell is marked with a note on what the mark means."""
+
+    def explained(block: Block) -> Block:
+        if isinstance(block, Grid) and any(cell.text.endswith(f"){MARK}") for row in block.rows for cell in row):
+            return replace(block, note=f"{block.note or ''} {MIXED_NOTE}".strip())
+        return block
+
+    blocks, within = map(explained, section.blocks), map(_explained, section.sections)
+    return replace(section, blocks=tuple(blocks), sections=tuple(within))
 
 
 def _about(results: Sequence[Result]) -> str:
@@ -82,8 +96,8 @@ def _about(results: Sequence[Result]) -> str:
     told = [f"{counted[provenance]} {place}" for provenance, place in places.items() if counted[provenance]]
     of_them = f" ({', '.join(told)})" if told else ""
     made_from = f"{len(runs)} runs{of_them} with {len(results)} evaluations"
-    earlier = sum(result.is_outdated for result in runs.values())
-    versions = f" {earlier} of the runs are of earlier MINOR versions: comparable, made to the bit by their own commit."
+    earlier = len({result.run for result in results if result.is_outdated})
+    versions = f" By earlier MINOR versions: {earlier} of the runs, comparable, made to the bit by their own commit."
     return f"Made from {made_from}; the newest was finished on {newest}.{versions if earlier else ''}"
 
 
@@ -215,10 +229,7 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         others += [used.results if used and used.heading == name else () for name in substitutes]
         return Cell(value.row.label), *_value(value), *(ours(results, value.metric) for results in others)
 
-    shown = [value.results for value in values] + [used.results for used in substituted]
-    shown += [results for value in values for results in value.variants.values()]
     notes = [sentence(table.note)] if table.note else []
-    notes += [MIXED_NOTE] if any(map(is_mixed, shown)) else []
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers(*further))
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
@@ -319,11 +330,12 @@ def _variants(verdicts: Verdicts) -> Section | None:
 
 
 def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
-    here = {result.seed: result.metrics.get(value.metric) for result in value.results}
+    here = {result.seed: result for result in value.results if value.metric in result.metrics}
     differences = [
-        result.metrics[value.metric] - before
+        result.metrics[value.metric] - before.metrics[value.metric]
         for result in others
-        if (before := here.get(result.seed)) is not None and value.metric in result.metrics
+        if (before := here.get(result.seed)) and value.metric in result.metrics
+        if not components.unlike(before.versions, result.versions)
     ]
     mean = statistics.fmean(differences) if differences else None
     return (

@@ -121,6 +121,7 @@ class View:
             return
         try:
             show(record)
+            self._said.pop(folder, None)
         except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
             if self._said.get(folder) != str(error):
                 self._said[folder] = str(error)

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,6 +90,10 @@ def test_what_theory_is_asked_is_what_the_checks_are() -> None:
         ("-smallest_eigenvalue(9, 4)", "concave_energy", lambda x, q, beta: (q @ x.T).logsumexp(-1)),
         ("energy_rise(3, 8)", "update", lambda x, q, beta: 2 * q),
         ("attention_error(3, 8)", "update", lambda x, q, beta: q),
+        ("argmin_error(3, 8)", "update", lambda x, q, beta: q),
+        ("argmin_error(3, 8)", "convex_energy", lambda x, q, beta: 1.001 * q.square().sum(-1) / 2),
+        ("gradient_at_limit(3, 8, 2)", "update", lambda x, q, beta: q / 2),
+        ("gradient_at_limit(3, 8, 2)", "concave_energy", lambda x, q, beta: -(q @ x.T).logsumexp(-1)),
     ],
 )
 def test_a_wrong_formula_of_hopfield_networks_is_found(
@@ -104,7 +110,10 @@ def test_a_wrong_formula_of_hopfield_networks_is_found(
     [
         ("entry_formula_error(6, 5, 3, 2)", "published_entry", lambda i, j, kernel, height: 0.0 * (i + j)),
         ("pixel_attention_error(4, 3)", "pixel_attention", lambda image: image),
+        ("convolution_shift_error(9, 3)", "conv2d", lambda image, kernel: image * torch.arange(9)),
         ("feature_error(4, 3)", "features", lambda points, terms: points),
+        ("approximation_error(16, 8, 12, 0.5)", "linear_attention", lambda q, k, v, terms, scale: q @ k.mT @ v),
+        ("row_sum_error(8, 4, 3)", "linear_attention", lambda q, k, v, terms, scale: q @ k.mT @ v),
     ],
 )
 def test_a_wrong_formula_of_convolution_and_attention_is_found(
@@ -114,6 +123,93 @@ def test_a_wrong_formula_of_convolution_and_attention_is_found(
     assert evaluate(f"{asked} < 1e-10") is True
     monkeypatch.setattr(theory_checks, name, wrong)
     assert evaluate(f"{asked} < 1e-10") is False
+
+
+@pytest.mark.parametrize(("count", "dim"), [(3, 8), (20, 5), (50, 16)])
+@pytest.mark.parametrize("beta", [0.5, 2.0, 8.0])
+def test_states_come_to_stand_still_in_minima_of_the_energy(count: int, dim: int, beta: float) -> None:
+    patterns, states = theory_checks._patterns_and_states(count, dim)
+    for _ in range(2_000):
+        states = (beta * states @ patterns.T).softmax(-1) @ patterns
+    weights = (beta * states @ patterns.T).softmax(-1)
+    covariances = torch.stack([torch.cov(patterns.T, correction=0, aweights=one) for one in weights])
+    largest = float(beta * torch.linalg.eigvalsh(covariances).max())
+    assert theory_checks.gradient_at_limit(count, dim, beta) < 1e-8
+    assert theory_checks.curvature_at_limit(count, dim, beta) == pytest.approx(1 - largest, abs=1e-6)
+    assert largest < 1
+
+
+def test_the_energy_of_one_pattern_alone_is_as_curved_as_its_convex_part() -> None:
+    assert theory_checks.curvature_at_limit(1, 8, 8.0) == pytest.approx(1)
+    assert 0.99 < theory_checks.curvature_at_limit(2, 8, 8.0) < 1
+
+
+def test_a_saddle_between_two_patterns_is_no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = patterns = theory_checks._patterns_and_states(2, 8)[0]
+    monkeypatch.setattr(hopfield, "update", lambda x, q, beta: x.mean(0).expand_as(q))
+    share = torch.sigmoid(8 * (first - second) @ patterns.mean(0))
+    expected = 1 - 8 * share * (1 - share) * (first - second).square().sum()
+    assert theory_checks.curvature_at_limit(2, 8, 8.0) == pytest.approx(float(expected))
+    assert expected < 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "change"), [((0.0, 0.0), 0.0), ((0.0, 1.0), 1.0), ((3.0, 1.0), 3.0), ((1.0, 3.0), 3.0)]
+)
+def test_a_pooled_slope_changes_by_what_it_rises_in_a_pixel(
+    weights: tuple[float, float], change: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, columns = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
+    slope = weights[0] * rows + weights[1] * columns
+    monkeypatch.setattr(theory_checks, "_draws", lambda *sizes: slope.reshape(sizes))
+    assert theory_checks.pooling_shift_change(9) == change
+
+
+def test_pooling_changes_by_the_most_that_any_window_does() -> None:
+    rows = theory_checks._draws(1, 1, 9, 9)[0, 0].tolist()
+
+    def pooled(i: int, j: int) -> float:
+        return max(rows[i][j], rows[i + 1][j], rows[i][j + 1], rows[i + 1][j + 1])
+
+    corners = [(i, j) for i in (2, 4, 6) for j in (2, 4, 6)]
+    changes = [abs(pooled(i - di, j - dj) - pooled(i, j)) for i, j in corners for di, dj in ((1, 0), (0, 1))]
+    assert theory_checks.pooling_shift_change(9) == max(changes) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("asked", "accepted"),
+    [
+        ('accepts("convolution", 28, 28)', True),
+        ('accepts("convolution", 28, 20)', True),
+        ('accepts("convolution", 28, 48)', True),
+        ('accepts("convolution", 28, 4)', True),
+        ('accepts("convolution", 28, 3)', False),  # one pixel is left, and nothing when that is pooled
+        ('accepts("connected", 28, 28)', True),
+        ('accepts("connected", 28, 20)', False),
+        ('accepts("connected", 28, 48)', False),
+    ],
+)
+def test_what_a_layer_accepts(asked: str, accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path))
+    for _ in ("computed", "kept"):
+        assert evaluate(asked) is accepted
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 4])
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_linear_attention_is_as_far_from_softmax_as_both_written_out(terms: int, scale: float) -> None:
+    queries, keys, values = theory_checks._draws(3, 6, 4)
+    exponents = scale**2 * torch.cosine_similarity(queries[:, None], keys, dim=-1)
+    kernel = sum(exponents**n / math.factorial(n) for n in range(terms))
+    exact, series = (one / one.sum(-1, keepdim=True) @ values for one in (exponents.exp(), kernel))
+    found = theory_checks.approximation_error(6, 4, terms, scale)
+    assert found == pytest.approx(float((exact - series).abs().max()), rel=1e-6) and found > 1e-6
+
+
+@pytest.mark.parametrize(("dim", "terms", "count"), [(2, 3, 6), (1, 5, 5), (4, 2, 5), (3, 4, 20), (4, 1, 1)])
+def test_monomials_are_as_many_as_their_exponents(dim: int, terms: int, count: int) -> None:
+    exponents = [powers for powers in product(range(terms), repeat=dim) if sum(powers) < terms]
+    assert theory_checks.monomials(dim, terms) == len(exponents) == count
 
 
 def test_arithmetic_does_without_torch() -> None:
@@ -139,6 +235,8 @@ def test_arithmetic_does_without_torch() -> None:
         ("'a'", "is 'a'; it must be a finite number, or true or false"),
         ("comb(2)", "comb expected 2 arguments"),
         ("linear(1)", "missing 1 required positional argument"),
+        ('accepts("conected", 8, 8)', "conected: no such layer; must be convolution or connected"),
+        ('accepts("connected", 8)', "missing 1 required positional argument"),
         ("[1, 2]", "List"),
         ("width.real.x", ""),
         ("(lambda: 1)()", ""),

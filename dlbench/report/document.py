@@ -19,7 +19,7 @@ class Verdict(Enum):
     HOLDS_ELSEWHERE = "holds on other data", "none", "○"
     FAILS_ELSEWHERE = "fails on other data", "none", "○"
     UNDECIDED_ELSEWHERE = "undecided on other data", "none", "○"
-    READER = "see the figure", "open", "◉"
+    READER = "for the reader", "open", "◉"
     NOT_RUN = "not run", "none", "-"
     PLANNED = "planned", "none", "-"
 

@@ -125,13 +125,13 @@ def _code_hash(*places: str) -> str:
     return digest.hexdigest()
 
 
-def _theory(name: str, *arguments: float) -> float:
+def _theory(name: str, *arguments: float | str) -> float:
     """What a function of `dlbench.report.theory_checks` gives."""
     code = _code_hash("theory", "models", "report/theory_checks")
     return files.kept(_computed, name, arguments, code=code)
 
 
-def _computed(name: str, arguments: tuple[float, ...]) -> float:
+def _computed(name: str, arguments: tuple[float | str, ...]) -> float:
     from dlbench.report import theory_checks
 
     return theory_checks.computed(name, *arguments)
@@ -143,14 +143,23 @@ THEORY = (
     "hessian_error",
     "smallest_eigenvalue",
     "energy_rise",
+    "argmin_error",
+    "gradient_at_limit",
+    "curvature_at_limit",
     "attention_error",
     "transpose_error",
     "convolved_length",
     "entry_formula_error",
     "three_class_parameters",
+    "convolution_shift_error",
+    "pooling_shift_change",
+    "accepts",
     "pixel_attention_error",
     "feature_error",
     "attention_operations",
+    "approximation_error",
+    "row_sum_error",
+    "monomials",
 )
 """The functions of `dlbench.report.theory_checks`, told without importing torch."""
 
@@ -163,4 +172,6 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
     "conv": lambda kernel, inputs, outputs: (kernel**2 * inputs + 1) * outputs,
     "linear": lambda inputs, outputs: (inputs + 1) * outputs,
     **{name: partial(_theory, name) for name in THEORY},
+    # The cache keeps numbers; this one is a statement by itself.
+    "accepts": lambda *asked: bool(_theory("accepts", *asked)),
 }

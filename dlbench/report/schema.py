@@ -252,15 +252,26 @@ Check = Annotated[
 ]
 
 
+class Quote(_Strict):
+    """What a report says, verbatim, and where: a question, a table."""
+
+    report: ReportName
+    place: str
+    text: str
+
+
 class Claim(_Strict):
     """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
 
-    ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and where they
-    stand for something else. ``of``: what the reader must see a figure of, where there are no checks.
+    ``quotes`` are the reports' own words, which the claim's may not exceed; ``implied``: why none of their sentences
+    says it. ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and
+    where they stand for something else. ``of``: what the reader must see a figure of, where there are no checks.
     """
 
     id: str
     text: str
+    implied: str | None = None
+    quotes: tuple[Quote, ...] = ()
     note: str | None = None
     reports: tuple[ReportName, ...] = ()
     of: tuple[ConfigurationName, ...] = ()

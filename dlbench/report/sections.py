@@ -250,6 +250,11 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
     """A claim of a report: what it says, who makes it, and a grid of its checks, one a variant, one a substitute."""
     id = _claim_id(judged)
     blocks: list[Block] = [Paragraph(f"Claimed by {', '.join(judged.made_by)} (`{judged.claim.id}`).")]
+    if judged.claim.implied:
+        blocks.append(Paragraph(f"Implied: {sentence(judged.claim.implied)}"))
+    if judged.claim.quotes:
+        words = (f"\u201c{quote.text}\u201d ({quote.report}, {quote.place})" for quote in judged.claim.quotes)
+        blocks.append(Paragraph(f"In their words: {'; '.join(words)}."))
     if judged.claim.note:
         blocks.append(Paragraph(sentence(judged.claim.note)))
     if judged.judgements:

@@ -6,11 +6,12 @@ stored in Hopfield networks; H, W, M and N of convolutions are d2223's, L, D and
 """
 
 import math
+from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, scaled_dot_product_attention
+from torch.nn.functional import conv2d, max_pool2d, normalize, scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlbench.models.cost import count_parameters
@@ -24,10 +25,11 @@ DIGITS = 12
 """What is beyond these decimals is the machine's rounding."""
 
 DRAWS, UPDATES = 20, 10
+STILL, UPDATES_TO_LIMIT = 1e-12, 2_000
 BETA = 2.0
 
 
-def computed(name: str, *arguments: float) -> float:
+def computed(name: str, *arguments: float | str) -> float:
     """The number that one of the functions here gives, to `DIGITS` decimals."""
     value: float = globals()[name](*arguments)
     return value if isinstance(value, int) else round(value, DIGITS) + 0.0  # no -0
@@ -86,6 +88,43 @@ def energy_rise(N: int, D: int) -> float:
     return float(torch.stack(energies).diff(dim=0).max())
 
 
+def argmin_error(N: int, D: int) -> float:
+    """The minimiser of the convex part plus the concave part linearised at q, by a Newton step, against the update."""
+    patterns, states = _patterns_and_states(N, D)
+    slopes = torch.func.grad(lambda q: hopfield.concave_energy(patterns, q, BETA).sum())(states)
+    starts = _draws(DRAWS, D)
+
+    def linearised(q: Tensor, slope: Tensor) -> Tensor:
+        return hopfield.convex_energy(patterns, q, BETA) + slope @ q
+
+    gradients = torch.func.vmap(torch.func.grad(linearised))(starts, slopes)
+    # Where the Hessian is not positive definite it has no such factor: then there is no minimum.
+    factors = torch.linalg.cholesky(torch.func.vmap(torch.func.hessian(linearised))(starts, slopes))
+    newton = starts - torch.cholesky_solve(gradients[..., None], factors)[..., 0]
+    return _apart(newton, hopfield.update(patterns, states, BETA))
+
+
+def _limits(N: int, D: int, beta: float) -> tuple[Tensor, Tensor]:
+    """The patterns, and where each state stands still."""
+    patterns, states = _patterns_and_states(N, D)
+    found = hopfield.retrieve(patterns, states, beta, tolerance=STILL, max_steps=UPDATES_TO_LIMIT)
+    return patterns, found.states
+
+
+def gradient_at_limit(N: int, D: int, beta: float) -> float:
+    """The largest norm of the energy's gradient, by autograd, where states that are updated come to stand still."""
+    patterns, limits = _limits(N, D, beta)
+    gradients = torch.func.grad(lambda q: hopfield.energy(patterns, q, beta).sum())(limits)
+    return float(gradients.norm(dim=-1).max())
+
+
+def curvature_at_limit(N: int, D: int, beta: float) -> float:
+    """The smallest eigenvalue of the energy's Hessian, by autograd, over those limits; a minimum has none below 0."""
+    patterns, limits = _limits(N, D, beta)
+    hessians = torch.func.vmap(torch.func.hessian(lambda q: hopfield.energy(patterns, q, beta)))(limits)
+    return float(torch.linalg.eigvalsh(hessians).min())
+
+
 def attention_error(N: int, D: int) -> float:
     """The update with beta = 1 / sqrt(D) against torch's attention with the patterns for keys and values."""
     patterns, states = _patterns_and_states(N, D)
@@ -122,6 +161,39 @@ def three_class_parameters(H: int, W: int, M: int, N: int, is_connected: bool) -
         return count_parameters(nn.Sequential(first, nn.Linear(hidden, 3, bias=False)))
 
 
+def convolution_shift_error(H: int, M: int) -> float:
+    """Torch's convolution of a picture moved by a pixel, down or right, against its convolution moved, off the rim."""
+    picture, kernel = _draws(1, 1, H, H), _draws(1, 1, M, M)
+    found = conv2d(picture, kernel)
+    moved = [(conv2d(picture.roll(1, axis), kernel), found.roll(1, axis)) for axis in (-2, -1)]
+    return max(_apart(one[..., 1:, 1:], other[..., 1:, 1:]) for one, other in moved)
+
+
+def pooling_shift_change(H: int) -> float:
+    """The most that 2x2 max pooling changes, off the rim, where the picture moves by a pixel, down or right."""
+    picture = _draws(1, 1, H, H)
+    found = max_pool2d(picture, 2)
+    moved = [max_pool2d(picture.roll(1, axis), 2) for axis in (-2, -1)]
+    return max(_apart(one[..., 1:, 1:], found[..., 1:, 1:]) for one in moved)
+
+
+def accepts(layer: str, trained: int, given: int) -> bool:
+    """Whether a 3x3 convolution, pooled 2x2, or a fully connected layer made for one size of pictures takes another."""
+    with torch.device("meta"):
+        layers = {
+            "convolution": nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)),
+            "connected": nn.Sequential(nn.Flatten(), nn.Linear(trained**2, 1)),
+        }
+        picture = torch.empty(1, 1, given, given)
+    if layer not in layers:
+        raise ValueError(f"{layer}: no such layer; must be {' or '.join(layers)}")
+    try:
+        layers[layer](picture)
+    except RuntimeError:
+        return False
+    return True
+
+
 def pixel_attention_error(H: int, W: int) -> float:
     """softmax(vec(x) vec(x)') vec(x) against torch's attention over single pixels, unit projections, scale 1."""
     image = _draws(H, W)
@@ -147,3 +219,23 @@ def attention_operations(L: int, D: int, K: int) -> int:
         else:
             softmax_attention(queries, keys, values)
     return int(counter.get_total_flops())
+
+
+def approximation_error(L: int, D: int, K: int, scale: float) -> float:
+    """Linear attention with K terms against softmax attention, neither scaled; queries and keys have the norm given."""
+    queries, keys, values = _draws(3, L, D)
+    queries, keys = scale * normalize(queries, dim=-1), scale * normalize(keys, dim=-1)
+    exact = scaled_dot_product_attention(queries, keys, values, scale=1.0)
+    return _apart(linear_attention(queries, keys, values, K, scale=1.0), exact)
+
+
+def row_sum_error(L: int, D: int, K: int) -> float:
+    """The row sums of D^-1 Phi(Q) Phi(K)', which is linear attention of the unit vectors, against one."""
+    queries, keys = _draws(2, L, D) / D**0.25
+    weights = linear_attention(queries, keys, torch.eye(L, dtype=torch.float64), K, scale=1.0)
+    return _apart(weights.sum(dim=-1), torch.ones(L, dtype=torch.float64))
+
+
+def monomials(D: int, K: int) -> int:
+    """Monomials of D variables with a degree below K, counted one by one."""
+    return sum(1 for degree in range(K) for _ in combinations_with_replacement(range(D), degree))

@@ -99,7 +99,9 @@ def test_pictures_of_any_size_fit(pooling: Any, image_size: int) -> None:
     assert network(torch.rand(2, 3, image_size, image_size)).shape == (2, 6)
 
 
-@pytest.mark.parametrize("network", [ConvNet(image_size=12, dropout=0), LeNet(hidden_dropout=(0, 0))])
+@pytest.mark.parametrize(
+    "network", [ConvNet(image_size=12, dropout=0, hidden_dropout=(0, 0)), LeNet(hidden_dropout=(0, 0))]
+)
 def test_relu_after_max_pooling_gives_what_it_gives_before(network: Any) -> None:
     """Ties among what ReLU sets to 0 included: the gradients are the same to the bit."""
     swapped = copy.deepcopy(network)

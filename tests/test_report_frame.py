@@ -10,6 +10,7 @@ import pytest
 from resealed import made_by, reseal, reseal_evaluation
 
 from dlbench import paths
+from dlbench.components import by_name
 from dlbench.errors import ConfigError
 from dlbench.records.store import Record
 from dlbench.report.frame import COLUMNS, CURVE_COLUMNS, curves, frame
@@ -99,6 +100,7 @@ def test_own_runs_come_with_the_committed_ones(decoded: Record, monkeypatch: pyt
 
 
 def test_a_record_of_other_versions_is_outdated(copied: Record) -> None:
+    made_by(copied, {name: by_name()[name].version for name in read(copied.manifest)["versions"]})
     assert list(frame(copied.folder.parent).outdated) == [False]
     made_by(copied, {"convnet": "1.9"})
     assert list(frame(copied.folder.parent).outdated) == [True]

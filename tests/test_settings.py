@@ -93,7 +93,7 @@ def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
         ("model", "model.kernel_size=4", "model: kernel_size must be odd"),
         ("model", "model.hidden=[8]", "model: hidden, hidden_bn and hidden_dropout must be of equal length"),
         ("model", "model.image_size=4", "model: image_size=4 is too small"),
-        ("model", "model.dropout=1.5", "model: dropout probability has to be between 0 and 1, but got 1.5"),
+        ("model", "model.dropout=1.5", "model: a dropout probability must be from 0 to 1, not 1.5"),
         ("model", "model.channels=[]", "model: channels must be one or more positive widths"),
     ],
 )

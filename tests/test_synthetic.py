@@ -101,7 +101,7 @@ def test_convolutions_help_with_glyphs_whose_pixels_are_in_their_places() -> Non
     found = glyphs(0, (1500, 1, 400))
     convolutions, connected = accuracy(LeNet(), found), accuracy(MLP(), found)
     permuted = accuracy(LeNet(), found, torch.randperm(28 * 28))
-    assert 0.3 < permuted < convolutions - 0.1
+    assert 0.2 < permuted < convolutions - 0.1  # chance: 0.1
     assert permuted < connected < convolutions < 0.99
 
 

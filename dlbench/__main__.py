@@ -20,11 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from dlbench import commands
     from dlbench.terminal import nearest, say
 
-    if words and words[0] in commands.NAMES:
+    if words[0] in commands.NAMES:
         return commands.call(words[0], words[1:])
-    if words[:1] == ["run"]:
+    if words[0] == "run":
         del words[0]
-    elif words and words[0].isalpha():
+    elif words[0].isalpha():
         say(f"{words[0]}: no such subcommand; {nearest(words[0], [*commands.NAMES, 'run'])}")
         return 2
     from dlbench.commands.run import compose_and_run

@@ -196,20 +196,16 @@ def no_silence(counts: Counter[str]) -> bool:
     return not [name for name in counts if name.startswith("silent")]
 
 
-def test_every_damage_of_a_finished_record_is_named(
-    compose: Callable[..., Any], overrides: list[str], finished: Outcome, tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "made", "every"), [("overrides", "finished", 8), ("classifying", "classifier", 20)]
+)
+def test_every_damage_of_a_finished_record_is_named(  # noqa: PLR0917
+    compose: Callable[..., Any], command: str, made: str, every: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    config = compose(*overrides, f"paths.runs={tmp_path / 'runs'}")
-    counts = tries(finished.record.folder, tmp_path / "runs", lambda: run(config), finished, number=40, every=8)
-    assert no_silence(counts), counts
-    assert counts["not silent"] > 30
-
-
-def test_every_damage_of_a_record_that_decodes_nothing_is_named(
-    compose: Callable[..., Any], classifying: list[str], classifier: Outcome, tmp_path: Path
-) -> None:
-    config = compose(*classifying, f"paths.runs={tmp_path / 'runs'}")
-    counts = tries(classifier.record.folder, tmp_path / "runs", lambda: run(config), classifier, number=40, every=20)
+    """Of one that decodes, and of one that decodes nothing."""
+    outcome: Outcome = request.getfixturevalue(made)
+    config = compose(*request.getfixturevalue(command), f"paths.runs={tmp_path / 'runs'}")
+    counts = tries(outcome.record.folder, tmp_path / "runs", lambda: run(config), outcome, number=40, every=every)
     assert no_silence(counts), counts
     assert counts["not silent"] > 30
 

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,8 @@ def test_convolutions_help_with_glyphs_whose_pixels_are_in_their_places() -> Non
     torch.manual_seed(0)
     found = glyphs(0, (1500, 1, 400))
     convolutions, connected = accuracy(LeNet(), found), accuracy(MLP(), found)
-    permuted = accuracy(LeNet(), found, torch.randperm(28 * 28))
-    assert 0.2 < permuted < convolutions - 0.1  # chance: 0.1
+    permuted = fmean(accuracy(LeNet(), found, torch.randperm(28 * 28)) for _ in range(3))  # one alone: 0.27 to 0.59
+    assert 0.3 < permuted < convolutions - 0.1
     assert permuted < connected < convolutions < 0.99
 
 

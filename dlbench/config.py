@@ -130,13 +130,19 @@ def _check_value(key: str, value: Any, kind: Any) -> None:
 
 
 def configuration_of(experiment: str, overrides: Iterable[str]) -> str:
-    """The configuration, evaluation included, that an experiment with overrides composes to.
+    """The configuration, evaluation included, that an experiment with overrides composes to; see `meanings_of`."""
+    return meanings_of(experiment, overrides)[1]
+
+
+def meanings_of(experiment: str, overrides: Iterable[str]) -> tuple[str, str]:
+    """What an experiment with overrides trains, and what its results are compared as, whatever seed and data.
 
     Raises:
         ConfigError: See `dlbench.components.check_trusted`.
     """
     plain = trusted(experiment, tuple(overrides))
-    return identity.compared_id(identity.training(plain, fingerprint="", device=""), plain["evaluation"])
+    meaning = identity.training(plain, fingerprint="", device="")
+    return identity.configuration_id(meaning), identity.compared_id(meaning, plain["evaluation"])
 
 
 def trusted(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:

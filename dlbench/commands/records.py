@@ -133,13 +133,15 @@ def export(
     runs: Runs,
     as_json: Json = False,
 ) -> None:
-    """Copy finished records, without weights, event files and quoted data, to where they can be committed."""
+    """Copy finished and diverged records, without weights, event files and quoted data, to be committed."""
     records = [_find(prefix, runs) for prefix in ids] if ids else Store(runs).all()
     copied: list[str] = []
     for record in records:
         target = folder / record.id
-        if record.state() not in (State.FINISHED, State.DIVERGED) or not record.evaluations():
-            say(f"{record.id} is {record.state()}, not finished and evaluated: left out")
+        state = record.state()
+        # What diverged has no evaluation, but it counts in the report.
+        if state != State.DIVERGED and not (state == State.FINISHED and record.evaluations()):
+            say(f"{record.id} is {state}, not finished and evaluated: left out")
         elif target.exists():
             say(f"{target} is there already: left as it is")
         else:

@@ -81,6 +81,26 @@ def is_better_higher(metric: str) -> bool:
     return any(name in metric for name in ("accuracy", "nearest_before", *SIMILARITIES))
 
 
+def is_fraction(metric: str) -> bool:
+    """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
+    return _begins(metric, ("accuracy", *RATES, *SIMILARITIES, *SHARES))
+
+
+def is_rate(metric: str) -> bool:
+    """Whether a metric is an accuracy or an error rate."""
+    return _begins(metric, ("accuracy", *RATES))
+
+
+def is_share_of_examples(metric: str) -> bool:
+    """Whether a metric is a share of the examples, each right or wrong, so that its sampling error is binomial."""
+    return _begins(metric, ("accuracy", "wer", *SHARES))
+
+
+def _begins(metric: str, beginnings: tuple[str, ...]) -> bool:
+    name = metric.partition("/")[2]
+    return name.startswith(beginnings) and not name.endswith("_std")
+
+
 HEADINGS = {
     "val/accuracy": "val acc.",
     "test/accuracy": "test acc.",

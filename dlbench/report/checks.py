@@ -11,23 +11,57 @@ from itertools import chain
 from dlbench import components
 from dlbench.config import composed
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import display_name, is_exact
+from dlbench.metrics.names import display_name, is_exact, is_share_of_examples
 from dlbench.report.document import Verdict
 from dlbench.report.expressions import Number, evaluate, network, operands
-from dlbench.report.results import Evidence, Result, ResultsOf, Substituted, in_variant, measured
-from dlbench.report.schema import Check, Claim, Comparison, Configuration, Part, Row, Slip, Statement, Table
-from dlbench.report.statistics import Judgement, difference_interval, judge_published, of_curve, permutation_p
-from dlbench.terminal import mean_and_spread
+from dlbench.report.results import (
+    Diverged,
+    DivergedOf,
+    Evidence,
+    Result,
+    ResultsOf,
+    Substituted,
+    in_variant,
+    measured,
+)
+from dlbench.report.schema import (
+    Check,
+    Claim,
+    Comparison,
+    Configuration,
+    OtherSplit,
+    Part,
+    Row,
+    Slip,
+    Statement,
+    Table,
+)
+from dlbench.report.statistics import (
+    LEVEL,
+    Judgement,
+    difference_interval,
+    judge_published,
+    mean_difference,
+    of_curve,
+    permutation_p,
+    with_holm,
+)
+from dlbench.terminal import format_value, mean_and_spread
 
 
-def judge(check: Check, results_of: ResultsOf) -> Judgement:
+def judge(check: Check, results_of: ResultsOf, diverged_of: DivergedOf = lambda _: ()) -> Judgement:
     """A comparison by our runs, or a statement by computing it for all values of its variables.
+
+    Args:
+        check: The comparison or statement.
+        results_of: Gives the results of a configuration.
+        diverged_of: Gives its runs that diverged, which are named.
 
     Raises:
         ConfigError: A statement is none, or cannot be computed.
     """
     if isinstance(check, Comparison):
-        return _judge_comparison(check, results_of)
+        return _judge_comparison(check, results_of, diverged_of)
     cases = _cases(check.over)
     values = [evaluate(check.statement, **case) for case in cases]
     if not all(isinstance(value, bool) for value in values):
@@ -72,7 +106,8 @@ def _in_words(metric: str, check: Comparison) -> str:
 class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
-    A number that is compared with has no name and no versions.
+    ``diverged``: the seeds that have no value since the run diverged. A number that is compared with has no name and no
+    versions.
     """
 
     name: str
@@ -80,9 +115,16 @@ class _Side:
     values: Mapping[int, float]
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
+    diverged: tuple[int, ...] = ()
+
+    @property
+    def lost(self) -> str:
+        """Which runs diverged, in words; empty where none did."""
+        seeds = ", ".join(map(str, self.diverged))
+        return f"{self.name} diverged with seed {seeds}" if seeds else ""
 
 
-def _side(name: str, metric: str, check: Comparison, results: Sequence[Result]) -> _Side:
+def _side(name: str, metric: str, check: Comparison, results: Sequence[Result], diverged: Sequence[Diverged]) -> _Side:
     def measure(result: Result, metric: str) -> float | None:
         return result.metrics.get(metric) if check.curve is None else of_curve(result.curves, metric, check.curve)
 
@@ -94,21 +136,29 @@ def _side(name: str, metric: str, check: Comparison, results: Sequence[Result]) 
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in results}
-    return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached))
+    lost = tuple(sorted({run.seed for run in diverged}))
+    return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
 
 
-def _judge_comparison(check: Comparison, results_of: ResultsOf) -> Judgement:
-    said = describe(check)
+def _judge_comparison(check: Comparison, results_of: ResultsOf, diverged_of: DivergedOf) -> Judgement:
     than_metric = check.than_metric or check.metric
-    ours = _side(check.of, check.metric, check, results_of(check.of))
+    ours = _side(check.of, check.metric, check, results_of(check.of), diverged_of(check.of))
     if isinstance(check.other, str):
-        theirs = _side(check.other, than_metric, check, results_of(check.other))
+        theirs = _side(check.other, than_metric, check, results_of(check.other), diverged_of(check.other))
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
+    judged = _judge_sides(check, ours, theirs)
+    sides = {side.name: side for side in (ours, theirs)}
+    return replace(judged, reason="; ".join(filter(None, [judged.reason, *(side.lost for side in sides.values())])))
+
+
+def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
+    said, than_metric = describe(check), check.than_metric or check.metric
     lacking = [side for side in (ours, theirs) if not side.values and side.name]
     if lacking:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
-        return Judgement(Verdict.NOT_RUN, reason, said)
+        is_run = all(side.diverged for side in lacking)
+        return Judgement(Verdict.UNDECIDED if is_run else Verdict.NOT_RUN, reason, said)
     if is_exact(check.metric) and is_exact(than_metric):
         pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
         return _judge_pairs(check, said, [pair], exact=True)
@@ -150,9 +200,22 @@ def _judge_pairs(
         verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
     else:
         verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
-    p, smallest_p = permutation_p(claimed) if len(pairs) > 1 else (None, None)
-    interval = difference_interval(differences) if len(pairs) > 1 else None
-    return Judgement(verdict, reason, said, interval, statistics.fmean(differences), p, smallest_p, len(pairs))
+    if exact or len(pairs) < 2:
+        return Judgement(verdict, reason, said, difference=statistics.fmean(differences), n=len(pairs))
+    expected, (permuted, smallest_p) = mean_difference(claimed), permutation_p(claimed)
+    distance, p = expected.distance(0), expected.p(0)
+    return Judgement(
+        verdict,
+        reason,
+        said,
+        interval=difference_interval(differences),
+        difference=statistics.fmean(differences),
+        distance=None if distance is None else -distance,
+        p=p,
+        permutation_p=permuted,
+        smallest_p=smallest_p,
+        n=len(pairs),
+    )
 
 
 def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
@@ -236,19 +299,38 @@ Outcome = tuple[Verdict, list[Judgement]]
 """A claim's verdict, and what each of its checks came to."""
 
 
-def judge_claim(claim: Claim, results_of: ResultsOf, planned: Container[str] = ()) -> Outcome:
-    """A claim's verdict, and that of each of its checks; ``planned`` are the configurations that cannot run yet."""
+def judge_claim(
+    claim: Claim, results_of: ResultsOf, diverged_of: DivergedOf = lambda _: (), planned: Container[str] = ()
+) -> Outcome:
+    """A claim's verdict, and that of each of its checks, after Holm's correction where several were tested.
+
+    Args:
+        claim: The claim.
+        results_of: Gives the results of a configuration.
+        diverged_of: Gives its runs that diverged.
+        planned: The configurations that cannot run yet.
+    """
     if not claim.checks:
         return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
     judgements = [
         Judgement(Verdict.PLANNED, "no such experiment yet", describe(check))
         if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
-        else judge(check, results_of)
+        else judge(check, results_of, diverged_of)
         for check in claim.checks
     ]
+    judgements = [_after_holm(judgement) for judgement in with_holm(judgements)]
     verdicts = {judgement.verdict for judgement in judgements}
     decisive = (Verdict.FAILS, Verdict.PLANNED, Verdict.NOT_RUN, Verdict.UNDECIDED, Verdict.HOLDS)
     return next(verdict for verdict in decisive if verdict in verdicts), judgements
+
+
+def _after_holm(judgement: Judgement) -> Judgement:
+    """The judgement, undecided where its p tells something by itself, but not among the other checks' of its claim."""
+    p, corrected = judgement.p, judgement.holm
+    if p is None or corrected is None or not p < LEVEL <= corrected:
+        return judgement
+    reason = f"{judgement.reason}, but with Holm's correction p is {format_value(corrected)}"
+    return replace(judgement, verdict=Verdict.UNDECIDED, reason=reason)
 
 
 ELSEWHERE = {
@@ -280,7 +362,8 @@ class Value:
     """A published value, and what ours came to.
 
     ``variants`` holds the results of each variant that concerns it, ``substituted`` what stands in where there are no
-    ``results``: shown beside, never judged against it.
+    ``results``: shown beside, never judged against it. ``diverged`` are the runs that have no result, ``split`` says
+    that the results are on other examples than the published value.
     """
 
     report: str
@@ -292,6 +375,8 @@ class Value:
     judged: Judgement
     variants: Mapping[str, Sequence[Result]]
     substituted: Substituted | None = None
+    diverged: Sequence[Diverged] = ()
+    split: OtherSplit | None = None
 
     @property
     def ours(self) -> list[float]:
@@ -332,26 +417,34 @@ class Verdicts:
 
     @cached_property
     def values(self) -> list[Value]:
-        """Every published value."""
-        evidence, found = self.evidence, []
-        for name, report in evidence.reports.items():
-            for table, row in ((each, row) for each in report.tables for row in each.rows):
-                configuration = report.configurations[row.of]
-                results = evidence.results_of(name)(row.of)
-                variants = {
-                    heading: evidence.results_of(name, variant=heading)(row.of)
-                    for heading, variant in report.variants.items()
-                    if in_variant(configuration, variant.overrides)
-                }
-                substituted = evidence.substituted(name, row.of)
-                for metric, published in row.published.items():
-                    judged = judge_published(published, measured(results, metric), is_exact(metric))
-                    if configuration.planned:
-                        judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
-                    elif judged.verdict == Verdict.NOT_RUN:
-                        judged = _without_runs(configuration, metric, published, substituted)
-                    found.append(Value(name, table, row, metric, published, results, judged, variants, substituted))
+        """Every published value, with Holm's correction over those of its report."""
+        found = []
+        for name in self.evidence.reports:
+            values = list(self._values(name))
+            corrected = with_holm([value.judged for value in values])
+            found += [replace(value, judged=judged) for value, judged in zip(values, corrected, strict=True)]
         return found
+
+    def _values(self, name: str) -> Iterator[Value]:
+        evidence, report = self.evidence, self.evidence.reports[name]
+        for table, row in ((each, row) for each in report.tables for row in each.rows):
+            results, diverged = evidence.results_of(name)(row.of), evidence.diverged_of(name)(row.of)
+            variants = {
+                heading: evidence.results_of(name, variant=heading)(row.of)
+                for heading, variant in report.variants.items()
+                if in_variant(report, row.of, variant)
+            }
+            substituted = evidence.substituted(name, row.of)
+            split = report.other_splits.get(results[0].data) if results else None
+            for metric, published in row.published.items():
+                judged = held_against(published, metric, results, diverged, split)
+                if report.configurations[row.of].planned:
+                    judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
+                elif judged.verdict == Verdict.NOT_RUN:
+                    judged = _without_runs(report.configurations[row.of], metric, published, substituted)
+                yield Value(
+                    name, table, row, metric, published, results, judged, variants, substituted, diverged, split
+                )
 
     @cached_property
     def claims(self) -> list[ClaimVerdict]:
@@ -362,11 +455,16 @@ class Verdicts:
             for claim in report.claims:
                 used, results_of = claim.configurations, evidence.results_of(name)
                 with _named(name, claim.id):
-                    verdict, judgements = judge_claim(claim, results_of, planned)
+                    verdict, judgements = judge_claim(claim, results_of, evidence.diverged_of(name), planned)
                     variants = {
-                        heading: judge_claim(claim, evidence.results_of(name, variant=heading), planned)
+                        heading: judge_claim(
+                            claim,
+                            evidence.results_of(name, variant=heading),
+                            evidence.diverged_of(name, variant=heading),
+                            planned,
+                        )
                         for heading, variant in report.variants.items()
-                        if used and all(in_variant(report.configurations[key], variant.overrides) for key in used)
+                        if used and all(in_variant(report, key, variant) for key in used)
                     }
                 lacks_results = not all(map(results_of, used))
                 substitutes = {
@@ -388,13 +486,42 @@ class Verdicts:
         return found
 
 
+def held_against(
+    published: float,
+    metric: str,
+    results: Sequence[Result],
+    diverged: Sequence[Diverged] = (),
+    split: OtherSplit | None = None,
+) -> Judgement:
+    """A published value held against the results of its configuration; see `judge_published`.
+
+    Args:
+        published: The value.
+        metric: Its name.
+        results: Of the configuration, a seed each.
+        diverged: Its runs that diverged.
+        split: What the published value's examples are, where ours are others.
+    """
+    examples: tuple[int, ...] = ()
+    if split and is_share_of_examples(metric):
+        sizes = results[0].manifest["data"]["sizes"]
+        examples = next(
+            ((theirs, sizes[part]) for part, theirs in split.examples.items() if metric.startswith(part)), ()
+        )
+    lost = len({run.seed for run in diverged} - {result.seed for result in results})
+    values = measured(results, metric)
+    return judge_published(
+        published, values, metric, diverged=lost, is_other_split=split is not None, examples=examples
+    )
+
+
 def _without_runs(
     configuration: Configuration, metric: str, published: float, substituted: Substituted | None
 ) -> Judgement:
     """What can be told of a value that no run gave: a picture network's parameters are known without one."""
     experiment, overrides = configuration.experiment, configuration.overrides
     if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
-        judged = judge_published(published, [network("parameters", experiment, *overrides)], exact=True)
+        judged = judge_published(published, [network("parameters", experiment, *overrides)], metric)
         return replace(judged, reason=f"{judged.reason}, computed without a run")
     if substituted and (values := measured(substituted.results, metric)):
         elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"

@@ -7,10 +7,16 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """A verdict: its word, its tone (``good``, ``bad``, ``open``, ``none``) and a sign that needs no colour."""
+    """A verdict: its word, its tone (``good``, ``bad``, ``open``, ``none``) and a sign that needs no colour.
+
+    ``BETTER`` and ``WORSE`` say what ours is; ``DIFFERS`` is said of what is no better or worse, such as a count.
+    """
 
     REPRODUCED = "reproduced", "good", "✓"
+    BETTER = "better", "good", "▲"
+    WORSE = "worse", "bad", "▼"
     DIFFERS = "differs", "bad", "✗"
+    IMPRECISE = "too imprecise", "open", "≈"
     HOLDS = "holds", "good", "✓"
     FAILS = "fails", "bad", "✗"
     RIGHT = "right", "good", "✓"
@@ -38,6 +44,7 @@ class Cell:
         link: The id of a section, grid or picture that the text leads to.
         is_code: Whether the text is something to type.
         hint: An explanation for who asks for it.
+        marks: Signs behind the text that the grid's note explains.
     """
 
     text: str
@@ -46,6 +53,12 @@ class Cell:
     link: str | None = None
     is_code: bool = False
     hint: str | None = None
+    marks: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The text and its marks."""
+        return "".join((self.text, *self.marks))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ COLUMNS = (
 ``provenance`` says on what data: ``verified`` is the published; of a claim it stands only where other data stood in.
 
 ``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
-over the seeds of a configuration, what a claim's check came to, or what a slip's expression gave (as text).
+over the seeds of a configuration, what a published value or a claim's check came to (see
+`dlbench.report.statistics.Judgement`), or what a slip's expression gave (as text).
 """
 
 Row = dict[str, Any]
@@ -105,8 +106,9 @@ def _published(verdicts: Verdicts) -> Iterator[Row]:
         about["experiment"] = configuration.experiment
         if not configuration.planned:
             about["configuration"] = configuration_of(configuration.experiment, configuration.overrides)
-        of = {"metric": value.metric, "statistic": "value", "value": value.published}
-        yield {"source": "published", **about, **of, "verdict": value.judged.verdict.word}
+        about |= {"source": "published", "metric": value.metric, "verdict": value.judged.verdict.word}
+        yield {**about, "statistic": "value", "value": value.published}
+        yield from ({**about, **told} for told in _told(value.judged))
 
 
 def _about(result: Result) -> Row:
@@ -150,10 +152,14 @@ def _judged(verdicts: Verdicts) -> Iterator[Row]:
 
 def _checks(about: Row, judgements: Iterable[Judgement]) -> Iterator[Row]:
     for judgement in judgements:
-        numbers = {"difference": judgement.difference, "n": judgement.n or None, "p": judgement.p}
-        numbers |= {"smallest_p": judgement.smallest_p}
-        numbers |= dict(zip(("interval_low", "interval_high"), judgement.interval or (), strict=False))
-        for statistic, number in numbers.items():
-            if number is not None:
-                found = {"row": judgement.said, "statistic": statistic, "value": number}
-                yield {**about, **found, "verdict": judgement.verdict.word}
+        found = {**about, "row": judgement.said, "verdict": judgement.verdict.word}
+        yield from ({**found, **told} for told in _told(judgement))
+
+
+def _told(judged: Judgement) -> Iterator[Row]:
+    """The numbers that decided."""
+    low, high = judged.interval or (None, None)
+    numbers = {"difference": judged.difference, "n": judged.n or None, "interval_low": low, "interval_high": high}
+    numbers |= {"distance": judged.distance, "p": judged.p, "p_holm": judged.holm}
+    numbers |= {"permutation_p": judged.permutation_p, "smallest_p": judged.smallest_p}
+    yield from ({"statistic": name, "value": number} for name, number in numbers.items() if number is not None)

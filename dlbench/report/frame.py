@@ -22,8 +22,8 @@ def frame(*folders: Path) -> pd.DataFrame:
     """A row an evaluation of a finished run: `COLUMNS`, then one for each metric, empty where it was not measured.
 
     ``settings`` tells an experiment's configurations apart in words, ``configuration`` is the same for runs that differ
-    in their seed or data alone; ``minutes`` and ``peak_memory_gb`` are the training's. What cannot be read is left out
-    and named on standard error.
+    in their seed or data alone; ``minutes`` and ``peak_memory_gb`` are the training's. What diverged or cannot be read
+    is left out and named on standard error.
 
     Args:
         folders: Of records; default: the user's (``$DLBENCH_RUNS`` or ``runs``) and the committed ones.
@@ -73,6 +73,8 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
     collection = collect(map(Store, folders or (paths.runs(), paths.experiments() / "results")))
     for left in collection.left_out:
         say(f"record {left.run} is left out: {left.reason}")
+    for lost in collection.diverged:
+        say(f"record {lost.record.id} has no row: {lost.name} diverged in step {lost.step}")
     for found in collection.contradictions:
         say(f"two records of {found.run} differ in {', '.join(found.differing)}; the first counts")
     return sorted(

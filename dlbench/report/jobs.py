@@ -295,14 +295,15 @@ def jobs(
 def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
     """The configurations of every report, and with ``quick`` every experiment."""
     for report in reports.values():
-        variants = [(), *(variant.overrides for variant in report.variants.values())]
         rows = [row for table in report.tables for row in table.rows]
         measured = {row.of for row in rows if not all(map(is_exact, row.published))}
         measured |= {name for figure in report.figures for name in figure.of}
         # Of others only properties of the network are told, for which no run is needed.
         only_counted = {row.of for row in rows}.difference(measured, *(claim.configurations for claim in report.claims))
-        needed = [each for name, each in report.configurations.items() if name not in only_counted]
-        found = (in_variant(each, overrides) for each in needed for overrides in variants)
+        found: list[Configuration | None] = []
+        for name in (name for name in report.configurations if name not in only_counted):
+            found.append(report.configurations[name])
+            found += (in_variant(report, name, variant) for variant in report.variants.values())
         yield [each for each in found if each and not each.planned]
     if profile == "quick":
         yield [Configuration(experiment=name) for name in experiments()]

@@ -13,16 +13,20 @@ from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, rank
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Result, alike, measured
+from dlbench.report.results import Collection, Diverged, Result, alike, measured
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
 Group = Sequence[Result]
 """Results of one configuration, a seed each."""
 
-MARK = "*"
+MARK, OTHER_SPLIT_MARK = "*", "†"
 OUTDATED_NOTE = f"{MARK} made by earlier MINOR versions: comparable, but only its own commit gives its bits."
-MIXED_NOTE = f"{MARK} seeds made by different MINOR versions: all count; only those of equal versions are paired."
+NOTES = {
+    MARK: "seeds made by different MINOR versions: all count; only those of equal versions are paired.",
+    OTHER_SPLIT_MARK: "tested on other examples than the published value, of the same kind and number.",
+}
+"""What the marks of cells mean."""
 OTHER_DATA = {
     "other split": "Real data, but not the published split of it: comparable with no report's values",
     "stand-in": "Stand-ins for data that is not at hand, as speech of a machine is: comparable with no report's values",
@@ -31,14 +35,20 @@ OTHER_DATA = {
 }
 
 
-def ours(results: Sequence[Result], metric: str) -> Cell:
-    """Mean, standard deviation and number of our runs; marked where they were made by different versions."""
+def ours(
+    results: Sequence[Result], metric: str, diverged: Sequence[Diverged] = (), *, is_other_split: bool = False
+) -> Cell:
+    """Mean, standard deviation and number of our runs, and how many diverged; with the marks that `NOTES` explains."""
     found = measured(results, metric)
+    lost = {run.seed for run in diverged} - {result.seed for result in results}
+    said = f"{len(lost)} diverged" if lost else ""
     if not found:
-        return Cell("-")
-    mark = MARK if is_mixed(results) else ""
+        return Cell(said or "-")
+    marks = [MARK] * is_mixed(results) + [OTHER_SPLIT_MARK] * is_other_split
     seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
-    return Cell(mean_and_spread(found) + mark, sum(found) / len(found), hint=f"seeds {seeds}")
+    hint = f"seeds {seeds}" + (f"; diverged: seeds {', '.join(map(str, sorted(lost)))}" if lost else "")
+    text = ", ".join(filter(None, (mean_and_spread(found), said)))
+    return Cell(text, sum(found) / len(found), hint=hint, marks=tuple(marks))
 
 
 def is_mixed(results: Sequence[Result]) -> bool:
@@ -51,6 +61,13 @@ def number(value: float | None) -> Cell:
     return Cell("-") if value is None else Cell(format_value(value), value)
 
 
+def probability(p: float | None) -> Cell:
+    """A p to two digits, or a dash."""
+    if p is None:
+        return Cell("-")
+    return Cell("<.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}", p)
+
+
 def interval(bounds: tuple[float, float] | None) -> Cell:
     """``low to high``."""
     if bounds is None:
@@ -59,20 +76,27 @@ def interval(bounds: tuple[float, float] | None) -> Cell:
 
 
 def by_metric(
-    id: str, title: str, groups: Iterable[Group], metrics: Mapping[str, str], *, has_data: bool = False
+    id: str,
+    title: str,
+    groups: Iterable[Group],
+    metrics: Mapping[str, str],
+    diverged: Sequence[Diverged] = (),
+    *,
+    has_data: bool = False,
 ) -> Grid:
     """A row a configuration, by experiment: settings, perhaps the hash of the data, and metrics by their heading."""
     labels = ("experiment", "settings", "data") if has_data else ("experiment", "settings")
 
     def row(group: Group) -> tuple[Cell, ...]:
         what = (group[0].experiment, group[0].settings, group[0].fingerprint[:12])
-        return (*map(Cell, what[: len(labels)]), *(ours(group, metric) for metric in metrics.values()))
+        lost = [run for run in diverged if run.is_like(group[0])]
+        return (*map(Cell, what[: len(labels)]), *(ours(group, metric, lost) for metric in metrics.values()))
 
     rows = tuple(map(row, sorted(groups, key=lambda group: group[0].experiment)))
     return Grid(id, title, (*texts(*labels), *numbers(*metrics)), rows, labels=len(labels))
 
 
-def leaderboards(groups: Iterable[Group]) -> Section:
+def leaderboards(groups: Iterable[Group], diverged: Sequence[Diverged] = ()) -> Section:
     """For each data set every configuration run on it, the best first; another kind of task has a board of its own.
 
     Retrieval has none: its settings are how hard it is.
@@ -84,11 +108,11 @@ def leaderboards(groups: Iterable[Group]) -> Section:
             continue
         if measured(group, metric := ranked_by(group[0].data, tested)):
             boards[group[0].data, metric].append(group)
-    grids = tuple(_board(data, metric, found) for (data, metric), found in sorted(boards.items()))
+    grids = tuple(_board(data, metric, found, diverged) for (data, metric), found in sorted(boards.items()))
     return Section("leaderboards", "Leaderboards", grids)
 
 
-def _board(data: str, metric: str, groups: Iterable[Group]) -> Grid:
+def _board(data: str, metric: str, groups: Iterable[Group], diverged: Sequence[Diverged]) -> Grid:
     ranked = sorted(
         groups, key=lambda group: statistics.fmean(measured(group, metric)), reverse=is_better_higher(metric)
     )
@@ -98,7 +122,9 @@ def _board(data: str, metric: str, groups: Iterable[Group]) -> Grid:
         values = measured(group, metric)
         expected = prediction_interval(values) if len(values) > 1 else None
         what = Cell(str(place), place), Cell(group[0].experiment), Cell(group[0].settings)
-        rows.append((*what, ours(group, metric), interval(expected), *(ours(group, name) for name in others)))
+        lost = [run for run in diverged if run.is_like(group[0])]
+        further = (ours(group, name, lost) for name in others)
+        rows.append((*what, ours(group, metric, lost), interval(expected), *further))
     columns = (
         *numbers("place"),
         *texts("experiment", "settings"),
@@ -153,7 +179,7 @@ def _cost(group: Group) -> tuple[Cell, ...]:
     )
 
 
-def other_data(results: Sequence[Result]) -> Section | None:
+def other_data(results: Sequence[Result], lost: Sequence[Diverged] = ()) -> Section | None:
     """What is not on the real data, apart and labelled."""
     grids = []
     for provenance, title in OTHER_DATA.items():
@@ -161,7 +187,7 @@ def other_data(results: Sequence[Result]) -> Section | None:
         if not groups:
             continue
         metrics = {HEADINGS[name]: name for name in HEADINGS if any(measured(group, name) for group in groups)}
-        grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, has_data=True))
+        grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, lost, has_data=True))
     about = Paragraph(
         "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
         "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. "
@@ -204,6 +230,25 @@ def _run(result: Result) -> tuple[Cell, ...]:
         ),
         Cell(finished[:10], finished),
     )
+
+
+def diverged(collection: Collection) -> Section | None:
+    """The runs that diverged, by name."""
+    rows = tuple(
+        (
+            Cell(run.record.id),
+            Cell(run.name),
+            Cell(f"{run.manifest['data']['name']}, {run.manifest['data']['provenance']}"),
+            Cell(str(run.step), run.step),
+        )
+        for run in sorted(collection.diverged, key=lambda run: (run.name, run.record.id))
+    )
+    about = Paragraph(
+        "Their loss left the finite numbers. They have no result, so each mean is one of the runs beside them."
+    )
+    columns = (*texts("record", "name, as in TensorBoard", "data"), *numbers("step"))
+    grid = Grid("diverged-grid", "No result", columns, rows)
+    return Section("diverged", "Runs that diverged", (about, grid)) if rows else None
 
 
 def left_out(collection: Collection) -> Section | None:

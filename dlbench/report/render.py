@@ -123,7 +123,7 @@ def render_grid(grid: Grid) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     """What a cell says; its hint is left to the page."""
-    text = _markdown_code(cell.text) if cell.is_code and cell.text else _markdown(cell.text)
+    text = _markdown_code(cell.text) if cell.is_code and cell.text else _markdown(cell.shown)
     if cell.verdict:
         text = f"{cell.verdict.sign} {cell.verdict.word}{': ' if text else ''}{text}"
     return f"[{text}](#{cell.link})" if cell.link else text
@@ -170,6 +170,7 @@ _NAMED = {"\\": "backslash", "^": "asciicircum", "~": "asciitilde", "`": "asciig
 _MATHEMATICAL = {
     **{"✓": r"\checkmark", "✗": r"\times", "◉": r"\odot", "○": r"\circ", "±": r"\pm", "→": r"\rightarrow"},
     **{"←": r"\leftarrow", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx", "∞": r"\infty", "Δ": r"\Delta"},
+    **{"▲": r"\blacktriangle", "▼": r"\blacktriangledown", "†": r"\dagger", "‡": r"\ddagger"},
     **{"\N{MULTIPLICATION SIGN}": r"\times", "\N{MINUS SIGN}": "-"},
 }
 _ESCAPED = str.maketrans(
@@ -221,7 +222,7 @@ def _latex_cell(cell: Cell) -> str:
     """What a cell says; a verdict stands without its explanation, which would be wider than the page."""
     if cell.verdict:
         return _escape_latex(f"{cell.verdict.sign} {cell.verdict.word}")
-    return _latex_code(cell.text) if cell.is_code else _latex(cell.text)
+    return _latex_code(cell.text) if cell.is_code else _latex(cell.shown)
 
 
 def _latex(text: str) -> str:

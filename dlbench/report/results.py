@@ -21,14 +21,14 @@ from pydantic import (
 
 from dlbench import components, identity
 from dlbench.cli import experiments, explain
-from dlbench.config import configuration_of
+from dlbench.config import meanings_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
 from dlbench.records.files import read_json
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import Use, rebound
-from dlbench.report.schema import Configuration, Overrides, Report, Substitute
+from dlbench.report.schema import Configuration, Overrides, Report, Substitute, Variant
 
 REAL = "verified"
 OTHER_SPLIT, STAND_IN = "other split", "stand-in"
@@ -100,6 +100,7 @@ _CLOSED = _keys(state=Literal["finished", "diverged"])
 _TRAINING = _keys(
     _CLOSED, epochs=PositiveInt, seconds=_DURATION, peak_memory_bytes=PositiveInt, finished=str, weights=str
 )
+_STOPPED = _keys(_CLOSED, step=int)
 _EVALUATED = _filled(decoding=(_filled() | None, None), members=(list[int] | None, None), k=(PositiveInt, 1))
 _RESULT = _keys(
     evaluation=str,
@@ -236,10 +237,42 @@ class Result:
 ResultsOf = Callable[[str], Sequence[Result]]
 """What gives the results of a configuration, a seed each, by its name in a report; none where it was not run."""
 
+DivergedOf = Callable[[str], Sequence["Diverged"]]
+"""What gives the runs of a configuration that diverged, by its name in a report."""
+
 
 def measured(results: Iterable[Result], metric: str) -> list[float]:
     """A metric in each result that has it."""
     return [result.metrics[metric] for result in results if metric in result.metrics]
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run whose loss left the finite numbers: it has no result, but it is counted.
+
+    ``configuration`` is the training's (see `dlbench.identity.configuration_id`), ``step`` the one that diverged.
+    """
+
+    record: Record
+    config: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    configuration: str
+    step: int
+
+    @property
+    def seed(self) -> int:
+        """The training's seed."""
+        return int(self.config["seed"])
+
+    @property
+    def name(self) -> str:
+        """What TensorBoard shows it as."""
+        return run_name(self.manifest, self.config)
+
+    def is_like(self, result: Result) -> bool:
+        """Whether it is of a result's configuration, on the same data."""
+        is_on_same = self.manifest["data"]["fingerprint"] == result.fingerprint
+        return is_on_same and self.configuration == identity.configuration_id(result.identity)
 
 
 @dataclass(frozen=True)
@@ -263,12 +296,13 @@ class Collection:
     """What folders of records hold."""
 
     results: list[Result] = field(default_factory=list)
+    diverged: list[Diverged] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
 
 
 def collect(stores: Iterable[Store]) -> Collection:
-    """Evaluations of the finished runs of all stores; a record that cannot be used is left out, by name.
+    """Evaluations of the finished runs of all stores, and what diverged; what cannot be used is left out, by name.
 
     The same evaluation counts once: from the first store where today's versions made it, else from the first. Where
     another store's says something else though it should not, that is a contradiction.
@@ -276,12 +310,14 @@ def collect(stores: Iterable[Store]) -> Collection:
     collection, known = Collection(), experiments()
     found: dict[str, list[Result]] = defaultdict(list)
     not_evaluated: list[Record] = []
+    diverged: dict[str, Diverged] = {}
     for store in stores:
         for record in store.all():
             try:
                 if not record.training.exists():
                     continue
-                if _checked(record.training, _CLOSED, record.closed())["state"] != State.FINISHED:
+                if _checked(record.training, _CLOSED, record.closed())["state"] == State.DIVERGED:
+                    diverged.setdefault(record.id, _diverged(record))
                     continue
                 results = list(_results_of(record, known))
             except (RecordError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -294,6 +330,8 @@ def collect(stores: Iterable[Store]) -> Collection:
             for result in results:
                 found[result.evaluation.id].append(result)
     _choose(found.values(), collection)
+    finished = {result.run for result in collection.results}  # under other versions or numerics it need not diverge
+    collection.diverged = [each for run, each in sorted(diverged.items()) if run not in finished]
     # An ensemble's members may be trained for its sake alone.
     every = [result for same in found.values() for result in same]
     used = {result.run for result in every}.union(*(result.result.get("members", ()) for result in every))
@@ -301,21 +339,44 @@ def collect(stores: Iterable[Store]) -> Collection:
     return collection
 
 
-def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
-    """The evaluations of a finished training; every file of it is held against its hash.
+def _plan_of(record: Record) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The configuration, identity and manifest of a closed training; every file of it is held against its hash.
 
     Raises:
-        RecordError: A file is missing or damaged, a key is not as it must be, or none of its evaluations can be used.
+        RecordError: A file is missing or damaged, or a key is not as it must be.
     """
     record.check()
     config = _checked(record.config, _CONFIG, record.settings())
     told = _checked(record.identity, _IDENTITY, read_json(record.identity))
     manifest = _checked(record.manifest, _MANIFEST, record.read_manifest())
-    training = _checked(record.training, _TRAINING, record.closed())
     if told["seed"] != config["seed"] or told["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
     if other := rebound(manifest):
         raise RecordError(f"{Use.NEITHER}: {other}")
+    return config, told, manifest
+
+
+def _diverged(record: Record) -> Diverged:
+    """A training that diverged.
+
+    Raises:
+        RecordError: As for `_plan_of`, or a component means something else today.
+    """
+    config, told, manifest = _plan_of(record)
+    if not components.is_comparable(manifest["versions"]):
+        raise RecordError(NO_LONGER)
+    step = _checked(record.training, _STOPPED, record.closed())["step"]
+    return Diverged(record, config, manifest, identity.configuration_id(told), step)
+
+
+def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
+    """The evaluations of a finished training.
+
+    Raises:
+        RecordError: As for `_plan_of`, or none of its evaluations can be used.
+    """
+    config, told, manifest = _plan_of(record)
+    training = _checked(record.training, _TRAINING, record.closed())
     _check_curves(record, training["epochs"])
     problem, is_used = "", False
     for evaluation in record.evaluations():
@@ -424,25 +485,50 @@ class Evidence:
             variant: One of its ``variants``; a configuration that it does not concern has no results in it.
             substitute: One of its ``substitutes``, for the configurations that it stands in for.
         """
-        report = self.reports[name]
 
         def lookup(configuration: str) -> list[Result]:
             among = self.elsewhere[name, substitute] if substitute else self.real
-            wanted: Configuration | None = report.configurations[configuration]
-            if variant:
-                wanted = in_variant(report.configurations[configuration], report.variants[variant].overrides)
-            elif substitute:
-                given = report.substitutes[substitute]
-                wanted = _with(report.configurations[configuration], given.overrides)
-                wanted = wanted if configuration in given.of else None
-            if wanted is None or wanted.planned:
-                return []
-            try:
-                return among.get(configuration_of(wanted.experiment, wanted.overrides), [])
-            except HydraException as error:
-                raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
+            wanted = self._meaning(name, configuration, variant, substitute)
+            return among.get(wanted[1], []) if wanted else []
 
         return lookup
+
+    def diverged_of(self, name: str, *, variant: str | None = None) -> DivergedOf:
+        """As `results_of`, of the runs that diverged; they are on the real data that the results are on."""
+
+        def lookup(configuration: str) -> list[Diverged]:
+            wanted = self._meaning(name, configuration, variant, None)
+            if wanted is None:
+                return []
+            finished = self.real.get(wanted[1], [])
+            data = {result.fingerprint for result in finished}
+            return [
+                each
+                for each in self.collection.diverged
+                if each.configuration == wanted[0] and each.manifest["data"]["provenance"] == REAL
+                if not data or each.manifest["data"]["fingerprint"] in data
+            ]
+
+        return lookup
+
+    def _meaning(
+        self, name: str, configuration: str, variant: str | None, substitute: str | None
+    ) -> tuple[str, str] | None:
+        """What a report's configuration trains, and what it is compared as; None where there is none."""
+        report = self.reports[name]
+        wanted: Configuration | None = report.configurations[configuration]
+        if variant:
+            wanted = in_variant(report, configuration, report.variants[variant])
+        elif substitute:
+            given = report.substitutes[substitute]
+            wanted = with_overrides(report.configurations[configuration], given.overrides)
+            wanted = wanted if configuration in given.of else None
+        if wanted is None or wanted.planned:
+            return None
+        try:
+            return meanings_of(wanted.experiment, wanted.overrides)
+        except HydraException as error:
+            raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
@@ -453,14 +539,15 @@ class Evidence:
         return None
 
 
-def in_variant(configuration: Configuration, overrides: Overrides) -> Configuration | None:
-    """The configuration with the overrides in place of its own of the same keys; None if it has none of these keys."""
-    keys = set(map(key_of, overrides))
-    is_concerned = not keys or keys & set(map(key_of, configuration.overrides))
-    return _with(configuration, overrides) if is_concerned else None
+def in_variant(report: Report, name: str, variant: Variant) -> Configuration | None:
+    """A report's configuration as a variant has it; None where the variant does not concern it."""
+    configuration = report.configurations[name]
+    keys = set(map(key_of, variant.overrides)) & set(map(key_of, configuration.overrides))
+    is_concerned = name in variant.of if variant.of else keys
+    return with_overrides(configuration, variant.overrides) if is_concerned else None
 
 
-def _with(configuration: Configuration, overrides: Overrides) -> Configuration:
+def with_overrides(configuration: Configuration, overrides: Overrides) -> Configuration:
     """The configuration with the overrides in place of its own of the same keys."""
     keys = set(map(key_of, overrides))
     kept = tuple(override for override in configuration.overrides if key_of(override) not in keys)

@@ -17,6 +17,7 @@ from pydantic import (
     Discriminator,
     Field,
     FiniteFloat,
+    PositiveInt,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -304,10 +305,26 @@ class Slip(_Strict):
 class Variant(_Strict):
     """Another way to run a report's configurations: ``overrides`` take the place of their own of the same keys.
 
-    A configuration that has none of these keys has no variant. ``about`` says what the variant is for.
+    - ``of``: the configurations that it concerns; without it, those that set one of these keys.
+    - ``kind``: a ``change`` of what was published; a ``reading`` of a protocol that does not say; one that was chosen
+      after the values had been seen is ``post hoc``: that it fits is shown, and counted nowhere.
+    - ``about``: what it is for.
     """
 
     overrides: Overrides = Field(min_length=1)
+    of: tuple[ConfigurationName, ...] = ()
+    kind: Literal["change", "reading", "post hoc"] = "change"
+    about: str
+
+
+class OtherSplit(_Strict):
+    """Data of ours that holds other examples than a report's, of the same kind and number.
+
+    ``examples`` says of how many theirs are: an accuracy of ours and one of theirs differ by the binomial error of
+    both. ``about`` says what is the same, and what is not.
+    """
+
+    examples: dict[Literal["val", "test"], PositiveInt]
     about: str
 
 
@@ -336,12 +353,14 @@ class Substitute(_Strict):
 class Report(_Strict):
     """One published report.
 
-    ``data`` says in what our data differs from theirs; ``variants`` are further columns of ours, ``substitutes`` what
-    is shown where there are none of ours, both by their heading.
+    ``data`` says in what our data differs from theirs; ``other_splits``, by the data set's name, where it is another
+    split; ``variants`` are further columns of ours, ``substitutes`` what is shown where there are none of ours, both by
+    their heading.
     """
 
     title: str
     data: str
+    other_splits: dict[str, OtherSplit] = {}
     variants: dict[str, Variant] = {}
     substitutes: dict[str, Substitute] = {}
     configurations: dict[str, Configuration]

@@ -9,7 +9,7 @@ from functools import partial
 from dlbench import components
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Value, Verdicts
+from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Value, Verdicts, held_against
 from dlbench.report.document import (
     Alert,
     Block,
@@ -23,28 +23,43 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.listings import MARK, MIXED_NOTE, Group, by_metric, interval, number, ours
+from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, Group, by_metric, interval, number, ours, probability
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
 from dlbench.report.schema import Report, Table
-from dlbench.report.statistics import Judgement, difference_interval
+from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
 from dlbench.terminal import format_value, sentence
 
 METHOD = (
-    "A published value is one run, so it is held against the 95% prediction interval for one more run of ours, "
-    "mean ± t s sqrt(1 + 1/n): inside, it is reproduced, outside, it differs. One run of ours gives no interval, so "
-    "the value stays undecided. What does not vary, such as a number of parameters, is equal or not.",
-    "A claim holds where each of its checks does, and fails where one does. A check compares two configurations, "
-    "paired by seed: it holds where the 95% confidence interval of the mean difference (Student's t) lies wholly on "
-    "the claimed side, beyond the margin where there is one; it fails where the interval lies wholly on the other; "
-    "else it is undecided. Beside it stands p, that of a one-sided permutation test of the same pairs (against the "
-    "margin where there is one), and the smallest p that it could have reached with so many: with three pairs it "
-    "never falls below .125, whatever they say.",
-    "No correction is made for the number of values and claims: of a hundred values that reproduce, five are expected "
-    "outside their intervals.",
+    "A published value is one run, so it is held against the 95% prediction interval for one more run of ours: mean ± "
+    "t s sqrt(1 + 1/n), where s is the standard deviation over our n seeds. It is reproduced if it lies inside, if we "
+    f"have {ENOUGH_RUNS} runs or more, and if the interval reaches at most .03 to either side for an accuracy or error "
+    "rate, 10% of the value for any other metric; else it is too imprecise. Outside the interval, ours is better or "
+    "worse. One run gives no interval, so the value is undecided. A number of parameters is equal, or it differs.",
+    "The distance of a published value is counted in standard deviations of one more run, s sqrt(1 + 1/n); p is that "
+    "of Student's t test that it is 0, two-sided. Verdicts on values use this p as it is: of a hundred values that do "
+    "reproduce, five are expected outside their intervals. The column beside it corrects it by Holm's method for all "
+    "tested values of the report.",
+    f"Where ours is another split of the published data ({OTHER_SPLIT_MARK}), theirs and ours were tested on other "
+    "examples. An accuracy then differs by chance even between equal networks: its binomial variance a (1 - a) / "
+    "examples, once for their test set and once for ours, is added to the variance of one more run, with Welch and "
+    "Satterthwaite's degrees of freedom. How much a loss varies with the examples is not recorded, so a loss outside "
+    "its interval stays undecided.",
+    "A run whose loss left the finite numbers has diverged. It has no value to average, so it is counted beside the "
+    "mean of the others, and named.",
+    "A claim holds if each of its checks does, and fails if one does. A check compares two configurations, paired by "
+    "seed: it holds if the 95% interval of the mean difference (Student's t) lies wholly on the claimed side, beyond "
+    "the margin if there is one; it fails if the interval lies wholly on the other side; else it is undecided. Of "
+    "several checks of one claim, p is corrected by Holm's method; what is no longer below .05 is undecided. The "
+    "distance is counted in standard errors, positive on the claimed side. The permutation test of the same pairs "
+    "needs no normal distribution: its p is one-sided, and the smallest that it can reach stands behind it (with "
+    "three pairs, .125).",
+    "A protocol that does not say something can be read in several ways. Each reading is shown beside the others. One "
+    "that was chosen after the published values had been seen is post hoc: that it fits is no evidence, and it is "
+    "counted nowhere.",
     "Only runs on the verified data sets are held against published values. Where there are none, but runs on another "
-    "split of the same files or on stand-in data, claims are checked on these as well, in the same way: what comes of "
-    "it stands apart, is called after its data, and is counted nowhere. The interval assumes that runs scatter "
-    "normally; with few seeds it is wide, and what lies in a wide interval is not thereby precise.",
+    "part of the same files or on stand-in data, claims are checked on these as well, in the same way: what comes of "
+    "it stands apart, is called after its data, and is counted nowhere. All intervals assume that runs scatter "
+    "normally.",
 )
 
 
@@ -56,10 +71,11 @@ def build(verdicts: Verdicts) -> Document:
         glance(verdicts),
         *(_report(name, verdicts) for name in evidence.reports),
         _findings(verdicts, real),
-        listings.leaderboards(real),
+        listings.leaderboards(real, collection.diverged),
         listings.costs(real),
-        listings.other_data(results),
+        listings.other_data(results, collection.diverged),
         listings.runs(results),
+        listings.diverged(collection),
         listings.left_out(collection),
         Section("method", "How verdicts are reached", tuple(map(Paragraph, METHOD))),
     )
@@ -67,25 +83,27 @@ def build(verdicts: Verdicts) -> Document:
     alert = Alert("Reproducibility failure: records of one run, made under the same numerics, differ", contradictions)
     return Document(
         "Published results, reproduced",
-        _about(results),
+        _about(results, len(collection.diverged)),
         (alert,) if contradictions else (),
         tuple(_explained(section) for section in sections if section),
     )
 
 
 def _explained(section: Section) -> Section:
-    """The section, each grid in which a cell is marked with a note on what the mark means."""
+    """The section, each grid in which cells are marked with a note on what the marks mean."""
 
     def explained(block: Block) -> Block:
-        if isinstance(block, Grid) and any(cell.text.endswith(f"){MARK}") for row in block.rows for cell in row):
-            return replace(block, note=f"{block.note or ''} {MIXED_NOTE}".strip())
-        return block
+        if not isinstance(block, Grid):
+            return block
+        used = {mark for row in block.rows for cell in row for mark in cell.marks}
+        notes = [f"{mark} {note}" for mark, note in NOTES.items() if mark in used]
+        return replace(block, note=" ".join([*filter(None, [block.note]), *notes]) or None)
 
     blocks, within = map(explained, section.blocks), map(_explained, section.sections)
     return replace(section, blocks=tuple(blocks), sections=tuple(within))
 
 
-def _about(results: Sequence[Result]) -> str:
+def _about(results: Sequence[Result], diverged: int) -> str:
     """What the report was made from; no date but the newest record's, so that the same records give the same report."""
     if not results:
         return "There are no finished runs yet."
@@ -98,22 +116,32 @@ def _about(results: Sequence[Result]) -> str:
     made_from = f"{len(runs)} runs{of_them} with {len(results)} evaluations"
     earlier = len({result.run for result in results if result.is_outdated})
     versions = f" By earlier MINOR versions: {earlier} of the runs, comparable, made to the bit by their own commit."
-    return f"Made from {made_from}; the newest was finished on {newest}.{versions if earlier else ''}"
+    lost = f" {diverged} more diverged." if diverged else ""
+    return f"Made from {made_from}; the newest was finished on {newest}.{lost}{versions if earlier else ''}"
 
 
 # --- did it reproduce? -----------------------------------------------------------------------------------------------
 
-VALUES = (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.UNDECIDED, Verdict.NOT_RUN, Verdict.PLANNED)
+VALUES = (
+    *(Verdict.REPRODUCED, Verdict.BETTER, Verdict.WORSE, Verdict.DIFFERS, Verdict.IMPRECISE),
+    *(Verdict.UNDECIDED, Verdict.NOT_RUN, Verdict.PLANNED),
+)
+VALUES_NOTE = "Better and worse say what ours is where the published value lies outside our 95% prediction interval."
 CLAIMS = (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.READER, Verdict.NOT_RUN, Verdict.PLANNED)
 
 
 def glance(verdicts: Verdicts) -> Section:
     """How many values of each report reproduce, and what became of every claim."""
     reports = verdicts.evidence.reports
-    counts = []
-    for name in reports:
-        counted = Counter(value.judged.verdict for value in verdicts.values if value.report == name)
-        counts.append((Cell(name, link=name), *(Cell(str(counted[kind] or "-"), counted[kind]) for kind in VALUES)))
+    counted = {
+        name: Counter(value.judged.verdict for value in verdicts.values if value.report == name) for name in reports
+    }
+    kinds = [kind for kind in VALUES if any(of_report[kind] for of_report in counted.values())]
+    rows = {Cell(name, link=name): of_report for name, of_report in counted.items()}
+    rows[Cell("all")] = sum(counted.values(), Counter())
+    counts = tuple(
+        (name, *(Cell(str(count[kind] or "-"), count[kind]) for kind in kinds)) for name, count in rows.items()
+    )
     claims = tuple(
         (_claim_link(judged), Cell(", ".join(judged.made_by)), _decision(judged.verdict, judged.judgements))
         for judged in verdicts.claims
@@ -128,22 +156,22 @@ def glance(verdicts: Verdicts) -> Section:
         for heading, (verdict, judgements) in judged.substitutes.items()
         if verdict in ELSEWHERE.values()
     )
-    counted = Counter(judged.verdict for judged in verdicts.claims)
-    said = ", ".join(f"{verdict.word}: {counted[verdict]}" for verdict in CLAIMS if counted[verdict])
-    columns = (*texts("report"), *numbers(*(kind.word for kind in VALUES)))
+    told = Counter(judged.verdict for judged in verdicts.claims)
+    said = ", ".join(f"{verdict.word}: {told[verdict]}" for verdict in CLAIMS if told[verdict])
+    columns = (*texts("report"), *numbers(*(kind.word for kind in kinds)))
     blocks: list[Block] = [
         headlines(verdicts),
-        Grid("glance-values", "All published values", columns, tuple(counts)),
+        Grid("glance-values", "All published values", columns, counts, VALUES_NOTE),
         Paragraph(f"{len(claims)} claims. {said.capitalize()}."),
         Grid("glance-claims", "Claims", texts("claim", "made by", "verdict"), claims),
     ]
     if elsewhere:
-        told = (
+        about = (
             f"Where the published data is not at hand, other data says something of {len(elsewhere)} of these claims. "
             "That is no verdict on them: it is counted in none of the numbers above."
         )
         title, columns = "Claims on other data, counted nowhere", texts("claim", "data", "what it says")
-        blocks += [Paragraph(told), Grid("glance-elsewhere", title, columns, elsewhere)]
+        blocks += [Paragraph(about), Grid("glance-elsewhere", title, columns, elsewhere)]
     return Section("glance", "Did it reproduce?", tuple(blocks))
 
 
@@ -178,10 +206,13 @@ def _decision(verdict: Verdict, judgements: Sequence[Judgement]) -> Cell:
 
 # --- a published report ----------------------------------------------------------------------------------------------
 
-VALUE_COLUMNS = (*texts("metric", "verdict"), *numbers("published", "ours", "95% prediction interval"))
+VALUE_COLUMNS = (
+    *texts("metric", "verdict"),
+    *numbers("published", "ours", "95% prediction interval", "distance (SD)", "p", "p, Holm"),
+)
 CHECK_COLUMNS = (
     *texts("what is checked", "verdict"),
-    *numbers("mean difference", "95% interval", "n", "p", "smallest p"),
+    *numbers("mean difference", "95% interval", "n", "distance (SE)", "p", "p, Holm", "permutation p"),
 )
 
 
@@ -189,9 +220,10 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     """One published report: its tables, figures and claims."""
     report, results_of = verdicts.evidence.reports[name], verdicts.evidence.results_of(name)
     substituted = partial(verdicts.evidence.substituted, name)
-    overview = published_against_ours(report, results_of, f"{name}-overview")
+    values = [value for value in verdicts.values if value.report == name]
+    overview = published_against_ours(values, f"{name}-overview")
     tables = [
-        _table(f"{name}-table-{place}", report, table, [value for value in verdicts.values if value.table is table])
+        _table(f"{name}-table-{place}", report, table, [value for value in values if value.table is table])
         for place, table in enumerate(report.tables, start=1)
     ]
     figures = [
@@ -230,6 +262,8 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         return Cell(value.row.label), *_value(value), *(ours(results, value.metric) for results in others)
 
     notes = [sentence(table.note)] if table.note else []
+    splits = {value.split.about for value in values if value.split}
+    notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers(*further))
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
@@ -237,13 +271,22 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
 
 def _value(value: Value) -> tuple[Cell, ...]:
     """What `VALUE_COLUMNS` names."""
+    judged, is_other_split = value.judged, value.split is not None and not is_exact(value.metric)
     return (
         Cell(display_name(value.metric), hint=value.metric),
-        Cell(value.judged.reason, verdict=value.judged.verdict),
+        Cell(judged.reason, verdict=judged.verdict),
         number(value.published),
-        ours(value.results, value.metric),
-        interval(value.judged.interval),
+        ours(value.results, value.metric, value.diverged, is_other_split=is_other_split),
+        interval(judged.interval),
+        _distance(judged),
+        probability(judged.p),
+        probability(judged.holm),
     )
+
+
+def _distance(judged: Judgement) -> Cell:
+    """In standard deviations, or standard errors."""
+    return Cell("-") if judged.distance is None else Cell(f"{judged.distance:+.1f}", judged.distance)
 
 
 def _claim(judged: ClaimVerdict, report: Report) -> Section:
@@ -280,12 +323,22 @@ def _checks(id: str, title: str, judgements: Sequence[Judgement], note: str | No
             number(judgement.difference),
             interval(judgement.interval),
             Cell(str(judgement.n), judgement.n) if judgement.n else Cell("-"),
-            number(judgement.p),
-            number(judgement.smallest_p),
+            _distance(judgement),
+            probability(judgement.p),
+            probability(judgement.holm),
+            _permuted(judgement),
         )
         for judgement in judgements
     )
     return Grid(f"{id}-checks", title, CHECK_COLUMNS, rows, note)
+
+
+def _permuted(judged: Judgement) -> Cell:
+    """The p of the permutation test, and behind it the smallest that it can reach."""
+    if judged.permutation_p is None or judged.smallest_p is None:
+        return Cell("-")
+    p, smallest = probability(judged.permutation_p), probability(judged.smallest_p)
+    return Cell(f"{p.text} ({smallest.text})", p.value)
 
 
 # --- findings --------------------------------------------------------------------------------------------------------
@@ -296,7 +349,7 @@ MEAN, SPREAD = f"{LAST}_last{LAST_EPOCHS}_mean", f"{LAST}_last{LAST_EPOCHS}_std"
 
 def _findings(verdicts: Verdicts, groups: Sequence[Group]) -> Section:
     """What the reports could not know: what a variant changes, the noise of a last epoch, their slips."""
-    parts = (_variants(verdicts), _noise(groups), _slips(verdicts))
+    parts = (_variants(verdicts), _readings(verdicts), _noise(groups), _slips(verdicts))
     return Section("findings", "Findings", sections=tuple(part for part in parts if part))
 
 
@@ -350,6 +403,57 @@ def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
         ours(others, value.metric),
         Cell("-") if mean is None else Cell(f"{mean:+.4f} ({len(differences)})", mean),
         interval(difference_interval(differences) if len(differences) > 1 else None),
+    )
+
+
+def _readings(verdicts: Verdicts) -> Section | None:
+    """Which readings of the reports' protocols hold the published values: what these say about the protocols."""
+    rows: list[tuple[Cell, ...]] = []
+    abouts: dict[str, Block] = {}
+    for value in verdicts.values:
+        variants = verdicts.evidence.reports[value.report].variants
+        readings = {
+            heading: results for heading, results in value.variants.items() if variants[heading].kind != "change"
+        }
+        if not any(readings.values()):
+            continue
+        rows.append(_reading(value, "as in the tables", value.results, value.judged))
+        for heading, results in readings.items():
+            judged = held_against(value.published, value.metric, results, split=value.split)
+            is_post_hoc = variants[heading].kind == "post hoc"
+            rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", results, judged))
+            text = f"{value.report}, {heading}: {variants[heading].about}"
+            abouts[text] = Paragraph(text)
+    columns = (*texts("value", "reading", "holds the value?"), *numbers("published", "ours", "distance (SD)", "p"))
+    grid = Grid("readings-grid", "Readings of the protocols", columns, tuple(rows), labels=2)
+    about = Paragraph(
+        "Where a protocol does not say something, each reading of it was run. A reading whose prediction interval "
+        "holds the published value may be the one that was published. One that was chosen after the values had been "
+        "seen is post hoc: that it fits is no evidence, and it is counted nowhere."
+    )
+    blocks = (about, *abouts.values(), grid)
+    return Section("readings", "What the published numbers say about the protocols", blocks) if rows else None
+
+
+HOLDS_VALUE = {
+    Verdict.REPRODUCED: "yes",
+    Verdict.IMPRECISE: "yes, but too imprecise",
+    Verdict.BETTER: "no",
+    Verdict.WORSE: "no",
+    Verdict.NOT_RUN: "not run",
+}
+
+
+def _reading(value: Value, heading: str, results: Sequence[Result], judged: Judgement) -> tuple[Cell, ...]:
+    """A row of the readings; whether the interval holds the value, with the reason as a hint."""
+    return (
+        Cell(f"{value.report}, {value.row.label}: {display_name(value.metric)}"),
+        Cell(heading),
+        Cell(HOLDS_VALUE.get(judged.verdict, "undecided"), hint=judged.reason),
+        number(value.published),
+        ours(results, value.metric),
+        _distance(judged),
+        probability(judged.p),
     )
 
 

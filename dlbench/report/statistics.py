@@ -1,16 +1,17 @@
-"""What a few seeds tell: intervals, a permutation test, and published values held against our runs."""
+"""What a few seeds tell: intervals, tests, and published values held against our runs."""
 
 import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from dlbench.metrics.names import is_better_higher, is_exact, is_rate
 from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.terminal import format_value
@@ -28,8 +29,12 @@ class Judgement:
         said: What was checked, in words; of a statement, its expression.
         interval: Where one more run is expected, or, of a check, where the mean difference lies; at 95%.
         difference: The mean of our values less what they were compared with; None for a statement.
-        p: One-sided p of the paired permutation test, in the claimed direction.
-        smallest_p: The smallest p that so many pairs can reach.
+        distance: The published value less our mean, in standard deviations of one more run; of a check, the mean
+            difference less its margin in standard errors, positive on the claimed side.
+        p: Two-sided p of Student's t test that this distance is 0.
+        holm: ``p`` by Holm's correction, for all values of a report or all checks of a claim.
+        permutation_p: One-sided p of the paired permutation test, in the claimed direction.
+        smallest_p: The smallest p that so many pairs can reach in the permutation test.
         n: Seeds that were paired, or values that were computed.
     """
 
@@ -38,43 +43,120 @@ class Judgement:
     said: str = ""
     interval: Interval | None = None
     difference: float | None = None
+    distance: float | None = None
     p: float | None = None
+    holm: float | None = None
+    permutation_p: float | None = None
     smallest_p: float | None = None
     n: int = 0
 
 
 CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE
+"""A smaller p is told from chance."""
 RESAMPLES = 9999
 """Up to 13 pairs have fewer sign flips than this, and the permutation test is exact."""
 
 PRINTED_DECIMALS = 4
 """The reports print so many; trailing zeros are lost where a value is read as a number."""
 
+ENOUGH_RUNS = 3
+"""Fewer runs reproduce nothing."""
 
-def prediction_interval(values: Sequence[float]) -> Interval:
-    """Where one more run is expected, for normal values: mean ± t s sqrt(1 + 1/n).
+
+# --- Student's t ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Where a normal value is expected: around ``mean``, with this ``deviation`` (of so many degrees of freedom)."""
+
+    mean: float
+    deviation: float
+    freedom: float
+
+    @property
+    def interval(self) -> Interval:
+        """At 95%."""
+        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)) * self.deviation
+        return self.mean - reach, self.mean + reach
+
+    def distance(self, value: float) -> float | None:
+        """How far a value lies from the mean, in standard deviations; None where nothing varies."""
+        return (value - self.mean) / self.deviation if self.deviation else None
+
+    def p(self, value: float) -> float | None:
+        """The two-sided p of a value; None where nothing varies."""
+        distance = self.distance(value)
+        return None if distance is None else float(2 * stats.t.sf(abs(distance), self.freedom))
+
+
+def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
+    """What one more run is expected to give, for normal values: a variance of s² (1 + 1/n), and that of the split.
+
+    Args:
+        values: What our runs gave.
+        split_variance: What is added where the one more run is tested on other examples (see `binomial_variance`);
+            the degrees of freedom are Welch and Satterthwaite's.
 
     Raises:
         ValueError: There are fewer than two values.
     """
-    return _t_interval(values, more=1)
+    _check_count(values)
+    variance = statistics.variance(values) * (1 + 1 / len(values))
+    whole = variance + split_variance
+    freedom = (len(values) - 1) * (whole / variance) ** 2 if variance else math.inf
+    return Expected(statistics.fmean(values), math.sqrt(whole), freedom)
 
 
-def difference_interval(differences: Sequence[float]) -> Interval:
-    """Where the mean difference lies, for normal differences: mean ± t s / sqrt(n).
+def mean_difference(differences: Sequence[float]) -> Expected:
+    """Where the mean of normal differences lies: a variance of s² / n.
 
     Raises:
         ValueError: There are fewer than two differences.
     """
-    return _t_interval(differences, more=0)
+    _check_count(differences)
+    deviation = statistics.stdev(differences) / math.sqrt(len(differences))
+    return Expected(statistics.fmean(differences), deviation, len(differences) - 1)
 
 
-def _t_interval(values: Sequence[float], more: int) -> Interval:
+def _check_count(values: Sequence[float]) -> None:
     if len(values) < 2:
         raise ValueError(f"an interval needs two values or more, not {len(values)}")
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    mean, reach = statistics.fmean(values), quantile * statistics.stdev(values) * math.sqrt(more + 1 / len(values))
-    return mean - reach, mean + reach
+
+
+def prediction_interval(values: Sequence[float]) -> Interval:
+    """Where one more run is expected at 95%: mean ± t s sqrt(1 + 1/n); see `one_more`."""
+    return one_more(values).interval
+
+
+def difference_interval(differences: Sequence[float]) -> Interval:
+    """Where the mean difference lies at 95%: mean ± t s / sqrt(n); see `mean_difference`."""
+    return mean_difference(differences).interval
+
+
+def binomial_variance(share: float, examples: Sequence[int]) -> float:
+    """The variance of the difference of two shares, each of its own examples, where both expect ``share``."""
+    return share * (1 - share) * sum(1 / count for count in examples)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each p as Holm's step-down correction gives it for all of them together (Holm 1979)."""
+    corrected, largest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def with_holm(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The judgements, those that have a p with Holm's correction of it for all of these."""
+    tested = [place for place, judgement in enumerate(judgements) if judgement.p is not None]
+    corrected = dict(zip(tested, holm([judgements[place].p or 0.0 for place in tested]), strict=True))
+    return [replace(judgement, holm=corrected.get(place)) for place, judgement in enumerate(judgements)]
+
+
+# --- other tests ------------------------------------------------------------------------------------------------------
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -139,27 +221,82 @@ def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> fl
     return statistics.stdev(changes) if len(changes) > 1 else None
 
 
-def judge_published(published: float, ours: Sequence[float], exact: bool) -> Judgement:
+# --- published values -------------------------------------------------------------------------------------------------
+
+
+def judge_published(
+    published: float,
+    ours: Sequence[float],
+    metric: str,
+    *,
+    diverged: int = 0,
+    is_other_split: bool = False,
+    examples: Sequence[int] = (),
+) -> Judgement:
     """Whether a published value is what one more run of ours could give, as far as its printed digits tell.
 
-    An ``exact`` metric is the same in every run: there one run tells.
+    It is reproduced where it lies in the interval, this is not too wide, and there are `ENOUGH_RUNS`. A metric that is
+    the same in every run (see `is_exact`) is equal or not: there one run tells.
+
+    Args:
+        published: The value.
+        ours: What our runs gave.
+        metric: Its name.
+        diverged: How many further runs diverged.
+        is_other_split: Whether ours were tested on other examples than theirs.
+        examples: In that case, of how many examples theirs and ours are a share; empty where that is not known.
     """
+    lost = f"{diverged} of {len(ours) + diverged} runs diverged" if diverged else ""
     if not ours:
-        return Judgement(Verdict.NOT_RUN, "not run")
+        if diverged >= ENOUGH_RUNS and math.isfinite(published):
+            return Judgement(Verdict.WORSE, f"all {diverged} runs diverged")
+        return Judgement(Verdict.UNDECIDED, lost) if diverged else Judgement(Verdict.NOT_RUN, "not run")
     if not all(map(math.isfinite, (published, *ours))):
         return Judgement(Verdict.UNDECIDED, "a value is not finite")
-    if exact:
+    if is_exact(metric):
         unequal = next((value for value in ours if not math.isclose(value, published)), None)
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
         return Judgement(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, reason)
+    judged = _judge_runs(published, ours, metric, is_other_split, examples)
+    return replace(judged, reason=f"{judged.reason}; {lost}") if lost else judged
+
+
+def _judge_runs(
+    published: float, ours: Sequence[float], metric: str, is_other_split: bool, examples: Sequence[int]
+) -> Judgement:
     if len(ours) == 1:
         return Judgement(Verdict.UNDECIDED, "one run gives no interval")
-    low, high = prediction_interval(ours)
-    bounds = f"[{format_value(low)}, {format_value(high)}]"
+    share = min(max((statistics.fmean(ours) + published) / 2, 0.0), 1.0)
+    expected = one_more(ours, binomial_variance(share, examples) if examples else 0.0)
+    low, high = expected.interval
+    judged = Judgement(
+        Verdict.REPRODUCED,
+        f"inside [{format_value(low)}, {format_value(high)}]",
+        interval=(low, high),
+        distance=expected.distance(published),
+        p=expected.p(published),
+        n=len(ours),
+    )
     beyond = max(low - published, published - high)
     decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
     # Half a unit of the last printed place, and a little for binary fractions.
-    if beyond <= 0.5 * 10.0**-decimals * (1 + 1e-9):
-        return Judgement(Verdict.REPRODUCED, f"inside {bounds}", interval=(low, high))
-    side = "above" if published > high else "below"
-    return Judgement(Verdict.DIFFERS, f"{side} {bounds} by {format_value(beyond)}", interval=(low, high))
+    if beyond > 0.5 * 10.0**-decimals * (1 + 1e-9):
+        side = "above" if published > high else "below"
+        reason = f"{side} [{format_value(low)}, {format_value(high)}] by {format_value(beyond)}"
+        if is_other_split and not examples:
+            reason += ", but on another split, and how much this metric varies with it is not known"
+            return replace(judged, verdict=Verdict.UNDECIDED, reason=reason)
+        is_better = (published < low) == is_better_higher(metric)
+        return replace(judged, verdict=Verdict.BETTER if is_better else Verdict.WORSE, reason=reason)
+    if len(ours) < ENOUGH_RUNS:
+        return replace(judged, verdict=Verdict.IMPRECISE, reason=f"{judged.reason}, but of {len(ours)} runs only")
+    reach, allowed = (high - low) / 2, tolerance(metric, published)
+    if reach > allowed:
+        reason = f"{judged.reason}, but ±{format_value(reach)} is more than ±{format_value(allowed)}"
+        return replace(judged, verdict=Verdict.IMPRECISE, reason=reason)
+    return judged
+
+
+def tolerance(metric: str, published: float) -> float:
+    """How far an interval may reach to either side and still reproduce: .03 of a share, else 10% of the value."""
+    return 0.03 if is_rate(metric) else 0.1 * abs(published)

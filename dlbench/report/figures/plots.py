@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dlbench.errors import RecordError
-from dlbench.metrics.names import RATES, SHARES, SIMILARITIES, display_name, is_exact
+from dlbench.metrics.names import display_name, is_exact, is_fraction
+from dlbench.report.checks import Value
 from dlbench.report.document import Grid, Picture
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Drawn, Results
 from dlbench.report.results import Result, ResultsOf, Substituted, measured
 from dlbench.report.schema import Figure, Report
-from dlbench.report.statistics import prediction_interval
+from dlbench.report.statistics import Interval, prediction_interval
 from dlbench.terminal import capitalised, format_value, listed, sentence
 
 
@@ -190,21 +191,17 @@ PUBLISHED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: a metric in each of our runs, and the values published for it."""
+    """One row: a metric in each of our runs, where one more of them is expected, and the values published for it."""
 
     label: str
     values: tuple[float, ...]
     published: tuple[float, ...]
+    interval: Interval | None = None
 
     @property
     def mean(self) -> float | None:
         """Of our runs."""
         return fmean(self.values) if self.values else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Where one more run is expected, 95%; None of fewer than two runs."""
-        return prediction_interval(self.values) if len(self.values) > 1 else None
 
 
 def bars(metric: str, report: Report, results: Results, of: Iterable[str]) -> list[Bar]:
@@ -214,14 +211,10 @@ def bars(metric: str, report: Report, results: Results, of: Iterable[str]) -> li
     for name in of:
         rows = [row for table in report.tables for row in table.rows if row.of == name and metric in row.published]
         published = tuple(dict.fromkeys(row.published[metric] for row in rows))
-        found.append(Bar(name, tuple(measured(results.get(name, ()), metric)[:count]), published))
+        values = measured(results.get(name, ()), metric)[:count]
+        expected = prediction_interval(values) if len(values) > 1 else None
+        found.append(Bar(name, tuple(values), published, expected))
     return [bar for bar in found if bar.values or bar.published]
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
-    name = metric.partition("/")[2]
-    return name.startswith(("accuracy", *RATES, *SIMILARITIES, *SHARES)) and not name.endswith("_std")
 
 
 def _bars(figure: Figure, report: Report, results: Results, problems: list[str]) -> Drawn | None:
@@ -242,26 +235,19 @@ def _bars(figure: Figure, report: Report, results: Results, problems: list[str])
         return _finished(canvas, {display_name(metric): rows for metric, rows in drawn.items()})
 
 
-def published_against_ours(report: Report, results_of: ResultsOf, id: str) -> Picture | None:
-    """Every published accuracy, error rate and similarity of a report beside ours, table by table.
-
-    None where nothing of it was run.
+def published_against_ours(values: Iterable[Value], id: str) -> Picture | None:
+    """Every published accuracy, error rate and similarity beside ours, table by table; None where nothing was run.
 
     Args:
-        report: The report.
-        results_of: Gives the results of a configuration.
+        values: A report's published values.
         id: Of the picture.
     """
-    tables = {
-        table.title: [
-            Bar(f"{row.label}: {display_name(metric)}", tuple(measured(results_of(row.of), metric)), (published,))
-            for row in table.rows
-            for metric, published in row.published.items()
-            if is_fraction(metric)
-        ]
-        for table in report.tables
-    }
-    tables = {title: rows for title, rows in tables.items() if any(row.values for row in rows)}
+    tables: dict[str, list[Bar]] = {}
+    for value in (value for value in values if is_fraction(value.metric)):
+        label = f"{value.row.label}: {display_name(value.metric)}"
+        bar = Bar(label, tuple(value.ours), (value.published,), value.judged.interval)
+        tables.setdefault(value.table.title, []).append(bar)
+    tables = {title: bars for title, bars in tables.items() if any(bar.values for bar in bars)}
     if not tables:
         return None
     lines: list[str | Bar] = []

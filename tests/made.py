@@ -35,6 +35,7 @@ def made(
     evaluation = record.evaluation(identity.digest(identity.evaluation(run, evaluated)))
     data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
     data |= {"source": "synthetic" if provenance == "synthetic" else "files", "fingerprint": fingerprint}
+    data["sizes"] = {"train": 800, "val": 100, "test": 200}
     data |= {"stand_in": dict(stand_in)} if stand_in else {}
     manifest = {
         "run": run,

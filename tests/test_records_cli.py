@@ -308,6 +308,19 @@ def test_an_exported_record_is_whole_but_for_weights_and_events(
     assert exported.state() == State.FINISHED
 
 
+def test_a_diverged_record_is_exported_though_nothing_evaluates_it(
+    store: Store, records: Records, finished: Record, tmp_path: Path
+) -> None:
+    record = store.record(finished.id)
+    shutil.rmtree(record.folder / "evaluations")
+    assert "not finished and evaluated" in records("export", tmp_path / "out", record.id).err
+    reseal(record, state="diverged", step=7)
+    assert records("export", tmp_path / "out", record.id).code == 0
+    (exported,) = Store(tmp_path / "out").all()
+    assert exported.state() == State.DIVERGED
+    exported.check()
+
+
 def test_the_same_record_is_exported_to_the_same_bytes(records: Records, finished: Record, tmp_path: Path) -> None:
     for name in ("one", "other"):
         assert records("export", tmp_path / name, finished.id).code == 0

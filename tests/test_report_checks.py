@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from scipy import stats
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
-from dlbench.records.store import Store
+from dlbench.records.store import Record, Store
 from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
-from dlbench.report.results import Result, by_configuration
+from dlbench.report.results import Diverged, Result, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
 from dlbench.report.statistics import Judgement
 
@@ -45,6 +46,11 @@ def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none"))
     )
 
 
+def lost(seed: int) -> Diverged:
+    """A run of this seed that diverged."""
+    return Diverged(Record(Path("none")), {"seed": seed}, {}, "c", 7)
+
+
 def results(values: Mapping[int, float], metric: str = CER) -> list[Result]:
     return [result(seed, {metric: value}) for seed, value in values.items()]
 
@@ -67,6 +73,7 @@ def test_a_comparison_is_a_paired_t_test(ours: ThousandthsBySeed, theirs: Thousa
     assert found.n == len(seeds)
     if len(seeds) < 2:
         assert (found.verdict, found.interval, found.p, found.smallest_p) == (UNDECIDED, None, None, None)
+        assert found.permutation_p is None
         return
     pairs = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
     differences = [our - their for our, their in zip(*pairs, strict=True)]
@@ -100,7 +107,8 @@ def test_a_claim_its_contrary_and_its_denial(
         assert lower.verdict == FAILS
         assert denied.verdict != HOLDS or by != 0
     if by != "10%":
-        assert (swapped.verdict, swapped.p) == (higher.verdict, higher.p)
+        assert (swapped.verdict, swapped.permutation_p) == (higher.verdict, higher.permutation_p)
+        assert swapped.p == pytest.approx(higher.p)
     if by == 0 and UNDECIDED in (higher.verdict, denied.verdict):
         assert denied.verdict == higher.verdict
     shuffled = random.Random(seed).sample(list(ours.items()), len(ours))
@@ -141,11 +149,14 @@ def test_how_large_a_difference_is_wanted(relation: str, by: float | str, verdic
 def test_the_words_and_numbers_beside_a_verdict() -> None:
     found = judged(FAR, NEAR, "lower_than")
     assert found.said == "test CER of a lower than of b"
-    assert (found.p, found.smallest_p, found.n) == (0.125, 0.125, 3)
+    assert (found.permutation_p, found.smallest_p, found.n) == (0.125, 0.125, 3)
     assert found.reason == "so in the whole interval"
-    assert judged(FAR, NEAR, "lower_than", by=0.2).p == 1
-    assert judged(FAR, NEAR, "higher_than").p == 1
-    assert judged(FAR, NEAR, "not_higher_than").p == 0.125
+    assert judged(FAR, NEAR, "lower_than", by=0.2).permutation_p == 1
+    assert judged(FAR, NEAR, "higher_than").permutation_p == 1
+    assert judged(FAR, NEAR, "not_higher_than").permutation_p == 0.125
+    oracle = stats.ttest_rel(list(FAR.values()), list(NEAR.values()))
+    assert (found.distance, found.p) == pytest.approx((-oracle.statistic, oracle.pvalue))
+    assert judged(FAR, NEAR, "higher_than").distance == pytest.approx(oracle.statistic)
 
 
 @pytest.mark.parametrize("relation", ["higher_than", "lower_than", "not_higher_than", "not_lower_than"])
@@ -366,16 +377,47 @@ def test_a_claim_holds_where_every_check_does(checks: tuple[Comparison | Stateme
     found = {"a": results(FAR), "b": results(NEAR), "c": []}.__getitem__
     for order in (checks, checks[::-1]):
         claim = Claim(id="i", text="t", checks=order)
-        whole, each = judge_claim(claim, found, planned=())
+        whole, each = judge_claim(claim, found)
         assert whole == verdict
-        assert each == [judge(check, found) for check in order]
+        assert [replace(one, holm=None) for one in each] == [judge(check, found) for check in order]
+
+
+def test_a_check_that_is_one_of_several_must_tell_more() -> None:
+    """A p of .03 by itself is .06 beside one of .04: neither tells anything then."""
+    steady = {seed: 0.3 + difference for seed, difference in enumerate((-0.0185, -0.020, -0.031))}
+    checks = [Comparison(of="a", metric=CER, lower_than=0.3, by=by) for by in (0.0, 0.003)]
+    alone = [judge(check, lambda _: results(steady)) for check in checks]
+    assert [one.verdict for one in alone] == [HOLDS, HOLDS]
+    assert all(0.025 < (one.p or 0) < 0.05 for one in alone)
+    whole, together = judge_claim(Claim(id="i", text="t", checks=tuple(checks)), lambda _: results(steady))
+    smaller, larger = sorted(one.p or 0 for one in alone)
+    assert sorted(one.holm or 0 for one in together) == pytest.approx([min(1, 2 * smaller), max(2 * smaller, larger)])
+    assert whole == UNDECIDED
+    assert any("Holm" in one.reason for one in together)
+    whole, (one,) = judge_claim(Claim(id="i", text="t", checks=tuple(checks[:1])), lambda _: results(steady))
+    assert (whole, one.holm) == (HOLDS, one.p)
+
+
+def test_runs_that_diverged_are_named() -> None:
+    diverged = {"a": [lost(43), lost(44)], "b": []}.__getitem__
+    check = Comparison(of="a", metric=CER, lower_than="b")
+    found = judge(check, {"a": results(FAR), "b": results(NEAR)}.__getitem__, diverged)
+    assert (found.verdict, found.n) == (HOLDS, 3)
+    assert found.reason == "so in the whole interval; a diverged with seed 43, 44"
+    found = judge(check, {"a": [], "b": results(NEAR)}.__getitem__, diverged)
+    assert found.verdict == UNDECIDED
+    assert found.reason == "no run of a gives test CER; a diverged with seed 43, 44"
+    found = judge(check, lambda _: [], diverged)
+    assert found.verdict == NOT_RUN
 
 
 @pytest.mark.parametrize("planned", [{"c"}, {"c", "b"}])
 def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: set[str]) -> None:
-    whole, (comparison,) = judge_claim(Claim(id="i", text="t", checks=(OPEN,)), lambda _: results(NEAR), planned)
+    whole, (comparison,) = judge_claim(
+        Claim(id="i", text="t", checks=(OPEN,)), lambda _: results(NEAR), planned=planned
+    )
     assert whole == comparison.verdict == Verdict.PLANNED
-    whole, _ = judge_claim(Claim(id="i", text="t", checks=(FALSE, OPEN)), lambda _: results(NEAR), planned)
+    whole, _ = judge_claim(Claim(id="i", text="t", checks=(FALSE, OPEN)), lambda _: results(NEAR), planned=planned)
     assert whole == FAILS
 
 

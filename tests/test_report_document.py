@@ -15,9 +15,9 @@ from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.files import COLUMNS, csv_text
-from dlbench.report.listings import MIXED_NOTE, other_data
+from dlbench.report.listings import NOTES, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Evidence, LeftOut, Result, in_variant
-from dlbench.report.schema import Configuration, load_all
+from dlbench.report.schema import Configuration, Report, Row, Table, Variant, load_all
 from dlbench.report.sections import build
 
 REPORTS = load_all()
@@ -41,9 +41,9 @@ def every_result(provenance: str, seeds: tuple[int, ...] = (42,), value: float =
     wanted = {
         (found.experiment, found.overrides)
         for report in REPORTS.values()
-        for configuration in report.configurations.values()
-        for overrides in ((), *(variant.overrides for variant in report.variants.values()))
-        if not configuration.planned and (found := in_variant(configuration, overrides))
+        for name, configuration in report.configurations.items()
+        for found in (configuration, *(in_variant(report, name, variant) for variant in report.variants.values()))
+        if found and not configuration.planned
     }
     return [
         made(
@@ -143,7 +143,10 @@ def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[in
         for others in value.variants.values():
             assert len(others) == len(seeds)
         if expected and value.metric != "model/parameters":
-            assert value.judged.verdict == (Verdict.UNDECIDED if len(seeds) == 1 else Verdict.DIFFERS)
+            is_better = value.metric in ("test/cer", "test/wer")
+            judged = Verdict.BETTER if is_better else Verdict.WORSE
+            assert value.judged.verdict == (Verdict.UNDECIDED if len(seeds) == 1 else judged)
+            assert (value.split is not None) == (value.results[0].data == "intel")
     shown = [cell for name in REPORTS for cell in texts(sections(build(verdicts))[f"{name}-values"])]
     spread = f" ± {statistics.stdev(values):.4f}" if len(seeds) > 1 else ""
     assert f"{statistics.fmean(values):.4f}{spread} ({len(seeds)})" in shown
@@ -161,13 +164,13 @@ def test_a_value_of_seeds_by_different_versions_is_marked_and_the_mark_explained
     mixed = [result if result.seed == 42 else other for result, other in zip(results, earlier, strict=True)]
     for document, counted in ((build(verdicts_on(*results)), False), (build(verdicts_on(*earlier)), True)):
         tables = [block for block in blocks(document) if isinstance(block, Grid) and block.id != "runs-grid"]
-        assert not any(MIXED_NOTE in (table.note or "") for table in tables)
+        assert not any(NOTES["*"] in (table.note or "") for table in tables)
         assert ("By earlier MINOR versions" in document.about) == counted
     marked_tables = set()
     for block in sections(build(verdicts_on(*mixed)))["b2425-values"].blocks:
         if isinstance(block, Grid):
-            has_mark = any(cell.text.endswith(")*") for row in block.rows for cell in row)
-            assert has_mark == (MIXED_NOTE in (block.note or ""))
+            has_mark = any("*" in cell.marks for row in block.rows for cell in row)
+            assert has_mark == (NOTES["*"] in (block.note or ""))
             marked_tables.add(has_mark)
     assert marked_tables == {True, False}
 
@@ -184,34 +187,77 @@ def test_contradictions_come_first_and_what_is_left_out_is_listed() -> None:
 
 
 def test_a_variant_replaces_what_a_configuration_says_of_the_same_key() -> None:
-    configuration = Configuration(experiment="x", overrides=("data.layout=scrambled", "optimizer.lr=0.1"))
-    variant = in_variant(configuration, ("data.layout=chw",))
-    assert variant is not None
-    assert variant.overrides == ("optimizer.lr=0.1", "data.layout=chw")
-    assert in_variant(configuration, ("model.size=3",)) is None
-    assert in_variant(configuration, ()) == configuration
+    own = {
+        "a": Configuration(experiment="x", overrides=("data.layout=scrambled", "optimizer.lr=0.1")),
+        "b": Configuration(experiment="x"),
+    }
+    report = Report(title="t", data="d", configurations=own)
+
+    def concerned(overrides: str, of: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+        variant = Variant(overrides=(overrides,), of=of, about="")
+        found = {name: in_variant(report, name, variant) for name in own}
+        return {name: configuration.overrides for name, configuration in found.items() if configuration}
+
+    assert concerned("data.layout=chw") == {"a": ("optimizer.lr=0.1", "data.layout=chw")}
+    assert concerned("model.size=3") == {}
+    assert concerned("model.size=3", of=("b",)) == {"b": ("model.size=3",)}
+    assert concerned("data.layout=chw", of=("b",)) == {"b": ("data.layout=chw",)}
+
+
+READINGS = Report(
+    title="t",
+    data="d",
+    variants={
+        "no embedding dropout": Variant(
+            overrides=("model.embedding_dropout=0",), of=("p2g",), kind="post hoc", about="A"
+        ),
+        "other place": Variant(overrides=("model.encoder_output_dropout=0",), of=("p2g",), kind="reading", about="B"),
+        "half": Variant(overrides=("data.fraction=0.5",), of=("p2g",), about="C"),
+    },
+    configurations={"p2g": Configuration(experiment="p2g_lstm")},
+    tables=(Table(title="Spelling", rows=(Row(of="p2g", label="no attention", published={"test/cer": 0.3}),)),),
+)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
+    def runs(cer: float, *overrides: str) -> list[Result]:
+        metrics = [cer - 0.001, cer, cer + 0.001]
+        return [
+            made("p2g_lstm", *overrides, seed=42 + place, metrics={"test/cer": value})
+            for place, value in enumerate(metrics)
+        ]
+
+    protocol, post_hoc = runs(0.2), runs(0.3, "model.embedding_dropout=0")
+    verdicts = Verdicts(Evidence({"r": READINGS}, Collection([*protocol, *post_hoc])))
+    assert [value.judged.verdict for value in verdicts.values] == [Verdict.BETTER]
+    section = sections(build(verdicts))["readings"]
+    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
+    assert [[cell.text for cell in row[1:3]] for row in grid.rows] == [
+        ["as in the tables", "no"],
+        ["no embedding dropout (post hoc)", "yes"],
+        ["other place", "not run"],
+    ]
+    assert "readings" not in sections(build(Verdicts(Evidence({"r": READINGS}, Collection(protocol)))))
 
 
 def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -> None:
     verdicts = committed
     rows = list(csv.DictReader(io.StringIO(csv_text(verdicts))))
     assert tuple(rows[0]) == COLUMNS
-    published = [float(row["value"]) for row in rows if row["source"] == "published"]
+    told = [row for row in rows if row["source"] == "published"]
+    published = [float(row["value"]) for row in told if row["statistic"] == "value"]
     assert published == [value.published for value in verdicts.values]
     results = verdicts.evidence.collection.results
     ours = {(row["evaluation"], row["metric"]): float(row["value"]) for row in rows if row["evaluation"]}
     assert ours == {(result.evaluation.id, name): value for result in results for name, value in result.metrics.items()}
     assert len(ours) == sum(bool(row["evaluation"]) for row in rows)
+    numbers = {(row["report"], row["table"], row["row"], row["metric"], row["statistic"]): row["value"] for row in told}
     for value in verdicts.values:
-        if len(value.ours) > 1 and value.judged.interval:
-            (low,) = {
-                float(row["value"])
-                for row in rows
-                if row["experiment"] == value.results[0].experiment
-                and row["settings"] == value.results[0].settings
-                and (row["metric"], row["statistic"]) == (value.metric, "prediction_low")
-            }
-            assert low == pytest.approx(value.judged.interval[0])
+        where, judged = (value.report, value.table.title, value.row.label, value.metric), value.judged
+        low, high = judged.interval or (None, None)
+        for name, number in {"interval_low": low, "interval_high": high, "distance": judged.distance}.items():
+            assert numbers.get((*where, name)) == (None if number is None else str(number))
 
 
 def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, committed_document: Document) -> None:

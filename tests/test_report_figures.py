@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resealed import put
 
+from dlbench.metrics.names import is_fraction
 from dlbench.records.store import Record
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Grid, Picture, Verdict
 from dlbench.report.figures import artifacts
-from dlbench.report.figures.plots import bars, draw, is_fraction, line, published_against_ours
-from dlbench.report.results import Evidence, Result
+from dlbench.report.figures.plots import bars, draw, line, published_against_ours
+from dlbench.report.results import Collection, Evidence, Result
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
 from dlbench.terminal import format_value
 
@@ -213,8 +214,9 @@ def test_bars_hold_our_runs_and_the_published_value(results_of: ResultsOf) -> No
     assert found[0].mean == pytest.approx(np.mean(found[0].values))
     low, high = found[0].interval or (1, 0)
     assert low < min(found[0].values) < max(found[0].values) < high
-    assert found[2].mean is None
-    assert replace(found[0], values=(0.3,)).interval is None
+    assert (found[2].mean, found[2].interval) == (None, None)
+    (single,) = bars("test/cer", REPORT, {ATTENTION: results_of(ATTENTION)[:1]}, [ATTENTION])
+    assert single.interval is None
 
 
 def test_bars_are_told_in_words(results_of: ResultsOf) -> None:
@@ -230,14 +232,14 @@ def test_what_does_not_vary_is_one_value(results_of: ResultsOf) -> None:
     assert (bar.values, bar.published, bar.interval) == ((322781,), (322781,), None)
 
 
-def test_published_against_ours_shows_each_fraction(results_of: ResultsOf) -> None:
-    drawn = published_against_ours(REPORT, results_of, "all")
+def test_published_against_ours_shows_each_fraction(committed: Verdicts) -> None:
+    drawn = published_against_ours(Verdicts(Evidence({"a": REPORT}, committed.evidence.collection)).values, "all")
     assert drawn is not None
     ElementTree.fromstring(drawn.svg)
     for said in ("Bahdanau: test CER ours", "none: test WER ours", "published 0.8170", "published 0.1234"):
         assert said in drawn.description
     assert "arameters" not in drawn.description
-    assert published_against_ours(REPORT, lambda _: [], "all") is None
+    assert published_against_ours(Verdicts(Evidence({"a": REPORT}, Collection())).values, "all") is None
 
 
 @pytest.mark.parametrize(

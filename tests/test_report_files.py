@@ -14,10 +14,11 @@ from omegaconf import OmegaConf
 
 from dlbench import paths
 from dlbench.cli import experiments
-from dlbench.config import check, configuration_of
+from dlbench.config import check, composed, configuration_of
 from dlbench.data.pair_files import PairFiles
 from dlbench.errors import ConfigError
 from dlbench.report.expressions import evaluate
+from dlbench.report.jobs import Job
 from dlbench.report.results import in_variant
 from dlbench.report.schema import Comparison, Configuration, Part, Report, Statement, line_of, load, load_all
 
@@ -54,13 +55,23 @@ def test_every_configuration_can_be_run_unless_planned(
 def test_every_variant_concerns_some_configurations_and_these_can_be_run(
     report: Report, compose: Callable[..., Any]
 ) -> None:
-    for overrides in (variant.overrides for variant in report.variants.values()):
-        concerned = [found for own in report.configurations.values() if (found := in_variant(own, overrides))]
+    for variant in report.variants.values():
+        concerned = [found for name in report.configurations if (found := in_variant(report, name, variant))]
         assert concerned
         for configuration in concerned:
             config = compose(f"+experiment={configuration.experiment}", *configuration.overrides)
             check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-            assert set(overrides) <= set(configuration.overrides)
+            assert set(variant.overrides) <= set(configuration.overrides)
+
+
+@pytest.mark.parametrize("report", FILES)
+def test_every_other_split_is_of_data_that_the_report_uses(report: Report) -> None:
+    used = {
+        Job((), 0, composed(own.experiment, own.overrides)).data
+        for own in report.configurations.values()
+        if not own.planned
+    }
+    assert report.other_splits.keys() <= used
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_a_figure_is_looked_at_where_real_runs_are_in_it() -> None:
 
 
 def test_real_runs_leave_no_place_for_others() -> None:
-    verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71, 0.73)))
+    verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.715, 0.72, 0.721)))
     fast, _, slow, _ = verdicts.values
     assert fast.substituted is None
     assert fast.judged.verdict == Verdict.REPRODUCED

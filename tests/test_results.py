@@ -17,13 +17,14 @@ from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
 from dlbench.report.document import Grid
-from dlbench.report.listings import leaderboards, runs
+from dlbench.report.listings import diverged, leaderboards, ours, runs
 from dlbench.report.results import (
     NO_LONGER,
     NOT_EVALUATED,
     OUTDATED_TOO,
     SUPERSEDED,
     Contradiction,
+    Diverged,
     LeftOut,
     by_configuration,
     collect,
@@ -344,7 +345,7 @@ def test_what_was_trained_for_an_ensemble_needs_no_evaluation(store: Store, fini
 
 def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finished: Record) -> None:
     diverged, begun = (of_seed(seed, finished, store) for seed in (43, 44))
-    reseal(diverged, state="diverged")
+    reseal(diverged, state="diverged", step=7)
     begun.training.unlink()
     begun.metrics.write_text("")
     aside = shutil.copytree(finished.folder, store.folder / f"{finished.id}.aside-1")
@@ -352,6 +353,51 @@ def test_what_is_not_finished_or_was_set_aside_is_not_named(store: Store, finish
     collection = collect([store])
     assert [result.run for result in collection.results] == [finished.id]
     assert collection.left_out == []
+
+
+def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store: Store, finished: Record) -> None:
+    for seed in (43, 44):
+        reseal(of_seed(seed, finished, store), state="diverged", step=7)
+    other = of_seed(45, finished, store)
+    change(other.config, optimizer={**read(other.config)["optimizer"], "lr": 0.5})
+    reseal(renamed(other, lambda told: told["optimizer"].update(lr=0.5)), state="diverged", step=8)
+    collection = collect([store])
+    (result,) = collection.results
+    assert collection.left_out == []
+    assert sorted((run.seed, run.step, run.is_like(result)) for run in collection.diverged) == [
+        (43, 7, True),
+        (44, 7, True),
+        (45, 8, False),
+    ]
+    like = [run for run in collection.diverged if run.is_like(result)]
+    cell = ours([result], "test/accuracy", like)
+    assert cell.text == f"{result.metrics['test/accuracy']:.4f} (1), 2 diverged"
+    assert cell.hint == "seeds 42; diverged: seeds 43, 44"
+    assert ours([], "test/accuracy", like).text == "2 diverged"
+    section = diverged(collection)
+    assert section is not None
+    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
+    assert [row[0].text for row in grid.rows] == [run.record.id for run in sorted(collection.diverged, key=name_of)]
+    # Elsewhere, under other versions or numerics, the same run may have ended well: that is its result.
+    assert collect([store, Store(finished.folder.parent)]).diverged == collection.diverged
+    run = collection.diverged[0]
+    again = Store(store.folder.parent / "again")
+    shutil.copytree(run.record.folder, again.record(run.record.id).folder)
+    reseal(again.record(run.record.id), state="finished")
+    assert run.record.id not in {each.record.id for each in collect([store, again]).diverged}
+
+
+def name_of(run: Diverged) -> tuple[str, str]:
+    return run.name, run.record.id
+
+
+def test_a_diverged_record_of_another_meaning_is_left_out(store: Store, finished: Record) -> None:
+    record = of_seed(43, finished, store)
+    reseal(record, state="diverged", step=7)
+    made_by(record, {"convnet": "9.0"})
+    collection = collect([store])
+    assert collection.diverged == []
+    assert collection.left_out == [LeftOut(record.id, NO_LONGER)]
 
 
 @pytest.mark.slow

@@ -208,11 +208,12 @@ def _decision(verdict: Verdict, judgements: Sequence[Judgement]) -> Cell:
 
 VALUE_COLUMNS = (
     *texts("metric", "verdict"),
-    *numbers("published", "ours", "95% prediction interval", "distance (SD)", "p", "p, Holm"),
+    *numbers("published", "ours", "95% prediction interval", "distance in SD (p)"),
 )
+HOLM = numbers("p, Holm")
 CHECK_COLUMNS = (
     *texts("what is checked", "verdict"),
-    *numbers("mean difference", "95% interval", "n", "distance (SE)", "p", "p, Holm", "permutation p"),
+    *numbers("mean difference", "95% interval", "n", "distance in SE (p)", "p, Holm", "permutation p"),
 )
 
 
@@ -259,13 +260,14 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         used = value.substituted
         others = [value.variants.get(variant, ()) for variant in variants]
         others += [used.results if used and used.heading == name else () for name in substitutes]
-        return Cell(value.row.label), *_value(value), *(ours(results, value.metric) for results in others)
+        beside = (ours(results, value.metric) for results in others)
+        return Cell(value.row.label), *_value(value), probability(value.judged.holm), *beside
 
     notes = [sentence(table.note)] if table.note else []
     splits = {value.split.about for value in values if value.split}
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
-    columns = (*texts("row"), *VALUE_COLUMNS, *numbers(*further))
+    columns = (*texts("row"), *VALUE_COLUMNS, *HOLM, *numbers(*further))
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
 
 
@@ -279,14 +281,14 @@ def _value(value: Value) -> tuple[Cell, ...]:
         ours(value.results, value.metric, value.diverged, is_other_split=is_other_split),
         interval(judged.interval),
         _distance(judged),
-        probability(judged.p),
-        probability(judged.holm),
     )
 
 
 def _distance(judged: Judgement) -> Cell:
-    """In standard deviations, or standard errors."""
-    return Cell("-") if judged.distance is None else Cell(f"{judged.distance:+.1f}", judged.distance)
+    """In standard deviations or standard errors, with its p."""
+    if judged.distance is None:
+        return Cell("-")
+    return Cell(f"{judged.distance:+.1f} ({probability(judged.p).text})", judged.distance)
 
 
 def _claim(judged: ClaimVerdict, report: Report) -> Section:
@@ -324,7 +326,6 @@ def _checks(id: str, title: str, judgements: Sequence[Judgement], note: str | No
             interval(judgement.interval),
             Cell(str(judgement.n), judgement.n) if judgement.n else Cell("-"),
             _distance(judgement),
-            probability(judgement.p),
             probability(judgement.holm),
             _permuted(judgement),
         )
@@ -424,7 +425,7 @@ def _readings(verdicts: Verdicts) -> Section | None:
             rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", results, judged))
             text = f"{value.report}, {heading}: {variants[heading].about}"
             abouts[text] = Paragraph(text)
-    columns = (*texts("value", "reading", "holds the value?"), *numbers("published", "ours", "distance (SD)", "p"))
+    columns = (*texts("value", "reading", "value inside?"), *numbers("published", "ours", "distance in SD (p)"))
     grid = Grid("readings-grid", "Readings of the protocols", columns, tuple(rows), labels=2)
     about = Paragraph(
         "Where a protocol does not say something, each reading of it was run. A reading whose prediction interval "
@@ -437,7 +438,7 @@ def _readings(verdicts: Verdicts) -> Section | None:
 
 HOLDS_VALUE = {
     Verdict.REPRODUCED: "yes",
-    Verdict.IMPRECISE: "yes, but too imprecise",
+    Verdict.IMPRECISE: "imprecise",
     Verdict.BETTER: "no",
     Verdict.WORSE: "no",
     Verdict.NOT_RUN: "not run",
@@ -453,7 +454,6 @@ def _reading(value: Value, heading: str, results: Sequence[Result], judged: Judg
         number(value.published),
         ours(results, value.metric),
         _distance(judged),
-        probability(judged.p),
     )
 
 

@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from dlbench.commands.run import compose_and_run
 
-    sys.argv[1:] = words
-    return compose_and_run()
+    return compose_and_run(words)
 
 
 if __name__ == "__main__":

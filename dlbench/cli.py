@@ -1,12 +1,15 @@
 """Foreseeable errors as one line and exit code 1; tracebacks on request."""
 
 import contextlib
+import itertools
 import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -35,19 +38,27 @@ def one_line_errors() -> Iterator[None]:
 
 def one_line(error: Exception) -> str | None:
     """A foreseeable error in one line; None if it is none."""
+    said = None
     match error:
         case DlbenchError():
-            return str(error)
+            said = str(error)
         case MissingMandatoryValue():
-            return f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})"
+            said = f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})"
+            if chosen := [name for group, name in _chosen() if group == "experiment"]:
+                said = f"experiment={chosen[0]}: gives no {error.full_key}; {HEADER}"
         case HydraException() | OmegaConfBaseException():
-            return explain(error)
+            said = explain(error)
+        case yaml.MarkedYAMLError() if error.problem_mark:
+            mark, hint = error.problem_mark, "; indent with spaces" if r"'\t'" in str(error.problem) else ""
+            said = f"{mark.name}:{mark.line + 1}: no YAML ({error.problem}){hint}"
+        case UnicodeDecodeError() if path := _not_utf8():
+            said = f"{path}: not UTF-8 (byte {error.start}); save it in that encoding"
         case ValueError() if str(error).startswith("Config group override must be"):
-            return _explain_choice(error)
+            said = _explain_choice(error)
         case OSError():
             where = f" {error.filename}" if error.filename else ""
-            return f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
-    return None
+            said = f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
+    return said
 
 
 def is_verbose() -> bool:
@@ -64,27 +75,31 @@ def fail(line: str) -> NoReturn:
 
 def experiments() -> list[str]:
     """The names of the experiments."""
-    return _choices("experiment")
+    return choices("experiment")
+
+
+HEADER = "its file begins with the line '# @package _global_', saved as UTF-8 without a byte order mark, and sets name"
 
 
 def explain(error: Exception) -> str:
     """Hydra's and OmegaConf's errors in one line, with the nearest names for a wrong one."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^'/]*)'", text):
         return _no_such_choice(str(match["group"]), str(match["name"]))
     if match := re.search(r"Could not override '(?P<key>[^']+)'", text):
         key = str(match["key"])
-        if key == "experiment":
-            return f"experiment: choose one with a plus sign, +experiment=NAME ({', '.join(experiments())})"
+        if inside := re.match(r"[\w/]+@(?P<group>\w+)\.", key):
+            chosen = [name for group, name in _chosen() if group == inside["group"]]
+            return f"{inside['group']}={', '.join(chosen)}: sets {key}, which is not there; {HEADER}"
         if hint := _nearest_key(key):
             return f"{key}: no such key; {hint}"
-    return f"{text.splitlines()[0]} (verbose=true shows where)"
+    return f"{text} (verbose=true shows where)"
 
 
 def _explain_choice(error: ValueError) -> str:
     """Hydra says that a group was given null or a number instead of a name; the command line tells which group."""
     for group, name in _chosen():
-        if name not in _choices(group) and not name.startswith("["):
+        if name not in choices(group) and not name.startswith("["):
             return _no_such_choice(group, name)
     return f"{error} (verbose=true shows where)"
 
@@ -92,15 +107,34 @@ def _explain_choice(error: ValueError) -> str:
 def _chosen() -> list[tuple[str, str]]:
     """Every ``group=name`` on the command line, as it was written."""
     pairs = (word.lstrip("+").split("=", 1) for word in sys.argv[1:] if "=" in word)
-    return [(group, name) for group, name in pairs if group and _choices(group)]
+    return [(group, name) for group, name in pairs if group and choices(group)]
 
 
 def _no_such_choice(group: str, name: str) -> str:
-    return f"{group}={name}: no such {group}; {nearest(name, _choices(group))}"
+    return f"{group}={name}: no such {group}; {nearest(name, choices(group))}"
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (paths.conf() / group).glob("*.yaml"))
+def choices(group: str) -> list[str]:
+    """The names of a group's configurations, those of a ``--config-dir`` too."""
+    return sorted({path.stem for folder in _folders() for path in (folder / group).glob("*.yaml")})
+
+
+def _folders() -> list[Path]:
+    """Where configurations lie: the suite's, and those that the command line names."""
+    words = sys.argv[1:]
+    named = [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
+    named += [word.partition("=")[2] for word in words if word.startswith(("--config-dir=", "-cd="))]
+    return [paths.conf(), *map(paths.folder, named)]
+
+
+def _not_utf8() -> Path | None:
+    """The first configuration of the command line's own folders that is not UTF-8."""
+    for path in (path for folder in _folders()[1:] for path in sorted(folder.rglob("*.yaml"))):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return path
+    return None
 
 
 def _nearest_key(key: str) -> str | None:
@@ -109,16 +143,34 @@ def _nearest_key(key: str) -> str | None:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig, OmegaConf
 
-    chosen = [(group, name) for group, name in _chosen() if name in _choices(group)]
-    choices = [f"{'+' if group == 'experiment' else ''}{group}={name}" for group, name in chosen]
+    groups = {group for group, _ in _chosen()}
+    written = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] in groups]
+    own = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in _folders()[1:])}]"] if _folders()[1:] else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config", choices)
+        config = compose("config", own + [word for word in written if word.lstrip("+").partition("=")[2] in _names()])
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
+    if isinstance(node, DictConfig) and last in node:
+        return None
+    folders = (path for folder in _folders() for path in folder.rglob(key) if path.is_dir())
+    if meant := sorted({path.relative_to(paths.conf()).as_posix() for path in folders if paths.conf() in path.parents}):
+        return f"did you mean {' or '.join(f'{group}=NAME' for group in meant)}?"
+    if meant := sorted(path for path in _keys(OmegaConf.to_container(config)) if path.endswith(f".{key}")):
+        return f"did you mean {' or '.join(meant[:3])}?"
     if not isinstance(node, DictConfig):
         return nearest(key, (str(name) for name in config))
-    if last in node:
-        return None
     prefix = f"{parent}." if parent else ""
     return nearest(prefix + last, (prefix + str(name) for name in node if not str(name).startswith("_")))
+
+
+def _names() -> set[str]:
+    """The chosen names that exist."""
+    return {name for group, name in _chosen() if name in choices(group)}
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every key inside a plain configuration, from its root."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield f"{prefix}{key}"
+        yield from _keys(value, f"{prefix}{key}.")

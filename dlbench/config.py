@@ -4,9 +4,10 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import hydra.utils
+from annotated_types import Ge, Lt
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -19,7 +20,7 @@ from dlbench.terminal import nearest
 
 TOP_LEVEL: dict[str, Any] = {
     "name": str,
-    "seed": int,
+    "seed": Annotated[int, Ge(0), Lt(2**32)],  # what generators of numpy and torch take
     "rerun": Literal["never", "outdated", "always"],
     "verbose": bool,
 }

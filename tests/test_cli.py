@@ -1,6 +1,7 @@
 """``python -m dlbench`` as people use it: what it prints, what it leaves behind, and how it says no."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from processes import python
 
 from dlbench import commands, paths
 from dlbench.__main__ import main
+from dlbench.commands.run import put_right
 from dlbench.data.intel_files import CLASSES
-from dlbench.errors import DataError
+from dlbench.errors import ConfigError, DataError
 from dlbench.help import WITH_PLUS
 
 TINY = (
@@ -180,14 +182,84 @@ def test_a_traceback_is_shown_on_request(override: str, last: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_flag_is_exit_code_2(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["dlbench", "--foo"])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --foo\n")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--foo"], "--foo: no such flag; did you mean "),
+        (["--experiment", "cnn_bn_gap"], "--experiment: no such flag; did you mean +experiment=NAME?"),
+        (["--experiment=cnn_bn_gap"], "--experiment=cnn_bn_gap: no such flag; did you mean +experiment=NAME?"),
+        (["+experiment=cnn_bn_gap", "--multrun"], "--multrun: no such flag; did you mean --multirun"),
+        (["run", "-x"], "-x: no such flag; "),
+    ],
+)
+def test_a_wrong_flag_is_exit_code_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"dlbench: {said}")
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("experiment=cnn_bn_gap", "+experiment=cnn_bn_gap"),
+        ("sweep=intel_lr", "+sweep=intel_lr"),
+        ("profile=quick", "+profile=quick"),
+        ("+experiment=cnn_bn_gap", "+experiment=cnn_bn_gap"),
+        ("model=cnn", "model=cnn"),
+        ("paths.runs=~/x", 'paths.runs="~/x"'),
+        ("paths.runs=/a/\u00e4 b", 'paths.runs="/a/\u00e4 b"'),
+        ("paths.runs='~/x'", "paths.runs='~/x'"),
+        ("~model", "~model"),
+        ("model.hidden=[1,2]", "model.hidden=[1,2]"),
+    ],
+)
+def test_a_plain_word_is_put_right(word: str, right: str) -> None:
+    assert put_right([word]) == [right]
+    assert put_right(put_right([word])) == [right]
+    assert put_right(["--config-dir", word, "-m"]) == ["--config-dir", word, "-m"]  # a flag's value stays
+
+
+@pytest.mark.parametrize("sweep", [["-m"], ["--multirun"], ["+sweep=intel_lr"], ["hydra.mode=MULTIRUN"]])
+@pytest.mark.parametrize("word", ["seed=1,2", "seed=range(1,3)", "optimizer.lr=0,001", "model=cnn,lenet"])
+def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"{word}: is several values; add -m")):
+        put_right([word])
+    assert put_right([*sweep, word]) == [*sweep, word]
+
+
+CHOOSES = b"defaults:\n  - override /model: cnn\nname: x\n"
+OWN = {
+    "bom.yaml": (
+        b"\xef\xbb\xbf# @package _global_\ndefaults:\n  - override /model: cnn\nname: x\n",
+        "'# @package _global_'",
+    ),
+    "bare.yaml": (b"defaults:\n  - override /model: cnn\nname: x\n", "'# @package _global_'"),
+    "nameless.yaml": (b"name: x\n", "gives no name; its file begins with the line '# @package _global_'"),
+    "tab.yaml": (b"# @package _global_\na:\n\t- b\n", "tab.yaml:3: no YAML (found character '\\t'"),
+    "broken.yaml": (b"# @package _global_\nname: [x\n", "broken.yaml:3: no YAML (expected ',' or ']'"),
+    "latin.yaml": (b"# @package _global_\nname: caf\xe9\n", "latin.yaml: not UTF-8 (byte 29)"),
+    "twice.yaml": (b"# @package _global_\nname: x\nname: y\n", "twice.yaml:3: no YAML (found duplicate key name)"),
+    "list.yaml": (b"# @package _global_\n- a\n", "Cannot merge DictConfig with ListConfig"),
+}
+"""An own experiment's file, and what is said of it."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_faulty_file_of_an_own_experiment_is_named(name: str, refused: Refused, tmp_path: Path) -> None:
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(OWN[name][0])
+    line = refused("--config-dir", str(folder.parent), f"+experiment={Path(name).stem}")
+    assert OWN[name][1] in line
+    assert Path(name).stem in line
+
+
+def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refused, tmp_path: Path) -> None:
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine_alone.yaml").write_text("# @package _global_\nname: mine_alone\n")
+    for flags in (["--config-dir", str(folder.parent)], [f"--config-dir={folder.parent}"]):
+        assert "did you mean mine_alone?" in refused(*flags, "+experiment=mine_alon")
 
 
 @pytest.mark.parametrize(
@@ -202,8 +274,22 @@ def test_a_wrong_flag_is_exit_code_2(
         (["+experiment=cnn_vanilla", "sede=1"], ["sede: no such key; did you mean seed"]),
         (["+experiment=cnn_vanilla", "optimiser.lr=1"], ["optimiser.lr: no such key; did you mean optimizer"]),
         (["+experiment=cnn_vanilla", "+epochs=1"], ["epochs: no such key; "]),
-        (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["(verbose=true shows where)"]),
-        (["experiment=cnn_vanilla"], ["+experiment=NAME", "cnn_vanilla"]),
+        (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["optimizer.lr=[0.1: cannot be read; ", "quote it: "]),
+        (["-m", "+experiment=cnn_vanilla", "seed=1,"], ["seed=1,: cannot be read; "]),
+        (["+experiment=cnn_vanilla", "seed"], ["seed: no KEY=VALUE; begin with +experiment=NAME"]),
+        (["cnn_vanilla"], ["cnn_vanilla: did you mean +experiment=cnn_vanilla?"]),
+        (["=3"], ["=3: names no key; say KEY=VALUE"]),
+        (["+experiment=cnn_vanilla", "experiment=cnn_bn_gap"], ["experiment: given 2 times; give it once"]),
+        (["experiment=cnn_vanilla", "lr=0.1"], ["lr: no such key; did you mean optimizer.lr?"]),
+        (
+            ["+experiment=p2g_attention", "attention=dot"],
+            ["attention: no such key; did you mean model/attention="],
+        ),
+        (["+experiment=p2g_beam", "decoding.width=10"], ["did you mean evaluation.decoding.width?"]),
+        (
+            ["+experiment=cnn_vanilla", "+profile=quick", "optimizer.lrr=1"],
+            ["optimizer.lrr: no such key; did you mean"],
+        ),
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
         (["+experiment=cnn_vanilla", "model=null"], ["dlbench: model=null: no such model; known: cnn, cnn_bn_gap"]),
         (["data=null", "+experiment=cnn_vanilla"], ["dlbench: data=null: no such data; known: cmudict, intel, kmnist"]),
@@ -234,6 +320,8 @@ def test_what_does_not_compose_is_named_with_the_remedy(
         ("optimizer.lr=-1", "optimizer.lr=-1: "),
         ("optimizer.lr=inf", "optimizer.lr=inf: "),
         ("seed=1.5", "seed=1.5: "),
+        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
+        ("seed=4294967296", "seed=4294967296: Input should be less than 4294967296"),
         ("trainer.epochs=0", "trainer.epochs=0: "),
         ("trainer.device=gpu", "trainer.device='gpu': "),
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),

@@ -1,10 +1,21 @@
-"""``dlbench +experiment=NAME``: the Hydra entry point of runs and sweeps."""
+"""``dlbench +experiment=NAME``: the command line of runs and sweeps, read, put right, and given to Hydra."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from dlbench import paths
-from dlbench.cli import one_line_errors
+from dlbench.cli import choices, one_line_errors
+from dlbench.errors import ConfigError
+from dlbench.help import WITH_PLUS
+from dlbench.terminal import nearest, say
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
@@ -16,8 +27,97 @@ def _composed(config: DictConfig) -> None:
         show(run(config))
 
 
-def compose_and_run() -> int:
+def compose_and_run(words: Sequence[str]) -> int:
     """Compose the configuration that the command line describes, and make the run; foreseeable errors are one line."""
+    if wrong := wrong_flag(words):
+        say(wrong)
+        return 2
+    sys.argv[1:] = words  # where the errors of Hydra look what was chosen
     with one_line_errors():
+        sys.argv[1:] = put_right(words)
         _composed()
     return 0
+
+
+# --- the words, before Hydra reads them -------------------------------------------------------------------------------
+
+FLAGS = {
+    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"), True),
+    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
+    **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"), False),
+    **dict.fromkeys(("--multirun", "-m", "--shell-completion", "-sc", "--info", "-i"), False),
+}
+"""Hydra's flags, and whether a value follows."""
+
+
+def put_right(words: Sequence[str]) -> list[str]:
+    """The words as Hydra takes them: ``+`` before a group that needs one, quotes around a plain value that needs them.
+
+    Raises:
+        ConfigError: A word is no ``KEY=VALUE``, cannot be read, stands twice, or asks for a sweep without ``-m``; the
+            message names it and the remedy.
+    """
+    found: list[str] = []
+    overrides: list[Override] = []
+    for word, is_value in _with_values(words):
+        if is_value or word.startswith("-"):
+            found.append(word)
+        else:
+            override, right = _read(word)
+            overrides.append(override)
+            found.append(right)
+    given = Counter(override.get_key_element() for override in overrides if override.is_add())
+    if twice := [key for key, count in given.items() if count > 1]:
+        raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
+    is_sweep = {"-m", "--multirun"} & {*found} or any(re.match(r"\+sweep=|hydra[./]", word) for word in found)
+    if not is_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
+        word = str(several[0].input_line)
+        raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {_quoted(word)}")
+    return found
+
+
+def wrong_flag(words: Sequence[str]) -> str | None:
+    """What is wrong with the first flag that Hydra does not have, and what may have been meant; None if none is."""
+    for word, is_value in _with_values(words):
+        name = word.partition("=")[0]
+        if word.startswith("-") and not is_value and name not in FLAGS:
+            bare = name.lstrip("-")
+            meant = f"did you mean +{bare}=NAME?" if bare in WITH_PLUS else nearest(name, FLAGS)
+            return f"{word}: no such flag; {meant}"
+    return None
+
+
+def _with_values(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Each word, and whether it is the value of a flag before it."""
+    is_value = False
+    for word in words:
+        yield word, is_value
+        is_value = not is_value and FLAGS.get(word, False)
+
+
+def _read(word: str) -> tuple[Override, str]:
+    """An override, and the word put right that gives it."""
+    key, has_value, _ = word.partition("=")
+    if not has_value and not word.startswith("~"):
+        if word in choices("experiment"):
+            raise ConfigError(f"{word}: did you mean +experiment={word}?")
+        raise ConfigError(f"{word}: no KEY=VALUE; begin with +experiment=NAME")
+    if not key.strip("+~"):
+        raise ConfigError(f"{word}: names no key; say KEY=VALUE")
+    if key in WITH_PLUS:
+        word = f"+{word}"
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_override(word), word
+    except HydraException as error:
+        # Text that means nothing to Hydra otherwise, such as ~/runs or /ä b, is meant as it stands.
+        if has_value and not re.search(r"""["'\\,:()\[\]{}$=]""", word.partition("=")[2]):
+            return parser.parse_override(_quoted(word)), _quoted(word)
+        raise ConfigError(f"{word}: cannot be read; if the value is text, quote it: '{_quoted(word)}'") from error
+
+
+def _quoted(word: str) -> str:
+    """The word, its value in quotes."""
+    key, _, value = word.partition("=")
+    escaped = value.replace('"', r"\"")
+    return f'{key}="{escaped}"'

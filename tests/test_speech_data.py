@@ -240,8 +240,9 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
 
 def test_transcripts_without_a_folder_of_recordings_are_no_corpus(data: Path) -> None:
     (data / "spoken" / "wavs").rename(data / "elsewhere")
-    with pytest.warns(SyntheticDataNotice):
-        assert module(data, source="auto", synthetic_sizes=SIZES).describe()["source"] == "synthetic"
+    for source in ("auto", "files"):  # it is the user's own: nothing takes its place
+        with pytest.raises(DataError, match=r"spoken \(looked for .*metadata\.csv and wavs beside it\) is not there"):
+            module(data, source=source, synthetic_sizes=SIZES).describe()
 
 
 def test_a_folder_that_was_asked_for_must_exist(tmp_path: Path) -> None:

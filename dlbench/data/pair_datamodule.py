@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from dlbench.components import component
-from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
+from dlbench.data.pair_files import Format, Normalisation, PairFiles, find, other_order
 from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
 from dlbench.data.synthetic import words
 from dlbench.data.vocabulary import Vocabulary
@@ -43,7 +43,8 @@ class TransductionDataModule(SequenceDataModule):
 
     Args:
         format: How lines are read, which also fixes the direction; see `dlbench.data.pair_files`.
-        train: The training file, a path below the data folder; the folder it is in names the data set.
+        train: The training file: a path below the data folder or the working folder, or absolute; the folder it is in
+            names the data set. A file that is none of the suite's must be there.
         val: The validation file; with neither ``val`` nor ``test``, both are split off ``train`` by spelling.
         test: See ``val``.
         source: ``files``, ``synthetic`` (invented words), or ``auto``: files if there, else synthetic with a notice.
@@ -113,7 +114,7 @@ class TransductionDataModule(SequenceDataModule):
         """
         if self.choose_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
             return _invent(sizes=tuple(self.synthetic_sizes))
-        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := self.folder / name).is_file())
+        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := find(name, self.folder)))
         found = _read(self.files, self.folder, tuple(changed))
         for odd in found.notices:
             warnings.warn(odd, OddDataNotice, stacklevel=2)

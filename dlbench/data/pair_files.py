@@ -134,13 +134,18 @@ class PairFiles:
             raise ValueError("max_train_words goes with holdout")
         if self.stress and self.format != "cmudict":
             raise ValueError(f"stress goes with format=cmudict, not {self.format}")
-        for path in self.paths():
-            if not Path(path).name or Path(path).is_absolute() or ".." in Path(path).parts:
-                raise ValueError(f"{path!r}: must be a path below the data folder")
+        if unnamed := [path for path in self.paths() if not Path(path).name]:
+            raise ValueError(f"{unnamed[0]!r}: must be the path of a file")
 
     def paths(self) -> tuple[str, ...]:
-        """The files' paths below the data folder."""
+        """The files' paths: below the data folder or the folder the command was started in, or absolute."""
         return tuple(path for path in (self.train, self.val, self.test) if path is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether one of them is a file that the user named, none of the suite's data sets."""
+        registered = {file.path for data_set in registry.REGISTRY.values() for file in data_set.files}
+        return not registered.issuperset(self.paths())
 
     def path_of(self, split: str) -> str:
         """The path of the file that a split comes from."""
@@ -148,24 +153,29 @@ class PairFiles:
 
     @property
     def name(self) -> str:
-        """The data set's name: that of the folder of its training file."""
-        return Path(self.train).parts[0].partition(".")[0]
+        """The data set's name; see `data_name`."""
+        return data_name(self.train)
 
     @property
     def remedy(self) -> str:
         """How the files are had."""
-        if self.name in registry.REGISTRY:
+        if self.name in registry.REGISTRY and not self.is_own:
             return f"get the real ones with: python -m dlbench data fetch {self.name}"
-        return f"put {', '.join(self.paths())} there"
+        return f"correct data.train{', data.val and data.test' * (self.val is not None)}, or put the files there"
 
     def are_in(self, folder: Path) -> bool:
-        """Whether any of the files is in the data folder.
+        """Whether any of the files is there.
 
         Raises:
             DataError: The data folder does not exist and is not just the default.
         """
         paths.require(folder)
-        return any((folder / path).is_file() for path in self.paths())
+        return any(find(path, folder) for path in self.paths())
+
+    def looked_for(self, folder: Path) -> str:
+        """The first file that is not there, and where it was looked for."""
+        path = next((path for path in self.paths() if not find(path, folder)), self.train)
+        return f"{path} (looked for {' and '.join(map(str, places(path, folder)))})"
 
     def read(self, folder: Path) -> PairSet:
         """Read all files.
@@ -176,22 +186,24 @@ class PairFiles:
         splits: list[Sequence[Pair]] = []
         files: dict[str, str] = {}
         odd = _Odd(list)
-        for name in self.paths():
+        for given in self.paths():
+            path = find(given, folder)
+            if path is None:
+                raise DataError(f"{self.looked_for(folder)} is not there; {self.remedy}")
             try:
-                content = (folder / name).read_bytes()
-            except FileNotFoundError:
-                raise DataError(f"{folder / name}: no such file; {self.remedy}") from None
+                content = path.read_bytes()
             except OSError as error:
-                text = f"{folder / name}: cannot be read ({error.strerror})"
-                raise DataError(f"{text}; make it a readable file") from error
+                raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
+            # A record tells no folder of this machine.
+            name = given if not _leads_elsewhere(given) else "/".join(path.resolve().parts[-2:])
             files[name] = hashlib.sha256(content).hexdigest()
-            splits.append(self.parse(content, folder / name, name, odd))
+            splits.append(self.parse(content, path, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
         joiner = "" if self.format == "target_source_characters" else " "
         # Each file, by its SHA-256, is the registered one of its path, and they are split as registered.
         registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
         known = [(file.path, file.sha256) for file in registered][: len(self.paths())]
-        provenance = "verified" if [(path, files[path]) for path in self.paths()] == known else "user copy"
+        provenance = "verified" if list(files.items()) == known else "user copy"
         return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=_notices(odd))
 
     def parse(self, content: bytes, path: Path, name: str = "", odd: _Odd | None = None) -> list[Pair]:
@@ -276,6 +288,29 @@ class PairFiles:
         part = {word: sum(place >= end for end in ends) for place, word in enumerate(words)}
         val, test, train = ([pair for pair in pairs if part[pair.target] == number] for number in range(3))
         return train, val, test
+
+
+def data_name(train: str) -> str:
+    """A data set's name: of its training file the first folder below the data folder, or else the one it lies in."""
+    path = Path(train)
+    first = path.parent.name or path.name if _leads_elsewhere(train) else path.parts[0]
+    return first.partition(".")[0]
+
+
+def _leads_elsewhere(path: str) -> bool:
+    """Whether a path leaves the folder that it begins in."""
+    return path.startswith("~") or Path(path).is_absolute() or ".." in Path(path).parts
+
+
+def places(path: str, folder: Path) -> tuple[Path, ...]:
+    """Where a file is looked for: in the data folder, then in the folder the command was started in."""
+    given = Path(path).expanduser()
+    return (given,) if given.is_absolute() else tuple(dict.fromkeys((folder / given, paths.started_in() / given)))
+
+
+def find(path: str, folder: Path) -> Path | None:
+    """The first of a file's `places` that exists, whatever lies there."""
+    return next((place for place in places(path, folder) if place.exists()), None)
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:

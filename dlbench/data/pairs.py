@@ -273,8 +273,15 @@ class Files(Protocol):
     def remedy(self) -> str:
         """How they are had."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the user named them: then nothing takes their place."""
+
     def are_in(self, folder: Path) -> bool:
         """Whether they are in a data folder."""
+
+    def looked_for(self, folder: Path) -> str:
+        """What is not there, and where it was looked for."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -296,13 +303,16 @@ class SequenceDataModule(pl.LightningDataModule):
             instead: What the synthetic data is.
 
         Raises:
-            DataError: Files are asked for, and are not there.
+            DataError: Files are asked for, or named by the user, and are not there.
         """
         if self.source == "synthetic":
             return True
         if files.are_in(self.folder):
             return False
         where = f"no {wanted} in {self.folder}"
+        if files.is_own:
+            missing = f"{files.looked_for(self.folder)} is not there; {files.remedy}"
+            raise DataError(f"{missing}, or take synthetic {instead} with data.source=synthetic")
         if self.source == "files":
             raise DataError(f"data.source=files: {where}; {files.remedy}")
         warnings.warn(f"{where}: using synthetic {instead}; {files.remedy}", SyntheticDataNotice, stacklevel=3)

@@ -117,10 +117,21 @@ class SpeechFiles:
     @property
     def remedy(self) -> str:
         """How a corpus is had."""
+        if self.is_own:
+            return "correct data.corpus, or put the corpus there"
         if self.corpus == "ljspeech_spoken":
             return f"speak them with: {SPEAK}"
         fetch = "python -m dlbench data fetch ljspeech"
         return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own corpus, none of the suite's."""
+        return self.corpus not in ("ljspeech", "ljspeech_spoken")
+
+    def looked_for(self, folder: Path) -> str:
+        """What the data folder would have to hold."""
+        return f"{self.corpus} (looked for {folder / self.corpus / METADATA} and {WAVES} beside it)"
 
     def are_in(self, folder: Path) -> bool:
         """Whether the data folder has the corpus, with recordings.

@@ -26,6 +26,7 @@ from dlbench.config import composed, trusted
 from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
 from dlbench.data.ljspeech import METADATA, WAVES
+from dlbench.data.pair_files import data_name, find
 from dlbench.data.registry import REGISTRY
 from dlbench.environment import interrupted_by_sigterm
 from dlbench.errors import ConfigError
@@ -78,7 +79,7 @@ class Job:
         """The data set's name, as records have it."""
         data = self.config["data"]
         if train := data.get("train"):
-            return Path(train).parts[0].partition(".")[0]
+            return data_name(train)
         return str(data.get("corpus") or data["_target_"].rpartition(".")[2].removesuffix("DataModule").lower())
 
     @property
@@ -113,7 +114,7 @@ def missing_data(job: Job) -> str | None:
         files = [f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"]
         is_there = (folder / files[0]).is_file() and (folder / files[1]).is_dir()
     elif files:
-        is_there = all((folder / path).is_file() for path in files)
+        is_there = all(find(path, folder) for path in files)
     elif job.data == "intel":
         is_there = intel_files.find(folder) is not None
     else:

@@ -332,11 +332,9 @@ def test_own_files_that_are_not_there_are_never_replaced(
     missing = "mine/val.tsv" if kept else "mine/train.tsv"
     with pytest.raises(DataError) as error:
         data.pair_set  # noqa: B018
-    said = str(error.value)
-    assert said.startswith(
-        f"no such file: {missing} (looked for {tmp_path / 'data' / missing} and {tmp_path / missing}"
-    )
-    assert "correct data.train, data.val and data.test" in said
+    places = f"{tmp_path / 'data' / missing} and {tmp_path / missing}"
+    remedy = "correct data.train, data.val and data.test, or put the files there"
+    assert str(error.value).startswith(f"{missing} (looked for {places}) is not there; {remedy}")
 
 
 def test_files_of_the_suites_own_data_sets_are_replaced_with_a_notice(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from importlib.metadata import version
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # while modules are imported; later it is told what becomes of the work
+        print("dlbench: interrupted", file=sys.stderr)
+        return 130
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"dlbench {version('dlbench')}")
         return 0
@@ -18,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(text())
         return 0 if words else 2
     from dlbench import commands
+    from dlbench.cli import plain_streams
     from dlbench.terminal import nearest, say
 
+    plain_streams()
     if words[0] in commands.NAMES:
         return commands.call(words[0], words[1:])
     if words[0] == "run":

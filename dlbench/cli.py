@@ -1,6 +1,7 @@
 """Foreseeable errors as one line and exit code 1; tracebacks on request."""
 
 import contextlib
+import io
 import itertools
 import os
 import re
@@ -27,13 +28,24 @@ def one_line_errors() -> Iterator[None]:
         return
     try:
         yield
+        sys.stdout.flush()
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it was")
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has seen enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)  # as what SIGPIPE ends
     except Exception as error:
         if line := one_line(error):
             fail(line)
         raise
+
+
+def plain_streams() -> None:
+    """Let what a terminal's encoding lacks be written as an escape, where Python would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def one_line(error: Exception) -> str | None:
@@ -55,10 +67,19 @@ def one_line(error: Exception) -> str | None:
             said = f"{path}: not UTF-8 (byte {error.start}); save it in that encoding"
         case ValueError() if str(error).startswith("Config group override must be"):
             said = _explain_choice(error)
+        case _ if _is_out_of_memory(error):
+            said = "out of memory; make fewer runs at a time, take a smaller data.batch_size, or allow more"
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             said = f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
     return said
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ended: Python, torch, the loader of libraries and the system say so each in its own way."""
+    words = "can't allocate memory|cannot allocate memory|out of memory|failed to map segment"
+    is_said = isinstance(error, RuntimeError | ImportError | OSError) and re.search(words, str(error), re.IGNORECASE)
+    return isinstance(error, MemoryError) or bool(is_said)
 
 
 def is_verbose() -> bool:

@@ -6,8 +6,10 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,9 @@ HIDDEN = re.compile(
 def alone() -> Iterator[Path]:
     """Train or evaluate as the only process; what is hidden comes back at the end.
 
+    TensorBoard's writer has a thread of its own: what it cannot write, it says again to whoever writes next, so its
+    own traceback is not shown.
+
     Yields:
         An empty folder for a Trainer's root, where no library finds a checkpoint that it would load by itself.
     """
@@ -31,11 +36,40 @@ def alone() -> Iterator[Path]:
     for name in hidden:
         del os.environ[name]
     rank_zero_only.rank = 0  # type: ignore[attr-defined]  # Lightning took it from the environment when it was imported
+    tell = threading.excepthook
+    threading.excepthook = lambda told: None if issubclass(told.exc_type, OSError) else tell(told)
     try:
         with tempfile.TemporaryDirectory(prefix="dlbench-run-") as scratch:
             yield Path(scratch)
     finally:
+        threading.excepthook = tell
         os.environ.update(hidden)
+
+
+@cache  # a process needs one watch
+def end_with_parent() -> None:
+    """Let this process end when the one that started it has, however that ended; a training goes on another time."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # its locks go with it
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def raise_file_limit(wanted: int = 8192) -> None:
+    """Let this process open more files than a terminal allows by default (256 on macOS), as far as it may."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 @contextmanager

@@ -60,7 +60,10 @@ def kept(compute: Callable[..., float], *arguments: Any, code: str) -> float:
         code: A hash of the code that answers: other code's answers are not this code's.
     """
     question = {"function": compute.__qualname__, "arguments": arguments, "code": code}
-    path = cache_folder() / "numbers" / f"{_hash(question)}.json"
+    try:
+        path = cache_folder() / "numbers" / f"{_hash(question)}.json"
+    except DataError:  # there is none: then it is computed each time
+        return compute(*arguments)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["hash"] == _hash([question, found["value"]]) and isinstance(found["value"], int | float):

@@ -16,8 +16,15 @@ def started_in() -> Path:
 
 
 def folder(name: str | Path) -> Path:
-    """A named folder or file as an absolute path."""
-    return (started_in() / Path(name).expanduser()).resolve()
+    """A named folder or file as an absolute path.
+
+    Raises:
+        DataError: It begins with ``~``, and nobody knows which folder that is.
+    """
+    try:
+        return (started_in() / Path(name).expanduser()).resolve()
+    except RuntimeError as error:
+        raise DataError(f"{name}: no home folder is known; set HOME, or name the folder in full") from error
 
 
 def runs() -> Path:
@@ -64,9 +71,17 @@ def data_folder(given: Path | str | None = None) -> Path:
 
 
 def cache_folder(given: Path | str | None = None) -> Path:
-    """The folder for derived files: the one given, else ``$DLBENCH_CACHE``, else the platform's for dlbench."""
-    chosen = given or os.environ.get("DLBENCH_CACHE")
-    return folder(chosen) if chosen else user_cache_path("dlbench")
+    """The folder for derived files: the one given, else ``$DLBENCH_CACHE``, else the platform's for dlbench.
+
+    Raises:
+        DataError: None is given, and no home folder is known.
+    """
+    if chosen := given or os.environ.get("DLBENCH_CACHE"):
+        return folder(chosen)
+    try:
+        return user_cache_path("dlbench")
+    except RuntimeError as error:
+        raise DataError("no home folder is known; set HOME, or DLBENCH_CACHE to a folder for derived files") from error
 
 
 def is_name(name: str) -> bool:

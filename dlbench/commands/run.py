@@ -20,10 +20,10 @@ from dlbench.terminal import nearest, say
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
 def _composed(config: DictConfig) -> None:
-    from dlbench.run import run, show
-
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():
+        from dlbench.run import run, show
+
         show(run(config))
 
 

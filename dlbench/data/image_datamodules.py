@@ -229,16 +229,17 @@ class IntelDataModule(PictureDataModule):
     ) -> None:
         super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         self.layout: Layout = layout
-        self.cache = cache_folder(cache)
+        self.given_cache = cache
 
     def read(self) -> PictureSet | None:
         """See `dlbench.data.intel_files`; the cache may not lie in the data folder."""
         found = intel_files.find(self.folder, self.source if self.source in ("npz", "folder") else None)
         if found is None:
             return None
-        check_cache(self.cache, self.folder)
+        cache = cache_folder(self.given_cache)
+        check_cache(cache, self.folder)
         kind, path = found
-        return _read(intel_files.load_npz, path) if kind == "npz" else intel_files.load_folder(path, self.cache)
+        return _read(intel_files.load_npz, path) if kind == "npz" else intel_files.load_folder(path, cache)
 
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""

@@ -143,7 +143,7 @@ class SpeechDataModule(SequenceDataModule):
         self.jobs = jobs or cpu_count()
         self.synthetic_sizes = synthetic_sizes
         self.folder = data_folder(folder)
-        self.cache = cache_folder(cache)
+        self.given_cache = cache
         self.seed = seed
 
     @cached_property
@@ -155,8 +155,9 @@ class SpeechDataModule(SequenceDataModule):
         """
         if self.choose_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
             return _generate(sizes=tuple(self.synthetic_sizes))
-        check_cache(self.cache, self.folder)
-        found = self.files.read(self.folder, self.cache, self.jobs)
+        cache = cache_folder(self.given_cache)
+        check_cache(cache, self.folder)
+        found = self.files.read(self.folder, cache, self.jobs)
         for notice in found.notices:
             warnings.warn(notice, LeftOutNotice, stacklevel=2)
         return found

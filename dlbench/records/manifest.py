@@ -6,13 +6,17 @@ import hashlib
 import importlib.metadata
 import platform
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from dlbench import paths
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 PACKAGES = (
     *("dlbench", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
@@ -58,13 +62,17 @@ def peak_memory_bytes() -> int:
     with contextlib.suppress(OSError):
         if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(found[1]) * 1024
+    if resource is None:
+        return 1  # not known: the schema wants a positive number
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # Git refuses the checkout of another owner, lest it run what that one configured; its code runs here already.
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

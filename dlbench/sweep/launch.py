@@ -16,7 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
-from dlbench.environment import interrupted_by_sigterm
+from dlbench.environment import end_with_parent, interrupted_by_sigterm
 from dlbench.errors import SweepError
 from dlbench.paths import folder
 from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
@@ -131,6 +131,7 @@ def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int,
 
 def _make(group: list[Job], *arguments: Any) -> Made:
     """Runs in a worker process."""
+    end_with_parent()
     made = []
     for place, job in enumerate(group):
         # The first trains again if asked to; the others evaluate what it made, and must not throw it away.

@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
 from tensorboard.plugins.scalar import metadata as scalars
 
 from dlbench import paths
+from dlbench.environment import raise_file_limit
 from dlbench.errors import RecordError
 from dlbench.records import seal
 from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
@@ -44,6 +45,7 @@ def serve(runs: Path | None, options: list[str]) -> int:
     if runs and not runs.is_dir():
         raise RecordError(f"{runs}: no such folder of runs; name one with --runs FOLDER")
     runs = runs or paths.runs()
+    raise_file_limit()  # it holds the events of every run open
     with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
         view = View(Path(folder), [Store(runs), Store(paths.experiments() / "results")])
         shown = view.refresh()

@@ -1,6 +1,7 @@
 """Foreseeable errors as one line and exit code 1; tracebacks on request."""
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -18,6 +19,8 @@ from dlbench.terminal import nearest, say
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Print a known error as one line and exit with 1; with ``verbose=true`` let it through."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, in several lines
     if is_verbose():
         yield
@@ -42,8 +45,8 @@ def one_line(error: Exception) -> str | None:
             return f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})"
         case HydraException() | OmegaConfBaseException():
             return explain(error)
-        case ValueError() if str(error).startswith("Config group override must be"):
-            return _explain_choice(error)
+        case ValueError():
+            return _explain_value(error)
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             return f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
@@ -79,6 +82,16 @@ def explain(error: Exception) -> str:
         if hint := _nearest_key(key):
             return f"{key}: no such key; {hint}"
     return f"{text.splitlines()[0]} (verbose=true shows where)"
+
+
+def _explain_value(error: ValueError) -> str | None:
+    if str(error).startswith("Config group override must be"):
+        return _explain_choice(error)
+    if isinstance(error, UnicodeEncodeError) and (
+        name := re.search(r"[^\s\"']*[\ud800-\udfff][^\s\"']*", error.object)
+    ):
+        return f"{name[0]}: the name is not UTF-8, and cannot be recorded; rename the file or folder"
+    return None
 
 
 def _explain_choice(error: ValueError) -> str:

@@ -252,7 +252,7 @@ def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"p2g/valid\.tsv: no such file; .*python -m dlbench data fetch p2g"):
         P2G.read(tmp_path)
     (tmp_path / "p2g/valid.tsv").mkdir()
-    with pytest.raises(DataError, match=r"p2g/valid\.tsv: cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"p2g/valid\.tsv: cannot be read \(a folder, not a file\)"):
         P2G.read(tmp_path)
     with pytest.raises(DataError, match="no such data folder"):
         P2G.are_in(tmp_path / "elsewhere")

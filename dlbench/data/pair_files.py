@@ -13,6 +13,7 @@ What is no pair is not learned: a comment line (``#`` or ``;;;``) is left out, a
 """
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -25,6 +26,7 @@ from dlbench import paths
 from dlbench.data import registry
 from dlbench.data.pairs import Pair, PairSet, is_space
 from dlbench.errors import DataError
+from dlbench.files import regular
 from dlbench.seeding import derive_seed
 
 Format = Literal["phonemes_word", "word_phonemes", "cmudict", "target_source_characters"]
@@ -165,7 +167,11 @@ class PairFiles:
             DataError: The data folder does not exist and is not just the default.
         """
         paths.require(folder)
-        return any((folder / path).is_file() for path in self.paths())
+        return any(os.path.lexists(folder / path) for path in self.paths())
+
+    def absence(self, folder: Path) -> str:
+        """A clause: what was looked for in a data folder, and what is there instead."""
+        return registry.absence(self.paths(), registry.similar(folder, self.name, self.paths()))
 
     def read(self, folder: Path) -> PairSet:
         """Read all files.
@@ -178,7 +184,7 @@ class PairFiles:
         odd = _Odd(list)
         for name in self.paths():
             try:
-                content = (folder / name).read_bytes()
+                content = regular(folder / name).read_bytes()
             except FileNotFoundError:
                 raise DataError(f"{folder / name}: no such file; {self.remedy}") from None
             except OSError as error:

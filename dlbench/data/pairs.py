@@ -276,6 +276,9 @@ class Files(Protocol):
     def are_in(self, folder: Path) -> bool:
         """Whether they are in a data folder."""
 
+    def absence(self, folder: Path) -> str:
+        """A clause: what was looked for in a data folder, and what is there instead."""
+
 
 class SequenceDataModule(pl.LightningDataModule):
     """What data sets of sequences share; a subclass says how a split becomes tensors."""
@@ -302,10 +305,10 @@ class SequenceDataModule(pl.LightningDataModule):
             return True
         if files.are_in(self.folder):
             return False
-        where = f"no {wanted} in {self.folder}"
+        where, hints = f"no {wanted} in {self.folder}", f"{files.absence(self.folder)}; {files.remedy}"
         if self.source == "files":
-            raise DataError(f"data.source=files: {where}; {files.remedy}")
-        warnings.warn(f"{where}: using synthetic {instead}; {files.remedy}", SyntheticDataNotice, stacklevel=3)
+            raise DataError(f"data.source=files: {where}; {hints}")
+        warnings.warn(f"{where}: using synthetic {instead}; {hints}", SyntheticDataNotice, stacklevel=3)
         return True
 
     @abstractmethod

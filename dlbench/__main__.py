@@ -1,5 +1,6 @@
 """``dlbench``, or ``python -m dlbench``: a run, composed by Hydra, or one of `dlbench.commands`."""
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -7,6 +8,9 @@ from importlib.metadata import version
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # What the terminal's encoding lacks, and names of files that are not UTF-8, are escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:  # while modules are imported; later it is told what becomes of the work
@@ -25,10 +29,8 @@ def _main(words: list[str]) -> int:
         print(text())
         return 0 if words else 2
     from dlbench import commands
-    from dlbench.cli import plain_streams
     from dlbench.terminal import nearest, say
 
-    plain_streams()
     if words[0] in commands.NAMES:
         return commands.call(words[0], words[1:])
     if words[0] == "run":

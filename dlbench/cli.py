@@ -1,7 +1,6 @@
 """Foreseeable errors as one line and exit code 1; tracebacks on request."""
 
 import contextlib
-import io
 import itertools
 import os
 import re
@@ -41,13 +40,6 @@ def one_line_errors() -> Iterator[None]:
         raise
 
 
-def plain_streams() -> None:
-    """Let what a terminal's encoding lacks be written as an escape, where Python would raise an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def one_line(error: Exception) -> str | None:
     """A foreseeable error in one line; None if it is none."""
     said = None
@@ -65,8 +57,8 @@ def one_line(error: Exception) -> str | None:
             said = f"{mark.name}:{mark.line + 1}: no YAML ({error.problem}){hint}"
         case UnicodeDecodeError() if path := _not_utf8():
             said = f"{path}: not UTF-8 (byte {error.start}); save it in that encoding"
-        case ValueError() if str(error).startswith("Config group override must be"):
-            said = _explain_choice(error)
+        case ValueError():
+            said = _explain_value(error)
         case _ if _is_out_of_memory(error):
             said = "out of memory; make fewer runs at a time, take a smaller data.batch_size, or allow more"
         case OSError():
@@ -115,6 +107,16 @@ def explain(error: Exception) -> str:
         if hint := _nearest_key(key):
             return f"{key}: no such key; {hint}"
     return f"{text} (verbose=true shows where)"
+
+
+def _explain_value(error: ValueError) -> str | None:
+    if str(error).startswith("Config group override must be"):
+        return _explain_choice(error)
+    if isinstance(error, UnicodeEncodeError) and (
+        name := re.search(r"[^\s\"']*[\ud800-\udfff][^\s\"']*", error.object)
+    ):
+        return f"{name[0]}: the name is not UTF-8, and cannot be recorded; rename the file or folder"
+    return None
 
 
 def _explain_choice(error: ValueError) -> str:

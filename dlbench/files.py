@@ -1,14 +1,17 @@
 """Files that are either whole or not there, their checksums, and numbers kept from one report to the next."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dlbench.errors import DataError
 from dlbench.paths import cache_folder
 
 
@@ -37,9 +40,26 @@ def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterat
         temporary.unlink(missing_ok=True)
 
 
+def regular(path: Path) -> Path:
+    """The path, where it leads to a file: whoever opens a pipe waits for ever.
+
+    Raises:
+        OSError: It leads to no file.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "a folder, not a file" if stat.S_ISDIR(mode) else "a pipe or device, not a file", str(path))
+    return path
+
+
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """The hash of a file in hexadecimal, read in chunks."""
-    with path.open("rb") as file:
+    """The hash of a file in hexadecimal, read in chunks.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 

@@ -22,7 +22,8 @@ def folder(name: str | Path) -> Path:
         DataError: It begins with ``~``, and nobody knows which folder that is.
     """
     try:
-        return (started_in() / Path(name).expanduser()).resolve()
+        # Not Path.resolve, which knows no error but a traceback for links in circles; a path of them leads nowhere.
+        return Path(os.path.realpath(started_in() / Path(name).expanduser()))
     except RuntimeError as error:
         raise DataError(f"{name}: no home folder is known; set HOME, or name the folder in full") from error
 
@@ -114,11 +115,16 @@ def require(folder: Path) -> None:
         raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, by way of links too, leads to a place in a folder."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def check_cache(cache: Path, folder: Path) -> None:
     """See that derived files are kept outside the data folder.
 
     Raises:
         DataError: They would be kept in it.
     """
-    if cache.resolve().is_relative_to(folder.resolve()):
+    if is_inside(cache, folder):
         raise DataError(f"{cache}: the cache may not lie in the data folder; set DLBENCH_CACHE to another one")

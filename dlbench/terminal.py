@@ -12,7 +12,12 @@ from rich.table import Table
 
 def say(line: str) -> None:
     """One line on standard error, marked as ours."""
-    print(f"dlbench: {' '.join(line.split())}", file=sys.stderr, flush=True)
+    print(f"dlbench: {shown(' '.join(line.split()))}", file=sys.stderr, flush=True)
+
+
+def shown(name: str) -> str:
+    """Text as it can be printed and saved: bytes of file names that are not UTF-8 as ``\\udcff``."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -20,6 +25,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(words)}"
+
+
+def is_like(word: str, known: Iterable[str]) -> bool:
+    """Whether a word is much like one of the known ones, or begins with one."""
+    word, words = word.lower(), [each.lower() for each in known]
+    return word.startswith(tuple(words)) or bool(difflib.get_close_matches(word, words, n=1, cutoff=0.75))
 
 
 def first_line(error: BaseException) -> str:

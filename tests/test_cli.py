@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from processes import python
 
-from dlbench import commands, paths
+from dlbench import cli, commands, paths
 from dlbench.__main__ import main
 from dlbench.commands.run import put_right
 from dlbench.data.intel_files import CLASSES
@@ -502,3 +502,13 @@ def test_how_a_subcommand_ends_is_told(
     assert main(["records", "show", "x"]) == code
     said = "interrupted; the same command goes on where it was" if code == 130 else "what is wrong"
     assert capsys.readouterr().err == f"dlbench: {said}\n"
+
+
+def test_a_name_that_is_not_utf8_is_named_in_one_line(tmp_path: Path) -> None:
+    name = str(tmp_path / "runs\udcff" / "a b")
+    with pytest.raises(UnicodeEncodeError) as caught:
+        (tmp_path / "manifest.json").write_text(f'{{"folder": "{name}"}}\n', encoding="utf-8")
+    line = cli.one_line(caught.value)
+    assert line is not None
+    assert line.startswith(f"{tmp_path}/runs\udcff/a")
+    assert "rename the file or folder" in line

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dlbench.data import intel_files
+from dlbench import commands
+from dlbench.data import intel_files, registry
+from dlbench.data.fetch import State, check
 from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
 from dlbench.errors import DataError, OddDataNotice
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "loop": lambda path: path.symlink_to(path.name),
+    "dangling": lambda path: path.symlink_to("nowhere"),
+}
+"""What can stand in the place of a file."""
 
 KNOWN = "67d6f63e5eba789677ca945ca10489a39ebfa1c1a896ac184046aa56f392a5a1"
 
@@ -79,7 +89,10 @@ def test_an_npz_is_found_before_a_folder(official: Path) -> None:
         find(data)
 
 
-@pytest.mark.parametrize("place", [".", "intel", "intel_folder"])
+KAGGLE = ["archive", "archive (1)", "intel-image-classification", "data/archive", "intel/archive"]
+
+
+@pytest.mark.parametrize("place", [".", "intel", "intel_folder", *KAGGLE])
 def test_folders_are_found_in_every_place_and_nesting(place: str, official: Path, tmp_path: Path) -> None:
     expected = load_folder(official, tmp_path / "cache")
     base = tmp_path / "kaggle" / place
@@ -90,6 +103,79 @@ def test_folders_are_found_in_every_place_and_nesting(place: str, official: Path
     nested = load_folder(base, tmp_path / "cache")
     assert nested.files == expected.files
     assert all(equal(nested.splits()[name], part) for name, part in expected.splits().items())
+
+
+def test_folders_unpacked_in_two_places_are_named(official: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = official.parent
+    (data / "__MACOSX" / "seg_train").mkdir(parents=True)
+    (data / ".fetch" / "seg_train").mkdir(parents=True)
+    official.rename(data / "archive")
+    assert find(data) == ("folder", data / "archive")
+    (data / "other" / "seg_test").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"several folders with seg_train or seg_test \(archive, other\); name the right"
+    ):
+        find(data)
+    assert {finding.state for finding in check(registry.get("intel_folder"), data)} == {State.BROKEN}
+    assert commands.call("data", ["list", "--folder", str(data)]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_link_back_ends_in_a_line(official: Path, tmp_path: Path) -> None:
+    sea = official / "seg_train" / "sea"
+    (sea / "linked").symlink_to(official / "seg_test" / "sea")  # which is no way back
+    count = len(load_folder(official, tmp_path / "cache").train) + 2  # of 19 pictures, two are for validation
+    assert count == 19
+    line = r"seg_train/sea/[ab](/c)?: a link that leads back to a folder above it; remove it"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "c").symlink_to(sea)
+    (sea / "b").symlink_to(tmp_path / "other")
+    with pytest.raises(DataError, match=line):
+        load_folder(official, tmp_path / "cache")
+    (sea / "b").unlink()
+    for name in "ab":  # two of them could be followed in 2^40 ways
+        (sea / name).symlink_to("..")
+    with pytest.raises(DataError, match=line):
+        load_folder(official, tmp_path / "cache")
+    train, test = check(registry.get("intel_folder"), official.parent)
+    assert (train.state, test.state) == (State.BROKEN, State.ALTERED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_named_like_a_picture_and_is_no_file_is_named(official: Path, tmp_path: Path, kind: str) -> None:
+    KINDS[kind](official / "seg_test" / "sea" / "x.png")
+    with pytest.raises(DataError, match=r"seg_test/sea/x\.png: cannot be read \(.*\); make it readable or remove it"):
+        load_folder(official, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"seg_test/sea/x\.png in .*: cannot be read as a picture"):
+        intel_files.read_split(official, "seg_test")
+
+
+def test_an_unreadable_folder_is_named(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, closed = os.scandir, str(official / "seg_train" / "sea")
+
+    def scandir(path: str) -> object:
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"sea: cannot be listed \(Permission denied\)"):
+        load_folder(official, tmp_path / "cache")
+
+
+def test_names_that_are_not_utf8_are_read(official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sea = official / "seg_test" / "sea"
+    content = (sea / "5.png").read_bytes()
+    (sea / os.fsdecode(b"\xff.png")).write_bytes(content)
+    (sea / os.fsdecode(b"\xff.gif")).write_bytes(content)
+    with pytest.warns(OddDataNotice, match="not read"):
+        assert len(load_folder(official, tmp_path / "cache").test) == 7
+    npz = official.parent / "intel" / os.fsdecode(b"\xff.npz")
+    npz.parent.mkdir()
+    saved(npz)
+    assert list(load_npz(npz).files) == [r"\udcff.npz"]
+    assert commands.call("data", ["check", "intel", "--folder", str(official.parent)]) == 0
+    assert r"user copy  intel/\udcff.npz" in capsys.readouterr().out
 
 
 def test_nothing_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

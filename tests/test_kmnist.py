@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import shutil
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from torchvision.datasets import KMNIST
 
 from dlbench.data import image_files, registry
-from dlbench.data.fetch import State, check
+from dlbench.data.fetch import State, check, is_present
 from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.data.image_files import PictureSet
 from dlbench.data.images import permute_pixels, pixel_order, shift
@@ -171,7 +172,9 @@ def test_auto_takes_the_published_split_if_the_training_pictures_are_there(folde
 
 @pytest.mark.parametrize(("names", "hint"), [(NAMES[1:], True), (NAMES[1:3], False), ((), False)])
 def test_auto_without_them_draws_and_says_so(some: Callable[..., Path], names: tuple[str, ...], hint: bool) -> None:
-    with pytest.warns(SyntheticDataNotice, match=r"synthetic glyphs; get the real ones .* fetch kmnist") as said:
+    with pytest.warns(
+        SyntheticDataNotice, match=r"synthetic glyphs; looked for .*; get the real ones .* fetch kmnist"
+    ) as said:
         found = read(some(*names), "auto", synthetic_sizes=(3, 3, 3))
     assert ("data.source=test10k" in str(said[0].message)) == hint
     assert (found.source, found.provenance) == ("synthetic", "synthetic")
@@ -187,9 +190,17 @@ def test_synthetic_pictures_are_drawn_without_a_notice_or_a_folder() -> None:
 @pytest.mark.parametrize(
     ("source", "names", "message"),
     [
-        ("idx", NAMES[1:], r"data.source=idx: no such Kuzushiji-MNIST pictures in .*; get the real ones with"),
+        (
+            "idx",
+            NAMES[1:],
+            "data.source=idx: no such Kuzushiji-MNIST pictures in .*; looked for kmnist/train.*; get the real ones",
+        ),
         ("test10k", NAMES[:2], r"data.source=test10k: no such Kuzushiji-MNIST pictures in "),
-        ("idx", NAMES[:3], r"kmnist/t10k-labels-idx1-ubyte.gz: no such file, though train-images.* is there; get it"),
+        (
+            "idx",
+            NAMES[:3],
+            r"kmnist/t10k-labels-idx1-ubyte.gz: no such file, though train-images.* is there; .*; get it",
+        ),
         ("auto", NAMES[:1], r"kmnist/train-labels-idx1-ubyte.gz: no such file"),
     ],
 )
@@ -213,12 +224,80 @@ def test_the_places_where_torchvision_keeps_files_are_known(some: Callable[..., 
     )
 
 
+def unpacked(name: str, dotted: bool = False) -> str:
+    bare = name.removesuffix(".gz")
+    return bare.replace("-idx", ".idx") if dotted else bare
+
+
+LAYOUTS: dict[str, Callable[[str], str]] = {
+    "gunzip": lambda name: f"kmnist/{unpacked(name)}",
+    "torchvision": lambda name: f"KMNIST/raw/{unpacked(name)}",
+    "torchvision, packed": lambda name: f"KMNIST/raw/{name}",
+    "raw": lambda name: f"kmnist/raw/{unpacked(name)}",
+    "data folder": unpacked,
+    "data folder, packed": lambda name: name,
+    "dot": lambda name: f"kmnist/{unpacked(name, dotted=True)}",
+    "dot, packed": lambda name: f"kmnist/{unpacked(name, dotted=True)}.gz",
+    "Kaggle": lambda name: f"archive/{unpacked(name)}/{unpacked(name, dotted=True)}",
+    "folders of the archives' names": lambda name: f"kmnist/{unpacked(name)}/{unpacked(name)}",
+    "browser": lambda name: f"kmnist/{name}",  # unpacked under the packed file's name
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_programs_leave_behind_is_the_same_data(folder: Path, tmp_path: Path, layout: str) -> None:
+    for name in NAMES:
+        place, content = tmp_path / LAYOUTS[layout](name), (folder / "kmnist" / name).read_bytes()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        is_packed = place.suffix == ".gz" and layout != "browser"
+        place.write_bytes(content if is_packed else gzip.decompress(content))
+    expected, found = (KmnistDataModule(source="idx", folder=str(data)).describe() for data in (folder, tmp_path))
+    assert found["fingerprint"] == expected["fingerprint"]
+    assert found["provenance"] == "user copy"
+    findings = list(check(registry.get("kmnist"), tmp_path))
+    assert [finding.path for finding in findings] == [
+        LAYOUTS[layout](file.path[7:]) for file in registry.get("kmnist").files
+    ]
+    assert {finding.state for finding in findings} == {State.ALTERED}
+    assert all(is_present(registry.get("kmnist"), tmp_path))
+
+
+@pytest.mark.real_data
+def test_unpacked_official_files_are_known(real_data_folder: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "KMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in (real_data_folder / "kmnist").glob("*.gz"):
+        (raw / unpacked(path.name)).write_bytes(gzip.decompress(path.read_bytes()))
+    packed, found = (KmnistDataModule(source="test10k", folder=str(f)).describe() for f in (real_data_folder, tmp_path))
+    assert found.pop("files") != packed.pop("files")
+    assert found == packed
+    states = {Path(found.path).name: found.state for found in check(registry.get("kmnist"), tmp_path)}
+    assert {states[path.name] for path in raw.iterdir()} == {State.OK}
+
+
+def test_what_was_looked_for_and_what_is_there_instead_is_said(tmp_path: Path) -> None:
+    for place in ("kmnist/foo", "kmnist/kmnist-train-imgs.npz", "KMNIST/processed/x", "kmnist.zip", "octmnist/x"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    line = str(caught.value)
+    for words in (
+        "looked for kmnist/train-images-idx3-ubyte.gz (unpacked too, also in KMNIST/raw, kmnist/raw, archive, .)",
+        "found kmnist.zip, KMNIST/processed, kmnist/foo and 1 more",
+    ):
+        assert words in line
+    assert "octmnist" not in line
+    assert len(line) < 500
+    assert "npz (the authors' npz form; only IDX files are read)" in " ".join(registry.get("kmnist").similar(tmp_path))
+
+
 # --- bad files -------------------------------------------------------------------------------------------------------
 
 
 def damaged(content: bytes) -> dict[str, bytes]:
     return {
-        "not gzip": content,
+        "neither gzip nor IDX": b"\n" + content,
         "gzip cut short": gzip.compress(content)[:-9],
         "idx cut short": gzip.compress(content[:-1]),
         "cut within the header": gzip.compress(content[:6]),
@@ -262,6 +341,24 @@ def test_what_does_not_fit_is_named(some: Callable[..., Path], name: str, array:
     save(data / "kmnist", name, array)
     with pytest.raises(DataError, match=message):
         read(data, "test10k")
+
+
+@pytest.mark.parametrize("promised", [10, 70_000, 70_001, 2**31 - 1])
+@pytest.mark.parametrize("name", [IMAGES, LABELS])
+def test_no_more_is_unpacked_than_the_header_promises(some: Callable[..., Path], name: str, promised: int) -> None:
+    data = some(*NAMES)
+    header = idx(np.zeros((10, 28, 28) if name == IMAGES else 10, np.uint8))[: 16 if name == IMAGES else 8]
+    with gzip.open(data / "kmnist" / name, "wb", compresslevel=1) as file:
+        file.write(header[:4] + promised.to_bytes(4, "big") + header[8:])
+        for _ in range(200):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=f"{name}: (has more bytes than its header says|holds uint8 .* up to 70000)"):
+        read(data, "test10k")
+    states = {Path(found.path).name: found.state for found in check(registry.get("kmnist"), data)}
+    assert states[name] in (State.BROKEN, State.TRUNCATED)
+    assert tracemalloc.get_traced_memory()[1] < 2.5 * 70_000 * 784
+    tracemalloc.stop()
 
 
 def test_check_tells_files_that_do_not_fit_each_other(some: Callable[..., Path]) -> None:

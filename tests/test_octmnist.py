@@ -1,11 +1,15 @@
 """OctMNIST: MedMNIST's npz file, the course's cut of its test split, and what the DataModule makes of them."""
 
+import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dlbench import commands
 from dlbench.data import registry
 from dlbench.data.fetch import State, check
 from dlbench.data.image_datamodules import OctmnistDataModule
@@ -103,6 +107,54 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
         load_octmnist(path)
 
 
+@pytest.mark.parametrize("trick", ["shape", "trailing", "bzip2", "header", "two members"])
+def test_no_more_is_unpacked_than_can_be_right(tmp_path: Path, trick: str) -> None:
+    path, content = tmp_path / "octmnist.npz", arrays()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for key, array in content.items():
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            packed, zeros = buffer.getvalue(), key == "train_images"
+            if zeros and trick == "two members":
+                archive.writestr(key, b"not what its name says")
+            member = zipfile.ZipInfo(f"{key}.npy")
+            member.compress_type = zipfile.ZIP_BZIP2 if trick == "bzip2" else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w") as file:
+                if zeros and trick == "header":
+                    file.write(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little"))
+                else:
+                    file.write(
+                        packed.replace(b"(40, 28, 28), }", b"(999999, 28, 28), }") if trick == "shape" else packed
+                    )
+                for _ in range(100 if zeros and trick in ("header", "trailing", "shape") else 0):
+                    file.write(bytes(1 << 20))
+    tracemalloc.start()
+    if trick == "two members":
+        np.testing.assert_array_equal(load_octmnist(path).train.images[..., 0], content["train_images"])
+    else:
+        with pytest.raises(
+            DataError, match=r"octmnist.npz: (train_images is uint8 \(999999, .* to 200000|cannot be read)"
+        ):
+            load_octmnist(path)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("place", ["octmnist_64.npz", "octmnist/octmnist_128.npz", "medmnist/octmnist_224.npz"])
+def test_other_sizes_are_named(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).touch()
+    words = f"found {place} (another size; only the 28x28 pictures of octmnist.npz are read)"
+    with pytest.warns(SyntheticDataNotice, match="fetch octmnist$") as said:
+        assert OctmnistDataModule(folder=str(tmp_path), synthetic_sizes=(6, 5, 4)).describe()["source"] == "synthetic"
+    assert words in str(said[0].message)
+    (finding,) = check(registry.get("octmnist"), tmp_path)
+    assert finding.state is State.MISSING
+    assert words in finding.note
+    assert commands.call("data", ["list", "--folder", str(tmp_path)]) == 0
+    assert words in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("place", ["octmnist/octmnist.npz", "octmnist.npz"])
 def test_auto_takes_the_file_where_it_is(tmp_path: Path, place: str) -> None:
     saved(tmp_path, place)
@@ -118,7 +170,9 @@ def test_auto_takes_the_file_where_it_is(tmp_path: Path, place: str) -> None:
 
 def test_without_the_file_scans_are_drawn_and_not_cut(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"folder": str(tmp_path), "synthetic_sizes": (6, 5, 40)}
-    with pytest.warns(SyntheticDataNotice, match=r"no OctMNIST pictures in .*: using synthetic scans; get the"):
+    with pytest.warns(
+        SyntheticDataNotice, match=r"no OctMNIST pictures in .*: using synthetic scans; looked for .*; get the"
+    ):
         found = OctmnistDataModule(**settings).describe()
     assert (found["provenance"], found["sizes"]) == ("synthetic", {"train": 6, "val": 5, "test": 40})
     with pytest.raises(DataError, match=r"data\.source=npz: no such OctMNIST pictures in "):

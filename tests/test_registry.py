@@ -5,10 +5,11 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import re
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,15 @@ import pytest
 from PIL import Image
 
 from dlbench import commands
-from dlbench.data import intel_files, registry
+from dlbench.data import intel_files, ljspeech, registry
 from dlbench.data.fetch import State, check, fetch, is_present
+from dlbench.data.image_datamodules import IntelDataModule, KmnistDataModule, OctmnistDataModule
+from dlbench.data.pair_files import PairFiles
 from dlbench.data.registry import REGISTRY, Archive, DataSet, File, Folder
 from dlbench.errors import DataError
 from dlbench.paths import cache_folder, data_folder, existing_data_folder
+
+PARTS = ("train", "valid", "test")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -100,7 +105,7 @@ def test_check_tells_states_apart(tmp_path: Path) -> None:
     text, packed = b"twelve bytes", gzip.compress(b"content" * 99)
     entry = data_set(
         files=(
-            File("tiny/a.txt", len(text), hashlib.sha256(text).hexdigest(), also=("a.txt",)),
+            File("tiny/a.txt", len(text), hashlib.sha256(text).hexdigest(), also=(".",)),
             File("tiny/b.gz", len(packed), md5=hashlib.md5(packed).hexdigest()),
         ),
         folders=(Folder("tiny/wavs", "*.wav", 2),),
@@ -146,6 +151,49 @@ def test_check_loads_the_intel_pictures(tmp_path: Path) -> None:
     assert (train.state, train.note) == (State.ALTERED, "6 of 14034 pictures")
     assert test.state is State.BROKEN
     assert "seg_test/sea/1.jpg" in test.note
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "folder", "dangling"])
+def test_what_is_no_file_is_named(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make: dict[str, Callable[[Path], object]] = {
+        "pipe": os.mkfifo,
+        "loop": lambda path: path.symlink_to(path.name),
+        "folder": Path.mkdir,
+        "dangling": lambda path: path.symlink_to("nowhere"),
+    }
+    modules = {
+        "kmnist": KmnistDataModule(folder=str(tmp_path)),
+        "octmnist": OctmnistDataModule(folder=str(tmp_path)),
+        "intel": IntelDataModule(folder=str(tmp_path)),
+    }
+    readers: dict[str, Callable[[], object]] = {name: module.describe for name, module in modules.items()}
+    readers["p2g"] = lambda: PairFiles("phonemes_word", *(f"p2g/{part}.tsv" for part in PARTS)).read(tmp_path)
+    readers["ljspeech"] = lambda: ljspeech.read_metadata(tmp_path / "ljspeech/metadata.csv")
+    for name, entry in REGISTRY.items():
+        for file in entry.files:
+            (tmp_path / file.path).parent.mkdir(exist_ok=True)
+            make[kind](tmp_path / file.path)
+        found = [finding for finding in check(entry, tmp_path) if finding.path in [file.path for file in entry.files]]
+        assert [finding.state for finding in found] == [State.BROKEN] * len(entry.files)
+        if name in readers:
+            with pytest.raises(DataError, match=f"{entry.files[0].path}: ") as caught:
+                readers[name]()
+            assert "\n" not in str(caught.value)
+    assert commands.call("data", ["list", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_folders_of_odd_names_and_in_circles_end_in_one_line(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert commands.call("data", [command, "--folder", str(tmp_path / "loop")]) == 1
+    assert re.fullmatch("dlbench: .*loop: no such data folder; .*\n", capsys.readouterr().err)
+    odd = tmp_path / os.fsdecode(b"\xff")
+    (odd / "kmnist" / os.fsdecode(b"\xfe")).mkdir(parents=True)
+    assert commands.call("data", [command, "--folder", str(odd)]) == 0
+    assert r"found kmnist/\udcfe" in capsys.readouterr().out
 
 
 # --- fetch -----------------------------------------------------------------------------------------------------------

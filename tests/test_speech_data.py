@@ -241,7 +241,7 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
 def test_transcripts_without_a_folder_of_recordings_are_no_corpus(data: Path) -> None:
     (data / "spoken" / "wavs").rename(data / "elsewhere")
     for source in ("auto", "files"):  # it is the user's own: nothing takes its place
-        with pytest.raises(DataError, match=r"spoken \(looked for .*metadata\.csv and wavs beside it\) is not there"):
+        with pytest.raises(DataError, match=r"no recordings of spoken .*looked for spoken/metadata\.csv"):
             module(data, source=source, synthetic_sizes=SIZES).describe()
 
 

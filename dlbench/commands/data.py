@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -26,7 +27,7 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
     from dlbench.data.fetch import is_present, is_stand_in
 
     where = existing_data_folder(folder) or data_folder(folder)
-    rows = [_row(each, is_present(each, where), is_stand_in(each, where)) for each in REGISTRY.values()]
+    rows = [_row(each, is_present(each, where), is_stand_in(each, where), where) for each in REGISTRY.values()]
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -35,9 +36,12 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
         size = "?" if row["bytes"] is None else f"{int(str(row['bytes'])) / 1e6:.1f} MB"
         print(f"{row['name']:<23}{size:>9}  {row['present']:<8}  {row['fetch']:<8} {row['licence']:<28} {row['title']}")
     print(f"data folder: {where}")
+    for row in rows:
+        if row["note"]:
+            print(f"{row['name']}: {row['note']}")
 
 
-def _row(data_set: DataSet, present: list[bool], stand_in: bool) -> dict[str, str | int | None]:
+def _row(data_set: DataSet, present: list[bool], stand_in: bool, folder: Path) -> dict[str, str | int | None]:
     there = "yes" if all(present) else f"{sum(present)} of {len(present)}" if any(present) else "no"
     return {
         "name": data_set.name,
@@ -45,6 +49,7 @@ def _row(data_set: DataSet, present: list[bool], stand_in: bool) -> dict[str, st
         "description": data_set.description,
         "bytes": data_set.size,
         "present": "stand-in" if stand_in else there,
+        "note": "" if all(present) or not data_set.similar(folder) else data_set.absence(folder),
         "fetch": "kaggle" if data_set.source == "instead" else data_set.source,
         "licence": data_set.licence,
         "citation": data_set.citation,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from dlbench.data import image_files, intel_files, ljspeech, registry
@@ -46,10 +47,15 @@ class Finding:
 
 def is_present(data_set: DataSet, folder: Path) -> list[bool]:
     """For every registered file, then every folder, whether it exists; contents are not looked at."""
+    try:
+        if data_set.name == "intel":
+            return [intel_files.find_npz(folder) is not None]
+        if data_set.name == "intel_folder":
+            base = intel_files.find_folder(folder)
+            return [base is not None and intel_files.split_folder(base, name).is_dir() for name in SPLITS]
+    except DataError:  # several are
+        return [True] * len(data_set.parts)
     files = [file.find(folder) is not None for file in data_set.files]
-    if data_set.name == "intel_folder":
-        base = intel_files.find_folder(folder)
-        return files + [base is not None and intel_files.split_folder(base, name).is_dir() for name in SPLITS]
     return files + [(folder / part.path).is_dir() for part in data_set.folders]
 
 
@@ -71,12 +77,14 @@ def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
         yield replace(finding, state=State.STAND_IN) if stand_in and is_there else finding
 
 
-_LOADERS: dict[str, Callable[[Path], object]] = {
-    "intel": intel_files.load_npz,
-    "kmnist": image_files.check_kmnist,
-    "octmnist": image_files.load_octmnist,
-}
-"""How the files of pictures are loaded."""
+def _loader(data_set: DataSet, folder: Path) -> Callable[[Path], object] | None:
+    """How files of pictures are loaded."""
+    loaders: dict[str, Callable[[Path], object]] = {
+        "intel": intel_files.load_npz,
+        "kmnist": partial(image_files.check_kmnist, folder=folder),
+        "octmnist": image_files.load_octmnist,
+    }
+    return loaders.get(data_set.name)
 
 
 def _check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
@@ -84,20 +92,26 @@ def _check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
         path = file.find(folder)
         if data_set.name == "intel":  # whatever an npz in its folder is called
             try:
-                path = (intel_files.find(folder, "npz") or (None, None))[1]
+                path = intel_files.find_npz(folder)
             except DataError as error:
                 yield Finding(file.path, State.BROKEN, str(error))
                 continue
-        yield _check_file(file, path, folder, _LOADERS.get(data_set.name))
+        finding = _check_file(file, path, folder, _loader(data_set, folder))
+        yield finding if path else _missing(data_set, file, folder)
     for number, part in enumerate(data_set.folders):
         if data_set.name == "intel_folder":
-            yield _check_pictures(part, SPLITS[number], folder)
+            yield _check_pictures(data_set, part, SPLITS[number], folder)
         elif not (folder / part.path).is_dir():
-            yield Finding(part.path, State.MISSING)
+            yield _missing(data_set, part, folder)
         else:
             count = sum(1 for _ in (folder / part.path).glob(part.pattern))
             state = State.OK if count == part.count else State.ALTERED if count else State.BROKEN
             yield Finding(part.path, state, f"{count} of {part.count} files")
+
+
+def _missing(data_set: DataSet, part: File | Folder, folder: Path) -> Finding:
+    is_plain = not part.also and not data_set.similar(folder)
+    return Finding(part.path, State.MISSING, "" if is_plain else data_set.absence(folder, part))
 
 
 def _check_file(file: File, path: Path | None, folder: Path, load: Callable[[Path], object] | None = None) -> Finding:
@@ -114,13 +128,13 @@ def _check_file(file: File, path: Path | None, folder: Path, load: Callable[[Pat
     try:
         if load:
             load(path)
-        elif found != file.known_hash:
+        elif not file.has(found):
             _unpack(path)
     except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
         reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
         return Finding(name, State.TRUNCATED if is_short else State.BROKEN, reason)
-    if found == file.known_hash:
-        return Finding(name, State.OK)
+    if file.has(found):
+        return Finding(name, State.OK, "" if found == file.known_hash else "unpacked")
     if is_short and not load and path.suffix not in (".gz", ".npz"):
         return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
     return Finding(name, State.ALTERED, note)
@@ -138,18 +152,20 @@ def _unpack(path: Path) -> None:
                 raise ValueError(bad)
 
 
-def _check_pictures(part: Folder, split: str, folder: Path) -> Finding:
+def _check_pictures(data_set: DataSet, part: Folder, split: str, folder: Path) -> Finding:
     """Load the pictures of ``seg_train`` or ``seg_test``."""
-    base = intel_files.find_folder(folder)
+    try:
+        base = intel_files.find_folder(folder)
+    except DataError as error:
+        return Finding(part.path, State.BROKEN, str(error))
     path = intel_files.split_folder(base, split) if base else None
     if base is None or path is None or not path.is_dir():
-        return Finding(part.path, State.MISSING)
+        return _missing(data_set, part, folder)
     name = path.relative_to(folder).as_posix()
     try:
-        count = len(intel_files.read_split(base, split))
+        count, odd = len(intel_files.read_split(base, split)), intel_files.left_out(base, split)
     except DataError as error:
         return Finding(name, State.BROKEN, str(error))
-    odd = intel_files.left_out(base, split)
     note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")
     return Finding(name, State.OK if count == part.count else State.ALTERED, note)
 
@@ -164,7 +180,7 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
         DataError: a file that is there is not the registered one (it is left as it is); the set can only be had by
             hand; the source cannot be reached, refuses, or sends something else; or the folder cannot be written.
     """
-    states = [_check_file(file, file.find(folder), folder) for file in data_set.files]
+    states = [_check_file(file, file.find(folder), folder, _loader(data_set, folder)) for file in data_set.files]
     for finding in states:
         if finding.state not in (State.OK, State.MISSING):
             text = f"{folder / finding.path}: {finding.state}, not the registered file"

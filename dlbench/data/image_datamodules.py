@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dlbench.components import component
-from dlbench.data import image_files, intel_files
+from dlbench.data import image_files, intel_files, registry
 from dlbench.data.image_files import PictureSet, TestCut
 from dlbench.data.images import BatchOrder, Layout, PictureTensors, loader, permute_pixels, shift, to_network
 from dlbench.data.synthetic import images
@@ -83,10 +83,10 @@ class PictureDataModule(pl.LightningDataModule):
         if self.source != "synthetic":
             if (found := self.read()) is not None:
                 return found
-            where = f"{self.title} pictures in {self.folder}"
+            where, hints = f"{self.title} pictures in {self.folder}", f"{self.absence()}; {self.remedy()}"
             if self.source != "auto":
-                raise DataError(f"data.source={self.source}: no such {where}; {self.remedy()}")
-            notice = f"no {where}: using synthetic {self.drawn}; {self.remedy()}"
+                raise DataError(f"data.source={self.source}: no such {where}; {hints}")
+            notice = f"no {where}: using synthetic {self.drawn}; {hints}"
             warnings.warn(notice, SyntheticDataNotice, stacklevel=2)
         return _drawn(type(self).generate, tuple(self.synthetic_sizes))
 
@@ -97,6 +97,10 @@ class PictureDataModule(pl.LightningDataModule):
         Raises:
             DataError: They are altered in structure, or cannot be read; or see `dlbench.paths.require`.
         """
+
+    def absence(self) -> str:
+        """What was looked for, and what is there instead."""
+        return registry.get(self.name).absence(self.folder)
 
     def remedy(self) -> str:
         """How the real pictures are had."""
@@ -184,7 +188,11 @@ def _remembered(
 
 def _read(load: Callable[..., PictureSet], *files: Path, **options: str) -> PictureSet:
     """What ``load`` makes of files, read again only where one has changed."""
-    return _remembered(load, files, tuple(path.stat().st_mtime_ns for path in files), **options)
+    try:
+        changed = tuple(path.stat().st_mtime_ns for path in files)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it a readable file") from error
+    return _remembered(load, files, changed, **options)
 
 
 picture_component = partial(
@@ -241,6 +249,13 @@ class IntelDataModule(PictureDataModule):
         kind, path = found
         return _read(intel_files.load_npz, path) if kind == "npz" else intel_files.load_folder(path, cache)
 
+    def absence(self) -> str:
+        """What was looked for of the sources chosen, and what is there instead."""
+        names = {"npz": ("intel",), "folder": ("intel_folder",)}.get(self.source, ("intel", "intel_folder"))
+        sets = [registry.get(name) for name in names]
+        found = [place for each in sets for place in each.similar(self.folder)]
+        return registry.absence([part for each in sets for part in each.parts], list(dict.fromkeys(found)))
+
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""
         return to_network(pictures, self.layout)
@@ -275,6 +290,11 @@ class KmnistDataModule(PictureDataModule):
     ) -> None:
         super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         self.permute_pixels = permute_pixels
+
+    def absence(self) -> str:
+        """What was looked for first, and what is there instead."""
+        part = "t10k" if self.source == "test10k" else "train"
+        return registry.get("kmnist").absence(self.folder, image_files.registered_kmnist(part)[0])
 
     def read(self) -> PictureSet | None:
         """See `dlbench.data.image_files.find_kmnist` and `load_kmnist` there."""

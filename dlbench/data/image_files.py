@@ -6,12 +6,14 @@ Yang et al. (2023), "MedMNIST v2", Scientific Data 10, 41. The Intel scenes: `dl
 
 import gzip
 import hashlib
+import io
 import math
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +21,8 @@ import numpy.typing as npt
 from dlbench import paths
 from dlbench.data import registry
 from dlbench.errors import DataError
-from dlbench.files import digest
-from dlbench.terminal import first_line
+from dlbench.files import digest, regular
+from dlbench.terminal import first_line, shown
 
 
 @dataclass(frozen=True)
@@ -74,73 +76,125 @@ class PictureSet:
 KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
 
 
+class _Header(NamedTuple):
+    """What an array says of itself."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+_Arrays = Mapping[str, npt.NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class NpzForm:
     """What the arrays of an npz file must be like.
 
     ``picture`` is (height, width, channels), ``stored`` the shapes in which a file may hold one, all in that order of
-    values; ``label`` is the shape of one label, ``classes`` how many there are, ``remedy`` how a right file is had.
+    values; ``label`` is the shape of one label, ``classes`` how many there are, ``most`` how many pictures a split may
+    have, ``remedy`` how a right file is had.
     """
 
     picture: tuple[int, int, int]
     stored: tuple[tuple[int, ...], ...]
     label: tuple[int, ...]
     classes: int
+    most: int
     remedy: str
 
     def read(self, path: Path) -> dict[str, Pictures]:
-        """The three splits of ``{train,val,test}_{images,labels}``, each array checked before it is used.
+        """The three splits of ``{train,val,test}_{images,labels}``; no array is unpacked before all headers are right.
 
         Raises:
             DataError: The file is missing, damaged, holds pickled objects, or an array is missing or of another form.
         """
-        key = ""
         try:
-            archive = np.load(path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single array, not an npz archive of {', '.join(KEYS)}; {self.remedy}")
-            with archive:
-                if set(archive.files) != set(KEYS):
-                    found, expected = (", ".join(sorted(keys)) or "none" for keys in (archive.files, KEYS))
+            with regular(path).open("rb") as file:
+                if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                    raise DataError(f"{path}: a single array, not an npz archive of {', '.join(KEYS)}; {self.remedy}")
+            with zipfile.ZipFile(path) as archive:
+                members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+                if members.keys() != set(KEYS):
+                    found, expected = (", ".join(sorted(keys)) or "none" for keys in (members, KEYS))
                     raise DataError(f"{path}: has the keys {found}, expected {expected}; {self.remedy}")
-                arrays: dict[str, npt.NDArray[Any]] = {}
-                for key in KEYS:
-                    arrays[key] = archive[key]
-                    if not isinstance(arrays[key], np.ndarray):
-                        raise ValueError(f"{key} is no array")
+                headers = {key: _header(archive, members[key]) for key in KEYS}
+                for key, header in headers.items():
+                    if header.dtype.hasobject:
+                        text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
+                        raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead")
+                for split in ("train", "val", "test"):
+                    self._expect_form(path, split, headers)
+                arrays = {key: _array(archive, members[key]) for key in KEYS}
         except DataError:
             raise
         except FileNotFoundError as error:
             raise DataError(f"{path}: no such file; {self.remedy}") from error
         except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
-            if key and isinstance(error, ValueError) and "allow_pickle" in str(error):
-                text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
-                raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead") from error
             text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
             raise DataError(f"{text}; {self.remedy}") from error
         return {split: self.checked(path, split, arrays) for split in ("train", "val", "test")}
 
-    def checked(self, path: Path, split: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Pictures:
+    def checked(self, path: Path, split: str, arrays: _Arrays) -> Pictures:
         """One split of a file's arrays.
 
         Raises:
             DataError: One of them is not as it must be.
         """
+        arrays = {key: arrays[key] for key in (f"{split}_images", f"{split}_labels")}
+        self._expect_form(path, split, arrays)
+        images, labels = arrays.values()
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= self.classes:
+            text = f"{path}: {split}_labels is in {low}..{high}, expected 0..{self.classes - 1}"
+            raise DataError(f"{text}; {self.remedy}")
+        return Pictures(images.reshape(-1, *self.picture), labels.reshape(-1).astype(np.int64))
+
+    def _expect_form(self, path: Path, split: str, arrays: Mapping[str, _Header] | _Arrays) -> None:
+        """Refuse types and shapes, of arrays or of their headers, that are not as they must be."""
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
 
-        def expect(is_right: bool, kind: str, found: object, expected: str) -> None:
+        def expect(is_right: bool, kind: str, found: _Header | npt.NDArray[Any], expected: str) -> None:
             if not is_right:
-                raise DataError(f"{path}: {split}_{kind} is {found}, expected {expected}; {self.remedy}")
+                text = f"{path}: {split}_{kind} is {found.dtype} {found.shape}, expected {expected}"
+                raise DataError(f"{text}; {self.remedy}")
 
         shapes = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.stored)
-        is_image = images.dtype == np.uint8 and images.shape[1:] in self.stored and len(images) > 0
-        expect(is_image, "images", f"{images.dtype} {images.shape}", f"uint8 {shapes}")
-        shape = (len(images), *self.label)
-        is_label = np.issubdtype(labels.dtype, np.integer) and labels.shape == shape
-        expect(is_label, "labels", f"{labels.dtype} {labels.shape}", f"integers {shape}")
-        low, high = labels.min(), labels.max()
-        expect(low >= 0 and high < self.classes, "labels", f"in {low}..{high}", f"0..{self.classes - 1}")
-        return Pictures(images.reshape(-1, *self.picture), labels.reshape(-1).astype(np.int64))
+        is_image = images.dtype == np.uint8 and images.shape[1:] in self.stored
+        is_image = is_image and 0 < images.shape[0] <= self.most
+        expect(is_image, "images", images, f"uint8 {shapes} with N from 1 to {self.most}")
+        shape = (images.shape[0], *self.label)
+        expect(np.issubdtype(labels.dtype, np.integer) and labels.shape == shape, "labels", labels, f"integers {shape}")
+
+
+_LONGEST_HEADER = 10_000
+"""Bytes, as numpy limits them."""
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
+    """What an array of an npz file says of itself, without unpacking more than that.
+
+    Raises:
+        ValueError: It is no array, or packed in a way that numpy does not use (and zipfile unpacks without a limit).
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is packed otherwise than numpy does")
+    with archive.open(member) as packed:
+        begin = io.BytesIO(packed.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(begin)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"{member.filename} has an array of version {version}")
+    shape, _, dtype = read[version](begin)
+    return _Header(dtype, shape)
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """An array of an npz file, as long as its header says."""
+    with archive.open(member) as packed:
+        found = np.lib.format.read_array(packed, allow_pickle=False)
+        if packed.read(1):
+            raise ValueError(f"{member.filename} is longer than its header says")
+    return np.asarray(found)
 
 
 # --- OctMNIST (REPORTS section 5) ------------------------------------------------------------------------------------
@@ -154,7 +208,8 @@ COURSE_CUT = (182, 55, 42, 250)
 """How many pictures of each class the course left in the test split, the first of each (e2324)."""
 
 _OCTMNIST = registry.get("octmnist").files[0]
-_OCTMNIST_FORM = NpzForm((28, 28, 1), ((28, 28),), (1,), 4, "get it again with python -m dlbench data fetch octmnist")
+_GET_OCTMNIST = "get it again with python -m dlbench data fetch octmnist"
+_OCTMNIST_FORM = NpzForm((28, 28, 1), ((28, 28),), (1,), 4, 200_000, _GET_OCTMNIST)
 
 
 def find_octmnist(folder: Path) -> Path | None:
@@ -185,7 +240,7 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
     provenance = "verified" if digest(path, _OCTMNIST.algorithm) == _OCTMNIST.known_hash else "user copy"
-    files = {path.name: digest(path)}
+    files = {shown(path.name): digest(path)}
     return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
 
 
@@ -203,13 +258,19 @@ def find_kmnist(folder: Path, *parts: KmnistPart) -> tuple[Path, ...] | None:
         DataError: Only some of the files are there; or see `dlbench.paths.require`.
     """
     paths.require(folder)
-    wanted = [file for part in parts for file in registry.get("kmnist").files if Path(file.path).name.startswith(part)]
+    wanted = [file for part in parts for file in registered_kmnist(part)]
     found = [file.find(folder) for file in wanted]
     if found[0] is None:
         return None
-    if missing := [file.path for file, path in zip(wanted, found, strict=True) if path is None]:
-        raise DataError(f"{folder / missing[0]}: no such file, though {found[0].name} is there; {_GET_KMNIST}")
+    if missing := [file for file, path in zip(wanted, found, strict=True) if path is None]:
+        text = f"{folder / missing[0].path}: no such file, though {found[0].name} is there"
+        raise DataError(f"{text}; {registry.get('kmnist').absence(folder, missing[0])}; {_GET_KMNIST}")
     return tuple(path for path in found if path is not None)
+
+
+def registered_kmnist(part: str) -> list[registry.File]:
+    """Images and labels of a part, as registered."""
+    return [file for file in registry.get("kmnist").files if Path(file.path).name.startswith(part)]
 
 
 def load_kmnist(*files: Path) -> PictureSet:
@@ -235,11 +296,15 @@ def load_kmnist(*files: Path) -> PictureSet:
         val, test = known[order[:held_out]], read_idx(*files[2:])
     else:
         val, test = known[order[:1000]], known[order[1000:held_out]]
-    hashes = {path.name: digest(path) for path in files}
-    registered = {Path(file.path).name: file.sha256 for file in registry.get("kmnist").files}
-    is_registered = hashes.items() <= registered.items()
+    hashes = [digest(path) for path in files]
+    registered = [*registered_kmnist("train"), *registered_kmnist("t10k")][-len(files) :]
+    is_registered = all(file.has(found) for file, found in zip(registered, hashes, strict=True))
     source, trusted = ("idx", "verified") if is_published else ("test10k", "other split")
-    return PictureSet(train, val, test, KMNIST_CLASSES, source, trusted if is_registered else "user copy", hashes)
+    provenance, named = (
+        trusted if is_registered else "user copy",
+        {path.name: found for path, found in zip(files, hashes, strict=True)},
+    )
+    return PictureSet(train, val, test, KMNIST_CLASSES, source, provenance, named)
 
 
 def shuffled(n: int) -> npt.NDArray[np.int64]:
@@ -248,8 +313,8 @@ def shuffled(n: int) -> npt.NDArray[np.int64]:
     return np.random.RandomState(42).permutation(n).astype(np.int64)
 
 
-def check_kmnist(path: Path) -> None:
-    """Load one of the files; labels together with their pictures, if these are beside them and whole.
+def check_kmnist(path: Path, folder: Path) -> None:
+    """Load one of the files; labels together with their pictures, if these are in the data folder and whole.
 
     Raises:
         DataError: See `read_idx`.
@@ -258,16 +323,16 @@ def check_kmnist(path: Path) -> None:
         _read_pictures(path)
         return
     _read_labels(path)
-    images = path.with_name(path.name.replace("labels-idx1", "images-idx3"))
+    images = registered_kmnist("train" if path.name.startswith("train") else "t10k")[0].find(folder)
     try:
-        _read_pictures(images)
+        _read_pictures(images or path)
     except DataError:
         return
-    read_idx(images, path)
+    read_idx(images or path, path)
 
 
 def read_idx(images: Path, labels: Path) -> Pictures:
-    """Pictures (N, 28, 28, 1) and their labels (N,), from 0 to 9, of two gzipped IDX files.
+    """Pictures (N, 28, 28, 1) and their labels (N,), from 0 to 9, of two IDX files.
 
     Raises:
         DataError: A file is damaged, cut short, or no IDX file of its kind; or the numbers of both differ.
@@ -280,30 +345,52 @@ def read_idx(images: Path, labels: Path) -> Pictures:
 
 
 def _read_pictures(path: Path) -> npt.NDArray[np.uint8]:
-    found = _read_array(path, "pictures", 3)
-    if found.shape[1:] != (28, 28):
-        raise DataError(f"{path}: holds uint8 {found.shape}, expected uint8 (N, 28, 28); {_GET_KMNIST}")
-    return found[..., None]
+    return _read_array(path, "pictures", 28, 28)[..., None]
 
 
 def _read_labels(path: Path) -> npt.NDArray[np.int64]:
-    found = _read_array(path, "labels", 1)
+    found = _read_array(path, "labels")
     if found.max() >= len(KMNIST_CLASSES):
         text = f"{path}: a label is {found.max()}, expected 0..{len(KMNIST_CLASSES) - 1}"
         raise DataError(f"{text}; {_GET_KMNIST}")
     return found.astype(np.int64)
 
 
-def _read_array(path: Path, kind: str, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The bytes of a gzipped IDX file: 0, 0, type 8, the number of dimensions, their sizes as ``>i4``, the values."""
+_MOST = 70_000
+"""Pictures of Kuzushiji-MNIST, all together: no file of it has more."""
+
+
+def _read_array(path: Path, kind: str, *size: int) -> npt.NDArray[np.uint8]:
+    """The bytes of an IDX file, gzipped or not, of which no more is unpacked than its header promises.
+
+    An IDX file is 0, 0, type 8, the number of dimensions, their sizes as ``>i4``, the values.
+
+    Args:
+        path: The file, whatever its name.
+        kind: What it holds, for people.
+        size: The shape of one item.
+    """
+    dimensions = 1 + len(size)
     try:
-        content = gzip.decompress(path.read_bytes())
+        with regular(path).open("rb") as file, _unpacked(file) as content:
+            header = content.read(4 + 4 * dimensions)
+            shape = tuple(np.frombuffer(header[4:].ljust(4 * dimensions, b"\0"), ">i4").tolist())
+            if header[:4] != bytes((0, 0, 8, dimensions)) or min(shape) < 1:
+                text = f"{path}: no IDX file of {kind}, or cut short, or empty"
+                raise DataError(f"{text} (begins with {header.hex(' ') or 'nothing'}); {_GET_KMNIST}")
+            if shape[1:] != size or shape[0] > _MOST:
+                expected = f"({', '.join(map(str, ('N', *size)))}) with N up to {_MOST}"
+                raise DataError(f"{path}: holds uint8 {shape}, expected uint8 {expected}; {_GET_KMNIST}")
+            values = content.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
         text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
         raise DataError(f"{text}; {_GET_KMNIST}") from error
-    begin = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:begin].ljust(4 * dimensions, b"\0"), ">i4").tolist()
-    if content[:4] != bytes((0, 0, 8, dimensions)) or min(shape) < 1 or len(content) != begin + math.prod(shape):
-        text = f"{path}: no IDX file of {kind}, or cut short, or empty ({len(content)} bytes that begin with"
-        raise DataError(f"{text} {content[:begin].hex(' ') or 'nothing'}); {_GET_KMNIST}")
-    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape).copy()
+    if len(values) != math.prod(shape):
+        text = f"{path}: has {'more' if len(values) > math.prod(shape) else 'fewer'} bytes than its header says"
+        raise DataError(f"{text} ({math.prod(shape)} of {kind}); {_GET_KMNIST}")
+    return np.frombuffer(values, np.uint8).reshape(shape).copy()
+
+
+def _unpacked(file: io.BufferedReader) -> IO[bytes]:
+    """What a file holds, gzipped or not: browsers unpack some files and leave them their names."""
+    return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file  # type: ignore[return-value]

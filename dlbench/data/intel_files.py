@@ -20,14 +20,15 @@ from dlbench import paths
 from dlbench.data import registry
 from dlbench.data.image_files import NpzForm, Pictures, PictureSet
 from dlbench.errors import DataError, OddDataNotice
-from dlbench.files import atomic_path, digest
+from dlbench.files import atomic_path, digest, regular
+from dlbench.terminal import shown
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
 SIDE = 48
 NPZ = "intel_landscapes.npz"
 _GET = "get it again with python -m dlbench data fetch intel"
-_FORM = NpzForm((SIDE, SIDE, 3), ((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), (), len(CLASSES), _GET)
+_FORM = NpzForm((SIDE, SIDE, 3), ((SIDE, SIDE, 3), (SIDE * SIDE * 3,)), (), len(CLASSES), 30_000, _GET)
 
 READ = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
 """Extensions of files that are read, those of torchvision's ImageFolder; in capitals too."""
@@ -45,30 +46,55 @@ def find(folder: Path, kind: Kind | None = None) -> tuple[Kind, Path] | None:
     """Where the Intel scenes lie below a data folder: an npz file before a folder, or only the kind asked for.
 
     An npz is looked for as ``intel/intel_landscapes.npz``, any single ``intel/*.npz``, then ``intel_landscapes.npz``;
-    official folders in ``intel_folder/``, ``intel/`` and the data folder itself, whose path is then returned.
+    official folders in ``intel_folder/``, ``intel/``, the data folder itself, or wherever Kaggle's archive was unpacked
+    up to two folders below it; the path of the folder that holds them is then returned.
 
     Raises:
-        DataError: The data folder does not exist and is not just the default; or ``intel/`` holds several npz files
-            none of which has the usual name.
+        DataError: The data folder does not exist and is not just the default; or see `find_npz` and `find_folder`.
     """
     paths.require(folder)
-    if kind != "folder":
-        usual = [path for path in (folder / "intel" / NPZ, folder / NPZ) if path.is_file()]
-        others = sorted((folder / "intel").glob("*.npz"))
-        if not usual and len(others) > 1:
-            names = ", ".join(path.name for path in others)
-            raise DataError(f"{folder / 'intel'}: several npz files ({names}); name the right one {NPZ}")
-        if usual or others:
-            return "npz", (usual + others)[0]
+    if kind != "folder" and (path := find_npz(folder)):
+        return "npz", path
     if kind != "npz" and (base := find_folder(folder)):
         return "folder", base
     return None
 
 
+def find_npz(folder: Path) -> Path | None:
+    """The npz file below a data folder.
+
+    Raises:
+        DataError: ``intel/`` holds several npz files none of which has the usual name.
+    """
+    usual, others = registry.get("intel").files[0].find(folder), sorted((folder / "intel").glob("*.npz"))
+    if not usual and len(others) > 1:
+        names = ", ".join(path.name for path in others)
+        raise DataError(f"{folder / 'intel'}: several npz files ({names}); name the right one {NPZ}")
+    return usual or (others[0] if others else None)
+
+
 def find_folder(folder: Path) -> Path | None:
-    """The folder at or below the data folder that holds ``seg_train`` or ``seg_test``."""
-    bases = (folder / "intel_folder", folder / "intel", folder)
-    return next((base for base in bases if any((base / name).is_dir() for name in SPLITS)), None)
+    """The folder at or below the data folder that holds ``seg_train`` or ``seg_test``.
+
+    Raises:
+        DataError: Several do, all of them unpacked in places of their own.
+    """
+    part = registry.get("intel_folder").folders[0]
+    usual = str(Path(part.path).parent)
+    for place in (usual, *part.also):
+        bases = [folder / place] if "*" not in place else sorted(folder.glob(place))
+        # What is hidden is unfinished, and macOS puts no pictures into __MACOSX.
+        bases = [
+            base for base in bases if not any(name.startswith((".", "__")) for name in base.relative_to(folder).parts)
+        ]
+        found = [base for base in bases if any(os.path.lexists(base / name) for name in SPLITS)]
+        if len(found) > 1:
+            names = ", ".join(base.relative_to(folder).as_posix() for base in found)
+            text = f"{folder}: several folders with {' or '.join(SPLITS)} ({names})"
+            raise DataError(f"{text}; name the right one {usual}")
+        if found:
+            return found[0]
+    return None
 
 
 def split_folder(base: Path, name: str) -> Path:
@@ -97,7 +123,7 @@ def load_npz(path: Path) -> PictureSet:
     """
     splits, sha256 = _FORM.read(path), digest(path)
     provenance = "verified" if sha256 == registry.get("intel").files[0].sha256 else "user copy"
-    return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={path.name: sha256})
+    return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={shown(path.name): sha256})
 
 
 def load_folder(path: Path, cache: Path) -> PictureSet:
@@ -113,7 +139,7 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
         DataError: A split or class is missing, a folder is no class, a picture does not decode, or the cache folder
             cannot be used or lies among the pictures.
     """
-    if cache.resolve().is_relative_to(path.resolve()):
+    if paths.is_inside(cache, path):
         raise DataError(f"{cache}: the cache may not lie in the data's own folder; set DLBENCH_CACHE to another one")
     files = {name: _manifest_hash(split_folder(path, name), path) for name in SPLITS}
     if notice := left_out(path):
@@ -180,9 +206,22 @@ def left_out(base: Path, *splits: str) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files at or below a folder, by way of links too; sorted."""
-    found = (Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names)
-    return sorted(file for file in found if file.is_file())
+    """All files at or below a folder, by way of links too, and whatever is named like a picture; sorted.
+
+    Raises:
+        DataError: A folder cannot be listed, or a link leads back to a folder above it.
+    """
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
+
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        for link in (Path(root, name) for name in folders if Path(root, name).is_symlink()):
+            if any(paths.is_inside(above, link) for above in link.parents):
+                raise DataError(f"{link}: a link that leads back to a folder above it; remove it")
+        found += (Path(root, name) for name in names)
+    return sorted(file for file in found if file.is_file() or _is_read(Path(file.name)))
 
 
 def _is_read(inside: Path) -> bool:
@@ -212,13 +251,14 @@ class _LossError(Exception):
 
 def _thumbnail(file: Path, base: Path) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(file) as picture:
+        with Image.open(regular(file)) as picture:
             small = _as_rgb(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     except _LossError as error:
         text = f"{file.relative_to(base)} in {base}: {error}"
         raise DataError(f"{text}; convert it to 8-bit RGB as it is meant to look, or remove it") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        text = f"{file.relative_to(base)} in {base}: cannot be read as a picture ({type(error).__name__})"
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        text = f"{file.relative_to(base)} in {base}: cannot be read as a picture ({reason})"
         raise DataError(f"{text}; replace it by the official one or remove it") from error
     return np.asarray(small, dtype=np.uint8)
 
@@ -281,9 +321,12 @@ def _manifest_hash(folder: Path, base: Path) -> str:
     manifest = hashlib.sha256()
     try:
         for file in sorted(path for name in CLASSES for path in _files(folder / name)):
-            manifest.update(f"{digest(file)}  {file.relative_to(folder).as_posix()}\n".encode())
+            line = f"{digest(file)}  {file.relative_to(folder).as_posix()}\n"
+            manifest.update(os.fsencode(line))  # names that are not UTF-8 too, as they are
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it readable") from error
+        raise DataError(
+            f"{error.filename}: cannot be read ({error.strerror}); make it readable or remove it"
+        ) from error
     return manifest.hexdigest()
 
 

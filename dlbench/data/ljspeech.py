@@ -23,7 +23,7 @@ from joblib import Parallel, delayed
 
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError, DataNotice
-from dlbench.files import atomic_path, digest
+from dlbench.files import atomic_path, digest, regular
 from dlbench.terminal import progress
 
 METADATA, WAVES = "metadata.csv", "wavs"
@@ -88,7 +88,7 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
         DataError: The file is missing, cannot be read, or has no rows.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = regular(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_FETCH}") from None
     except OSError as error:
@@ -258,7 +258,7 @@ def _check_target(corpus: Path, made_by: dict[str, str | int], chosen: Iterable[
     if not corpus.exists() or (corpus.is_dir() and not any(corpus.iterdir())):
         return
     try:
-        found = json.loads((corpus / STAND_IN).read_text(encoding="utf-8"))
+        found = json.loads(regular(corpus / STAND_IN).read_text(encoding="utf-8"))
         other = [key for key, value in made_by.items() if found.get(key) != value]
     except (OSError, ValueError, AttributeError):
         raise DataError(f"{corpus}: there, but not made by speak; choose another name with --to") from None

@@ -13,6 +13,7 @@ What is no pair is not learned: a comment line (``#`` or ``;;;``) is left out, a
 """
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -25,6 +26,7 @@ from dlbench import paths
 from dlbench.data import registry
 from dlbench.data.pairs import Pair, PairSet, is_space
 from dlbench.errors import DataError
+from dlbench.files import regular
 from dlbench.seeding import derive_seed
 
 Format = Literal["phonemes_word", "word_phonemes", "cmudict", "target_source_characters"]
@@ -172,10 +174,14 @@ class PairFiles:
         paths.require(folder)
         return any(find(path, folder) for path in self.paths())
 
-    def looked_for(self, folder: Path) -> str:
-        """The first file that is not there, and where it was looked for."""
-        path = next((path for path in self.paths() if not find(path, folder)), self.train)
-        return f"{path} (looked for {' and '.join(map(str, places(path, folder)))})"
+    def absence(self, folder: Path) -> str:
+        """A clause: what was looked for in a data folder, and what is there instead."""
+        inside = [path for path in self.paths() if not _leads_elsewhere(path)]
+        found = registry.similar(folder, self.name, inside)
+        missing = [path for path in self.paths() if not find(path, folder)]
+        if self.is_own:  # the first, wherever it was looked for
+            missing = list(map(str, places(missing[0], folder)))
+        return registry.absence(missing, found)
 
     def read(self, folder: Path) -> PairSet:
         """Read all files.
@@ -189,9 +195,9 @@ class PairFiles:
         for given in self.paths():
             path = find(given, folder)
             if path is None:
-                raise DataError(f"{self.looked_for(folder)} is not there; {self.remedy}")
+                raise DataError(f"{given}: no such file; {self.absence(folder)}; {self.remedy}")
             try:
-                content = path.read_bytes()
+                content = regular(path).read_bytes()
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
             # A record tells no folder of this machine.
@@ -310,7 +316,7 @@ def places(path: str, folder: Path) -> tuple[Path, ...]:
 
 def find(path: str, folder: Path) -> Path | None:
     """The first of a file's `places` that exists, whatever lies there."""
-    return next((place for place in places(path, folder) if place.exists()), None)
+    return next((place for place in places(path, folder) if os.path.lexists(place)), None)
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:

@@ -280,8 +280,8 @@ class Files(Protocol):
     def are_in(self, folder: Path) -> bool:
         """Whether they are in a data folder."""
 
-    def looked_for(self, folder: Path) -> str:
-        """What is not there, and where it was looked for."""
+    def absence(self, folder: Path) -> str:
+        """A clause: what was looked for in a data folder, and what is there instead."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -309,13 +309,12 @@ class SequenceDataModule(pl.LightningDataModule):
             return True
         if files.are_in(self.folder):
             return False
-        where = f"no {wanted} in {self.folder}"
+        where, hints = f"no {wanted} in {self.folder}", f"{files.absence(self.folder)}; {files.remedy}"
         if files.is_own:
-            missing = f"{files.looked_for(self.folder)} is not there; {files.remedy}"
-            raise DataError(f"{missing}, or take synthetic {instead} with data.source=synthetic")
+            raise DataError(f"{where}; {hints}, or take synthetic {instead} with data.source=synthetic")
         if self.source == "files":
-            raise DataError(f"data.source=files: {where}; {files.remedy}")
-        warnings.warn(f"{where}: using synthetic {instead}; {files.remedy}", SyntheticDataNotice, stacklevel=3)
+            raise DataError(f"data.source=files: {where}; {hints}")
+        warnings.warn(f"{where}: using synthetic {instead}; {hints}", SyntheticDataNotice, stacklevel=3)
         return True
 
     @abstractmethod

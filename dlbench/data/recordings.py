@@ -25,7 +25,7 @@ from torch import Tensor
 from dlbench.components import component
 from dlbench.data.ljspeech import FAULTS, METADATA, RATE, WAVES, Fault, Row, Samples, hash_samples, refusal
 from dlbench.errors import DataError
-from dlbench.files import digest
+from dlbench.files import digest, regular
 from dlbench.terminal import progress
 
 N_FFT, HOP, MELS = 400, 160, 80
@@ -273,7 +273,7 @@ def _read(path: Path) -> Samples:
     """
     name = f"{WAVES}/{path.name}"
     try:
-        content = path.read_bytes()
+        content = regular(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
     if not content:

@@ -1,28 +1,34 @@
 """The data sets of ``registry.yaml``: what their files are, under which terms they are shared, and how they are had."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dlbench.errors import DataError
-from dlbench.terminal import nearest
+from dlbench.terminal import is_like, nearest, shown
 
 
 @dataclass(frozen=True)
 class File:
     """One file: ``path`` below the data folder, its size in bytes and its hash (``sha256`` or else ``md5``).
 
-    ``url`` is where exactly this file can be downloaded; ``also`` are further places below the data folder where it
-    is looked for.
+    ``unpacked`` is the SHA-256 of what a gzip file holds, where that is known; ``url`` is where exactly this file can
+    be downloaded; ``also`` are further folders below the data folder where it is looked for.
     """
 
     path: str
     size: int | None
     sha256: str | None = None
     md5: str | None = None
+    unpacked: str | None = None
     url: str | None = None
     also: Sequence[str] = ()
 
@@ -36,18 +42,50 @@ class File:
         """The known hash in hexadecimal."""
         return self.sha256 or self.md5 or ""
 
+    def has(self, found: str) -> bool:
+        """Whether a hash is that of the registered file, or of what it holds."""
+        return found in (self.known_hash, self.unpacked)
+
+    def places(self) -> list[str]:
+        """Where it is looked for below the data folder: a gzip file packed or not, IDX files with a dash or a dot."""
+        own = Path(self.path)
+        names = [own.name]
+        if own.suffix == ".gz":
+            dotted = re.sub(r"-(?=idx\d)", ".", own.stem)
+            # Programs that unpack make a folder of the archive's name.
+            unpacked = (own.stem, dotted, f"{own.stem}/{own.stem}", f"{own.stem}/{dotted}")
+            names = list(dict.fromkeys((own.name, f"{dotted}.gz", *unpacked)))
+        return [(Path(folder) / name).as_posix() for folder in (str(own.parent), *self.also) for name in names]
+
     def find(self, folder: Path) -> Path | None:
-        """The first of its places that exists below the data folder."""
-        return next((folder / place for place in (self.path, *self.also) if (folder / place).is_file()), None)
+        """The first of its places that has a file below the data folder, or else anything, which reading then names."""
+        places = [folder / place for place in self.places()]
+        there = [path for path in places if path.is_file()] or [path for path in places if os.path.lexists(path)]
+        return there[0] if there else None
+
+    @property
+    def elsewhere(self) -> str:
+        """Its other places, for people."""
+        unpacked = "unpacked too, " if Path(self.path).suffix == ".gz" else ""
+        return f" ({unpacked}also in {', '.join(self.also)})" if self.also else ""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of many files without a hash each: ``path`` below the data folder, ``count`` files like ``pattern``."""
+    """A folder of many files without a hash each: ``path`` below the data folder, ``count`` files like ``pattern``.
+
+    ``also`` are further folders where it is looked for, patterns among them.
+    """
 
     path: str
     pattern: str
     count: int
+    also: Sequence[str] = ()
+
+    @property
+    def elsewhere(self) -> str:
+        """Its other places, for people."""
+        return f" (also in {', '.join(self.also)})" if self.also else ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +105,8 @@ class DataSet:
 
     One way is taken, in this order: ``instead`` (another set that serves as well), ``archive``, ``kaggle`` (a Kaggle
     handle), the URLs of the files. ``manual`` says in a sentence where people find it, for sets that nothing can
-    fetch and for machines without a network.
+    fetch and for machines without a network. ``unusable`` says what files are that people take for the set's, by
+    patterns of their names.
     """
 
     name: str
@@ -81,6 +120,12 @@ class DataSet:
     archive: Archive | None = None
     kaggle: str | None = None
     instead: str | None = None
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[File | Folder, ...]:
+        """All its files and folders."""
+        return *self.files, *self.folders
 
     @property
     def size(self) -> int | None:
@@ -95,6 +140,52 @@ class DataSet:
             if getattr(self, way):
                 return way
         return "url" if self.files and all(file.url for file in self.files) else "manual"
+
+    def similar(self, folder: Path) -> list[str]:
+        """What lies in the set's own folders below a data folder, or is named like them, and is not of the set."""
+        places = [place for file in self.files for place in file.places()] + [part.path for part in self.folders]
+        found = similar(folder, self.name, places)
+        whys = (
+            next((why for like, why in self.unusable.items() if fnmatch.fnmatch(Path(each).name, like)), "")
+            for each in found
+        )
+        return [f"{each} ({why})" if why else each for each, why in zip(found, whys, strict=True)]
+
+    def absence(self, folder: Path, *parts: File | Folder) -> str:
+        """A clause for people who miss the set, or parts of it: what was looked for, and what is there instead."""
+        return absence(parts or self.parts, self.similar(folder))
+
+
+def similar(folder: Path, name: str, places: Iterable[str]) -> list[str]:
+    """What lies below a data folder in folders that bear a set's name, or in other ones under a name like the set's.
+
+    Args:
+        folder: The data folder.
+        name: The set's name.
+        places: Where the set's own files and folders may be, which are left out.
+    """
+    paths = [Path(place) for place in places]
+    above = {parent for path in paths for parent in path.parents}
+    known, words = above.union(paths), {name, *(path.name for path in paths)}
+    found: list[str] = []
+    for parent in sorted(above):
+        try:
+            entries = sorted(entry.name for entry in (folder / parent).iterdir())
+        except OSError:  # not there, or nothing that can be listed
+            continue
+        is_own = bool(parent.parts) and parent.parts[0].lower() == name
+        named = [parent / entry for entry in entries if not entry.startswith(".") and (is_own or is_like(entry, words))]
+        found += (shown(path.as_posix()) for path in named if path not in known)
+    return found
+
+
+def absence(parts: Iterable[File | Folder | str], found: Sequence[str]) -> str:
+    """A clause: what was looked for, registered or just a path, and the first few of what was found instead."""
+    pairs = [(part, "") if isinstance(part, str) else (part.path, part.elsewhere) for part in parts]
+    groups = groupby(pairs, key=itemgetter(1))
+    sought = [", ".join(path for path, _ in group) + elsewhere for elsewhere, group in groups]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"looked for {', '.join(sought)}" + (f"; found {', '.join(found[:3])}{more}" if found else "")
 
 
 def _data_set(name: str, entry: dict[str, Any]) -> DataSet:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from dlbench.data.ljspeech import (
     refusal,
 )
 from dlbench.errors import DataError
-from dlbench.files import digest
+from dlbench.files import digest, regular
 
 SPLITS = ("train", "val", "test")
 PUBLISHED = (9825, 655, 2620)
@@ -129,10 +130,6 @@ class SpeechFiles:
         """Whether it is the user's own corpus, none of the suite's."""
         return self.corpus not in ("ljspeech", "ljspeech_spoken")
 
-    def looked_for(self, folder: Path) -> str:
-        """What the data folder would have to hold."""
-        return f"{self.corpus} (looked for {folder / self.corpus / METADATA} and {WAVES} beside it)"
-
     def are_in(self, folder: Path) -> bool:
         """Whether the data folder has the corpus, with recordings.
 
@@ -140,7 +137,14 @@ class SpeechFiles:
             DataError: The data folder does not exist and is not just the default.
         """
         paths.require(folder)
-        return (folder / self.corpus / METADATA).is_file() and (folder / self.corpus / WAVES).is_dir()
+        return all(os.path.lexists(folder / place) for place in self._places())
+
+    def absence(self, folder: Path) -> str:
+        """A clause: what was looked for in a data folder, and what is there instead."""
+        return registry.absence(self._places(), registry.similar(folder, self.corpus, self._places()))
+
+    def _places(self) -> tuple[str, str]:
+        return f"{self.corpus}/{METADATA}", f"{self.corpus}/{WAVES}"
 
     def read(self, folder: Path, cache: Path, jobs: int) -> SpeechCorpus:
         """The corpus, with features out of the cache, computed if need be.
@@ -224,7 +228,7 @@ def have_published_lengths(samples: Sequence[int]) -> bool:
 def _stand_in(corpus: Path) -> dict[str, Any] | None:
     """How a stand-in was spoken; None for a corpus that is not marked as one."""
     try:
-        mark = json.loads((corpus / STAND_IN).read_text(encoding="utf-8"))
+        mark = json.loads(regular(corpus / STAND_IN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

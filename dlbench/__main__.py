@@ -1,6 +1,5 @@
 """``dlbench``, or ``python -m dlbench``: a run, composed by Hydra, or one of `dlbench.commands`."""
 
-import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -8,9 +7,6 @@ from importlib.metadata import version
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # What the terminal's encoding lacks, and names of files that are not UTF-8, are escaped.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:  # while modules are imported; later it is told what becomes of the work
@@ -24,8 +20,10 @@ def _main(words: list[str]) -> int:
         return 0
     is_run = words[:1] == ["run"] or not words or not words[0].isalpha()
     if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
+        from dlbench.environment import escape_output
         from dlbench.help import text
 
+        escape_output()
         print(text())
         return 0 if words else 2
     from dlbench import commands

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import paths
+from dlbench.environment import escape_output
 from dlbench.errors import DlbenchError
 from dlbench.terminal import nearest, say
 
@@ -21,6 +22,7 @@ from dlbench.terminal import nearest, say
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Print a known error as one line and exit with 1; with ``verbose=true`` let it through."""
+    escape_output()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, in several lines
     if is_verbose():
         yield

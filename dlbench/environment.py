@@ -1,5 +1,6 @@
 """A run's surroundings: what libraries read from the environment is hidden, SIGTERM is taken for Ctrl-C."""
 
+import io
 import os
 import re
 import signal
@@ -18,6 +19,12 @@ HIDDEN = re.compile(
     r"(GLOBAL_|LOCAL_|GROUP_|NODE_|ROLE_)?RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|MASTER_(ADDR|PORT)"
 )
 """The names of what is hidden."""
+
+
+def escape_output() -> None:
+    """Let what the terminal's encoding lacks, and names of files that are not UTF-8, be written as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
 
 
 @contextmanager

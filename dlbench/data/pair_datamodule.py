@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from dlbench.components import component
-from dlbench.data.pair_files import Format, Normalisation, PairFiles, find, other_order
+from dlbench.data import registry
+from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
 from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
 from dlbench.data.synthetic import words
 from dlbench.data.vocabulary import Vocabulary
@@ -114,7 +115,7 @@ class TransductionDataModule(SequenceDataModule):
         """
         if self.choose_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
             return _invent(sizes=tuple(self.synthetic_sizes))
-        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := find(name, self.folder)))
+        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := registry.find(name, self.folder)))
         found = _read(self.files, self.folder, tuple(changed))
         for odd in found.notices:
             warnings.warn(odd, OddDataNotice, stacklevel=2)

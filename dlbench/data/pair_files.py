@@ -13,7 +13,6 @@ What is no pair is not learned: a comment line (``#`` or ``;;;``) is left out, a
 """
 
 import hashlib
-import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -155,8 +154,8 @@ class PairFiles:
 
     @property
     def name(self) -> str:
-        """The data set's name; see `data_name`."""
-        return data_name(self.train)
+        """The data set's name; see `dlbench.data.registry.data_name`."""
+        return registry.data_name(self.train)
 
     @property
     def remedy(self) -> str:
@@ -172,15 +171,15 @@ class PairFiles:
             DataError: The data folder does not exist and is not just the default.
         """
         paths.require(folder)
-        return any(find(path, folder) for path in self.paths())
+        return any(registry.find(path, folder) for path in self.paths())
 
     def absence(self, folder: Path) -> str:
         """A clause: what was looked for in a data folder, and what is there instead."""
-        inside = [path for path in self.paths() if not _leads_elsewhere(path)]
+        inside = [path for path in self.paths() if not registry.leads_elsewhere(path)]
         found = registry.similar(folder, self.name, inside)
-        missing = [path for path in self.paths() if not find(path, folder)]
+        missing = [path for path in self.paths() if not registry.find(path, folder)]
         if self.is_own:  # the first, wherever it was looked for
-            missing = list(map(str, places(missing[0], folder)))
+            missing = list(map(str, registry.places(missing[0], folder)))
         return registry.absence(missing, found)
 
     def read(self, folder: Path) -> PairSet:
@@ -193,7 +192,7 @@ class PairFiles:
         files: dict[str, str] = {}
         odd = _Odd(list)
         for given in self.paths():
-            path = find(given, folder)
+            path = registry.find(given, folder)
             if path is None:
                 raise DataError(f"{given}: no such file; {self.absence(folder)}; {self.remedy}")
             try:
@@ -201,7 +200,7 @@ class PairFiles:
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
             # A record tells no folder of this machine.
-            name = given if not _leads_elsewhere(given) else "/".join(path.resolve().parts[-2:])
+            name = given if not registry.leads_elsewhere(given) else "/".join(path.resolve().parts[-2:])
             files[name] = hashlib.sha256(content).hexdigest()
             splits.append(self.parse(content, path, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
@@ -294,29 +293,6 @@ class PairFiles:
         part = {word: sum(place >= end for end in ends) for place, word in enumerate(words)}
         val, test, train = ([pair for pair in pairs if part[pair.target] == number] for number in range(3))
         return train, val, test
-
-
-def data_name(train: str) -> str:
-    """A data set's name: of its training file the first folder below the data folder, or else the one it lies in."""
-    path = Path(train)
-    first = path.parent.name or path.name if _leads_elsewhere(train) else path.parts[0]
-    return first.partition(".")[0]
-
-
-def _leads_elsewhere(path: str) -> bool:
-    """Whether a path leaves the folder that it begins in."""
-    return path.startswith("~") or Path(path).is_absolute() or ".." in Path(path).parts
-
-
-def places(path: str, folder: Path) -> tuple[Path, ...]:
-    """Where a file is looked for: in the data folder, then in the folder the command was started in."""
-    given = Path(path).expanduser()
-    return (given,) if given.is_absolute() else tuple(dict.fromkeys((folder / given, paths.started_in() / given)))
-
-
-def find(path: str, folder: Path) -> Path | None:
-    """The first of a file's `places` that exists, whatever lies there."""
-    return next((place for place in places(path, folder) if os.path.lexists(place)), None)
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:

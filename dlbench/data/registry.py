@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from dlbench.errors import DataError
+from dlbench.paths import started_in
 from dlbench.terminal import is_like, nearest, shown
 
 
@@ -208,3 +209,29 @@ def get(name: str) -> DataSet:
     if name in REGISTRY:
         return REGISTRY[name]
     raise DataError(f"{name}: no such data set; {nearest(name, REGISTRY)}")
+
+
+# --- files that a user names ------------------------------------------------------------------------------------------
+
+
+def data_name(train: str) -> str:
+    """A data set's name: of its training file the first folder below the data folder, or else the one it lies in."""
+    path = Path(train)
+    first = path.parent.name or path.name if leads_elsewhere(train) else path.parts[0]
+    return first.partition(".")[0]
+
+
+def leads_elsewhere(path: str) -> bool:
+    """Whether a path leaves the folder that it begins in."""
+    return path.startswith("~") or Path(path).is_absolute() or ".." in Path(path).parts
+
+
+def places(path: str, folder: Path) -> tuple[Path, ...]:
+    """Where a file is looked for: in the data folder, then in the folder the command was started in."""
+    given = Path(path).expanduser()
+    return (given,) if given.is_absolute() else tuple(dict.fromkeys((folder / given, started_in() / given)))
+
+
+def find(path: str, folder: Path) -> Path | None:
+    """The first of a file's `places` that exists, whatever lies there."""
+    return next((place for place in places(path, folder) if os.path.lexists(place)), None)

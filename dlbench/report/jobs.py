@@ -26,8 +26,7 @@ from dlbench.config import composed, trusted
 from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
 from dlbench.data.ljspeech import METADATA, WAVES
-from dlbench.data.pair_files import data_name, find
-from dlbench.data.registry import REGISTRY
+from dlbench.data.registry import REGISTRY, data_name, find
 from dlbench.environment import interrupted_by_sigterm
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact

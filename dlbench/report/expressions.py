@@ -34,8 +34,8 @@ BEYOND = "a number beyond 2**1000; write it with smaller ones"
 MOST_LAYERS, LARGEST_SETTING = 1_000, 1_000_000
 """Bounds for a network's ``layers``, which are built one by one, and for its other settings and vocabularies."""
 
-LARGEST_SIZE, MOST_MONOMIALS = 64, 100_000
-"""Bounds for what theory's functions are given, and for the monomials of D variables with a degree below K."""
+LARGEST_SIZE, LONGEST_SEQUENCE, MOST_TERMS = 64, 1_024, 5_000_000
+"""Bounds for what theory's functions are given: sizes, the L positions of attention, and all terms of a series."""
 
 
 def evaluate(expression: str, **variables: float) -> Number:
@@ -140,13 +140,15 @@ def _comb(n: int, k: int) -> int:
 
 def _check_theory(name: str, *arguments: Any) -> None:
     """Hold what a function of theory is given against its bounds."""
+    has_series = name in SERIES
+    largest = LONGEST_SEQUENCE if has_series else LARGEST_SIZE
     for value in arguments:
-        if isinstance(value, int | float) and not abs(value) <= LARGEST_SIZE:
-            raise ValueError(f"{name} is given {value:g}, more than {LARGEST_SIZE}")
-    if name in SERIES:
-        dim, terms = (arguments[place] for place in SERIES[name] if place < len(arguments))
-        if terms > 0 and math.comb(int(dim) + int(terms) - 1, int(terms) - 1) > MOST_MONOMIALS:
-            raise ValueError(f"{name} is given D={dim} and K={terms}, more than {MOST_MONOMIALS:,} monomials")
+        if isinstance(value, int | float) and not abs(value) <= largest:
+            raise ValueError(f"{name} is given {value:g}, more than {largest:,}")
+    if has_series and len(found := arguments[SERIES[name] :][:2]) == 2 and min(found) > 0:
+        dim, terms = map(int, found)
+        if (arguments[0] if SERIES[name] else 1) * math.comb(dim + terms - 1, dim) > MOST_TERMS:
+            raise ValueError(f"{name} is given D={dim} and K={terms}, more than {MOST_TERMS:,} terms")
 
 
 def network(what: str, experiment: str, *overrides: str, **vocabularies: int) -> int:
@@ -261,13 +263,10 @@ THEORY = (
 """The functions of `dlbench.report.theory_checks`, told without importing torch."""
 
 SERIES = {
-    "feature_error": (0, 1),
-    "attention_operations": (1, 2),
-    "approximation_error": (1, 2),
-    "row_sum_error": (1, 2),
-    "monomials": (0, 1),
+    **dict.fromkeys(("feature_error", "monomials"), 0),
+    **dict.fromkeys(("attention_operations", "approximation_error", "row_sum_error"), 1),
 }
-"""Where D and K stand among the arguments of those that sum K terms over D variables."""
+"""Those that sum K terms over D variables, and the place of D among their arguments; before it stands L."""
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: _bounded(operator.add),

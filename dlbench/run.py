@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -36,7 +35,7 @@ from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.terminal import say
+from dlbench.terminal import SafeConsole, say
 from dlbench.trainer import TrainerSettings, weights_hash
 
 
@@ -509,7 +508,7 @@ def show(outcome: Outcome) -> None:
     table.add_column("value", justify="right")
     for name, value in sorted(result["metrics"].items()):
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = SafeConsole(soft_wrap=True, highlight=False, markup=False)
     console.print(f"\n{result['experiment']} on {label}: {result['state']}")
     console.print(table)
     console.print(f"record: {outcome.record.folder}")

@@ -13,6 +13,14 @@ from dlbench import files
 from dlbench.errors import RecordError
 from dlbench.records.lock import still_held
 
+ODD = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError, OSError)
+"""What code meets in a record that holds other things than a run writes; it says too little to be shown alone."""
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with a record, by a `RecordError` or one of `ODD`, in a line."""
+    return str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 from dlbench import components
 from dlbench.errors import RecordError
 from dlbench.numerics import differences, numerics, torch_version, untold
-from dlbench.records.files import read_json
+from dlbench.records.files import ODD, problem_of, read_json
 from dlbench.records.labels import brief, changed_settings, decoding
 from dlbench.records.store import Evaluation, Record, State
 
@@ -80,8 +80,8 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
                 line.metrics.update(result["metrics"])
                 line = replace(line, use=_worst(line.use, own))
         return sorted(found, key=lambda found: found.decoding) or [line]
-    except (RecordError, KeyError, TypeError, AttributeError) as error:
-        return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))]
+    except (RecordError, *ODD) as error:
+        return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, problem_of(error))]
 
 
 def decoding_of(evaluation: Evaluation) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
@@ -48,6 +49,26 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """The hash of a file in hexadecimal, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: Any) -> Any:
+    """A value for a CSV file: an apostrophe stands before a text, no number, that spreadsheets would run as a formula.
+
+    These begin with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, perhaps after apostrophes of their own.
+    """
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+
+
+def from_cell(text: str) -> str:
+    """The text that `as_cell` made a cell of."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None
 
 
 def read_at_most(path: Path, most: int = MOST_BYTES) -> bytes:

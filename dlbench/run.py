@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich import box
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from dlbench import components, identity, paths
 from dlbench.callbacks.progress import progress
-from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resume_point
+from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
 from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
@@ -259,17 +260,22 @@ def _obstacles(plan: Plan) -> Iterator[str]:
 def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
     with alone() as root:
-        _train(plan, root)
+        while not _train(plan, root):
+            pass
 
 
-def _train(plan: Plan, root: Path) -> None:
+def _train(plan: Plan, root: Path) -> bool:
+    """See `train`; false if the checkpoint to go on from did not fit and was set aside, so that another is to be tried.
+
+    Lightning and the optimiser meet what does not fit with kinds of errors of their own.
+    """
     record = plan.record
     forget_peak_memory()
     task = build_task(plan)
     shown = [*progress(plan.settings.progress), *build_callbacks(plan, task)]
     events.discard_final(record)
     checkpoint = resume_point(record)
-    began = now() if checkpoint is None else recorder_state(load(checkpoint))["started"]
+    began = now() if checkpoint is None else recorder_state(checkpoint)["started"]
     write_plan(plan, began)
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
@@ -288,6 +294,10 @@ def _train(plan: Plan, root: Path) -> None:
     except (DlbenchError, OSError):
         raise
     except Exception as error:
+        if checkpoint and not recorder.has_begun and not isinstance(error, torch.OutOfMemoryError):
+            logger.finalize("failed")
+            refuse(checkpoint, error)
+            return False
         failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         with contextlib.suppress(RecordError):
             write_json(record.failure, failure)
@@ -309,6 +319,7 @@ def _train(plan: Plan, root: Path) -> None:
     }
     without = ("evaluations", record.training.name, record.failure.name)
     seal.close(record.training, closing, seal.hashes(record.folder, without=without))
+    return True
 
 
 def write_plan(plan: Plan, started: str) -> None:
@@ -386,11 +397,19 @@ def read_weights(plan: Plan) -> Weights:
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
     training = plan.record.closed()
-    epochs = training["epochs"], training["best_epoch"]
-    if not {*epochs} <= checkpoints.keys():
-        set_aside(plan.record.training)
-        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
-    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))
+    epochs, like, found = (training.get("epochs"), training.get("best_epoch")), build_task(plan).state_dict(), []
+    for epoch in epochs:
+        try:
+            found.append(weights_of(checkpoints[epoch], like))
+        except KeyError as error:
+            set_aside(plan.record.training)
+            text = f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost"
+            raise LostCheckpointError(text) from error
+        except RecordError as error:
+            refuse(checkpoints[epoch], error)
+            set_aside(plan.record.training)
+            raise LostCheckpointError(f"record {plan.record.id}: training what is lost") from error
+    return Weights(*found)
 
 
 def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 import hashlib
 import math
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import pytorch_lightning as pl
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
 
 from dlbench.errors import RecordError
 from dlbench.metrics.names import Monitor
@@ -15,7 +18,20 @@ from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.files import set_aside
 from dlbench.records.store import Record
 from dlbench.tasks.base import DivergedError, read_metrics
-from dlbench.terminal import say
+from dlbench.terminal import first_line, say
+
+
+class _State(TypedDict):
+    """What a run needs to go on: see `EpochRecorder.state_dict`."""
+
+    best_epoch: int
+    best_value: float
+    seconds: float
+    started: str
+    curves: str
+
+
+_STATE = TypeAdapter(_State, config=ConfigDict(strict=True))
 
 
 def resume_point(record: Record) -> Checkpoint | None:
@@ -29,7 +45,11 @@ def resume_point(record: Record) -> Checkpoint | None:
     for checkpoint in reversed(whole):
         if checkpoint.epoch > recorded:
             continue
-        state = recorder_state(load(checkpoint))
+        try:
+            state = recorder_state(checkpoint)
+        except RecordError as error:
+            refuse(checkpoint, error)
+            continue
         if state["best_epoch"] in epochs and state["curves"] == history.digest_of(record.metrics, checkpoint.epoch):
             record.checkpoints.discard_after(checkpoint.epoch)
             history.cut_back(record.metrics, checkpoint.epoch)
@@ -43,15 +63,52 @@ def resume_point(record: Record) -> Checkpoint | None:
 
 
 def load(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint's content: tensors and plain values only, nothing that could run code."""
-    content: dict[str, Any] = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
-    return content
+    """A checkpoint's content: tensors and plain values only, nothing that could run code.
+
+    Raises:
+        RecordError: It holds something else, or no weights, whatever its checksum says.
+    """
+    try:
+        content = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle and zip files meet bytes of anybody's with kinds of their own
+        raise RecordError(f"{checkpoint.path}: no checkpoint ({first_line(error)[:200]})") from error
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise RecordError(f"{checkpoint.path}: no checkpoint (it holds no weights by name)")
+    found: dict[str, Any] = content
+    return found
 
 
-def recorder_state(content: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`."""
-    state: dict[str, Any] = content["callbacks"][EpochRecorder.__qualname__]
+def weights_of(checkpoint: Checkpoint, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's weights by name.
+
+    Raises:
+        RecordError: See `load`; or they are not of the names and shapes of ``like``.
+    """
+    weights: dict[str, Tensor] = load(checkpoint)["state_dict"]
+    odd = like.keys() ^ weights.keys() or {name for name in like if like[name].shape != weights[name].shape}
+    if odd:
+        raise RecordError(f"{checkpoint.path}: the weights of another network or vocabulary ({min(map(str, odd))})")
+    return weights
+
+
+def recorder_state(checkpoint: Checkpoint) -> _State:
+    """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`.
+
+    Raises:
+        RecordError: See `load`; or it knew nothing.
+    """
+    try:
+        state: _State = _STATE.validate_python(load(checkpoint)["callbacks"][EpochRecorder.__qualname__])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise RecordError(f"{checkpoint.path}: no checkpoint of a run (it tells no epoch to go on from)") from error
     return state
+
+
+def refuse(checkpoint: Checkpoint, error: Exception) -> None:
+    """Set aside a checkpoint that cannot be gone on from, and say why in a line."""
+    problem = str(error) if isinstance(error, RecordError) else f"{checkpoint.path}: does not fit ({first_line(error)})"
+    say(f"{problem}; set aside as {set_aside(checkpoint.path).name}")
 
 
 class EpochRecorder(pl.callbacks.Checkpoint):
@@ -70,6 +127,8 @@ class EpochRecorder(pl.callbacks.Checkpoint):
         self.record, self.monitor, self.started = record, monitor, started
         self.best_epoch, self.best_value = 0, monitor.worst
         self.seconds = 0.0
+        self.has_begun = False
+        """Whether a batch was trained on, with what a checkpoint may have restored."""
         self._epoch_began = 0.0
         # Of what was written, not of what lies on the disk: that may be damaged while the training runs.
         self._curves = hashlib.sha256(record.metrics.read_bytes() if record.metrics.is_file() else b"")
@@ -89,6 +148,10 @@ class EpochRecorder(pl.callbacks.Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
         self._epoch_began = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """What a checkpoint restored, the optimiser's state too, was of use."""
+        self.has_begun = True
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop it: throughput is that of training."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dlbench import files
 from dlbench.errors import RecordError
 from dlbench.records.lock import still_held
@@ -19,7 +21,12 @@ ODD = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, Recu
 
 def problem_of(error: Exception) -> str:
     """What is wrong with a record, by a `RecordError` or one of `ODD`, in a line."""
-    return str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
+    if isinstance(error, RecordError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+    return f"damaged ({type(error).__name__}: {error})"
 
 
 @contextlib.contextmanager

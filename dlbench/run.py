@@ -397,7 +397,8 @@ def read_weights(plan: Plan) -> Weights:
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
     training = plan.record.closed()
-    epochs, like, found = (training.get("epochs"), training.get("best_epoch")), build_task(plan).state_dict(), []
+    epochs = [training.get(key, 0) for key in ("epochs", "best_epoch")]
+    like, found = build_task(plan).state_dict(), []
     for epoch in epochs:
         try:
             found.append(weights_of(checkpoints[epoch], like))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from damage import CONTENT
-from resealed import reseal
+from resealed import change, reseal, reseal_evaluation
 
 from dlbench import commands, paths
 from dlbench.errors import DlbenchError, RecordError
@@ -21,11 +21,11 @@ from dlbench.records.summary import summarise
 from dlbench.report.checks import Verdicts
 from dlbench.report.files import csv_text
 from dlbench.report.render import render_html, render_markdown
-from dlbench.report.results import Evidence, collect
+from dlbench.report.results import Evidence, LeftOut, collect
 from dlbench.report.sections import build
 from dlbench.tensorboard.app import View
 
-CASES = 300
+CASES = 200
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 3, 10**39, 10**400, 1e308, -0.5, float("nan"), float("inf")),
     *("", "3", "null", "../../../../x", "\x1b[2J\nx", "\ud800", "\0", "=1", "2026-13-45", "a" * 5000, "{x: [", "${y}"),
@@ -101,6 +101,36 @@ def look(record: Record, folder: Path) -> bool:
     document = build(verdicts)
     assert render_markdown(document) and render_html(document) and csv_text(verdicts)
     return bool(collection.results)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/x/y", "..", "a/../../b", "\0\x1b\n", "e" * 400, "\N{GREEK SMALL LETTER PHI}" * 300]
+)
+@pytest.mark.parametrize("key", ["experiment", "provenance"])
+def test_no_name_leads_out_of_tensorboards_folder(name: str, key: str, tmp_path: Path) -> None:
+    for source in sources():
+        record = Record(Path(shutil.copytree(source.folder, tmp_path / "runs" / source.id)))
+        manifest = read_json(record.manifest)
+        data = {**manifest["data"], **({"provenance": name} if key == "provenance" else {})}
+        change(record.manifest, data=data, **({"experiment": name} if key == "experiment" else {}))
+        reseal(record)
+    shown = View(tmp_path / "a" / "b" / "view", [Store(tmp_path / "runs")]).refresh()
+    assert shown == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "a"}
+    assert [path.name for path in (tmp_path / "a").rglob("*")][:2] == ["b", "view"]
+    for path in (tmp_path / "a").rglob("*tfevents*"):
+        assert len(path.relative_to(tmp_path / "a" / "b" / "view").parts) == 3
+
+
+@pytest.mark.parametrize("name", ["3", "null", "true", "1e3", "[a]", ""])
+def test_an_experiment_that_yaml_takes_for_something_else_is_left_out_by_name(name: str, tmp_path: Path) -> None:
+    (source, _), store = sources(), Store(tmp_path)
+    record = Record(Path(shutil.copytree(source.folder, store.folder / source.id)))
+    change(record.manifest, experiment=name)
+    (evaluation,) = reseal(record).evaluations()
+    reseal_evaluation(evaluation, experiment=name)
+    assert collect([store]).left_out == [LeftOut(record.id, f"unknown experiment {name}")]
+    assert render_markdown(build(Verdicts(Evidence({}, collect([store])))))
 
 
 def test_no_damage_of_a_record_ends_in_another_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,11 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from dlbench.errors import RecordError
@@ -21,17 +21,16 @@ from dlbench.tasks.base import DivergedError, read_metrics
 from dlbench.terminal import first_line, say
 
 
-class _State(TypedDict):
+class _State(BaseModel):
     """What a run needs to go on: see `EpochRecorder.state_dict`."""
+
+    model_config = ConfigDict(strict=True)
 
     best_epoch: int
     best_value: float
     seconds: float
     started: str
     curves: str
-
-
-_STATE = TypeAdapter(_State, config=ConfigDict(strict=True))
 
 
 def resume_point(record: Record) -> Checkpoint | None:
@@ -92,14 +91,18 @@ def weights_of(checkpoint: Checkpoint, like: Mapping[str, Tensor]) -> dict[str, 
     return weights
 
 
-def recorder_state(checkpoint: Checkpoint) -> _State:
+def recorder_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`.
 
     Raises:
         RecordError: See `load`; or it knew nothing.
     """
     try:
-        state: _State = _STATE.validate_python(load(checkpoint)["callbacks"][EpochRecorder.__qualname__])
+        content = load(checkpoint)
+        state: dict[str, Any] = content["callbacks"][EpochRecorder.__qualname__]
+        _State.model_validate(state)
+        # Without one of these Lightning would go on all the same, from another place.
+        _ = content["optimizer_states"], content["lr_schedulers"], content["loops"]["fit_loop"]["epoch_progress"]
     except (KeyError, TypeError, ValidationError) as error:
         raise RecordError(f"{checkpoint.path}: no checkpoint of a run (it tells no epoch to go on from)") from error
     return state

@@ -1,18 +1,25 @@
-"""Files that are either whole or not there, their checksums, and numbers kept from one report to the next."""
+"""Files that are whole or not there, their checksums, YAML of anybody's, and numbers kept between reports."""
 
 import contextlib
 import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from dlbench.errors import DataError
+import yaml
+from yaml.constructor import ConstructorError
+
+from dlbench.errors import DataError, DlbenchError
 from dlbench.paths import cache_folder
+
+MOST_BYTES, DEEPEST, MOST_DIGITS = 2**20, 32, 40
+"""What a YAML file may hold: its size, how deep it is nested, and the characters of a number."""
 
 
 @contextlib.contextmanager
@@ -61,6 +68,114 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """
     with regular(path).open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: Any) -> Any:
+    """A value for a CSV file: an apostrophe stands before a text, no number, that spreadsheets would run as a formula.
+
+    These begin with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, perhaps after apostrophes of their own.
+    """
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+
+
+def from_cell(text: str) -> str:
+    """The text that `as_cell` made a cell of."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None
+
+
+def read_at_most(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a file, of a larger one just enough to tell."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's is ten times as fast
+    """Values are those of JSON: a date is a text. A key that stands twice is an error, where YAML takes the last."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"{key.value}: stands twice", key.start_mark)
+            seen.add(key.value)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def _number(construct: Callable[[Any, yaml.ScalarNode], float]) -> Callable[[Any, yaml.ScalarNode], float]:
+    """A number, unless it is too long to reckon with, or looks like one only, as ``0b_`` does."""
+
+    def constructed(loader: Any, node: yaml.ScalarNode) -> float:
+        if len(node.value) > MOST_DIGITS:
+            raise ConstructorError(None, None, f"a number of more than {MOST_DIGITS} characters", node.start_mark)
+        try:
+            return construct(loader, node)
+        except ValueError as error:
+            raise ConstructorError(None, None, f"{node.value}: no number", node.start_mark) from error
+
+    return constructed
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.construct_yaml_int))
+_Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
+
+
+def parse_yaml(content: bytes, path: Path, error: type[DlbenchError]) -> tuple[Any, yaml.Node | None]:
+    """What a YAML file says, whoever wrote it, and its nodes, which know their lines.
+
+    It may have no anchors and aliases, which a few lines make billions of values with, and no tags; size, depth and
+    the length of numbers are bounded.
+
+    Args:
+        content: What the file holds.
+        path: The file, for messages.
+        error: What to raise.
+
+    Raises:
+        DlbenchError: It is no UTF-8, no YAML, or beyond the bounds; of the class asked for, with the line if known.
+    """
+    if len(content) > MOST_BYTES:
+        raise error(f"{path}: has more than {MOST_BYTES:,} bytes; shorten it")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: is not UTF-8 (byte {problem.start}: {problem.reason}); save it as UTF-8") from problem
+    try:
+        _check_events(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return (None if node is None else loader.construct_document(node)), node
+    except yaml.MarkedYAMLError as problem:
+        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+        raise error(f"{path}:{line}: {problem.problem}") from problem
+    except yaml.YAMLError as problem:
+        raise error(f"{path}: {' '.join(str(problem).split())}") from problem
+
+
+def _check_events(text: str) -> None:
+    """Refuse what is too deep, or more than it looks like, before anything is made of it."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        problem = f"is nested deeper than {DEEPEST}" if depth > DEEPEST else None
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            problem = "anchors and aliases are not read; write it out"
+        elif tag := getattr(event, "tag", None):
+            problem = f"tags such as {tag} are not read; remove it"
+        if problem:
+            raise ConstructorError(None, None, problem, event.start_mark)  # type: ignore[arg-type]
 
 
 def _umask() -> int:

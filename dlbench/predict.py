@@ -130,15 +130,11 @@ class Speller:
 
     def _task(self, seed: int) -> Any:
         """The task around the network, with the record's weights; without optimiser, for it is not trained."""
-        from dlbench.callbacks.recorder import load
+        from dlbench.callbacks.recorder import weights_of
 
         sizes = {"source_symbols": len(self.source_vocabulary), "target_symbols": len(self.target_vocabulary)}
         task = self._build("task", model=self._build("model", **sizes), optimizer=None, scheduler=None, seed=seed)
-        try:
-            task.load_state_dict(load(self.checkpoint)["state_dict"])
-        except RuntimeError as error:
-            text = f"record {self.record.id}: its weights are those of another network or vocabulary"
-            raise RecordError(f"{text} ({' '.join(str(error).split())})") from error
+        task.load_state_dict(weights_of(self.checkpoint, task.state_dict()))
         return task
 
     def _build(self, section: str, **arguments: Any) -> Any:

@@ -14,13 +14,12 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from dlbench import components, identity, paths
 from dlbench.callbacks.progress import progress
-from dlbench.callbacks.recorder import EpochRecorder, load, recorder_state, resume_point
+from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
 from dlbench.environment import alone, interrupted_by_sigterm
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
@@ -36,7 +35,7 @@ from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.terminal import say
+from dlbench.terminal import SafeConsole, first_line, say
 from dlbench.trainer import TrainerSettings, weights_hash
 
 
@@ -260,17 +259,19 @@ def _obstacles(plan: Plan) -> Iterator[str]:
 def train(plan: Plan) -> None:
     """Train from the start or from the newest whole checkpoint, and close the training."""
     with alone() as root:
-        _train(plan, root)
+        while not _train(plan, root):
+            pass
 
 
-def _train(plan: Plan, root: Path) -> None:
+def _train(plan: Plan, root: Path) -> bool:
+    """See `train`; false if the newest checkpoint was not this run's and was set aside, so that another is tried."""
     record = plan.record
     forget_peak_memory()
     task = build_task(plan)
     shown = [*progress(plan.settings.progress), *build_callbacks(plan, task)]
     events.discard_final(record)
     checkpoint = resume_point(record)
-    began = now() if checkpoint is None else recorder_state(load(checkpoint))["started"]
+    began = now() if checkpoint is None else recorder_state(checkpoint)["started"]
     write_plan(plan, began)
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
@@ -289,6 +290,10 @@ def _train(plan: Plan, root: Path) -> None:
     except (DlbenchError, OSError):
         raise
     except Exception as error:
+        if checkpoint and _is_of_restoring(error):
+            logger.finalize("failed")
+            refuse(checkpoint, RecordError(f"{checkpoint.path}: does not fit this run ({first_line(error)})"))
+            return False
         failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         with contextlib.suppress(RecordError):
             write_json(record.failure, failure)
@@ -310,6 +315,13 @@ def _train(plan: Plan, root: Path) -> None:
     }
     without = ("evaluations", record.training.name, record.failure.name)
     seal.close(record.training, closing, seal.hashes(record.folder, without=without))
+    return True
+
+
+def _is_of_restoring(error: Exception) -> bool:
+    """Whether an error came while Lightning, the network or the optimiser took over a checkpoint's content."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).stem == "checkpoint_connector" for frame in frames)
 
 
 def write_plan(plan: Plan, started: str) -> None:
@@ -387,11 +399,20 @@ def read_weights(plan: Plan) -> Weights:
         raise RecordError(f"{plan.record.folder}: its weights were cleaned away; rerun=always trains it again")
     checkpoints = {checkpoint.epoch: checkpoint for checkpoint in plan.record.checkpoints.whole()}
     training = plan.record.closed()
-    epochs = training["epochs"], training["best_epoch"]
-    if not {*epochs} <= checkpoints.keys():
-        set_aside(plan.record.training)
-        raise LostCheckpointError(f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost")
-    return Weights(*(load(checkpoints[epoch])["state_dict"] for epoch in epochs))
+    epochs = [training.get(key, 0) for key in ("epochs", "best_epoch")]
+    like, found = build_task(plan).state_dict(), []
+    for epoch in epochs:
+        try:
+            found.append(weights_of(checkpoints[epoch], like))
+        except KeyError as error:
+            set_aside(plan.record.training)
+            text = f"record {plan.record.id}: a checkpoint is damaged or missing; training what is lost"
+            raise LostCheckpointError(text) from error
+        except RecordError as error:
+            refuse(checkpoints[epoch], error)
+            set_aside(plan.record.training)
+            raise LostCheckpointError(f"record {plan.record.id}: training what is lost") from error
+    return Weights(*found)
 
 
 def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, Any]:
@@ -509,7 +530,7 @@ def show(outcome: Outcome) -> None:
     table.add_column("value", justify="right")
     for name, value in sorted(result["metrics"].items()):
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = SafeConsole(soft_wrap=True, highlight=False, markup=False)
     console.print(f"\n{result['experiment']} on {label}: {result['state']}")
     console.print(table)
     console.print(f"record: {outcome.record.folder}")

@@ -3,21 +3,46 @@
 import difflib
 import statistics
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""What steers a terminal or breaks lines, by category of Unicode, and what turns the direction of reading."""
+
+
+def printable(text: str, kept: str = "") -> str:
+    r"""Text of anybody's for a terminal: what would steer it stands as an escape, ``\x1b``, but for those ``kept``."""
+    if text.isascii() and text.isprintable():
+        return text
+    hidden = {
+        each for each in text if unicodedata.category(each) in _HIDDEN or unicodedata.bidirectional(each) in _TURNING
+    }
+    return text.translate({ord(each): ascii(each)[1:-1] for each in hidden - {*kept}})
+
+
+class SafeConsole(Console):
+    """A console that nothing steers but rich itself: see `printable`."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See rich."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, kept="\n"))
 
 
 def say(line: str) -> None:
     """One line on standard error, marked as ours."""
-    print(f"dlbench: {shown(' '.join(line.split()))}", file=sys.stderr, flush=True)
+    print(f"dlbench: {printable(' '.join(line.split()))}", file=sys.stderr, flush=True)
 
 
-def shown(name: str) -> str:
-    """Text as it can be printed and saved: bytes of file names that are not UTF-8 as ``\\udcff``."""
-    return name.encode(errors="backslashreplace").decode()
+def tell(line: str) -> None:
+    """One line on standard output, of texts that may be anybody's."""
+    print(printable(line), flush=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -44,7 +69,7 @@ UNLIMITED = 10_000
 
 def print_whole(table: Table) -> None:
     """Print a table as wide as it is and nothing cut; a narrower terminal wraps its lines."""
-    Console(width=UNLIMITED, highlight=False, markup=False).print(table)
+    SafeConsole(width=UNLIMITED, highlight=False, markup=False).print(table)
 
 
 Item = TypeVar("Item")
@@ -52,7 +77,6 @@ Item = TypeVar("Item")
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The items as they come, with a bar where a person watches, and a line elsewhere."""
-    from rich.console import Console
     from rich.progress import track
 
     watched = sys.stderr.isatty()

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from dlbench import components, paths
 from dlbench.environment import interrupted_by_sigterm
 from dlbench.errors import RecordError
+from dlbench.files import from_cell
 from dlbench.numerics import Difference, differences, untold
 from dlbench.paths import cache_folder, data_folder
 from dlbench.records import history
@@ -313,7 +314,8 @@ def _comparable(name: str, old: bytes | None, new: bytes | None) -> tuple[Any, A
     if name == "predictions.csv":
         tables = [list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))) for content in (old, new)]
         rows: list[list[Any]] = [
-            [{key: row[key] for key in row if key not in DATA_COLUMNS} for row in table] for table in tables
+            [{key: from_cell(row[key] or "") for key in row if key not in DATA_COLUMNS} for row in table]
+            for table in tables
         ]
     elif name.endswith(".json"):
         rows = [json.loads(content) for content in (old, new)]

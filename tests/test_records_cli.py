@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -204,6 +205,21 @@ def test_the_listing_is_whole_in_a_pipe(records: Records, store: Store, monkeypa
     assert records("list").out == wide
 
 
+@pytest.mark.parametrize("steers", ["\x1b[2J", "\x9b2J", "\r", "\x07", "\u202e", "\u2028", "\x1b]0;x\x07"])
+def test_what_would_steer_a_terminal_is_escaped(steers: str, store: Store, records: Records, finished: Record) -> None:
+    record = store.record(finished.id)
+    manifest = read_json(record.manifest)
+    data = {**manifest["data"], "name": f"d{steers}d"}
+    change(record.manifest, experiment=f"e{steers}e", data=data)
+    reseal(record)
+    failure = {"error": f"f{steers}f"}
+    write_json(store.record(FAILED).failure, failure)
+    for answer in (records("list"), records("show", record.id), records("show", FAILED)):
+        shown = answer.out + answer.err
+        assert not {*steers} & {*shown} - {*"[]2J0;x"}
+    assert ascii(steers)[1:-1] in records("list").out
+
+
 def test_an_empty_store_says_so(store: Store, records: Records) -> None:
     shutil.rmtree(store.folder)
     assert records("list") == Answer(0, f"no records in {store.folder}\n", "")
@@ -319,6 +335,33 @@ def test_a_diverged_record_is_exported_though_nothing_evaluates_it(
     (exported,) = Store(tmp_path / "out").all()
     assert exported.state() == State.DIVERGED
     exported.check()
+
+
+@pytest.mark.parametrize("place", ["metrics.jsonl", "evaluations/x", "artifacts/x", "predictions.csv", "."])
+@pytest.mark.parametrize("kind", ["file", "folder", "broken", "pipe"])
+def test_a_record_with_links_is_not_exported(  # noqa: PLR0917
+    place: str, kind: str, store: Store, records: Records, finished: Record, tmp_path: Path
+) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "result.json").write_text("secret")
+    record = store.record(finished.id)
+    evaluation = record.evaluations()[0].folder
+    path = evaluation / place if place in ("artifacts/x", "predictions.csv") else record.folder / place
+    if place == ".":
+        record.folder.rename(tmp_path / "elsewhere")
+    path.unlink(missing_ok=True)
+    if place == "." and kind == "folder":
+        path.symlink_to(tmp_path / "elsewhere")
+    elif place == "." or (place == "evaluations/x" and kind != "folder"):
+        return  # what is no folder is no record and no evaluation
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        targets = {"file": "private/result.json", "folder": "private", "broken": "gone"}
+        path.symlink_to(tmp_path / targets[kind])
+    answer = records("export", tmp_path / "out")
+    assert answer.code == 0 and answer.err.count(f"{finished.id} ") + answer.err.count(f"; {finished.id} left out") > 0
+    assert not list((tmp_path / "out").glob(f"*{finished.id}*"))
 
 
 def test_the_same_record_is_exported_to_the_same_bytes(records: Records, finished: Record, tmp_path: Path) -> None:

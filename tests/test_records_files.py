@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dlbench import identity
 from dlbench.errors import RecordError
-from dlbench.files import digest
+from dlbench.files import as_cell, digest, from_cell
 from dlbench.records import seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, read_json, set_aside, write_json, write_text
@@ -384,3 +384,19 @@ def test_a_closing_file_is_read_as_it_was_written(
     found = seal.read(path)
     assert len(found.pop("seal")) == 64
     assert found == {"schema": 2, **content, "files": {}}
+
+
+# --- cells of CSV files ----------------------------------------------------------------------------------------------
+
+
+@given(text=st.text(st.sampled_from("=+-@\t\r'1.e a"), max_size=6))
+def test_no_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
+    cell = as_cell(text)
+    assert from_cell(cell) == text
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        float(cell)
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, "-1", "-1.5e-3", "+.5", None, "a=b", "'a"])
+def test_numbers_and_plain_texts_stay_as_they_are(value: object) -> None:
+    assert as_cell(value) == value

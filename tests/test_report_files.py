@@ -404,10 +404,19 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         ("other split", "verified", "39: substitutes.less.provenance: Input should be 'other split' or 'stand-in'"),
         ("of: [plain], about", "of: [], about", "39: substitutes.less.of: Tuple should have at least 1 item"),
         # YAML.
-        ("data: D", "\tdata: D", "2: found character"),
+        ("data: D", "\tdata: D", "2: found a tab character"),
         ("title: T", "title: {{T}}", "1: found unhashable key"),
-        ("title: T", "title: [", "3: expected ',' or ']'"),
+        ("title: T", "title: [", "3: did not find expected ',' or ']'"),
         ("data: D", "data: \x07", " unacceptable character"),
+        ("title: T", "title: &a T", "1: anchors and aliases are not read"),
+        ("title: T", "title: *a", "1: anchors and aliases are not read"),
+        ("title: T", "title: !!set {T}", "1: tags such as tag:yaml.org,2002:set are not read"),
+        ("title: T", "title: !!binary VA==", "1: tags such as tag:yaml.org,2002:binary are not read"),
+        ("title: T", f"title: {'9' * 10**5}", "1: a number of more than 40 characters"),
+        ("title: T", f"title: {'1:' * 10**5}1", "1: a number of more than 40 characters"),
+        ("title: T", "title: 0b_", "1: 0b_: no number"),
+        ("title: T", f"title: {'[' * 10**5}", "1: is nested deeper than 32"),
+        ("title: T", f"title: {'T' * 2**20}", " has more than 1,048,576 bytes"),
         ("label: second", "label: second\n        label: third", "13: label: stands twice"),
         (GOOD, "", "1: report: Input should be a valid dictionary"),
         (GOOD, "- 1", "1: report: Input should be a valid dictionary"),
@@ -534,7 +543,7 @@ def with_leaves(tree: Any, places: dict[str, list[str | int]], keys: list[str | 
 def test_the_line_of_a_key_is_where_it_stands(tree: Any) -> None:
     places: dict[str, list[str | int]] = {}
     text = yaml.safe_dump(with_leaves(tree, places, []), sort_keys=False, default_flow_style=False)
-    lines = text.splitlines()
+    lines, node = text.splitlines(), yaml.compose(text)
     for word, keys in places.items():
-        assert word in lines[line_of(text, keys) - 1]
-        assert line_of(text, [*keys, "beyond", 3]) == line_of(text, keys)
+        assert word in lines[line_of(node, keys) - 1]
+        assert line_of(node, [*keys, "beyond", 3]) == line_of(node, keys)

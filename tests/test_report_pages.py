@@ -292,3 +292,20 @@ def test_latex_compiles(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "tables.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.org/x", "HTTP://example.org", "ftp://a.b", "www.example.org", "![a](b)", "[a](b)", "<img src=x>"],
+)
+def test_no_text_is_a_link_or_picture_in_markdown(text: str) -> None:
+    grid = Grid(f"id {text}\n\n{text}", text, (Column(text),), ((Cell(text, link=f"{text}) {text}"),),), text)
+    written = render_markdown(Document(text, text, (grid, Paragraph(text))))
+    links = MarkdownIt("gfm-like", {"linkify": False}).parse(written)
+    inner = [token for block in links for token in block.children or ()]
+    assert all(str(token.attrs["href"]).startswith("#") for token in inner if token.type == "link_open")
+    assert not [
+        token for token in inner if token.type == "image" or ("<img" in token.content and token.type == "html_inline")
+    ]
+    # GitHub makes links of bare addresses, as it finds them in the source.
+    assert not re.search(r"(?<![\w%#])(https?://|ftp://|www\.)", written, re.IGNORECASE)

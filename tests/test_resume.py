@@ -2,17 +2,22 @@
 
 import json
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from bits import same_bits
 from omegaconf import DictConfig
 from processes import Forked, python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dlbench.files import digest
 from dlbench.records import history, seal
+from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 
@@ -110,6 +115,89 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     aside = newest.path.with_name(newest.path.name + ".aside-1")
     assert aside.read_bytes() == bytes(content)
     assert steps(record, "train/loss") == [*range(1, EPOCHS + 1)]
+
+
+class Planted:
+    """What leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def rename_weights(content: dict[str, Any]) -> None:
+    content["state_dict"] = {f"{name}x": value for name, value in content["state_dict"].items()}
+
+
+def reshape_weights(content: dict[str, Any]) -> None:
+    content["state_dict"] = {name: value[None] for name, value in content["state_dict"].items()}
+
+
+def shrink_optimizer(content: dict[str, Any]) -> None:
+    content["optimizer_states"][0]["param_groups"][0]["params"] = [0]
+
+
+CONTENTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "other names": rename_weights,
+    "other shapes": reshape_weights,
+    "weights that are none": lambda content: content.update(state_dict={"a": "b"}),
+    "no weights": lambda content: content.pop("state_dict"),
+    "no optimiser": lambda content: content.pop("optimizer_states"),
+    "an empty optimiser": lambda content: content.update(optimizer_states=[{}]),
+    "an optimiser of fewer weights": shrink_optimizer,
+    "no schedule": lambda content: content.pop("lr_schedulers"),
+    "no loops": lambda content: content.pop("loops"),
+    "no recorder": lambda content: content["callbacks"].clear(),
+    "a recorder of other types": lambda content: content["callbacks"]["EpochRecorder"].update(best_epoch="1"),
+    "no running mean": lambda content: content.pop("training_loss"),
+    "another type": lambda content: [1, 2],
+}
+
+
+def forge(checkpoint: Checkpoint, told: Callable[[dict[str, Any]], Any], mark: Path) -> Path:
+    """Give a checkpoint another content, and the name that goes with it."""
+    content = torch.load(checkpoint.path, weights_only=True)
+    other = told(content)
+    torch.save(Planted(mark) if other is mark else other if isinstance(other, list) else content, checkpoint.path)
+    name = f"epoch-{checkpoint.epoch:04d}.{digest(checkpoint.path)[:16]}.ckpt"
+    return checkpoint.path.rename(checkpoint.path.with_name(name))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_used(  # noqa: PLR0917
+    uninterrupted: Outcome,
+    compose: Compose,
+    quick: Quick,
+    killed: Killed,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record, mark = killed("dlbench.tasks.base:Task.training_step", "20", "before"), tmp_path / "mark"
+    for number, (name, told) in enumerate({**CONTENTS, "code": lambda content: mark}.items()):
+        runs = tmp_path / f"forged{number}"
+        copy = Record(Path(shutil.copytree(record.folder, runs / record.id)))
+        newest = copy.checkpoints.all()[-1]
+        forged = forge(newest, told, mark)
+        outcome = run(compose(*quick(runs)))
+        said = [line for line in capsys.readouterr().err.splitlines() if str(forged) in line]
+        assert len(said) == 1 and said[0].endswith(f"set aside as {forged.name}.aside-1"), name
+        assert same_bits(outcome, uninterrupted), name
+        assert not mark.exists()
+        outcome.record.check()
+
+
+@pytest.mark.slow
+def test_a_finished_runs_checkpoint_of_other_content_is_trained_again(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = run(compose(*overrides)).record
+    for told in (rename_weights, reshape_weights, CONTENTS["another type"]):
+        forged = forge(record.checkpoints.all()[-1], told, tmp_path)
+        shutil.rmtree(record.folder / "evaluations")
+        assert same_bits(run(compose(*overrides)), uninterrupted)
+        assert f"{forged}: " in capsys.readouterr().err
 
 
 @pytest.mark.slow

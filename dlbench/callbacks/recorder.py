@@ -3,10 +3,13 @@
 import hashlib
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from dlbench.errors import RecordError
 from dlbench.metrics.names import Monitor
@@ -15,7 +18,19 @@ from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.files import set_aside
 from dlbench.records.store import Record
 from dlbench.tasks.base import DivergedError, read_metrics
-from dlbench.terminal import say
+from dlbench.terminal import first_line, say
+
+
+class _State(BaseModel):
+    """What a run needs to go on: see `EpochRecorder.state_dict`."""
+
+    model_config = ConfigDict(strict=True)
+
+    best_epoch: int
+    best_value: float
+    seconds: float
+    started: str
+    curves: str
 
 
 def resume_point(record: Record) -> Checkpoint | None:
@@ -29,7 +44,11 @@ def resume_point(record: Record) -> Checkpoint | None:
     for checkpoint in reversed(whole):
         if checkpoint.epoch > recorded:
             continue
-        state = recorder_state(load(checkpoint))
+        try:
+            state = recorder_state(checkpoint)
+        except RecordError as error:
+            refuse(checkpoint, error)
+            continue
         if state["best_epoch"] in epochs and state["curves"] == history.digest_of(record.metrics, checkpoint.epoch):
             record.checkpoints.discard_after(checkpoint.epoch)
             history.cut_back(record.metrics, checkpoint.epoch)
@@ -43,15 +62,55 @@ def resume_point(record: Record) -> Checkpoint | None:
 
 
 def load(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint's content: tensors and plain values only, nothing that could run code."""
-    content: dict[str, Any] = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
-    return content
+    """A checkpoint's content: tensors and plain values only, nothing that could run code.
+
+    Raises:
+        RecordError: It holds something else, or no weights, whatever its checksum says.
+    """
+    try:
+        content = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle and zip files meet bytes of anybody's with kinds of their own
+        raise RecordError(f"{checkpoint.path}: no checkpoint ({first_line(error)[:200]})") from error
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise RecordError(f"{checkpoint.path}: no checkpoint (it holds no weights by name)")
+    found: dict[str, Any] = content
+    return found
 
 
-def recorder_state(content: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`."""
-    state: dict[str, Any] = content["callbacks"][EpochRecorder.__qualname__]
+def weights_of(checkpoint: Checkpoint, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's weights by name.
+
+    Raises:
+        RecordError: See `load`; or they are not of the names and shapes of ``like``.
+    """
+    weights: dict[str, Tensor] = load(checkpoint)["state_dict"]
+    odd = like.keys() ^ weights.keys() or {name for name in like if like[name].shape != weights[name].shape}
+    if odd:
+        raise RecordError(f"{checkpoint.path}: the weights of another network or vocabulary ({min(map(str, odd))})")
+    return weights
+
+
+def recorder_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint's recorder knew: see `dlbench.callbacks.recorder.EpochRecorder.state_dict`.
+
+    Raises:
+        RecordError: See `load`; or it knew nothing.
+    """
+    try:
+        content = load(checkpoint)
+        state: dict[str, Any] = content["callbacks"][EpochRecorder.__qualname__]
+        _State.model_validate(state)
+        # Without one of these Lightning would go on all the same, from another place.
+        _ = content["optimizer_states"], content["lr_schedulers"], content["loops"]["fit_loop"]["epoch_progress"]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise RecordError(f"{checkpoint.path}: no checkpoint of a run (it tells no epoch to go on from)") from error
     return state
+
+
+def refuse(checkpoint: Checkpoint, error: RecordError) -> None:
+    """Set aside a checkpoint that cannot be gone on from, and say why in a line."""
+    say(f"{error}; set aside as {set_aside(checkpoint.path).name}")
 
 
 class EpochRecorder(pl.callbacks.Checkpoint):

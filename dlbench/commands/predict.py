@@ -15,7 +15,7 @@ from dlbench import paths
 from dlbench.commands import Json, Runs, Trust, group
 from dlbench.predict import InputError, Speller
 from dlbench.records.store import find
-from dlbench.terminal import say
+from dlbench.terminal import say, tell
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from dlbench.evaluation.transduction import Prediction
@@ -196,9 +196,9 @@ def _print_json(inputs: list[Input], joiner: str, attention: bool) -> None:
 def _print(inputs: list[Input], joiner: str, attention: bool) -> None:
     for given in inputs:
         if given.prediction is not None:
-            print(given.text)
+            tell(given.text)
             for row in _hypotheses(given.prediction, joiner):
-                print(f"{row['probability']:10.4g}  {row['output']}{'' if row['complete'] else '...'}")
+                tell(f"{row['probability']:10.4g}  {row['output']}{'' if row['complete'] else '...'}")
             if attention and given.prediction.attention is not None:
                 _print_attention(given.prediction)
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from dlbench import paths
 from dlbench.commands import Json, Runs, Trust, group
+from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
 from dlbench.records.summary import decoding_of, summarise
-from dlbench.terminal import print_whole, say
+from dlbench.terminal import SafeConsole, print_whole, say, tell
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -64,7 +64,7 @@ def list_records(
     else:
         print(f"no records in {runs}")
     for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):
-        print(problem)
+        tell(problem)
     if check:
         damaged = len({row.run for row in summaries if row.state == State.CORRUPT})
         print(f"{len(records) - damaged} of {len(records)} records are whole")
@@ -88,7 +88,7 @@ def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(content, indent=2))
     else:
-        Console().print_json(json.dumps(content), indent=2)
+        SafeConsole().print_json(json.dumps(content), indent=2)
 
 
 @app.command(short_help="Train a record again and compare every value.")
@@ -113,15 +113,15 @@ def verify(
         print(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
         for key, recorded, here in verdict.numerics:
-            print(f"numerics differ: {key} was {recorded}, here {here}; equal bits are not promised")
+            tell(f"numerics differ: {key} was {recorded}, here {here}; equal bits are not promised")
         if verdict.untold:
-            print(f"the record does not tell its {', '.join(verdict.untold)}: on another machine bits may differ")
+            tell(f"the record does not tell its {', '.join(verdict.untold)}: on another machine bits may differ")
         for name, recorded, here in verdict.differences[:20]:
-            print(f"{name}: recorded {recorded}, now {here}")
+            tell(f"{name}: recorded {recorded}, now {here}")
         equal = verdict.compared - len(verdict.differences)
         said = f"{equal} of {verdict.compared} values equal to the bit (epochs 1-{verdict.epochs})"
         left_out = f"; left out: {', '.join(verdict.left_out)}" if verdict.left_out else ""
-        print(f"{verdict.run}: {said}{left_out}")
+        tell(f"{verdict.run}: {said}{left_out}")
     return int(verdict.is_failure)
 
 
@@ -142,12 +142,14 @@ def export(
         # What diverged has no evaluation, but it counts in the report.
         if state != State.DIVERGED and not (state == State.FINISHED and record.evaluations()):
             say(f"{record.id} is {state}, not finished and evaluated: left out")
+        elif foreign := _foreign(record):
+            say(f"{foreign}: a link or no plain file, which export does not follow; {record.id} left out")
         elif target.exists():
             say(f"{target} is there already: left as it is")
         else:
             half = target.with_name(f".{record.id}.tmp")
             shutil.rmtree(half, ignore_errors=True)
-            shutil.copytree(record.folder, half, ignore=_all_but_portable(record))
+            shutil.copytree(record.folder, half, symlinks=True, ignore=_all_but_portable(record))
             for evaluation in half.glob("evaluations/*"):
                 pack(evaluation)
             half.rename(target)
@@ -156,6 +158,20 @@ def export(
                 print(target)
     if as_json:
         print(json.dumps(copied, indent=2))
+
+
+def _foreign(record: Record) -> Path | None:
+    """The first link, or what else is neither file nor folder, among what would be exported."""
+    ignored = _all_but_portable(record)
+    waiting = [record.folder]
+    while waiting:
+        path = waiting.pop()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            return path
+        if path.is_dir():
+            names = [each.name for each in path.iterdir()]
+            waiting += [path / name for name in sorted({*names} - {*ignored(str(path), names)}, reverse=True)]
+    return None
 
 
 def pack(folder: Path) -> None:
@@ -179,11 +195,18 @@ def pack(folder: Path) -> None:
 
 
 def _leave_data_out(path: Path) -> None:
-    """Rewrite predictions without what they quote; an example's index says where it stands in its split."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        kept = [name for name in reader.fieldnames or () if name not in DATA_COLUMNS]
-        rows = list(reader)
+    """Rewrite predictions without what they quote; an example's index says where it stands in its split.
+
+    Raises:
+        RecordError: They are no CSV.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            kept = [name for name in reader.fieldnames or () if name not in DATA_COLUMNS]
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: no CSV ({error}); leave this record out") from error
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, kept, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

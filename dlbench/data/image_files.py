@@ -22,7 +22,7 @@ from dlbench import paths
 from dlbench.data import registry
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
-from dlbench.terminal import first_line, shown
+from dlbench.terminal import first_line, printable
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
     provenance = "verified" if digest(path, _OCTMNIST.algorithm) == _OCTMNIST.known_hash else "user copy"
-    files = {shown(path.name): digest(path)}
+    files = {printable(path.name): digest(path)}
     return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
 
 

@@ -21,7 +21,7 @@ from dlbench.data import registry
 from dlbench.data.image_files import NpzForm, Pictures, PictureSet
 from dlbench.errors import DataError, OddDataNotice
 from dlbench.files import atomic_path, digest, regular
-from dlbench.terminal import shown
+from dlbench.terminal import printable
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
@@ -123,7 +123,9 @@ def load_npz(path: Path) -> PictureSet:
     """
     splits, sha256 = _FORM.read(path), digest(path)
     provenance = "verified" if sha256 == registry.get("intel").files[0].sha256 else "user copy"
-    return PictureSet(**splits, classes=CLASSES, source="npz", provenance=provenance, files={shown(path.name): sha256})
+    return PictureSet(
+        **splits, classes=CLASSES, source="npz", provenance=provenance, files={printable(path.name): sha256}
+    )
 
 
 def load_folder(path: Path, cache: Path) -> PictureSet:

@@ -14,7 +14,7 @@ import yaml
 
 from dlbench.errors import DataError
 from dlbench.paths import started_in
-from dlbench.terminal import is_like, nearest, shown
+from dlbench.terminal import is_like, nearest, printable
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def similar(folder: Path, name: str, places: Iterable[str]) -> list[str]:
             continue
         is_own = bool(parent.parts) and parent.parts[0].lower() == name
         named = [parent / entry for entry in entries if not entry.startswith(".") and (is_own or is_like(entry, words))]
-        found += (shown(path.as_posix()) for path in named if path not in known)
+        found += (printable(path.as_posix()) for path in named if path not in known)
     return found
 
 

@@ -5,18 +5,28 @@ import errno
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import ValidationError
 
 from dlbench import files
 from dlbench.errors import RecordError
 from dlbench.records.lock import still_held
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where it is there, reads hundreds of records in the time of the other's dozens."""
+ODD = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError, OSError)
+"""What code meets in a record that holds other things than a run writes; it says too little to be shown alone."""
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with a record, by a `RecordError` or one of `ODD`, in a line."""
+    if isinstance(error, RecordError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+    return f"damaged ({type(error).__name__}: {error})"
 
 
 @contextlib.contextmanager
@@ -72,15 +82,46 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        RecordError: It is missing, cut short, or no object.
+        RecordError: It is missing, cut short, no object, or beyond the bounds of `parse_json`.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path}: holds {type(value).__name__}, not an object")
     return value
+
+
+def parse_json(content: bytes) -> Any:
+    """What JSON of anybody's says: values that can be hashed, written again and told in a line.
+
+    Raises:
+        ValueError: It is no JSON or no UTF-8, nested deeper than `dlbench.files.DEEPEST`, or has a number that is too
+            long or half a character.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), parse_int=_integer)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    level, depth = [value], 0
+    while level := [each for outer in level for each in _inner(outer)]:
+        if (depth := depth + 1) > files.DEEPEST:
+            raise ValueError(f"nested deeper than {files.DEEPEST}")
+    if rb"\ud" in content.lower():
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > files.MOST_DIGITS:
+        raise ValueError(f"a number of more than {files.MOST_DIGITS} digits")
+    return int(digits)
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (each for each in found if isinstance(each, dict | list))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -90,7 +131,7 @@ def read_config(path: Path) -> dict[str, Any]:
         RecordError: It is missing, damaged, or no mapping.
     """
     try:
-        content = path.read_bytes()
+        content = files.read_at_most(path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
     return parse_config(content, path)
@@ -100,12 +141,9 @@ def parse_config(content: bytes, path: Path) -> dict[str, Any]:
     """The same from what a file holds.
 
     Raises:
-        RecordError: It is damaged, or no mapping.
+        RecordError: It is damaged, no mapping, or beyond the bounds of `dlbench.files.parse_yaml`.
     """
-    try:
-        config = yaml.load(content.decode("utf-8"), Loader=LOADER)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
+    config, _ = files.parse_yaml(content, path, RecordError)
     if not isinstance(config, dict):
         raise RecordError(f"{path}: holds no mapping")
     return config

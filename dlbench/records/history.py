@@ -11,7 +11,7 @@ from typing import Any
 from dlbench.components import component
 from dlbench.errors import RecordError
 from dlbench.metrics.names import LAST_EPOCHS, Monitor
-from dlbench.records.files import atomic_path, set_aside, write_text
+from dlbench.records.files import atomic_path, parse_json, set_aside, write_text
 from dlbench.records.lock import still_held
 
 
@@ -79,10 +79,10 @@ def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
     """The row of every line, None for a damaged one."""
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
-        yield row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
+        yield row if isinstance(row, dict) and type(row.get("epoch")) is int else None
 
 
 def digest_of(path: Path, epochs: int) -> str:

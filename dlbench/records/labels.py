@@ -1,6 +1,7 @@
 """Runs in words: what a person tells them apart by."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dlbench import components, paths
+from dlbench.cli import experiments
 from dlbench.config import composed
 from dlbench.identity import TRAINING_SECTIONS, settings_of
 
@@ -127,13 +129,21 @@ def evaluation_name(manifest: Mapping[str, Any], config: Mapping[str, Any], resu
         result: The evaluation's.
         how: How it decodes; see `decoding`.
     """
-    return f"{_name(manifest, config, 120)}{DECODED_BY}{how.replace('/', '_')[:80]} ({result['evaluation'][:8]})"
+    return (
+        f"{_name(manifest, config, 120)}{_file_name(f'{DECODED_BY}{how}', 90)} ({_file_name(result['evaluation'], 8)})"
+    )
 
 
 def _name(manifest: Mapping[str, Any], config: Mapping[str, Any], limit: int) -> str:
     words = [brief(config), *changed_settings(str(manifest["experiment"]), config)]
-    settings = " ".join(words).replace("/", "_")[:limit]  # a file name's length is limited
-    return f"{group(manifest)}/{settings} ({manifest['run'][:8]})"
+    settings, run = _file_name(" ".join(words), limit), _file_name(manifest["run"], 8)
+    return f"{_file_name(group(manifest), 200)}/{settings} ({run})"
+
+
+def _file_name(text: str, limit: int) -> str:
+    """A text as one part of a path, that leads nowhere else, of so many bytes at most."""
+    text = re.sub(r"[/\\\0-\x1f\x7f-\x9f]", "_", text)
+    return re.sub(r"^\.+$", "_", text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore"))
 
 
 def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
@@ -173,6 +183,8 @@ def _files(group: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 @cache
 def _defaults(experiment: str) -> dict[str, Any]:
+    if experiment not in experiments():  # such as "null" or "3", which Hydra would not even take for names
+        return {}
     try:
         return settings_of(composed(experiment, ()))
     except HydraException:

@@ -29,6 +29,9 @@ DATA_COLUMNS = ("source", "reference")
 OUTPUTS = "outputs.zip"
 """Where a committed evaluation's settings, predictions and artifacts are packed together."""
 
+LARGEST_OUTPUT = 2**28
+"""Bytes that one of these may unpack to."""
+
 
 class State(StrEnum):
     """What is known of a training from its folder alone."""
@@ -129,7 +132,7 @@ class Record:
         if self.training.exists():
             try:
                 return State(self.closed()["state"])
-            except (RecordError, KeyError, ValueError):
+            except RecordError:
                 return State.CORRUPT
         if not self.folder.exists():
             return State.ABSENT
@@ -141,12 +144,15 @@ class Record:
         Raises:
             RecordError: A file is missing or damaged, or the folder's name is not the hash of what is in it.
         """
-        return self._sealed(self.training, CORE)
+        content = self._sealed(self.training, CORE)
+        if (state := content.get("state")) not in (State.FINISHED, State.DIVERGED):
+            raise RecordError(f"{self.training}: state: {state!r} is none that a training ends in")
+        return content
 
     def _sealed(self, path: Path, names: Collection[str]) -> dict[str, Any]:
         """A file that holds the hashes of others, these and the folder's name held against it."""
         content = seal.read(path)
-        if (found := identity.digest(read_json(self.identity))) != self.id:
+        if (found := _digest(self.identity, read_json(self.identity))) != self.id:
             raise RecordError(f"{self.identity}: is the identity of {found}, but lies in the folder {self.id}")
         if content.get("run") != self.id:
             raise RecordError(f"{path}: is of run {content.get('run')}, but lies in the folder {self.id}")
@@ -246,10 +252,11 @@ class Evaluation:
             RecordError: One is missing or damaged.
         """
         result = seal.read(self.result)
-        if (found := identity.digest(result.get("identity"))) != self.id or result.get("evaluation") != self.id:
+        if (found := _digest(self.result, result.get("identity"))) != self.id or result.get("evaluation") != self.id:
             raise RecordError(f"{self.result}: is the evaluation {found}, but lies in the folder {self.id}")
         run = self.folder.parent.parent.name
-        if result.get("run") != run or result["identity"].get("training") != run:
+        told = result["identity"]
+        if result.get("run") != run or not isinstance(told, dict) or told.get("training") != run:
             raise RecordError(f"{self.result}: is of run {result.get('run')}, but lies in the folder {run}")
         settings = next((name for name in ("config.yaml", OUTPUTS) if name in result["files"]), None)
         if settings is None:
@@ -279,7 +286,7 @@ class Evaluation:
             try:
                 with zipfile.ZipFile(packed) as archive:
                     names += [name for name in archive.namelist() if name != self.config.name]
-            except (OSError, zipfile.BadZipFile) as error:
+            except (OSError, zipfile.BadZipFile, ValueError) as error:
                 raise RecordError(f"{packed}: damaged ({error})") from error
         return sorted(names)
 
@@ -296,9 +303,21 @@ class Evaluation:
             return None
         try:
             with zipfile.ZipFile(packed) as archive:
-                return archive.read(name) if name in archive.namelist() else None
-        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+                if name not in archive.namelist():
+                    return None
+                if archive.getinfo(name).file_size > LARGEST_OUTPUT:
+                    raise ValueError(f"{name} unpacks to more than {LARGEST_OUTPUT:,} bytes")
+                return archive.read(name)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
             raise RecordError(f"{packed}: damaged ({error})") from error
+
+
+def _digest(path: Path, told: Any) -> str:
+    """The identity that a file tells; what is no JSON, such as NaN, has none."""
+    try:
+        return identity.digest(told)
+    except ValueError as error:
+        raise RecordError(f"{path}: tells no identity ({error})") from error
 
 
 def _synthetic(content: dict[str, Any]) -> dict[str, Any]:

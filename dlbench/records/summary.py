@@ -4,15 +4,18 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 from dlbench import components
 from dlbench.errors import RecordError
 from dlbench.numerics import differences, numerics, torch_version, untold
-from dlbench.records.files import read_json
+from dlbench.records.files import ODD, problem_of, read_json
 from dlbench.records.labels import brief, changed_settings, decoding
 from dlbench.records.store import Evaluation, Record, State
 
@@ -28,7 +31,7 @@ class Use(StrEnum):
     """A component, or what a library does by default, means something else today."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class Summary:
     """One line of a listing. ``use`` is None for what is not finished; ``decoding`` is empty where nothing is."""
 
@@ -77,11 +80,10 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
                 found.append(replace(line, **about, use=_worst(line.use, own)))
             elif own != Use.NEITHER:
-                line.metrics.update(result["metrics"])
-                line = replace(line, use=_worst(line.use, own))
+                line = replace(line, metrics=line.metrics | result["metrics"], use=_worst(line.use, own))
         return sorted(found, key=lambda found: found.decoding) or [line]
-    except (RecordError, KeyError, TypeError, AttributeError) as error:
-        return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, str(error))]
+    except (RecordError, *ODD) as error:
+        return [Summary(record.id, State.CORRUPT, None, "?", "?", "", {}, problem_of(error))]
 
 
 def decoding_of(evaluation: Evaluation) -> str:

@@ -1,20 +1,22 @@
 """The little language of statements and slips in report files: arithmetic, what networks cost, and what theory says.
 
 Beside Python's arithmetic, comparisons, ``and``, ``or`` and ``not`` it knows the functions of `FUNCTIONS`. What takes
-torch its time is kept from one report to the next.
+torch its time is kept from one report to the next. Expressions may be anybody's: their length, depth and numbers are
+bounded, so that each comes to an end soon.
 """
 
 import ast
 import functools
 import hashlib
 import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
-from simpleeval import DEFAULT_OPERATORS, FunctionNotDefined, InvalidExpression, NameNotDefined, SimpleEval
+from simpleeval import FunctionNotDefined, InvalidExpression, NameNotDefined, SimpleEval
 
 from dlbench import files
 from dlbench.cli import experiments
@@ -23,6 +25,17 @@ from dlbench.errors import ConfigError
 from dlbench.terminal import nearest
 
 Number = float | bool
+
+LONGEST, DEEPEST, LARGEST, MOST_FACTORS = 500, 40, 2**1000, 1_000
+"""Characters and depth of an expression, the largest number in it, and the factors of a ``factorial`` or ``comb``."""
+
+BEYOND = "a number beyond 2**1000; write it with smaller ones"
+
+MOST_LAYERS, LARGEST_SETTING = 1_000, 1_000_000
+"""Bounds for a network's ``layers``, which are built one by one, and for its other settings and vocabularies."""
+
+LARGEST_SIZE, LONGEST_SEQUENCE, MOST_TERMS = 64, 1_024, 5_000_000
+"""Bounds for what theory's functions are given: sizes, the L positions of attention, and all terms of a series."""
 
 
 def evaluate(expression: str, **variables: float) -> Number:
@@ -33,9 +46,10 @@ def evaluate(expression: str, **variables: float) -> Number:
     """
     names: dict[str, Number] = {"True": True, "False": False}
     names |= {name: int(value) if float(value).is_integer() else value for name, value in variables.items()}
-    evaluator = SimpleEval(operators=DEFAULT_OPERATORS, functions=FUNCTIONS, names=names)
+    evaluator = SimpleEval(operators=OPERATORS, functions=FUNCTIONS, names=names)
+    parsed = _parse(expression)
     try:
-        value = evaluator.eval(expression, previously_parsed=_parse(expression))
+        value = evaluator.eval(expression, previously_parsed=parsed)
     except NameNotDefined as error:
         raise ConfigError(f"{expression}: {error.name}: no such name; {nearest(error.name, names)}") from error
     except FunctionNotDefined as error:
@@ -60,11 +74,81 @@ def operands(statement: str) -> list[str]:
     return [ast.unparse(node) for node in (parsed.left, *parsed.comparators)] if isinstance(parsed, ast.Compare) else []
 
 
+_NODES = (
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.keyword, ast.Constant, ast.Name),
+    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
+)
+
+
 def _parse(expression: str) -> ast.expr:
+    """An expression's tree, of the language's parts alone, and within the bounds."""
+    if len(expression) > LONGEST:
+        raise ConfigError(f"{expression[:40]}...: has more than {LONGEST} characters; write it shorter")
     try:
-        return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"{expression}: no expression ({error.args[0]})") from error
+        parsed = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"{expression}: no expression ({next(iter(error.args), 'nested too deep')})") from error
+    level: list[ast.AST] = [parsed]
+    for _ in range(DEEPEST):
+        for node in level:
+            if not isinstance(node, _NODES):
+                raise ConfigError(f"{expression}: {type(node).__name__} is no part of the language")
+            if isinstance(node, ast.Call) and not isinstance(node.func, ast.Name):
+                raise ConfigError(f"{expression}: only functions that are named can be called")
+            if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value > LARGEST:
+                raise ConfigError(f"{expression}: {BEYOND}")
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+    if level:
+        raise ConfigError(f"{expression}: is nested deeper than {DEEPEST}; write it flatter")
+    return parsed
+
+
+def _bounded(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Arithmetic on numbers alone, none larger than `LARGEST`."""
+
+    @functools.wraps(compute)
+    def within(*operands: Any) -> Any:
+        for value in operands:
+            if not isinstance(value, int | float):
+                raise TypeError(f"{value!r} is no number")
+        value = compute(*operands)
+        for each in (*operands, value):
+            if isinstance(each, int) and abs(each) > LARGEST:
+                raise ValueError(BEYOND)
+        return value
+
+    return within
+
+
+def _power(base: Number, exponent: Number) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > 2 * LARGEST.bit_length():
+        raise ValueError(BEYOND)
+    return base**exponent
+
+
+def _factorial(n: int) -> int:
+    if n > MOST_FACTORS:
+        raise ValueError(f"factorial of more than {MOST_FACTORS:,}")
+    return math.factorial(n)
+
+
+def _comb(n: int, k: int) -> int:
+    if min(k, n - k) > MOST_FACTORS:
+        raise ValueError(f"comb of more than {MOST_FACTORS:,} factors")
+    return math.comb(n, k)
+
+
+def _check_theory(name: str, *arguments: Any) -> None:
+    """Hold what a function of theory is given against its bounds."""
+    has_series = name in SERIES
+    largest = LONGEST_SEQUENCE if has_series else LARGEST_SIZE
+    for value in arguments:
+        if isinstance(value, int | float) and not abs(value) <= largest:
+            raise ValueError(f"{name} is given {value:g}, more than {largest:,}")
+    if has_series and len(found := arguments[SERIES[name] :][:2]) == 2 and min(found) > 0:
+        dim, terms = map(int, found)
+        if (arguments[0] if SERIES[name] else 1) * math.comb(dim + terms - 1, dim) > MOST_TERMS:
+            raise ValueError(f"{name} is given D={dim} and K={terms}, more than {MOST_TERMS:,} terms")
 
 
 def network(what: str, experiment: str, *overrides: str, **vocabularies: int) -> int:
@@ -85,6 +169,7 @@ def network(what: str, experiment: str, *overrides: str, **vocabularies: int) ->
     if what != "parameters" and not {"in_channels", "image_size"} <= settings.keys():
         raise ConfigError(f"{experiment}: classifies no pictures; of its network only parameters() is known")
     sizes = {f"{side}_symbols": size for side, size in vocabularies.items()}
+    _check_sizes({**settings, **sizes})
     return int(files.kept(_measured, what, settings, sizes, code=_code_hash("models")))
 
 
@@ -98,6 +183,19 @@ def _settings(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     except HydraException as error:
         raise ConfigError(f"{experiment} {' '.join(overrides)}: {error}") from error
     return settings
+
+
+def _check_sizes(value: Any, name: str = "model") -> None:
+    """Refuse a network that it would take more than seconds to build."""
+    most = MOST_LAYERS if name == "layers" else LARGEST_SETTING
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_sizes(each, key)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_sizes(each, name)
+    elif isinstance(value, int | float) and abs(value) > most:
+        raise ConfigError(f"{name}={value:g} is more than {most:,}")
 
 
 def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int]) -> int:
@@ -127,6 +225,7 @@ def _code_hash(*places: str) -> str:
 
 def _theory(name: str, *arguments: float | str) -> float:
     """What a function of `dlbench.report.theory_checks` gives."""
+    _check_theory(name, *arguments)
     code = _code_hash("theory", "models", "report/theory_checks")
     return files.kept(_computed, name, arguments, code=code)
 
@@ -163,14 +262,40 @@ THEORY = (
 )
 """The functions of `dlbench.report.theory_checks`, told without importing torch."""
 
+SERIES = {
+    **dict.fromkeys(("feature_error", "monomials"), 0),
+    **dict.fromkeys(("attention_operations", "approximation_error", "row_sum_error"), 1),
+}
+"""Those that sum K terms over D variables, and the place of D among their arguments; before it stands L."""
+
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: _bounded(operator.add),
+    ast.Sub: _bounded(operator.sub),
+    ast.Mult: _bounded(operator.mul),
+    ast.Div: _bounded(operator.truediv),
+    ast.FloorDiv: _bounded(operator.floordiv),
+    ast.Mod: _bounded(operator.mod),
+    ast.Pow: _bounded(_power),
+    ast.UAdd: _bounded(operator.pos),
+    ast.USub: _bounded(operator.neg),
+    ast.Not: operator.not_,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Gt: operator.gt,
+    ast.Lt: operator.lt,
+    ast.GtE: operator.ge,
+    ast.LtE: operator.le,
+}
+
 FUNCTIONS: dict[str, Callable[..., Number]] = {
-    **{name: getattr(math, name) for name in ("comb", "factorial", "floor", "ceil", "sqrt", "log", "exp")},
+    **{name: _bounded(getattr(math, name)) for name in ("floor", "ceil", "sqrt", "log", "exp")},
+    **{"comb": _bounded(_comb), "factorial": _bounded(_factorial)},
     **{what: partial(network, what) for what in ("parameters", "flops", "receptive_field")},
     # What stacked convolutions of these kernel sizes and stride 1 see.
-    "receptive_field_of": lambda *kernels: 1 + sum(kernel - 1 for kernel in kernels),
+    "receptive_field_of": _bounded(lambda *kernels: 1 + sum(kernel - 1 for kernel in kernels)),
     # Weights and biases of a convolution, and of a fully connected layer.
-    "conv": lambda kernel, inputs, outputs: (kernel**2 * inputs + 1) * outputs,
-    "linear": lambda inputs, outputs: (inputs + 1) * outputs,
+    "conv": _bounded(lambda kernel, inputs, outputs: (kernel**2 * inputs + 1) * outputs),
+    "linear": _bounded(lambda inputs, outputs: (inputs + 1) * outputs),
     **{name: partial(_theory, name) for name in THEORY},
     # The cache keeps numbers; this one is a statement by itself.
     "accepts": lambda *asked: bool(_theory("accepts", *asked)),

@@ -10,6 +10,7 @@ from typing import Any
 
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
+from dlbench.files import as_cell
 from dlbench.records.files import write_text
 from dlbench.records.store import Store
 from dlbench.report.checks import Verdicts
@@ -84,6 +85,8 @@ COLUMNS = (
 ``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
 over the seeds of a configuration, what a published value or a claim's check came to (see
 `dlbench.report.statistics.Judgement`), or what a slip's expression gave (as text).
+
+Before a text that a spreadsheet would run as a formula stands an apostrophe: see `dlbench.files.as_cell`.
 """
 
 Row = dict[str, Any]
@@ -95,7 +98,7 @@ def csv_text(verdicts: Verdicts) -> str:
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for rows in (_published, _ours, _of_seeds, _judged):
-        writer.writerows(rows(verdicts))
+        writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows(verdicts))
     return text.getvalue()
 
 

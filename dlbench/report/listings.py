@@ -8,8 +8,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dlbench import components
+from dlbench.errors import ConfigError
 from dlbench.identity import configuration_id
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
+from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
@@ -216,7 +218,7 @@ def _run(result: Result) -> tuple[Cell, ...]:
     finished = str(result.training["finished"])
     try:
         again = Cell(command(result), is_code=True)
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, ConfigError, *ODD):
         again = Cell("-", hint="it has parts that this version does not have")
     return (
         Cell(result.name),

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -75,14 +76,16 @@ def _source(picture: Picture) -> str:
 
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#~$!&])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#~$!&]|(?<=\w):(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
 _STARTS_BLOCK = re.compile(r"^(\d*)([-+=.)])")
 
 
 def render_markdown(document: Document) -> str:
     """The whole report in one file that needs no other: of a picture it says in words what it shows."""
     sections = list(walk(document.sections))
-    contents = [f"{'  ' * (level - 2)}- [{_markdown(section.title)}](#{section.id})" for level, section in sections]
+    contents = [
+        f"{'  ' * (level - 2)}- [{_markdown(section.title)}](#{quote(section.id)})" for level, section in sections
+    ]
     parts = [f"# {_markdown(document.title)}", _paragraph(document.about)]
     parts += [*_markdown_blocks(document.blocks), "\n".join(contents)]
     for level, section in sections:
@@ -126,7 +129,7 @@ def _markdown_cell(cell: Cell) -> str:
     text = _markdown_code(cell.text) if cell.is_code and cell.text else _markdown(cell.shown)
     if cell.verdict:
         text = f"{cell.verdict.sign} {cell.verdict.word}{': ' if text else ''}{text}"
-    return f"[{text}](#{cell.link})" if cell.link else text
+    return f"[{text}](#{quote(cell.link)})" if cell.link else text
 
 
 def _paragraph(text: str) -> str:
@@ -134,7 +137,7 @@ def _paragraph(text: str) -> str:
 
 
 def _anchor(id: str) -> str:
-    return f'<a id="{id}"></a>'
+    return f'<a id="{quote(id)}"></a>'
 
 
 def _markdown(text: str) -> str:

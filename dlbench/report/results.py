@@ -24,7 +24,7 @@ from dlbench.cli import experiments, explain
 from dlbench.config import meanings_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
-from dlbench.records.files import read_json
+from dlbench.records.files import ODD, problem_of, read_json
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import Use, rebound
@@ -320,10 +320,9 @@ def collect(stores: Iterable[Store]) -> Collection:
                     diverged.setdefault(record.id, _diverged(record))
                     continue
                 results = list(_results_of(record, known))
-            except (RecordError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-                reason = str(error) if isinstance(error, RecordError) else f"damaged ({type(error).__name__}: {error})"
+            except (RecordError, *ODD) as error:
                 # Its files are named as they lie in it, whoever's folders they are in.
-                collection.left_out.append(LeftOut(record.id, reason.replace(f"{record.folder}/", "")))
+                collection.left_out.append(LeftOut(record.id, problem_of(error).replace(f"{record.folder}/", "")))
                 continue
             if not results and not record.is_locked():
                 not_evaluated.append(record)
@@ -366,7 +365,9 @@ def _diverged(record: Record) -> Diverged:
     if not components.is_comparable(manifest["versions"]):
         raise RecordError(NO_LONGER)
     step = _checked(record.training, _STOPPED, record.closed())["step"]
-    return Diverged(record, config, manifest, identity.configuration_id(told), step)
+    found = Diverged(record, config, manifest, identity.configuration_id(told), step)
+    _ = found.name
+    return found
 
 
 def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
@@ -390,7 +391,9 @@ def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
             problem = NO_LONGER
         else:
             configuration = identity.compared_as(told, result["identity"]["evaluation"])
-            yield Result(record, evaluation, config, told, manifest, training, result, evaluated, configuration)
+            found = Result(record, evaluation, config, told, manifest, training, result, evaluated, configuration)
+            _ = found.name, found.settings, found.decoding  # what cannot be told in words fails here, not in the report
+            yield found
             is_used = True
     if problem and not is_used:
         raise RecordError(problem)

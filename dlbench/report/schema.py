@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,11 +26,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from yaml.constructor import ConstructorError
 
 from dlbench import paths
 from dlbench.cli import experiments
 from dlbench.errors import ConfigError
+from dlbench.files import parse_yaml, read_at_most
 from dlbench.metrics.names import METRICS
 from dlbench.terminal import nearest, sentence
 
@@ -370,21 +370,8 @@ class Report(_Strict):
     slips: tuple[Slip, ...] = ()
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """A key that stands twice is an error, where YAML's own loader silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise ConstructorError(None, None, f"{key.value}: stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def line_of(text: str, keys: Sequence[str | int]) -> int:
-    """The line, counted from 1, of what the keys and numbers lead to, as far as they lead; the text must be YAML."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int:
+    """The line, counted from 1, of what the keys and numbers lead to from a file's first node, as far as they lead."""
     line = 0
     for key in keys:
         if isinstance(node, yaml.MappingNode):
@@ -411,28 +398,19 @@ def load(path: Path, reports: Sequence[str] | None = None) -> Report:
         ConfigError: It is no UTF-8 text or no YAML, a key is unknown, missing, twice there or of the wrong type or
             size, or an experiment, configuration, metric or report is unknown; the message names the line.
     """
+    content, node = _read(path)
+    context: dict[str, Any] = {"metric": METRICS, "experiment": experiments()}
+    if isinstance(content, dict) and isinstance(content.get("configurations"), dict):
+        context["configuration"] = {str(name) for name in content["configurations"]}
+    if reports is not None:
+        context["report"] = reports
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
-    try:
-        content = yaml.load(text, _OnceLoader)
-        context: dict[str, Any] = {"metric": METRICS, "experiment": experiments()}
-        if isinstance(content, dict) and isinstance(content.get("configurations"), dict):
-            context["configuration"] = {str(name) for name in content["configurations"]}
-        if reports is not None:
-            context["report"] = reports
         return Report.model_validate(content, context=context)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
         keys = [key for key in first["loc"] if key not in ("comparison", "statement", "[key]")]
         where = ".".join(map(str, keys)) or "report"
-        raise ConfigError(f"{path}:{line_of(text, keys)}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{path}:{line_of(node, keys)}: {where}: {first['msg']}") from error
 
 
 def load_all() -> dict[str, Report]:
@@ -444,8 +422,12 @@ def load_all() -> dict[str, Report]:
     files = {path.parent.name: path for path in sorted(paths.experiments().glob("*/report.yaml"))}
     reports = {name: load(path, list(files)) for name, path in files.items()}
     for name, keys, problem in _named_twice(reports):
-        raise ConfigError(f"{files[name]}:{line_of(files[name].read_text(encoding='utf-8'), keys)}: {problem}")
+        raise ConfigError(f"{files[name]}:{line_of(_read(files[name])[1], keys)}: {problem}")
     return reports
+
+
+def _read(path: Path) -> tuple[Any, yaml.Node | None]:
+    return parse_yaml(read_at_most(path), path, ConfigError)
 
 
 def _named_twice(reports: Mapping[str, Report]) -> Iterator[tuple[str, Sequence[str | int], str]]:

@@ -8,14 +8,13 @@ from types import TracebackType
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from dlbench.metrics.names import HEADINGS
 from dlbench.sweep.job import FAILED, Job, JobOutcome, labels, started
-from dlbench.terminal import mean_and_spread, print_whole, say
+from dlbench.terminal import SafeConsole, mean_and_spread, print_whole, say
 
 METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
@@ -24,7 +23,7 @@ METRICS = (*HEADINGS, "train/loss")
 def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome], verbose: bool = False) -> None:
     """Print the table, and the causes of what failed; with ``verbose`` their tracebacks too."""
     print_whole(table_of(jobs, outcomes))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = SafeConsole(highlight=False, markup=False, soft_wrap=True)
     names = labels(jobs)
     for job in jobs:
         outcome = outcomes[job.number]
@@ -92,7 +91,7 @@ class Progress:
         self._notices: set[str] = set()
         self._began = time.monotonic()
         self._epochs_trained = 0
-        self._console = Console(stderr=True, highlight=False)
+        self._console = SafeConsole(stderr=True, highlight=False)
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Progress":

@@ -22,6 +22,7 @@ from dlbench import paths
 from dlbench.environment import raise_file_limit
 from dlbench.errors import RecordError
 from dlbench.records import seal
+from dlbench.records.files import ODD, problem_of
 from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
 from dlbench.records.store import Evaluation, Record, State, Store
 from dlbench.records.summary import decoding_of, uses
@@ -124,10 +125,10 @@ class View:
         try:
             show(record)
             self._said.pop(folder, None)
-        except (RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
-            if self._said.get(folder) != str(error):
-                self._said[folder] = str(error)
-                say(f"record {record.id} left out: {error}")
+        except (RecordError, *ODD) as error:
+            if self._said.get(folder) != (problem := problem_of(error)):
+                self._said[folder] = problem
+                say(f"record {record.id} left out: {problem}")
 
     def _record(self, record: Record) -> None:
         if not record.manifest.exists() and record.is_locked():  # it is just being begun

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, model_validator
 
 from dlbench.errors import RecordError
+from dlbench.files import from_cell
 from dlbench.report.document import Cell, Grid, Verdict, texts
 from dlbench.report.figures import style
 from dlbench.report.results import Result
@@ -87,6 +88,7 @@ def read_confusion(result: Result) -> Confusion:
         header, *rows = csv.reader(content.decode("utf-8").splitlines())
         if not rows:
             raise ValueError("no class")
+        header, *rows = ([from_cell(cell) for cell in row] for row in (header, *rows))
         counts: Any = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
         return Confusion(counts=counts)
 
@@ -99,7 +101,7 @@ def read_predictions(result: Result) -> dict[int, list[Prediction]]:
     def read(content: bytes) -> dict[int, list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
         for row in csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
-            prediction = Prediction.model_validate(row)
+            prediction = Prediction.model_validate({name: from_cell(cell) for name, cell in row.items()})
             found.setdefault(prediction.index, []).append(prediction)
         if not found:
             raise ValueError("no row")

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,15 +15,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
         print(f"dlbench {version('dlbench')}")
         return 0
     is_run = words[:1] == ["run"] or not words or not words[0].isalpha()
     if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
-        from dlbench.environment import escape_output
+        from dlbench.environment import escape_output, stop_writing
         from dlbench.help import text
 
         escape_output()
-        print(text())
+        try:
+            print(text(), flush=True)
+        except BrokenPipeError:
+            return stop_writing()
         return 0 if words else 2
     from dlbench import commands
     from dlbench.terminal import nearest, say

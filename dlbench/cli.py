@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import paths
-from dlbench.environment import escape_output
+from dlbench.environment import escape_output, stop_writing
 from dlbench.errors import DlbenchError
 from dlbench.terminal import nearest, say
 
@@ -33,9 +33,8 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it was")
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output has seen enough, as head has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + 13)  # as what SIGPIPE ends
+    except BrokenPipeError:
+        sys.exit(stop_writing())
     except Exception as error:
         if line := one_line(error):
             fail(line)

@@ -27,6 +27,12 @@ def escape_output() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
 
 
+def stop_writing() -> int:
+    """Write no more to standard output, whose reader has seen enough, as ``head`` has; the exit code that this has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13  # as of what SIGPIPE ends
+
+
 @contextmanager
 def alone() -> Iterator[Path]:
     """Train or evaluate as the only process; what is hidden comes back at the end.

@@ -19,6 +19,7 @@ from dlbench.__main__ import main
 from dlbench.commands.run import put_right
 from dlbench.data.intel_files import CLASSES
 from dlbench.errors import ConfigError, DataError
+from dlbench.files import kept
 from dlbench.help import WITH_PLUS
 
 TINY = (
@@ -123,6 +124,59 @@ def test_what_computes_nothing_does_not_wait_for_torch(arguments: list[str], tmp
     done = cold("-c", script, folder=tmp_path)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"), [("ascii", rb"k \xe6 t"), ("cp1252", b"k \xe6 t"), ("utf-8", "k æ t".encode())]
+)
+def test_what_a_terminal_cannot_show_is_escaped(encoding: str, word: bytes) -> None:
+    command = [sys.executable, "-m", "dlbench", "--help"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True)
+    assert word in done.stdout
+
+
+@pytest.mark.parametrize("command", ["--help", "records list --json", "records list", "data list --json"])
+def test_who_reads_no_further_gets_no_error(command: str) -> None:
+    words = [sys.executable, "-m", "dlbench", *command.split()]
+    environment = {**os.environ, "DLBENCH_RUNS": str(paths.experiments() / "results")}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode in (141, 1)  # rich, which prints tables, ends with 1
+
+
+@pytest.mark.parametrize("words", [["records", "list"], ["+experiment=cnn_bn_gap"], ["--version"]])
+def test_ctrl_c_while_modules_are_imported_is_a_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dlbench.commands.call", interrupted)
+    monkeypatch.setattr("dlbench.commands.run.compose_and_run", interrupted)
+    monkeypatch.setattr("importlib.metadata.version", interrupted)
+    assert main(words) == 130
+    assert capsys.readouterr().err == "dlbench: interrupted\n"
+
+
+@pytest.mark.parametrize("words", [["+experiment=cnn_bn_gap", "paths.runs=~/x"], ["records", "list", "--runs", "~/x"]])
+def test_without_a_home_what_needs_one_is_named(
+    words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
+    monkeypatch.setattr(sys, "argv", ["dlbench", *words])
+    try:
+        code = main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    assert code == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "dlbench: ~/x: no home folder is known; set HOME, or name the folder in full"
+    with pytest.raises(DataError, match="set HOME, or DLBENCH_CACHE to a folder for derived files"):
+        paths.cache_folder()
+    assert kept(abs, -3, code="c") == 3  # what would be kept is computed
 
 
 # --- saying no -------------------------------------------------------------------------------------------------------

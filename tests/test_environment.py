@@ -11,7 +11,9 @@ import pytest
 import torch
 from bits import same_bits
 
+from dlbench.cli import one_line
 from dlbench.environment import HIDDEN, alone
+from dlbench.records.manifest import _git
 from dlbench.run import Outcome, run
 
 Again = Callable[..., Outcome]
@@ -103,3 +105,73 @@ def test_what_is_hidden_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError
     assert os.environ["SLURM_JOB_ID"] == "7"
     assert not HIDDEN.fullmatch("PATH")
+
+
+# --- what the system allows, and has ---------------------------------------------------------------------------------
+
+
+def cold(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_more_files_may_be_open_than_a_terminal_allows_by_default() -> None:
+    code = (
+        "import resource; from dlbench.environment import raise_file_limit\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "for soft, most in ((256, 8192), (256, 1000), (100, 50)):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))\n"
+        "    raise_file_limit(most)\n"
+        "    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], min(max(soft, most), hard))\n"
+    )
+    lines = cold("-c", code).stdout.splitlines()
+    assert len(lines) == 3
+    assert all(len({*line.split()}) == 1 for line in lines), lines
+
+
+def test_everything_can_be_imported_where_unix_alone_has_a_module() -> None:
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "for name in ('resource', 'fcntl', 'termios', 'pwd', 'grp'): sys.modules[name] = None\n"
+        "import dlbench\n"
+        "for found in pkgutil.walk_packages(dlbench.__path__, 'dlbench.'):\n"
+        "    if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
+        "from dlbench.records.manifest import peak_memory_bytes\n"
+        "from dlbench.environment import raise_file_limit\n"
+        "raise_file_limit()\n"
+        "print(peak_memory_bytes() > 0)\n"
+    )
+    done = cold("-W", "ignore", "-c", code)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only the superuser gives a folder to another owner")
+def test_the_commit_of_another_owners_checkout_is_told(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert _git(tmp_path, "rev-parse", "HEAD") == commit
+    assert _git(tmp_path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 37748736 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_the_end_of_memory_is_one_line(error: Exception) -> None:
+    assert (one_line(error) or "").startswith("out of memory; make fewer runs at a time")
+
+
+def test_no_other_error_is_taken_for_the_end_of_memory() -> None:
+    assert one_line(RuntimeError("shapes do not fit")) is None
+    assert one_line(ImportError("no module named x")) is None
+    assert "make room" in (one_line(OSError(28, "No space left on device")) or "")

@@ -1,6 +1,8 @@
 """A record whose lock is taken from its holder: the holder stops before it writes, and one writer wins."""
 
+import errno
 import functools
+import os
 import re
 import shutil
 import signal
@@ -280,3 +282,27 @@ def test_of_two_trainings_after_a_lost_lock_one_wins(
     assert record.state() == State.FINISHED
     assert [row["epoch"] for row in history.read(record.metrics)] == [*range(1, 13)]
     record.check()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])
+def test_a_file_system_without_flock_is_named_and_leaves_no_lock_behind(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that exists in place of a lock would outlive a killed holder, and keep everybody out for good."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    record = Store(tmp_path).record("a" * 12)
+    with (
+        pytest.raises(
+            RecordError, match=r"its file system has no flock, .*; choose a folder on another with paths\.runs"
+        ),
+        record.lock(),
+    ):
+        pass
+    assert not record.is_locked()
+    monkeypatch.undo()
+    with record.lock():
+        assert record.is_locked()

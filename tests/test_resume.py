@@ -252,6 +252,27 @@ def test_checkpoints_damaged_after_the_end_are_trained_again(
     assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
+def no_file_beyond_a_hundred_kilobytes() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def little_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (4_200_000_000, 4_200_000_000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [no_file_beyond_a_hundred_kilobytes, little_memory])
+def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick: Quick, tmp_path: Path) -> None:
+    process = Forked("-m", "dlbench", *quick(tmp_path), before=before)
+    _, errors = process.communicate()
+    if process.returncode:  # there may have been enough
+        assert process.returncode == 1
+        assert "Traceback" not in errors
+        lines = [line for line in errors.splitlines() if not line.startswith(("epoch ", "dlbench: no "))]
+        assert len(lines) == 1, errors
+        assert lines[0].startswith(("dlbench: cannot write", "dlbench: cannot read or write", "dlbench: out of memory"))
+
+
 def no_file_beyond_two_megabytes() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
 

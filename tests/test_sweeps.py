@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,30 @@ def test_jobs_that_only_evaluate_otherwise_share_a_training() -> None:
     other.config["evaluation"]["max_shift"] = 2
     assert one.training == other.training
     assert one.configuration != other.configuration
+
+
+def children_of(pid: int) -> set[int]:
+    """The processes that one has started and that still run."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            _, parent, *_ = path.read_text().rpartition(")")[2].split()
+            if int(parent) == pid:
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are listed in /proc")
+def test_no_worker_outlives_a_sweep_that_was_killed(tiny_in: TinyIn, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    process = start("-m", *FAST, "seed=1,2", *tiny_in(runs, epochs=400))
+    wait_for(lambda: len(list(runs.glob("*/metrics.jsonl"))) == 2, process)
+    workers = children_of(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)

@@ -1,12 +1,13 @@
 """Who may write into a record: one file for each is locked while a run writes, and looked at before every write."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from dlbench.errors import RecordError
 from dlbench.terminal import say
@@ -24,6 +25,12 @@ class _Held:
     file: tuple[int, int]
 
 
+REFUSED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
+NO_FLOCK = (
+    "its file system has no flock, which keeps two processes from writing one record; choose a folder on another with "
+    "paths.runs=FOLDER, or mount it with locks (Lustre: -o flock)"
+)
+
 _held: ContextVar[tuple[_Held, ...]] = ContextVar("held", default=())
 """What this thread holds."""
 
@@ -39,10 +46,12 @@ def hold(folder: Path, path: Path) -> Iterator[None]:
     Raises:
         RecordError: The folder of runs cannot be written.
     """
-    lock = FileLock(path)
+    lock = _lock(path)
     try:
         file = _acquire(lock, folder, path)
     except OSError as error:
+        if error.errno in REFUSED:
+            raise RecordError(f"{folder.parent}: {NO_FLOCK}") from error
         raise RecordError(
             f"cannot write to {folder.parent}: {error.strerror or error}; choose another folder with paths.runs=FOLDER"
         ) from error
@@ -59,10 +68,19 @@ def is_held(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0):
+        with _lock(path).acquire(timeout=0):
             return False
     except Timeout:
         return True
+    except OSError as error:
+        if error.errno in REFUSED:  # nobody can hold it
+            return False
+        raise
+
+
+def _lock(path: Path) -> BaseFileLock:
+    """A lock that dies with its holder; never filelock's other kind, a file that a killed holder leaves behind."""
+    return FileLock(path, fallback_to_soft=False)
 
 
 def still_held(path: Path) -> None:
@@ -81,7 +99,7 @@ def still_held(path: Path) -> None:
             )
 
 
-def _acquire(lock: FileLock, folder: Path, path: Path) -> tuple[int, int]:
+def _acquire(lock: BaseFileLock, folder: Path, path: Path) -> tuple[int, int]:
     """Wait for the lock; the file that is held then."""
     timeout = 0.0
     while True:

@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import paths
 from dlbench.environment import escape_output, stop_writing
-from dlbench.errors import DlbenchError
+from dlbench.errors import DlbenchError, is_out_of_memory
 from dlbench.terminal import nearest, say
 
 
@@ -60,19 +60,12 @@ def one_line(error: Exception) -> str | None:
             said = f"{path}: not UTF-8 (byte {error.start}); save it in that encoding"
         case ValueError():
             said = _explain_value(error)
-        case _ if _is_out_of_memory(error):
+        case _ if is_out_of_memory(error):
             said = "out of memory; make fewer runs at a time, take a smaller data.batch_size, or allow more"
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             said = f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
     return said
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ended: Python, torch, the loader of libraries and the system say so each in its own way."""
-    words = "can't allocate memory|cannot allocate memory|out of memory|failed to map segment"
-    is_said = isinstance(error, RuntimeError | ImportError | OSError) and re.search(words, str(error), re.IGNORECASE)
-    return isinstance(error, MemoryError) or bool(is_said)
 
 
 def is_verbose() -> bool:

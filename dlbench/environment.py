@@ -50,7 +50,7 @@ def alone() -> Iterator[Path]:
         del os.environ[name]
     rank_zero_only.rank = 0  # type: ignore[attr-defined]  # Lightning took it from the environment when it was imported
     tell = threading.excepthook
-    threading.excepthook = lambda told: None if issubclass(told.exc_type, OSError) else tell(told)
+    threading.excepthook = lambda told: None if type(told.thread).__name__ == "_AsyncWriterThread" else tell(told)
     try:
         with tempfile.TemporaryDirectory(prefix="dlbench-run-") as scratch:
             yield Path(scratch)

@@ -1,5 +1,7 @@
 """Errors and notices meant for people: one line that names the thing and the remedy."""
 
+import re
+
 
 class DlbenchError(Exception):
     """A problem the user can solve; its message is one line that says how."""
@@ -31,3 +33,10 @@ class SyntheticDataNotice(DataNotice):
 
 class OddDataNotice(DataNotice):
     """Something in the data looks as if nobody meant it."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ended: Python, torch, the loader of libraries and the system say so each in its own way."""
+    words = "can't allocate memory|cannot allocate memory|out of memory|failed to map segment"
+    is_said = isinstance(error, RuntimeError | ImportError | OSError) and re.search(words, str(error), re.IGNORECASE)
+    return isinstance(error, MemoryError) or bool(is_said)

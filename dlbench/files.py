@@ -107,9 +107,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
+            if (value := self.construct_object(key)) in seen:
                 raise ConstructorError(None, None, f"{key.value}: stands twice", key.start_mark)
-            seen.add(key.value)
+            seen.add(value)
         found: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return found
 

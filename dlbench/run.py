@@ -22,7 +22,7 @@ from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
 from dlbench.environment import alone, interrupted_by_sigterm
-from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError
+from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError, is_out_of_memory
 from dlbench.files import digest
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
@@ -319,9 +319,16 @@ def _train(plan: Plan, root: Path) -> bool:
 
 
 def _is_of_restoring(error: Exception) -> bool:
-    """Whether an error came while Lightning, the network or the optimiser took over a checkpoint's content."""
+    """Whether an error came while a checkpoint's content was taken over, and is of that content."""
     frames = traceback.extract_tb(error.__traceback__)
-    return any(Path(frame.filename).stem == "checkpoint_connector" for frame in frames)
+    restoring = (
+        frame.name.startswith(("restore", "_restore", "resume")) for frame in frames if CONNECTOR in frame.filename
+    )
+    return any(restoring) and not is_out_of_memory(error)
+
+
+CONNECTOR = "checkpoint_connector"
+"""The module of Lightning's that saves and restores."""
 
 
 def write_plan(plan: Plan, started: str) -> None:

@@ -139,10 +139,20 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "math.sqrt(more + 1 / len(values))",
-        "math.sqrt(1 / len(values))",
+        "statistics.variance(values) * (1 + 1 / len(values))",
+        "statistics.variance(values) * (1 / len(values))",
         "test_report_statistics",
     ),
+    "no binomial error": ("whole = variance + split_variance", "whole = variance", "test_report_statistics"),
+    "no correction": ("(len(ps) - rank) * ps[place]", "ps[place]", "test_report_statistics"),
+    "better is worse": (
+        "is_ours_higher == is_better_higher(metric)",
+        "is_ours_higher != is_better_higher(metric)",
+        "test_report_statistics",
+    ),
+    "wide intervals reproduce": ("if reach > allowed:", "if False:", "test_report_statistics"),
+    "what diverged vanishes": ("diverged.setdefault(record.id, _diverged(record))", "pass", "test_results"),
+    "own files are replaced": ("if files.is_own:", "if False:", "test_pair_files"),
     "two-sided p": ('alternative="greater"', 'alternative="two-sided"', "test_report_statistics test_report_checks"),
     "one run decides": ("if len(ours) == 1:", "if False:", "test_report_statistics"),
     "unpaired versions are paired": (

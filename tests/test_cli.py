@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 from processes import python
 
@@ -279,6 +281,32 @@ def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{word}: is several values; add -m")):
         put_right([word])
     assert put_right([*sweep, word]) == [*sweep, word]
+    own = ["--config-dir", "mine", word]  # which may make a sweep of it themselves
+    assert put_right(own) == own
+
+
+@pytest.mark.parametrize("word", ["data.train=a,b", "data.train=it's", "data.train=[a", "data.train=a:b:c,"])
+def test_what_is_told_to_be_typed_can_be(word: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        put_right([word])
+    (typed,) = shlex.split(str(error.value).rpartition(": ")[2])
+    assert put_right([typed]) == [typed]
+    value = OverridesParser.create().parse_override(typed).value()
+    assert value == word.partition("=")[2]
+
+
+def test_a_group_that_an_own_configuration_may_choose_gets_no_plus() -> None:
+    for own in (["--config-name=mine"], ["-cn", "mine"]):
+        for word in ("profile=quick", "experiment=cnn_bn_gap"):
+            assert put_right([*own, word]) == [*own, word]
+    own = ["--config-dir", "mine"]
+    assert put_right([*own, "profile=quick"]) == [*own, "profile=quick"]
+    assert put_right([*own, "experiment=x"]) == [*own, "+experiment=x"]  # of which ours chooses none
+
+
+def test_what_may_follow_info_is_no_override() -> None:
+    assert put_right(["--info", "defaults", "seed=1"]) == ["--info", "defaults", "seed=1"]
+    assert put_right(["-i", "seed=1"]) == ["-i", "seed=1"]
 
 
 CHOOSES = b"defaults:\n  - override /model: cnn\nname: x\n"
@@ -328,7 +356,7 @@ def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refu
         (["+experiment=cnn_vanilla", "sede=1"], ["sede: no such key; did you mean seed"]),
         (["+experiment=cnn_vanilla", "optimiser.lr=1"], ["optimiser.lr: no such key; did you mean optimizer"]),
         (["+experiment=cnn_vanilla", "+epochs=1"], ["epochs: no such key; "]),
-        (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["optimizer.lr=[0.1: cannot be read; ", "quote it: "]),
+        (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["optimizer.lr=[0.1: cannot be read; ", "can be quoted: "]),
         (["-m", "+experiment=cnn_vanilla", "seed=1,"], ["seed=1,: cannot be read; "]),
         (["+experiment=cnn_vanilla", "seed"], ["seed: no KEY=VALUE; begin with +experiment=NAME"]),
         (["cnn_vanilla"], ["cnn_vanilla: did you mean +experiment=cnn_vanilla?"]),

@@ -409,6 +409,15 @@ def test_runs_that_diverged_are_named() -> None:
     assert found.reason == "no run of a gives test CER; a diverged with seed 43, 44"
     found = judge(check, lambda _: [], diverged)
     assert found.verdict == NOT_RUN
+    # One that diverged here, and ended well under other numerics, has its value.
+    both = {43: 0.2, 44: 0.21, 45: 0.2}
+    found = judge(check, {"a": results(both), "b": results(dict.fromkeys(both, 0.3))}.__getitem__, diverged)
+    assert (found.n, found.reason) == (3, "so in the whole interval")
+
+
+def test_what_rounding_alone_tells_apart_has_no_distance() -> None:
+    found = judged({1: 0.3, 2: 0.4, 3: 0.9}, {1: 0.2, 2: 0.3, 3: 0.8}, "higher_than")
+    assert (found.verdict, found.distance, found.p) == (UNDECIDED, None, None)
 
 
 @pytest.mark.parametrize("planned", [{"c"}, {"c", "b"}])

@@ -16,7 +16,7 @@ from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
 from dlbench.report.files import COLUMNS, csv_text
 from dlbench.report.listings import NOTES, other_data
-from dlbench.report.results import REAL, Collection, Contradiction, Evidence, LeftOut, Result, in_variant
+from dlbench.report.results import REAL, Collection, Contradiction, Diverged, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, Report, Row, Table, Variant, load_all
 from dlbench.report.sections import build
 
@@ -141,7 +141,7 @@ def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[in
         expected = [] if planned or value.metric not in METRICS else values
         assert value.ours == pytest.approx(expected)
         for others in value.variants.values():
-            assert len(others) == len(seeds)
+            assert len(others.results) == len(seeds)
         if expected and value.metric != "model/parameters":
             is_better = value.metric in ("test/cer", "test/wer")
             judged = Verdict.BETTER if is_better else Verdict.WORSE
@@ -239,6 +239,22 @@ def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
         ["other place", "not run"],
     ]
     assert "readings" not in sections(build(Verdicts(Evidence({"r": READINGS}, Collection(protocol)))))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_of_a_reading_that_diverged_are_counted_there() -> None:
+    (first, *_) = runs = [
+        made("p2g_lstm", "model.embedding_dropout=0", seed=seed, metrics={"test/cer": 0.3}) for seed in (42, 43, 44)
+    ]
+    training = configuration_id(first.identity)
+    lost = [Diverged(run.record, run.config, run.manifest, training, 7) for run in runs]
+    document = build(Verdicts(Evidence({"r": READINGS}, Collection(diverged=lost))))
+    (grid,) = (block for block in sections(document)["readings"].blocks if isinstance(block, Grid))
+    assert [cell.text for cell in grid.rows[1]][1:5] == [
+        *("no embedding dropout (post hoc)", "no", "0.3000", "3 diverged"),
+    ]
+    values = texts(sections(document)["r-values"])
+    assert "3 diverged" in values
 
 
 def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -> None:

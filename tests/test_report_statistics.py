@@ -169,6 +169,9 @@ def test_a_published_value_is_held_against_the_prediction_interval(values: list[
         ("test/cer", 0.5, Verdict.WORSE),
         ("val/loss", 0.9, Verdict.BETTER),
         ("test/damerau_levenshtein", 0.5, Verdict.BETTER),
+        ("val/accuracy_last10_std", 0.5, Verdict.DIFFERS),
+        ("val/best_epoch", 0.9, Verdict.DIFFERS),
+        ("test/retrieval_accuracy", 0.5, Verdict.BETTER),
     ],
 )
 def test_what_differs_is_better_or_worse(metric: str, published: float, verdict: Verdict) -> None:

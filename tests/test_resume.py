@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from processes import Forked, python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.files import digest
 from dlbench.records import history, seal
 from dlbench.records.checkpoints import Checkpoint
@@ -257,7 +258,9 @@ def no_file_beyond_a_hundred_kilobytes() -> None:
 
 
 def little_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (4_200_000_000, 4_200_000_000))
+    """Thirty megabytes more than the modules have taken."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + 30_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (taken, taken))
 
 
 @pytest.mark.slow
@@ -265,12 +268,52 @@ def little_memory() -> None:
 def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick: Quick, tmp_path: Path) -> None:
     process = Forked("-m", "dlbench", *quick(tmp_path), before=before)
     _, errors = process.communicate()
-    if process.returncode:  # there may have been enough
-        assert process.returncode == 1
-        assert "Traceback" not in errors
-        lines = [line for line in errors.splitlines() if not line.startswith(("epoch ", "dlbench: no "))]
-        assert len(lines) == 1, errors
-        assert lines[0].startswith(("dlbench: cannot write", "dlbench: cannot read or write", "dlbench: out of memory"))
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    lines = [line for line in errors.splitlines() if not line.startswith(("epoch ", "dlbench: no "))]
+    assert len(lines) == 1, errors
+    assert lines[0].startswith(("dlbench: cannot write", "dlbench: cannot read or write", "dlbench: out of memory"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(5, "Input/output error"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_a_whole_checkpoint_is_kept_where_reading_it_fails(
+    error: Exception, uninterrupted: Outcome, compose: Compose, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong then is the machine, not the file."""
+    record = run(compose(*overrides)).record
+    record.training.unlink()
+    before = [checkpoint.path for checkpoint in record.checkpoints.all()]
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "load", failing)
+    with pytest.raises(type(error)):
+        run(compose(*overrides))
+    assert [checkpoint.path for checkpoint in record.checkpoints.all()] == before
+    monkeypatch.undo()
+    assert same_bits(run(compose(*overrides)), uninterrupted)
+
+
+def test_a_checkpoint_is_kept_where_writing_the_next_one_fails(
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
+    before = [checkpoint.path for checkpoint in record.checkpoints.all()]
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("cannot be saved")
+
+    monkeypatch.setattr(EpochRecorder, "state_dict", failing)
+    with pytest.raises(RuntimeError, match="cannot be saved"):
+        run(compose(*overrides))
+    monkeypatch.undo()
+    assert {*before} >= {checkpoint.path for checkpoint in record.checkpoints.all()}
+    assert not list(record.folder.rglob("*.aside-*"))
+    assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
 def no_file_beyond_two_megabytes() -> None:

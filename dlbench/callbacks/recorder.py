@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from dlbench.errors import RecordError
+from dlbench.errors import RecordError, is_out_of_memory
 from dlbench.metrics.names import Monitor
 from dlbench.records import history
 from dlbench.records.checkpoints import Checkpoint
@@ -70,6 +70,8 @@ def load(checkpoint: Checkpoint) -> dict[str, Any]:
     try:
         content = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle and zip files meet bytes of anybody's with kinds of their own
+        if isinstance(error, OSError) or is_out_of_memory(error):
+            raise  # that says nothing of the file
         raise RecordError(f"{checkpoint.path}: no checkpoint ({first_line(error)[:200]})") from error
     weights = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -1,9 +1,11 @@
 """``dlbench +experiment=NAME``: the command line of runs and sweeps, read, put right, and given to Hydra."""
 
 import re
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -54,25 +56,30 @@ def put_right(words: Sequence[str]) -> list[str]:
     """The words as Hydra takes them: ``+`` before a group that needs one, quotes around a plain value that needs them.
 
     Raises:
-        ConfigError: A word is no ``KEY=VALUE``, cannot be read, stands twice, or asks for a sweep without ``-m``; the
-            message names it and the remedy.
+        ConfigError: A word is no ``KEY=VALUE``, cannot be read, adds twice what is added once, or asks for a sweep
+            without ``-m``; the message names it and the remedy.
     """
     found: list[str] = []
     overrides: list[Override] = []
+    # What a configuration chooses already takes no plus; an own one may choose any of them.
+    adds = () if _names(words, OWN_CONFIG) else ("experiment",) if _names(words, OWN_FOLDER) else WITH_PLUS
     for word, is_value in _with_values(words):
         if is_value or word.startswith("-"):
             found.append(word)
         else:
-            override, right = _read(word)
+            override, right = _read(word, adds)
             overrides.append(override)
             found.append(right)
     given = Counter(override.get_key_element() for override in overrides if override.is_add())
     if twice := [key for key, count in given.items() if count > 1]:
         raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
-    is_sweep = {"-m", "--multirun"} & {*found} or any(re.match(r"\+sweep=|hydra[./]", word) for word in found)
-    if not is_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
+    # Own configurations may ask for a sweep themselves; what is wrong with those, Hydra says.
+    may_sweep = {"-m", "--multirun"} & {*found} or _names(words, (*OWN_CONFIG, *OWN_FOLDER))
+    may_sweep = may_sweep or any(re.match(r"\+sweep=|hydra[./]", word) for word in found)
+    if not may_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
         word = str(several[0].input_line)
-        raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {_quoted(word)}")
+        quoted = shlex.quote(_quoted(word))
+        raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {quoted}")
     return found
 
 
@@ -89,14 +96,27 @@ def wrong_flag(words: Sequence[str]) -> str | None:
 
 def _with_values(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Each word, and whether it is the value of a flag before it."""
-    is_value = False
+    is_value, before = False, ""
     for word in words:
+        is_value = is_value or (before in ("--info", "-i") and word in INFO)
         yield word, is_value
-        is_value = not is_value and FLAGS.get(word, False)
+        is_value, before = not is_value and FLAGS.get(word, False), word
 
 
-def _read(word: str) -> tuple[Override, str]:
-    """An override, and the word put right that gives it."""
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What may follow ``--info``."""
+
+
+OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
+"""Flags that name configurations other than the suite's: the first one, further ones."""
+
+
+def _names(words: Sequence[str], flags: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in flags for word in words)
+
+
+def _read(word: str, adds: Collection[str]) -> tuple[Override, str]:
+    """An override, and the word put right that gives it; a group in ``adds`` gets a ``+``."""
     key, has_value, _ = word.partition("=")
     if not has_value and not word.startswith("~"):
         if word in choices("experiment"):
@@ -104,16 +124,17 @@ def _read(word: str) -> tuple[Override, str]:
         raise ConfigError(f"{word}: no KEY=VALUE; begin with +experiment=NAME")
     if not key.strip("+~"):
         raise ConfigError(f"{word}: names no key; say KEY=VALUE")
-    if key in WITH_PLUS:
+    if key in adds:
         word = f"+{word}"
-    parser = OverridesParser.create()
-    try:
-        return parser.parse_override(word), word
-    except HydraException as error:
-        # Text that means nothing to Hydra otherwise, such as ~/runs or /ä b, is meant as it stands.
-        if has_value and not re.search(r"""["'\\,:()\[\]{}$=]""", word.partition("=")[2]):
-            return parser.parse_override(_quoted(word)), _quoted(word)
-        raise ConfigError(f"{word}: cannot be read; if the value is text, quote it: '{_quoted(word)}'") from error
+    tries = [word]
+    # Text that means nothing to Hydra otherwise, such as ~/runs or /ä b, is meant as it stands.
+    if has_value and not re.search(r"""["'\\,:()\[\]{}$=]""", word.partition("=")[2]):
+        tries.append(_quoted(word))
+    for each in tries:
+        with suppress(HydraException):
+            return OverridesParser.create().parse_override(each), each
+    quoted = shlex.quote(_quoted(word))
+    raise ConfigError(f"{word}: cannot be read; keys have no spaces, and a value that is text can be quoted: {quoted}")
 
 
 def _quoted(word: str) -> str:

@@ -300,10 +300,8 @@ def load_kmnist(*files: Path) -> PictureSet:
     registered = [*registered_kmnist("train"), *registered_kmnist("t10k")][-len(files) :]
     is_registered = all(file.has(found) for file, found in zip(registered, hashes, strict=True))
     source, trusted = ("idx", "verified") if is_published else ("test10k", "other split")
-    provenance, named = (
-        trusted if is_registered else "user copy",
-        {path.name: found for path, found in zip(files, hashes, strict=True)},
-    )
+    provenance = trusted if is_registered else "user copy"
+    named = {path.name: found for path, found in zip(files, hashes, strict=True)}
     return PictureSet(train, val, test, KMNIST_CLASSES, source, provenance, named)
 
 
@@ -324,11 +322,13 @@ def check_kmnist(path: Path, folder: Path) -> None:
         return
     _read_labels(path)
     images = registered_kmnist("train" if path.name.startswith("train") else "t10k")[0].find(folder)
+    if images is None:
+        return
     try:
-        _read_pictures(images or path)
+        _read_pictures(images)
     except DataError:
         return
-    read_idx(images or path, path)
+    read_idx(images, path)
 
 
 def read_idx(images: Path, labels: Path) -> Pictures:

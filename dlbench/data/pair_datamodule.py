@@ -115,7 +115,8 @@ class TransductionDataModule(SequenceDataModule):
         """
         if self.choose_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
             return _invent(sizes=tuple(self.synthetic_sizes))
-        changed = (path.stat().st_mtime_ns for name in self.files.paths() if (path := registry.find(name, self.folder)))
+        places = (registry.find(name, self.folder) for name in self.files.paths())
+        changed = (path.stat().st_mtime_ns for path in places if path and path.exists())
         found = _read(self.files, self.folder, tuple(changed))
         for odd in found.notices:
             warnings.warn(odd, OddDataNotice, stacklevel=2)

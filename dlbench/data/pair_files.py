@@ -200,7 +200,9 @@ class PairFiles:
             except OSError as error:
                 raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
             # A record tells no folder of this machine.
-            name = given if not registry.leads_elsewhere(given) else "/".join(path.resolve().parts[-2:])
+            name = "/".join(path.resolve().parts[-2:]) if registry.leads_elsewhere(given) else given
+            while name in files and given not in files:  # another file of that name, in another folder
+                name += "'"
             files[name] = hashlib.sha256(content).hexdigest()
             splits.append(self.parse(content, path, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))

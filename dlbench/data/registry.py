@@ -217,8 +217,24 @@ def get(name: str) -> DataSet:
 def data_name(train: str) -> str:
     """A data set's name: of its training file the first folder below the data folder, or else the one it lies in."""
     path = Path(train)
-    first = path.parent.name or path.name if leads_elsewhere(train) else path.parts[0]
-    return first.partition(".")[0]
+    if leads_elsewhere(train):
+        path = user_path(train)
+        parts = (started_in() / path).resolve().parts[-2:]
+    else:
+        parts = (path.parts[0], path.name)
+    return next(name for part in (*parts, "data") if (name := part.strip(".").partition(".")[0]))
+
+
+def user_path(name: str) -> Path:
+    """A path as a user wrote it, with the home folder in place of ``~``.
+
+    Raises:
+        DataError: Nobody knows whose home folder is meant.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{name}: no such home folder is known; name the file in full") from error
 
 
 def leads_elsewhere(path: str) -> bool:
@@ -228,7 +244,7 @@ def leads_elsewhere(path: str) -> bool:
 
 def places(path: str, folder: Path) -> tuple[Path, ...]:
     """Where a file is looked for: in the data folder, then in the folder the command was started in."""
-    given = Path(path).expanduser()
+    given = user_path(path)
     return (given,) if given.is_absolute() else tuple(dict.fromkeys((folder / given, started_in() / given)))
 
 

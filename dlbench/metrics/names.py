@@ -81,6 +81,11 @@ def is_better_higher(metric: str) -> bool:
     return any(name in metric for name in ("accuracy", "nearest_before", *SIMILARITIES))
 
 
+def has_direction(metric: str) -> bool:
+    """Whether one of two values of a metric is the better one: accuracies, similarities, error rates, losses."""
+    return is_fraction(metric) or "loss" in metric
+
+
 def is_fraction(metric: str) -> bool:
     """Whether a metric's values lie between 0 and 1, or nearly so: accuracies, similarities, error rates."""
     return _begins(metric, ("accuracy", *RATES, *SIMILARITIES, *SHARES))

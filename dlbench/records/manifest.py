@@ -57,13 +57,13 @@ def forget_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far, or since `forget_peak_memory`."""
+def peak_memory_bytes() -> int | None:
+    """The largest resident size of this process so far, or since `forget_peak_memory`; None where none is told."""
     with contextlib.suppress(OSError):
         if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(found[1]) * 1024
     if resource is None:
-        return 1  # not known: the schema wants a positive number
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

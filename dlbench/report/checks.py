@@ -40,6 +40,7 @@ from dlbench.report.statistics import (
     LEVEL,
     Judgement,
     difference_interval,
+    is_constant,
     judge_published,
     mean_difference,
     of_curve,
@@ -136,7 +137,7 @@ def _side(name: str, metric: str, check: Comparison, results: Sequence[Result], 
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in results}
-    lost = tuple(sorted({run.seed for run in diverged}))
+    lost = tuple(sorted({run.seed for run in diverged} - values.keys()))
     return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
 
 
@@ -203,7 +204,8 @@ def _judge_pairs(
     if exact or len(pairs) < 2:
         return Judgement(verdict, reason, said, difference=statistics.fmean(differences), n=len(pairs))
     expected, (permuted, smallest_p) = mean_difference(claimed), permutation_p(claimed)
-    distance, p = expected.distance(0), expected.p(0)
+    varies = not is_constant(claimed)
+    distance, p = (expected.distance(0), expected.p(0)) if varies else (None, None)
     return Judgement(
         verdict,
         reason,
@@ -225,7 +227,7 @@ def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tupl
         return (Verdict.HOLDS if holds else Verdict.FAILS), "computed: one run tells"
     if len(claimed) == 1:
         return Verdict.UNDECIDED, "n=1: no test possible"
-    if math.isclose(min(claimed), max(claimed), rel_tol=1e-9, abs_tol=1e-12):
+    if is_constant(claimed):
         return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
     low, high = difference_interval(claimed)
     if low > 0 or (allows_none and low == 0):
@@ -358,10 +360,19 @@ def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> Outcome | None:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """What a configuration came to in a variant: its results, its runs that diverged, the published value judged."""
+
+    results: Sequence[Result]
+    diverged: Sequence[Diverged]
+    judged: Judgement
+
+
+@dataclass(frozen=True)
 class Value:
     """A published value, and what ours came to.
 
-    ``variants`` holds the results of each variant that concerns it, ``substituted`` what stands in where there are no
+    ``variants`` holds what each variant that concerns it came to, ``substituted`` what stands in where there are no
     ``results``: shown beside, never judged against it. ``diverged`` are the runs that have no result, ``split`` says
     that the results are on other examples than the published value.
     """
@@ -373,7 +384,7 @@ class Value:
     published: float
     results: Sequence[Result]
     judged: Judgement
-    variants: Mapping[str, Sequence[Result]]
+    variants: Mapping[str, Tried]
     substituted: Substituted | None = None
     diverged: Sequence[Diverged] = ()
     split: OtherSplit | None = None
@@ -429,19 +440,26 @@ class Verdicts:
         evidence, report = self.evidence, self.evidence.reports[name]
         for table, row in ((each, row) for each in report.tables for row in each.rows):
             results, diverged = evidence.results_of(name)(row.of), evidence.diverged_of(name)(row.of)
-            variants = {
-                heading: evidence.results_of(name, variant=heading)(row.of)
+            others = {
+                heading: (
+                    evidence.results_of(name, variant=heading)(row.of),
+                    evidence.diverged_of(name, variant=heading)(row.of),
+                )
                 for heading, variant in report.variants.items()
                 if in_variant(report, row.of, variant)
             }
             substituted = evidence.substituted(name, row.of)
-            split = report.other_splits.get(results[0].data) if results else None
             for metric, published in row.published.items():
-                judged = held_against(published, metric, results, diverged, split)
+                judged = held_against(published, metric, results, diverged, report.other_splits)
+                variants = {
+                    heading: Tried(*tried, held_against(published, metric, *tried, report.other_splits))
+                    for heading, tried in others.items()
+                }
                 if report.configurations[row.of].planned:
                     judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
                 elif judged.verdict == Verdict.NOT_RUN:
                     judged = _without_runs(report.configurations[row.of], metric, published, substituted)
+                split = _split(results, report.other_splits)
                 yield Value(
                     name, table, row, metric, published, results, judged, variants, substituted, diverged, split
                 )
@@ -490,8 +508,8 @@ def held_against(
     published: float,
     metric: str,
     results: Sequence[Result],
-    diverged: Sequence[Diverged] = (),
-    split: OtherSplit | None = None,
+    diverged: Sequence[Diverged],
+    splits: Mapping[str, OtherSplit],
 ) -> Judgement:
     """A published value held against the results of its configuration; see `judge_published`.
 
@@ -500,9 +518,9 @@ def held_against(
         metric: Its name.
         results: Of the configuration, a seed each.
         diverged: Its runs that diverged.
-        split: What the published value's examples are, where ours are others.
+        splits: What the published examples are, by the data set's name, where ours are others.
     """
-    examples: tuple[int, ...] = ()
+    split, examples = _split(results, splits), tuple[int, ...]()
     if split and is_share_of_examples(metric):
         sizes = results[0].manifest["data"]["sizes"]
         examples = next(
@@ -513,6 +531,10 @@ def held_against(
     return judge_published(
         published, values, metric, diverged=lost, is_other_split=split is not None, examples=examples
     )
+
+
+def _split(results: Sequence[Result], splits: Mapping[str, OtherSplit]) -> OtherSplit | None:
+    return splits.get(results[0].data) if results else None
 
 
 def _without_runs(

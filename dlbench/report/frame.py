@@ -1,5 +1,6 @@
 """Records as pandas frames, for notebooks: evaluations of finished runs, and their curves (extra: `notebooks`)."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,7 @@ def frame(*folders: Path) -> pd.DataFrame:
             "evaluation": result.evaluation.id,
             "outdated": result.is_outdated,
             "minutes": result.training["seconds"] / 60,
-            "peak_memory_gb": result.training["peak_memory_bytes"] / 1e9,
+            "peak_memory_gb": (result.training["peak_memory_bytes"] or math.nan) / 1e9,
             **result.metrics,
         }
         for result in results

@@ -157,8 +157,9 @@ def costs(groups: Iterable[Group]) -> Section:
 
 def _cost(group: Group) -> tuple[Cell, ...]:
     def median(of: str, unit: float, places: int) -> Cell:
-        value = statistics.median(float(result.training[of]) for result in group) / unit
-        return Cell(f"{value:.{places}f}", value)
+        found = [float(result.training[of]) for result in group if result.training[of] is not None]
+        value = statistics.median(found) / unit if found else None
+        return Cell("-") if value is None else Cell(f"{value:.{places}f}", value)
 
     def extent(metric: str, unit: float) -> Cell:
         found = measured(group, metric)

@@ -98,7 +98,7 @@ _MANIFEST = _keys(
 )
 _CLOSED = _keys(state=Literal["finished", "diverged"])
 _TRAINING = _keys(
-    _CLOSED, epochs=PositiveInt, seconds=_DURATION, peak_memory_bytes=PositiveInt, finished=str, weights=str
+    _CLOSED, epochs=PositiveInt, seconds=_DURATION, peak_memory_bytes=PositiveInt | None, finished=str, weights=str
 )
 _STOPPED = _keys(_CLOSED, step=int)
 _EVALUATED = _filled(decoding=(_filled() | None, None), members=(list[int] | None, None), k=(PositiveInt, 1))

@@ -9,7 +9,7 @@ from functools import partial
 from dlbench import components
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Value, Verdicts, held_against
+from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
 from dlbench.report.document import (
     Alert,
     Block,
@@ -258,9 +258,10 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
 
     def cells(value: Value) -> tuple[Cell, ...]:
         used = value.substituted
-        others = [value.variants.get(variant, ()) for variant in variants]
-        others += [used.results if used and used.heading == name else () for name in substitutes]
-        beside = (ours(results, value.metric) for results in others)
+        tried = [value.variants.get(variant) for variant in variants]
+        beside = [ours(each.results, value.metric, each.diverged) if each else Cell("-") for each in tried]
+        elsewhere = [used.results if used and used.heading == name else () for name in substitutes]
+        beside += [ours(results, value.metric) for results in elsewhere]
         return Cell(value.row.label), *_value(value), probability(value.judged.holm), *beside
 
     notes = [sentence(table.note)] if table.note else []
@@ -367,9 +368,9 @@ def _variants(verdicts: Verdicts) -> Section | None:
         pairs = {
             (value.row.of, value.metric, tuple(result.evaluation.id for result in value.results)): value
             for value in verdicts.values
-            if value.results and value.variants.get(variant) and not is_exact(value.metric)
+            if value.results and (tried := value.variants.get(variant)) and tried.results and not is_exact(value.metric)
         }
-        values = tuple(_both_ways(value, value.variants[variant]) for value in pairs.values())
+        values = tuple(_both_ways(value, value.variants[variant].results) for value in pairs.values())
         claims = tuple(
             (_claim_link(judged), Cell("", verdict=judged.verdict), Cell("", verdict=judged.variants[variant][0]))
             for judged in verdicts.claims
@@ -413,16 +414,13 @@ def _readings(verdicts: Verdicts) -> Section | None:
     abouts: dict[str, Block] = {}
     for value in verdicts.values:
         variants = verdicts.evidence.reports[value.report].variants
-        readings = {
-            heading: results for heading, results in value.variants.items() if variants[heading].kind != "change"
-        }
-        if not any(readings.values()):
+        readings = {heading: tried for heading, tried in value.variants.items() if variants[heading].kind != "change"}
+        if not any(tried.results or tried.diverged for tried in readings.values()):
             continue
-        rows.append(_reading(value, "as in the tables", value.results, value.judged))
-        for heading, results in readings.items():
-            judged = held_against(value.published, value.metric, results, split=value.split)
+        rows.append(_reading(value, "as in the tables", Tried(value.results, value.diverged, value.judged)))
+        for heading, tried in readings.items():
             is_post_hoc = variants[heading].kind == "post hoc"
-            rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", results, judged))
+            rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", tried))
             text = f"{value.report}, {heading}: {variants[heading].about}"
             abouts[text] = Paragraph(text)
     columns = (*texts("value", "reading", "value inside?"), *numbers("published", "ours", "distance in SD (p)"))
@@ -441,19 +439,20 @@ HOLDS_VALUE = {
     Verdict.IMPRECISE: "imprecise",
     Verdict.BETTER: "no",
     Verdict.WORSE: "no",
+    Verdict.DIFFERS: "no",
     Verdict.NOT_RUN: "not run",
 }
 
 
-def _reading(value: Value, heading: str, results: Sequence[Result], judged: Judgement) -> tuple[Cell, ...]:
+def _reading(value: Value, heading: str, tried: Tried) -> tuple[Cell, ...]:
     """A row of the readings; whether the interval holds the value, with the reason as a hint."""
     return (
         Cell(f"{value.report}, {value.row.label}: {display_name(value.metric)}"),
         Cell(heading),
-        Cell(HOLDS_VALUE.get(judged.verdict, "undecided"), hint=judged.reason),
+        Cell(HOLDS_VALUE.get(tried.judged.verdict, "undecided"), hint=tried.judged.reason),
         number(value.published),
-        ours(results, value.metric),
-        _distance(judged),
+        ours(tried.results, value.metric, tried.diverged),
+        _distance(tried.judged),
     )
 
 

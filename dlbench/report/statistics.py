@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from dlbench.metrics.names import is_better_higher, is_exact, is_rate
+from dlbench.metrics.names import has_direction, is_better_higher, is_exact, is_rate
 from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.terminal import format_value
@@ -133,6 +133,11 @@ def prediction_interval(values: Sequence[float]) -> Interval:
 def difference_interval(differences: Sequence[float]) -> Interval:
     """Where the mean difference lies at 95%: mean ± t s / sqrt(n); see `mean_difference`."""
     return mean_difference(differences).interval
+
+
+def is_constant(values: Sequence[float]) -> bool:
+    """Whether values differ by no more than rounding."""
+    return math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-12)
 
 
 def binomial_variance(share: float, examples: Sequence[int]) -> float:
@@ -286,8 +291,7 @@ def _judge_runs(
         if is_other_split and not examples:
             reason += ", but on another split, and how much this metric varies with it is not known"
             return replace(judged, verdict=Verdict.UNDECIDED, reason=reason)
-        is_better = (published < low) == is_better_higher(metric)
-        return replace(judged, verdict=Verdict.BETTER if is_better else Verdict.WORSE, reason=reason)
+        return replace(judged, verdict=_difference(metric, is_ours_higher=published < low), reason=reason)
     if len(ours) < ENOUGH_RUNS:
         return replace(judged, verdict=Verdict.IMPRECISE, reason=f"{judged.reason}, but of {len(ours)} runs only")
     reach, allowed = (high - low) / 2, tolerance(metric, published)
@@ -295,6 +299,13 @@ def _judge_runs(
         reason = f"{judged.reason}, but ±{format_value(reach)} is more than ±{format_value(allowed)}"
         return replace(judged, verdict=Verdict.IMPRECISE, reason=reason)
     return judged
+
+
+def _difference(metric: str, *, is_ours_higher: bool) -> Verdict:
+    """What a value is that is not as published."""
+    if not has_direction(metric):
+        return Verdict.DIFFERS
+    return Verdict.BETTER if is_ours_higher == is_better_higher(metric) else Verdict.WORSE
 
 
 def tolerance(metric: str, published: float) -> float:

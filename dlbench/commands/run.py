@@ -50,6 +50,10 @@ FLAGS = {
     **dict.fromkeys(("--multirun", "-m", "--shell-completion", "-sc", "--info", "-i"), False),
 }
 """Hydra's flags, and whether a value follows."""
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What may follow ``--info``."""
+OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
+"""Flags that name configurations other than the suite's: the first one, further ones."""
 
 
 def put_right(words: Sequence[str]) -> list[str]:
@@ -101,14 +105,6 @@ def _with_values(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
         is_value = is_value or (before in ("--info", "-i") and word in INFO)
         yield word, is_value
         is_value, before = not is_value and FLAGS.get(word, False), word
-
-
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-"""What may follow ``--info``."""
-
-
-OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
-"""Flags that name configurations other than the suite's: the first one, further ones."""
 
 
 def _names(words: Sequence[str], flags: Sequence[str]) -> bool:

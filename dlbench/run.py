@@ -28,7 +28,7 @@ from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
 from dlbench.records import history, seal
 from dlbench.records.files import filled, read_json, set_aside, write_json, write_text
-from dlbench.records.lock import still_held
+from dlbench.records.lock import UnwritableError, still_held
 from dlbench.records.manifest import describe_code, describe_environment, forget_peak_memory, now, peak_memory_bytes
 from dlbench.records.store import PLAN, Evaluation, Record, State, Store
 from dlbench.records.summary import rebound
@@ -102,7 +102,16 @@ def run(config: DictConfig) -> Outcome:
 
 @interrupted_by_sigterm()
 def execute(plan: Plan) -> Outcome:
-    """See `run`."""
+    """See `run`. Where nothing can be written, a finished run is looked up all the same."""
+    try:
+        return _execute(plan)
+    except UnwritableError:
+        if any(_obstacles(plan)) or (result := _look_up(plan)[0]) is None:
+            raise
+        return Outcome(plan.record, plan.evaluation, result, trained=False)
+
+
+def _execute(plan: Plan) -> Outcome:
     with plan.record.lock():
         trained = ensure_trained(plan)
     # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.

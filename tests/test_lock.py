@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from bits import same_bits
+from filelock import FileLock
 from omegaconf import DictConfig
 from processes import Forked
 
@@ -306,3 +307,16 @@ def test_a_file_system_without_flock_is_named_and_leaves_no_lock_behind(
     monkeypatch.undo()
     with record.lock():
         assert record.is_locked()
+
+
+def test_a_finished_run_is_looked_up_where_nothing_can_be_locked(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["+experiment=cnn_bn_gap", "evaluation.max_shift=0", *tiny_in(tmp_path, epochs=1)]
+    first = run(compose(*overrides))
+    monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EROFS, "read-only")))
+    again = run(compose(*overrides))
+    assert (again.trained, again.result) == (False, first.result)
+    for change in ("seed=43", "rerun=always", "evaluation.max_shift=1"):
+        with pytest.raises(RecordError, match=r"cannot write to .*: read-only; choose another folder"):
+            run(compose(*overrides, change))

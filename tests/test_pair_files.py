@@ -334,7 +334,7 @@ def test_own_files_that_are_not_there_are_never_replaced(
         data.pair_set  # noqa: B018
     said = str(error.value)
     assert f"looked for {tmp_path / 'data' / missing}, {tmp_path / missing}" in said
-    assert "correct data.train, data.val and data.test, or put the files there" in said
+    assert "correct data.train, data.val and data.test, all three of them, or put the files there" in said
     assert said.startswith("no mine pairs in " if not kept else missing)
 
 

@@ -14,7 +14,7 @@ from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
-from dlbench.report.files import COLUMNS, csv_text
+from dlbench.report.files import COLUMNS, csv_text, main_table
 from dlbench.report.listings import NOTES, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Diverged, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, Report, Row, Table, Variant, load_all
@@ -155,6 +155,13 @@ def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[in
 def by_others(result: Result) -> Result:
     """The same, made by another version of the network."""
     return replace(result, result={**result.result, "versions": {**result.versions, "convnet": "1.9"}})
+
+
+def test_the_main_table_explains_its_marks() -> None:
+    table = main_table(verdicts_on(*every_result("verified", seeds=(42, 43))))
+    assert "\u2020" in table.partition("\n\n")[0]
+    assert NOTES["\u2020"] in table
+    assert NOTES["*"] not in table
 
 
 @pytest.mark.usefixtures("undrawn")

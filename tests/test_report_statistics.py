@@ -147,7 +147,7 @@ def test_a_published_value_is_held_against_the_prediction_interval(values: list[
     if min(abs(published - low), abs(published - high)) <= 1e-4:
         return  # the printed digits do not tell
     side = "inside" if low <= published <= high else "above" if published > high else "below"
-    assert judged.reason.startswith(side)
+    assert judged.reason.startswith(f"published {side} ")
     within = Verdict.REPRODUCED if len(values) >= 3 and high - low <= 0.06 else Verdict.IMPRECISE
     assert judged.verdict == {"inside": within, "above": Verdict.BETTER, "below": Verdict.WORSE}[side]
     if judged.p is None or judged.distance is None:
@@ -208,7 +208,7 @@ def test_a_value_is_held_as_printed() -> None:
     constant = [416 / 529] * 3  # .78638...: all of one class; the report prints .7864
     assert judge_published(0.7864, constant, "test/accuracy").verdict == Verdict.REPRODUCED
     differs = judge_published(0.7866, constant, "test/accuracy")
-    assert (differs.verdict, differs.reason) == (Verdict.WORSE, "above [0.7864, 0.7864] by 0.0002")
+    assert (differs.verdict, differs.reason) == (Verdict.WORSE, "published above [0.7864, 0.7864] by 0.0002")
     assert judge_published(1.1828277518109578, [1.18281] * 3, "test/loss").verdict == Verdict.BETTER
 
 
@@ -237,7 +237,7 @@ def test_few_and_exact_values(published: float, ours: list[float], metric: str, 
         ([], 1, Verdict.UNDECIDED, "1 of 1 runs diverged"),
         ([], 3, Verdict.WORSE, "all 3 runs diverged"),
         ([0.3], 2, Verdict.UNDECIDED, "one run gives no interval; 2 of 3 runs diverged"),
-        ([0.3, 0.301, 0.302], 1, Verdict.REPRODUCED, "inside [0.2960, 0.3060]; 1 of 4 runs diverged"),
+        ([0.3, 0.301, 0.302], 1, Verdict.REPRODUCED, "published inside [0.2960, 0.3060]; 1 of 4 runs diverged"),
     ],
 )
 def test_runs_that_diverged_are_counted(ours: list[float], diverged: int, verdict: Verdict, reason: str) -> None:

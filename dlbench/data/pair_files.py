@@ -162,7 +162,8 @@ class PairFiles:
         """How the files are had."""
         if self.name in registry.REGISTRY and not self.is_own:
             return f"get the real ones with: python -m dlbench data fetch {self.name}"
-        return f"correct data.train{', data.val and data.test' * (self.val is not None)}, or put the files there"
+        keys = "data.train" if self.val is None else "data.train, data.val and data.test, all three of them"
+        return f"correct {keys}, or put the files there"
 
     def are_in(self, folder: Path) -> bool:
         """Whether any of the files is there.

@@ -13,6 +13,10 @@ from dlbench.errors import RecordError
 from dlbench.terminal import say
 
 
+class UnwritableError(RecordError):
+    """A folder of runs in which nothing can be written or locked."""
+
+
 @dataclass(frozen=True)
 class _Held:
     """A record's folder, the file that is locked for it, and that file's device and inode.
@@ -44,15 +48,15 @@ def hold(folder: Path, path: Path) -> Iterator[None]:
         path: The file to lock.
 
     Raises:
-        RecordError: The folder of runs cannot be written.
+        UnwritableError: The folder of runs cannot be written, or its file system has no locks.
     """
     lock = _lock(path)
     try:
         file = _acquire(lock, folder, path)
     except OSError as error:
         if error.errno in REFUSED:
-            raise RecordError(f"{folder.parent}: {NO_FLOCK}") from error
-        raise RecordError(
+            raise UnwritableError(f"{folder.parent}: {NO_FLOCK}") from error
+        raise UnwritableError(
             f"cannot write to {folder.parent}: {error.strerror or error}; choose another folder with paths.runs=FOLDER"
         ) from error
     token = _held.set((*_held.get(), _Held(folder, path, file)))

@@ -18,7 +18,7 @@ from dlbench.report.document import Picture, all_blocks
 from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
 from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
-from dlbench.report.sections import build, headlines
+from dlbench.report.sections import build, headlines, with_notes
 from dlbench.report.statistics import Judgement, mean_interval, prediction_interval
 
 PAGE = "index.html"
@@ -66,7 +66,7 @@ def renew_readme(verdicts: Verdicts, path: Path) -> None:
 
 def main_table(verdicts: Verdicts) -> str:
     """The main table in Markdown, its verdicts in a word, and its note."""
-    grid = headlines(verdicts)
+    grid = with_notes(headlines(verdicts))
     rows = tuple(tuple(replace(cell, text="") if cell.verdict else cell for cell in row) for row in grid.rows)
     return f"{render_grid(replace(grid, rows=rows))}\n\n{grid.note}"
 

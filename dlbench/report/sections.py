@@ -90,17 +90,16 @@ def build(verdicts: Verdicts) -> Document:
 
 
 def _explained(section: Section) -> Section:
-    """The section, each grid in which cells are marked with a note on what the marks mean."""
+    """The section, each grid in it with notes on its marks."""
+    blocks = (with_notes(block) if isinstance(block, Grid) else block for block in section.blocks)
+    return replace(section, blocks=tuple(blocks), sections=tuple(map(_explained, section.sections)))
 
-    def explained(block: Block) -> Block:
-        if not isinstance(block, Grid):
-            return block
-        used = {mark for row in block.rows for cell in row for mark in cell.marks}
-        notes = [f"{mark} {note}" for mark, note in NOTES.items() if mark in used]
-        return replace(block, note=" ".join([*filter(None, [block.note]), *notes]) or None)
 
-    blocks, within = map(explained, section.blocks), map(_explained, section.sections)
-    return replace(section, blocks=tuple(blocks), sections=tuple(within))
+def with_notes(grid: Grid) -> Grid:
+    """The grid, its note telling what the marks in its cells mean."""
+    used = {mark for row in grid.rows for cell in row for mark in cell.marks}
+    notes = [f"{mark} {note}" for mark, note in NOTES.items() if mark in used]
+    return replace(grid, note=" ".join([*filter(None, [grid.note]), *notes]) or None)
 
 
 def _about(results: Sequence[Result], diverged: int) -> str:
@@ -180,7 +179,10 @@ def headlines(verdicts: Verdicts) -> Grid:
     values = [value for value in verdicts.values if value.metric == value.row.headline]
     named = [(value, f"{value.table.title}, {value.row.label}") for value in values]
     rows = tuple((Cell(value.report), Cell(name), *_value(value)) for value, name in named)
-    note = "Ours: mean ± standard deviation (number of runs)."
+    note = (
+        "Ours: mean ± standard deviation (number of runs). Distance: the published value less our mean, in standard "
+        "deviations (SD) of one more run of ours; p: how often chance alone takes it that far. Better and worse: ours."
+    )
     if elsewhere := [f"{value.report}, {name}: {value.judged.reason}" for value, name in named if value.stood_in]:
         note += f" What was not run on the published data: {'; '.join(elsewhere)}."
     columns = (*texts("report", "what"), *VALUE_COLUMNS)
@@ -436,7 +438,7 @@ def _readings(verdicts: Verdicts) -> Section | None:
 
 HOLDS_VALUE = {
     Verdict.REPRODUCED: "yes",
-    Verdict.IMPRECISE: "imprecise",
+    Verdict.IMPRECISE: "too imprecise",
     Verdict.BETTER: "no",
     Verdict.WORSE: "no",
     Verdict.DIFFERS: "no",

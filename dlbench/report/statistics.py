@@ -276,7 +276,7 @@ def _judge_runs(
     low, high = expected.interval
     judged = Judgement(
         Verdict.REPRODUCED,
-        f"inside [{format_value(low)}, {format_value(high)}]",
+        f"published inside [{format_value(low)}, {format_value(high)}]",
         interval=(low, high),
         distance=expected.distance(published),
         p=expected.p(published),
@@ -287,7 +287,7 @@ def _judge_runs(
     # Half a unit of the last printed place, and a little for binary fractions.
     if beyond > 0.5 * 10.0**-decimals * (1 + 1e-9):
         side = "above" if published > high else "below"
-        reason = f"{side} [{format_value(low)}, {format_value(high)}] by {format_value(beyond)}"
+        reason = f"published {side} [{format_value(low)}, {format_value(high)}] by {format_value(beyond)}"
         if is_other_split and not examples:
             reason += ", but on another split, and how much this metric varies with it is not known"
             return replace(judged, verdict=Verdict.UNDECIDED, reason=reason)

@@ -134,7 +134,7 @@ for name, report in load_all().items():
         of = report.configurations[row.of]
         ours = pd.DataFrame() if of.planned else repetitions(of.experiment, *of.overrides)
         for metric in {"test/cer", "test/wer"} & row.published.keys() & {*ours}:
-            judged = judge_published(row.published[metric], list(ours[metric].dropna()), exact=False)
+            judged = judge_published(row.published[metric], list(ours[metric].dropna()), metric)
             mean, interval = ours[metric].mean(), judged.interval or (float("nan"),) * 2
             rows.append((name, row.label, metric, row.published[metric], mean, *interval, judged.verdict.word))
 

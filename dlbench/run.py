@@ -329,15 +329,10 @@ def _train(plan: Plan, root: Path) -> bool:
 
 def _is_of_restoring(error: Exception) -> bool:
     """Whether an error came while a checkpoint's content was taken over, and is of that content."""
-    frames = traceback.extract_tb(error.__traceback__)
-    restoring = (
-        frame.name.startswith(("restore", "_restore", "resume")) for frame in frames if CONNECTOR in frame.filename
-    )
-    return any(restoring) and not is_out_of_memory(error)
-
-
-CONNECTOR = "checkpoint_connector"
-"""The module of Lightning's that saves and restores."""
+    # Lightning's module of this name saves, too.
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "checkpoint_connector" in f.filename]
+    is_restoring = any(frame.name.startswith(("restore", "_restore", "resume")) for frame in frames)
+    return is_restoring and not is_out_of_memory(error)
 
 
 def write_plan(plan: Plan, started: str) -> None:

@@ -22,6 +22,7 @@ from dlbench.report.results import (
     ResultsOf,
     Substituted,
     in_variant,
+    lost_seeds,
     measured,
 )
 from dlbench.report.schema import (
@@ -526,8 +527,7 @@ def held_against(
         examples = next(
             ((theirs, sizes[part]) for part, theirs in split.examples.items() if metric.startswith(part)), ()
         )
-    lost = len({run.seed for run in diverged} - {result.seed for result in results})
-    values = measured(results, metric)
+    lost, values = len(lost_seeds(diverged, results)), measured(results, metric)
     return judge_published(
         published, values, metric, diverged=lost, is_other_split=split is not None, examples=examples
     )

@@ -15,7 +15,7 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Diverged, Result, alike, measured
+from dlbench.report.results import Collection, Diverged, Result, alike, lost_seeds, measured
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -42,13 +42,13 @@ def ours(
 ) -> Cell:
     """Mean, standard deviation and number of our runs, and how many diverged; with the marks that `NOTES` explains."""
     found = measured(results, metric)
-    lost = {run.seed for run in diverged} - {result.seed for result in results}
+    lost = lost_seeds(diverged, results)
     said = f"{len(lost)} diverged" if lost else ""
     if not found:
         return Cell(said or "-")
     marks = [MARK] * is_mixed(results) + [OTHER_SPLIT_MARK] * is_other_split
     seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
-    hint = f"seeds {seeds}" + (f"; diverged: seeds {', '.join(map(str, sorted(lost)))}" if lost else "")
+    hint = f"seeds {seeds}" + (f"; diverged: seeds {', '.join(map(str, lost))}" if lost else "")
     text = ", ".join(filter(None, (mean_and_spread(found), said)))
     return Cell(text, sum(found) / len(found), hint=hint, marks=tuple(marks))
 

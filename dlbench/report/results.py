@@ -275,6 +275,11 @@ class Diverged:
         return is_on_same and self.configuration == identity.configuration_id(result.identity)
 
 
+def lost_seeds(diverged: Iterable[Diverged], results: Iterable[Result]) -> list[int]:
+    """The seeds that have no result since their runs diverged; under other numerics one may have ended well."""
+    return sorted({run.seed for run in diverged} - {result.seed for result in results})
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A record that cannot be used, and why."""

@@ -1,13 +1,13 @@
 """A run's surroundings: what libraries read from the environment is hidden, SIGTERM is taken for Ctrl-C."""
 
 import io
+import multiprocessing
 import os
 import re
 import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -61,12 +61,15 @@ def alone() -> Iterator[Path]:
 
 @cache  # a process needs one watch
 def end_with_parent() -> None:
-    """Let this process end when the one that started it has, however that ended; a training goes on another time."""
-    parent = os.getppid()
+    """Let this process end when the one that started it has, however that ended; a training goes on another time.
+
+    For processes of `multiprocessing`, which may have been forked by a server that outlives who asked for them.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()
         os._exit(1)  # its locks go with it
 
     threading.Thread(target=watch, daemon=True).start()

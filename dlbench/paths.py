@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path
 
@@ -32,6 +33,14 @@ def runs() -> Path:
     """The user's folder of records: ``$DLBENCH_RUNS``, else ``./runs``."""
     return folder(os.environ.get("DLBENCH_RUNS") or "runs")
 
+
+LockKind = Literal["flock", "lease"]
+"""How a folder of runs is locked (``paths.lock``), the same for all that share it.
+
+``flock``: by the operating system; a lock dies with its holder. Some network file systems have none. ``lease``: by
+files that their holders touch again and again; one that nobody touches any longer is anybody's. It works on every file
+system, for any number of machines.
+"""
 
 PACKAGE = Path(__file__).resolve().parent
 

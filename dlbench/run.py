@@ -63,6 +63,10 @@ class Plan:
         """The run's seed."""
         return int(self.config["seed"])
 
+    def lock(self, wait: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Hold the record: see `dlbench.records.lock.hold`."""
+        return self.record.lock(self.config["paths"]["lock"], wait)
+
     @cached_property
     def numerics(self) -> dict[str, Any]:
         """What must match here for results to be the same to the bit."""
@@ -78,12 +82,16 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives back: its record and evaluation, the result, and whether anything had to be trained."""
+    """What a run gives back: its record and evaluation, the result, whether anything had to be trained.
+
+    ``objective`` is what a search goes by (see ``objective`` in ``conf/config.yaml``); None where it was not measured.
+    """
 
     record: Record
     evaluation: Evaluation
     result: dict[str, Any]
     trained: bool
+    objective: float | None = None
 
 
 class LostCheckpointError(RecordError):
@@ -101,29 +109,41 @@ def run(config: DictConfig) -> Outcome:
 
 
 @interrupted_by_sigterm()
-def execute(plan: Plan) -> Outcome:
-    """See `run`. Where nothing can be written, a finished run is looked up all the same."""
+def execute(plan: Plan, wait: bool = True) -> Outcome:
+    """See `run`. Where nothing can be written, a finished run is looked up all the same.
+
+    Raises:
+        BusyError: Another process makes this run, and ``wait`` is false.
+    """
     try:
-        return _execute(plan)
+        trained, result = _execute(plan, wait)
     except UnwritableError:
-        if any(_obstacles(plan)) or (result := _look_up(plan)[0]) is None:
+        found = None if any(_obstacles(plan)) else _look_up(plan)[0]
+        if found is None:
             raise
-        return Outcome(plan.record, plan.evaluation, result, trained=False)
+        trained, result = False, found
+    return Outcome(plan.record, plan.evaluation, result, trained, _objective(plan, result))
 
 
-def _execute(plan: Plan) -> Outcome:
-    with plan.record.lock():
+def _objective(plan: Plan, result: Mapping[str, Any]) -> float | None:
+    task_class: Any = components.locate(plan.config["task"]["_target_"])
+    name = plan.config.get("objective") or f"{task_class.monitor.name}_best"
+    return result["metrics"].get(name) if result["state"] == State.FINISHED else None
+
+
+def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:
+    with plan.lock(wait):
         trained = ensure_trained(plan)
     # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
     members = [] if _look_up(plan)[0] else [ensure_weights(member) for member in plan.members]
-    with plan.record.lock():
+    with plan.lock():
         try:
             result = ensure_evaluated(plan, members)
         except LostCheckpointError as error:
             say(str(error))
             trained = ensure_trained(plan)
             result = ensure_evaluated(plan, members)
-    return Outcome(plan.record, plan.evaluation, result, trained)
+    return trained, result
 
 
 def prepare(config: DictConfig) -> Plan:
@@ -158,10 +178,11 @@ def prepare(config: DictConfig) -> Plan:
 
 def _settled(named: Mapping[str, str | None]) -> dict[str, str | None]:
     """The folders, absolute: see `dlbench.paths`. Where Hydra moved the job, ``./data`` is that of the command."""
-    found = {name: str(folder(path)) if path else None for name, path in named.items()}
+    places = {name: path for name, path in named.items() if name != "lock"}
+    found = {name: str(folder(path)) if path else None for name, path in places.items()}
     if not found["data"] and started_in() != Path.cwd() and (usual := folder(DEFAULT)).is_dir():
         found["data"] = str(usual)
-    return found
+    return {**found, "lock": named.get("lock", "flock")}
 
 
 def _members(config: DictConfig, plain: dict[str, Any], facts: dict[str, Any]) -> tuple[Plan, ...]:
@@ -342,7 +363,7 @@ def write_plan(plan: Plan, started: str) -> None:
     They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
     was only shown beside the training are no part of the record.
     """
-    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks")}
+    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks", "objective")}
     config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
     write_json(plan.record.identity, plan.identity)
     write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))
@@ -387,7 +408,7 @@ def ensure_weights(plan: Plan) -> Weights:
     Raises:
         RecordError: It diverged.
     """
-    with plan.record.lock():
+    with plan.lock():
         ensure_trained(plan)
         if plan.record.state_on_disk() == State.DIVERGED:
             raise RecordError(f"record {plan.record.id} (seed {plan.seed}) diverged; remove it from evaluation.members")

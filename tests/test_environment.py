@@ -129,6 +129,7 @@ def test_more_files_may_be_open_than_a_terminal_allows_by_default() -> None:
     assert all(len({*line.split()}) == 1 for line in lines), lines
 
 
+@pytest.mark.slow
 def test_everything_can_be_imported_where_unix_alone_has_a_module() -> None:
     code = (
         "import importlib, pkgutil, sys\n"

@@ -13,12 +13,17 @@ sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import golden
 import run as runner
 
-HALVES = [list(runner.CASES)[first::2] for first in range(2)]
+QUICK = ["cnn_bn_gap", "kmnist_mlp", "octmnist_cnn_maxpool", "p2g_attention", "translit_lstm", "p2g_transformer"]
+QUICK += ["asr_attention: masked", "hopfield_retrieval", "p2g_attention: beam ensemble"]
+"""One case of each family."""
+OTHERS = [case for case in runner.CASES if case not in QUICK]
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_bits_are_those_kept_or_those_of_the_commit_before(half: int) -> None:
-    numerics, today = golden.ask(golden.ROOT, HALVES[half], processes=1)
+@pytest.mark.parametrize(
+    "cases", [QUICK, *(pytest.param(OTHERS[first::2], marks=pytest.mark.slow) for first in range(2))], ids=len
+)
+def test_bits_are_those_kept_or_those_of_the_commit_before(cases: list[str]) -> None:
+    numerics, today = golden.ask(golden.ROOT, cases, processes=1)
     kept = {name: found for name, found in golden.kept().get(numerics, {}).items() if name in today}
     has_same_versions = all(kept[name].get("versions") == today[name].get("versions") for name in kept)
     if kept.keys() == today.keys() and has_same_versions and not golden.changed(kept, today):

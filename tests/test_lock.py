@@ -6,6 +6,9 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,10 +23,11 @@ from processes import Forked
 
 from dlbench.errors import RecordError
 from dlbench.evaluation.images import ImageEvaluation
+from dlbench.paths import LockKind
 from dlbench.records import history, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, filled, set_aside, write_json, write_text
-from dlbench.records.lock import still_held
+from dlbench.records.lock import BusyError, any_lock, hold, still_held
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
@@ -66,9 +70,11 @@ def replace_by_file_in_place_of_the_folder(path: Path) -> None:
 LOSSES = (delete_file, delete_folder, replace_file, replace_file_after_deleting, replace_folder)
 
 
-def lock_file(record: Record) -> Path:
-    (path,) = (record.folder.parent / ".locks").glob(f"{record.id}.lock")
-    return path
+KINDS: tuple[LockKind, ...] = ("flock", "lease")
+
+
+def lock_file(record: Record, kind: LockKind = "flock") -> Path:
+    return record.folder.parent / ".locks" / f"{record.id}.{'lock' if kind == 'flock' else 'lease'}"
 
 
 @pytest.fixture
@@ -106,27 +112,29 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("lose", [*LOSSES, replace_by_file_in_place_of_the_folder])
+@pytest.mark.parametrize("kind", KINDS)
 def test_who_lost_the_lock_writes_nothing(
-    lose: Callable[[Path], None], write: Callable[[Record], object], record: Record
+    kind: LockKind, lose: Callable[[Path], None], write: Callable[[Record], object], record: Record
 ) -> None:
-    with record.lock():
-        lose(lock_file(record))
+    with record.lock(kind):
+        lose(lock_file(record, kind))
         before = content(record.folder)
-        with pytest.raises(RecordError, match=rf"^record {record.id}: .*{record.id}\.lock was deleted or replaced .*$"):
+        with pytest.raises(RecordError, match=rf"^record {record.id}: .*{record.id}\.(lock|lease) was deleted or .*$"):
             write(record)
         assert content(record.folder) == before
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_who_holds_the_lock_writes_and_so_does_who_needs_none(
-    write: Callable[[Record], object], record: Record, tmp_path: Path
+    kind: LockKind, write: Callable[[Record], object], record: Record, tmp_path: Path
 ) -> None:
     shutil.copytree(record.folder, tmp_path / "elsewhere" / record.id)
     elsewhere = Record(tmp_path / "elsewhere" / record.id)
-    with record.lock():
+    with record.lock(kind):
         write(record)
-        with elsewhere.lock():
-            delete_file(lock_file(record))
+        with elsewhere.lock(kind):
+            delete_file(lock_file(record, kind))
             write(elsewhere)  # the loss of one record is not that of another
 
 
@@ -194,6 +202,127 @@ def test_who_waits_for_a_lock_whose_folder_is_deleted_still_gets_one(record: Rec
         delete_folder(lock_file(record))
         thread.join(60)
     assert got == [True]
+
+
+# --- two kinds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_each_kind_keeps_the_other_out(kind: LockKind, other: LockKind, record: Record) -> None:
+    assert not record.is_locked()
+    with record.lock(kind):
+        assert record.is_locked()
+        problems: list[Exception] = []
+
+        def want() -> None:
+            try:
+                with record.lock(other, wait=False):
+                    pass
+            except RecordError as error:
+                problems.append(error)
+
+        thread = threading.Thread(target=want)
+        thread.start()
+        thread.join(60)
+        assert [type(problem) for problem in problems] == [BusyError]
+        still_held(record.metrics)
+    assert not record.is_locked()
+    with record.lock(other, wait=False):
+        still_held(record.metrics)
+
+
+HOLD = """
+import socket, sys, time
+from pathlib import Path
+from dlbench.records import lock
+socket.gethostname = lambda: sys.argv[2]
+lock.LEASE_SECONDS = float(sys.argv[3])
+with lock.hold(Path(sys.argv[1]), Path(sys.argv[1]).with_suffix(".lock"), "lease"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("host", "seconds"), [(socket.gethostname(), 60.0), ("another.example", 1.5)])
+def test_a_killed_holder_loses_its_lease(
+    host: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once where it can be seen to be dead, else after a lease's time."""
+    monkeypatch.setattr("dlbench.records.lock.LEASE_SECONDS", seconds)
+    (tmp_path / "hold.py").write_text(HOLD)
+    holder = Forked(str(tmp_path / "hold.py"), str(tmp_path / "aaaa"), host, str(seconds))
+    assert holder.stdout.readline() == "held\n"
+    path = tmp_path / "aaaa.lock"
+    with pytest.raises(BusyError), hold(tmp_path / "aaaa", path, "lease", wait=False):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate(timeout=60)
+    began = time.monotonic()
+    with hold(tmp_path / "aaaa", path, "lease"):
+        waited = time.monotonic() - began
+    assert waited < 20
+    assert waited >= seconds or host == socket.gethostname()
+
+
+def test_a_stopped_holder_loses_its_lease_and_writes_no_more(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlbench.records.lock.LEASE_SECONDS", 1.0)
+    monkeypatch.setattr("filelock._lease._RefreshLoop.run", lambda _: None)  # as if the whole process was stopped
+    got = threading.Event()
+
+    def want() -> None:
+        with record.lock("lease"):
+            got.set()
+
+    with record.lock("lease"):
+        still_held(record.metrics)
+        monkeypatch.setattr("filelock._identity.host_name", lambda: "another.example")
+        thread = threading.Thread(target=want)
+        thread.start()
+        assert got.wait(60)
+        with pytest.raises(RecordError, match="was deleted or replaced while this process held it"):
+            still_held(record.metrics)
+        thread.join(60)
+
+
+def test_a_cache_is_locked_where_there_is_no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with any_lock(tmp_path / "cache.lock"):
+        assert (tmp_path / "cache.lease").exists()
+    assert not (tmp_path / "cache.lease").exists()
+
+
+NO_FLOCK = """
+#include <errno.h>
+int flock(int file, int operation) { errno = ENOLCK; return -1; }
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("gcc"), reason="the file system without flock is a library compiled for the test")
+def test_without_flock_runs_are_locked_by_a_lease(quick: Callable[..., list[str]], tmp_path: Path) -> None:
+    (tmp_path / "no_flock.c").write_text(NO_FLOCK)
+    library = tmp_path / "no_flock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "no_flock.c"], check=True)
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "dlbench", *quick(runs, epochs=60)]
+    options: dict[str, Any] = {"env": {**os.environ, "LD_PRELOAD": str(library)}, "text": True}
+    refused = subprocess.run(command, capture_output=True, **options, check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "has no flock" in refused.stderr
+    assert "use paths.lock=lease" in refused.stderr
+    with subprocess.Popen([*command, "paths.lock=lease"], stdout=subprocess.PIPE, **options) as first:
+        assert first.stdout
+        assert first.stdout.readline().startswith("epoch 1/")
+        first.kill()
+    again = subprocess.run([*command, "paths.lock=lease"], capture_output=True, **options, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in again.stderr
+    (record,) = Store(runs).all()
+    record.check()
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
@@ -298,7 +427,8 @@ def test_a_file_system_without_flock_is_named_and_leaves_no_lock_behind(
     record = Store(tmp_path).record("a" * 12)
     with (
         pytest.raises(
-            RecordError, match=r"its file system has no flock, .*; choose a folder on another with paths\.runs"
+            RecordError,
+            match=r"its file system has no flock, .*; use paths\.lock=lease, choose a folder on another with",
         ),
         record.lock(),
     ):

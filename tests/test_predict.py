@@ -396,6 +396,7 @@ def started(record: Record) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(trained: Outcome) -> None:
     with started(trained.record) as process:
         assert process.stdin and process.stdout and process.stderr
@@ -405,6 +406,7 @@ def test_a_reader_that_leaves_is_no_error(trained: Outcome) -> None:
         assert (process.wait(), process.stderr.read()) == (141, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_a_line(trained: Outcome) -> None:
     with started(trained.record) as process:
         assert process.stdin and process.stderr

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from resealed import change, made_by, reseal
 
-from dlbench import paths
 from dlbench.components import by_name
 from dlbench.errors import ConfigError
 from dlbench.records import history, seal
@@ -28,11 +27,6 @@ from dlbench.tasks.base import Task
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
-SMALL = {"model.size": 16, "model.patterns": 20, "data.frames": 400}
-SMALL |= {"evaluation.max_shift": 1, "evaluation.rotations": [10], "evaluation.scales": [1.2]}
-"""What makes an experiment small that has such a key."""
-
-EXPERIMENTS = sorted(path.stem for path in (paths.conf() / "experiment").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -141,26 +135,7 @@ def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
     assert without_times(history.read(other.record.metrics)) != rows
 
 
-@pytest.fixture(scope="module")
-def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all experiments, some of which only decode another one's training."""
-    return tmp_path_factory.mktemp("experiments")
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_one_short_epoch(
-    experiment: str, compose: Compose, tiny_in: TinyIn, shared_runs: Path
-) -> None:
-    overrides = [f"+experiment={experiment}", *tiny_in(shared_runs, epochs=1), "trainer.limit_train_batches=2"]
-    config = compose(*overrides)
-    overrides += [f"{key}={value}" for key, value in SMALL.items() if OmegaConf.select(config, key) is not None]
-    outcome = run(compose(*overrides))
-    assert outcome.result["state"] == "finished"
-    assert outcome.result["experiment"] == experiment
-    assert any(name.startswith("test/") for name in outcome.result["metrics"])
-    assert outcome.result["metrics"].get("model/parameters", 0) > 1000 or experiment == "hopfield_retrieval"
-
-
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_real_pictures_train(compose: Compose, tiny: list[str], real_data_folder: Path) -> None:
     real = ["data.source=npz", f"paths.data={real_data_folder}", "trainer.epochs=1", "trainer.limit_train_batches=3"]

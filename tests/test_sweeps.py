@@ -1,13 +1,13 @@
 """Sweeps: side by side, repeated, interrupted, with runs that fail, diverge or die; never another result for it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from processes import wait_for
 
 from dlbench import paths
 from dlbench.cli import experiments
+from dlbench.errors import SweepError
 from dlbench.records import seal
 from dlbench.records.store import State, Store
 from dlbench.run import run
-from dlbench.sweep.job import Job, JobOutcome, labels
+from dlbench.sweep.job import Job, JobOutcome, Words, labels
 from dlbench.sweep.progress import Progress, table_of
 
 Compose = Callable[..., DictConfig]
@@ -97,17 +98,47 @@ def test_repeating_looks_finished_runs_up(swept: tuple[Path, int, str, str], tin
     assert code == 1
     assert err.count("finished, cached") == err.count("diverged, cached") == 2
     assert {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*/**/*") if path.is_file()} == before
-    assert list((runs / ".sweep").glob("jobs-*")) == []
+    assert [path.name for path in (runs / ".sweep").iterdir()] == ["multirun.yaml"]
+
+
+def rows(printed: str) -> set[str]:
+    """The lines of a sweep's table."""
+    return {line.strip() for line in printed.splitlines() if line.strip().startswith("optimizer.lr=")}
 
 
 @pytest.mark.slow
-def test_order_and_number_of_workers_change_no_bit(
-    swept: tuple[Path, int, str, str], tiny_in: TinyIn, tmp_path: Path
+@pytest.mark.parametrize("how", ["hydra.launcher.n_jobs=1", "hydra/launcher=basic", "paths.lock=lease"])
+def test_order_launcher_and_kind_of_lock_change_no_bit(
+    how: str, swept: tuple[Path, int, str, str], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
-    backwards = [*FAST, "seed=2,1", "optimizer.lr=1e30,0.1", "hydra.launcher.n_jobs=1"]
-    code, *_ = sweep("-m", *backwards, *tiny_in(tmp_path))
-    assert code == 0
+    backwards = [*FAST, "seed=2,1", "optimizer.lr=1e30,-1,0.1", how]
+    code, out, err = sweep("-m", *backwards, *tiny_in(tmp_path))
+    assert code == 1
     assert endings(tmp_path) == endings(swept[0])
+    assert rows(out) == rows(swept[2])
+    assert "2 of 6 runs failed" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["flock", "lease"])
+def test_two_starts_of_one_sweep_share_its_runs(kind: str, tiny_in: TinyIn, tmp_path: Path) -> None:
+    """Neither waits for the other as long as there is something to do."""
+    command = (
+        "-m",
+        *FAST,
+        "seed=1,2,3,4",
+        f"paths.lock={kind}",
+        "hydra.launcher.n_jobs=2",
+        *tiny_in(tmp_path, epochs=20),
+    )
+    both = [start(*command) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    trained = [{label for label in range(1, 5) if f"seed={label}: finished (" in err} for _, err in said]
+    assert trained[0] | trained[1] == {1, 2, 3, 4}
+    assert not trained[0] & trained[1]
+    assert all(trained)
+    assert all("4 finished" in out for out, _ in said)
 
 
 # --- interrupted and killed ------------------------------------------------------------------------------------------
@@ -128,17 +159,20 @@ def uninterrupted(
     return endings(runs)
 
 
-def workers(parent: int) -> list[int]:
-    """The worker processes of a sweep."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            is_child = int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent
-            if is_child and b"popen_loky" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
+def children_of(pid: int) -> set[int]:
+    """The processes that one has started and that still run."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            _, parent, *_ = path.read_text().rpartition(")")[2].split()
+            if int(parent) == pid:
+                found.add(int(path.parent.name))
     return found
+
+
+def workers(parent: int) -> list[int]:
+    """The processes of a sweep's jobs, which its server has forked."""
+    return sorted(grandchild for child in children_of(parent) for grandchild in children_of(child))
 
 
 def has_trained(runs: Path) -> Callable[[], bool]:
@@ -258,53 +292,70 @@ def test_an_unknown_sweep_is_named() -> None:
 # --- progress, labels, table -----------------------------------------------------------------------------------------
 
 
-def job(number: int, *overrides: str, seed: int = 0, lr: float = 0.1, epochs: int = 10) -> Job:
+def job(
+    number: int, *overrides: str, seed: int = 0, lr: float = 0.1, epochs: int = 10, more: Sequence[str] = ()
+) -> Job:
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        from omegaconf import OmegaConf
-
-        composed = hydra_compose("config", ["+experiment=cnn_bn_gap", f"seed={seed}", f"optimizer.lr={lr}"])
+        composed = hydra_compose("config", ["+experiment=cnn_bn_gap", f"seed={seed}", f"optimizer.lr={lr}", *more])
         config: Any = OmegaConf.to_container(composed, resolve=True)
     config["trainer"]["epochs"] = epochs
-    return Job(number, overrides or (f"seed={seed}", f"optimizer.lr={lr}"), config)
+    return Job.of(number, overrides or (f"seed={seed}", f"optimizer.lr={lr}"), config)
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> Iterator[tuple[list[Job], Progress]]:
-    jobs = [job(number, seed=number) for number in range(3)]
-    yield jobs, Progress(jobs, tmp_path)
+def words(tmp_path: Path) -> Words:
+    """What three jobs have left word of, none of which has begun."""
+    words = Words(tmp_path / "sweep")
+    for number in range(3):
+        words.leave("job", number, asdict(job(number, seed=number)))
+    return words
 
 
 def test_the_line_counts_and_estimates_from_epochs(
-    three: tuple[list[Job], Progress], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, progress = three
+    progress = Progress(words)
     assert progress.line() == "0/3 done, 0 running, 0 cached, 0 failed, ? left"
     curves = tmp_path / "metrics.jsonl"
     curves.write_text("{}\n" * 5)
-    (tmp_path / "1.json").write_text(json.dumps({"begun": True, "curves": str(curves), "epochs_before": 2}))
-    (tmp_path / "2.json").write_text(json.dumps({"begun": True}))
+    words.leave("curves", 1, {"curves": str(curves), "epochs_before": 2})
+    words.leave("curves", 2, {"curves": None, "epochs_before": 0})
     monkeypatch.setattr(progress, "_began", time.monotonic() - 30)
     assert progress.line().startswith("0/3 done, 2 running, 0 cached, 0 failed, 00:04:10")  # 3 of 28 epochs in 30 s
-    progress.add(jobs[0], JobOutcome("finished", "id", trained=False, result={"metrics": {}}))
+    words.leave("outcome", 0, asdict(JobOutcome("finished", "id", trained=False)))
+    progress.look()
     assert progress.line().startswith("1/3 done, 2 running, 1 cached, 0 failed, 00:02:30")
-    progress.add(jobs[1], JobOutcome("diverged", "id", trained=True, result={"metrics": {}, "step": 7}))
-    progress.add(jobs[2], JobOutcome("failed", error="no such thing"))
+    words.leave("outcome", 1, asdict(JobOutcome("diverged", "id", trained=True, step=7)))
+    words.leave("outcome", 2, asdict(JobOutcome("failed", error="no such thing")))
+    progress.look()
     assert progress.line() == "3/3 done, 0 running, 1 cached, 1 failed, 1 diverged, 00:00:00 left"
+    with pytest.raises(SweepError, match=r"^1 of 3 runs failed"):
+        progress.finish()
 
 
-def test_a_notice_is_said_once(three: tuple[list[Job], Progress], capsys: pytest.CaptureFixture[str]) -> None:
-    jobs, progress = three
-    for each in jobs:
-        progress.add(each, JobOutcome("finished", "id", True, {"metrics": {}}, notices=("drawn scenes are used",)))
+def test_a_notice_is_said_once(words: Words, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(words)
+    for number in range(3):
+        notices = ("drawn scenes are used",)
+        words.leave("outcome", number, asdict(JobOutcome("finished", "id", True, notices=notices)))
+    progress.look()
+    progress.look()
     assert capsys.readouterr().err.count("drawn scenes are used") == 1
 
 
-words = st.lists(st.sampled_from(["seed=1", "seed=2", "lr=0.1", "lr=0.2", "name=x"]), unique=True)
+def test_a_job_that_left_no_word_of_its_end_has_failed(words: Words, capsys: pytest.CaptureFixture[str]) -> None:
+    words.leave("outcome", 0, asdict(JobOutcome("finished", "id", True)))
+    with pytest.raises(SweepError, match=r"^2 of 3 runs failed"):
+        Progress(words).finish()
+    assert capsys.readouterr().out.count("ended without a word") == 2
 
 
-@given(st.lists(words, min_size=2, max_size=5))
+some_overrides = st.lists(st.sampled_from(["seed=1", "seed=2", "lr=0.1", "lr=0.2", "name=x"]), unique=True)
+
+
+@given(st.lists(some_overrides, min_size=2, max_size=5))
 def test_labels_hold_what_jobs_do_not_share_and_nothing_else(overrides: list[list[str]]) -> None:
-    jobs = [Job(number, tuple(words), {}) for number, words in enumerate(overrides)]
+    jobs = [Job(number, tuple(words), "", "", epochs=1, threads=1) for number, words in enumerate(overrides)]
     shared = set.intersection(*map(set, overrides))
     named = labels(jobs)
     assert all(set(named[job.number]) | shared == set(job.overrides) for job in jobs)
@@ -313,7 +364,7 @@ def test_labels_hold_what_jobs_do_not_share_and_nothing_else(overrides: list[lis
 
 def test_the_table_has_a_row_a_configuration() -> None:
     jobs = [job(2 * row + seed, seed=seed, lr=lr) for row, lr in enumerate((0.1, 0.2)) for seed in (0, 1)]
-    ended = {number: JobOutcome("finished", result={"metrics": {"val/accuracy": number / 10}}) for number in range(3)}
+    ended = {number: JobOutcome("finished", metrics={"val/accuracy": number / 10}) for number in range(3)}
     table = table_of(jobs, ended | {3: JobOutcome("failed", error="lost")})
     columns = [list(column.cells) for column in table.columns]
     assert columns == [
@@ -327,7 +378,7 @@ def test_the_table_of_transducers_has_their_error_rates() -> None:
     jobs = [job(number, seed=number) for number in range(2)]
     rates = {"val/cer_best": 0.2, "test/cer": 0.1, "test/wer": 0.5, "val/wer": 0.6, "test/loss": 1.0}
     metrics = [rates, rates | {"test/wer_at_3": 0.4}]
-    ended = {number: JobOutcome("finished", result={"metrics": found}) for number, found in enumerate(metrics)}
+    ended = {number: JobOutcome("finished", metrics=found) for number, found in enumerate(metrics)}
     table = table_of(jobs, ended)
     assert [column.header for column in table.columns][2:] == ["val/cer_best", "test/cer", "test/wer", "test/wer_at_3"]
     assert [list(column.cells) for column in table.columns][2:] == [
@@ -339,21 +390,9 @@ def test_the_table_of_transducers_has_their_error_rates() -> None:
 
 
 def test_jobs_that_only_evaluate_otherwise_share_a_training() -> None:
-    one, other = job(0), job(1)
-    other.config["evaluation"]["max_shift"] = 2
+    one, other = job(0), job(1, more=["evaluation.max_shift=2"])
     assert one.training == other.training
     assert one.configuration != other.configuration
-
-
-def children_of(pid: int) -> set[int]:
-    """The processes that one has started and that still run."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            _, parent, *_ = path.read_text().rpartition(")")[2].split()
-            if int(parent) == pid:
-                found.add(int(path.parent.name))
-    return found
 
 
 @pytest.mark.slow
@@ -362,11 +401,11 @@ def test_no_worker_outlives_a_sweep_that_was_killed(tiny_in: TinyIn, tmp_path: P
     runs = tmp_path / "runs"
     process = start("-m", *FAST, "seed=1,2", *tiny_in(runs, epochs=400))
     wait_for(lambda: len(list(runs.glob("*/metrics.jsonl"))) == 2, process)
-    workers = children_of(process.pid)
-    assert len(workers) >= 2
+    started = {*children_of(process.pid), *workers(process.pid)}
+    assert len(started) >= 3  # the server, and two jobs
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
+    while time.monotonic() < deadline and any(Path(f"/proc/{each}").exists() for each in started):
         time.sleep(0.2)
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert not any(Path(f"/proc/{each}").exists() for each in started)

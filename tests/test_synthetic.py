@@ -97,6 +97,7 @@ def accuracy(network: nn.Module, found: PictureSet, pixels: torch.Tensor | None 
     return float((guesses.numpy() == found.test.labels).mean())
 
 
+@pytest.mark.slow
 def test_convolutions_help_with_glyphs_whose_pixels_are_in_their_places() -> None:
     torch.manual_seed(0)
     found = glyphs(0, (1500, 1, 400))

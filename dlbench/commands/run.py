@@ -6,27 +6,36 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dlbench import paths
 from dlbench.cli import choices, one_line_errors
 from dlbench.errors import ConfigError
 from dlbench.help import WITH_PLUS
+from dlbench.sweep import watch
 from dlbench.terminal import nearest, say
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
-def _composed(config: DictConfig) -> None:
+def _composed(config: DictConfig) -> Any:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from dlbench.sweep.job import perform
+
+        return perform(config)
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():
         from dlbench.run import run, show
 
         show(run(config))
+    return None
 
 
 def compose_and_run(words: Sequence[str]) -> int:
@@ -36,8 +45,9 @@ def compose_and_run(words: Sequence[str]) -> int:
         return 2
     sys.argv[1:] = words  # where the errors of Hydra look what was chosen
     with one_line_errors():
-        sys.argv[1:] = put_right(words)
-        _composed()
+        sys.argv[1:] = [*put_right(words), watch.override()]
+        with watch.watched():
+            _composed()
     return 0
 
 

@@ -1,78 +1,155 @@
 """Who may write into a record: one file for each is locked while a run writes, and looked at before every write."""
 
 import errno
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from dlbench.errors import RecordError
+from dlbench.paths import LockKind
 from dlbench.terminal import say
+
+LEASE_SECONDS = 30.0
+"""So long after a holder's last sign of life a lease is anybody's; a dead one on the same machine has lost it at once.
+
+All processes must agree on it.
+"""
+REFUSED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
+NO_FLOCK = (
+    "its file system has no flock, which keeps two processes from writing one record; use paths.lock=lease, choose a "
+    "folder on another with paths.runs=FOLDER, or mount it with locks (Lustre: -o flock)"
+)
 
 
 class UnwritableError(RecordError):
     """A folder of runs in which nothing can be written or locked."""
 
 
+class BusyError(RecordError):
+    """Another process holds the record."""
+
+
 @dataclass(frozen=True)
 class _Held:
-    """A record's folder, the file that is locked for it, and that file's device and inode.
+    """What is held: a record's folder, the file that is locked for it, that file's device and inode, a lease's token.
 
-    As long as the file is held open no other can get its inode.
+    As long as the file is held open no other can get its inode; but network file systems may give it away.
     """
 
     folder: Path
     path: Path
     file: tuple[int, int]
+    token: str | None
 
-
-REFUSED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
-NO_FLOCK = (
-    "its file system has no flock, which keeps two processes from writing one record; choose a folder on another with "
-    "paths.runs=FOLDER, or mount it with locks (Lustre: -o flock)"
-)
 
 _held: ContextVar[tuple[_Held, ...]] = ContextVar("held", default=())
 """What this thread holds."""
 
 
 @contextmanager
-def hold(folder: Path, path: Path) -> Iterator[None]:
+def hold(folder: Path, path: Path, kind: LockKind = "flock", wait: bool = True) -> Iterator[None]:
     """Hold a record: a second process that wants it waits; a killed holder lets go by dying.
 
     Args:
         folder: The record's folder.
-        path: The file to lock.
+        path: The file to lock; a lease lies beside it.
+        kind: How it is locked.
+        wait: Whether to wait for another holder.
 
     Raises:
+        BusyError: Another process holds it, and ``wait`` is false.
         UnwritableError: The folder of runs cannot be written, or its file system has no locks.
     """
-    lock = _lock(path)
+    path = _file_of(path, kind)
+    lock = _lock(path, kind)
     try:
-        file = _acquire(lock, folder, path)
+        file = _acquire(lock, folder, path, kind, wait)
     except OSError as error:
-        if error.errno in REFUSED:
+        if error.errno in REFUSED and kind == "flock":
             raise UnwritableError(f"{folder.parent}: {NO_FLOCK}") from error
         raise UnwritableError(
             f"cannot write to {folder.parent}: {error.strerror or error}; choose another folder with paths.runs=FOLDER"
         ) from error
-    token = _held.set((*_held.get(), _Held(folder, path, file)))
+    token = lock.token if isinstance(lock, SoftFileLease) else None
+    before = _held.set((*_held.get(), _Held(folder, path, file, token)))
     try:
         yield
     finally:
-        _held.reset(token)
+        _held.reset(before)
         lock.release()
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process or thread holds a record by this file."""
+    """Whether some process or thread holds a record by this file, or by the lease beside it."""
+    return _is_leased(path) or _is_locked(path)
+
+
+@contextmanager
+def any_lock(path: Path) -> Iterator[None]:
+    """Lock a file of a cache, by a lease where the file system has no flock."""
+    try:
+        lock = _lock(path, "flock")
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        lock = _lock(_file_of(path, "lease"), "lease")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def still_held(path: Path) -> None:
+    """See, before something is written to ``path``, that the record it lies in has not been lost to another process.
+
+    Who deletes or replaces the locked file lets a second process in, and so does who gives no sign of life for a
+    lease's time. What lies in no held record is not looked at.
+
+    Raises:
+        RecordError: The locked file is gone, or another lies in its place.
+    """
+    for held in _held.get():
+        if path.is_relative_to(held.folder) and not _is_still(held):
+            raise RecordError(
+                f"record {held.folder.name}: {held.path} was deleted or replaced while this process held it, so that "
+                "another may be at the record now; nothing more is written; the same command goes on"
+            )
+
+
+def _is_still(held: _Held) -> bool:
+    if held.token is None:
+        return _file(held.path) == held.file
+    for pause in (0.2, 0.0):  # who looks whether a lease has run out moves its file aside for a moment
+        with suppress(OSError):
+            if held.token in held.path.read_text(encoding="utf-8") and _file(held.path) == held.file:
+                return True
+        time.sleep(pause)
+    return False
+
+
+def _file_of(path: Path, kind: LockKind) -> Path:
+    return path if kind == "flock" else path.with_suffix(".lease")
+
+
+def _lock(path: Path, kind: LockKind) -> BaseFileLock:
+    """A lock that its holder's death releases; never a soft lock, which a killed holder leaves behind."""
+    if kind == "lease":
+        return SoftFileLease(path, lease_duration=LEASE_SECONDS)
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with _lock(path).acquire(timeout=0):
+        with _lock(path, "flock").acquire(timeout=0):
             return False
     except Timeout:
         return True
@@ -82,43 +159,38 @@ def is_held(path: Path) -> bool:
         raise
 
 
-def _lock(path: Path) -> BaseFileLock:
-    """A lock that dies with its holder; never filelock's other kind, a file that a killed holder leaves behind."""
-    return FileLock(path, fallback_to_soft=False)
+def _is_leased(path: Path) -> bool:
+    """By its age on this machine's clock, so a little longer than a waiting process would think."""
+    try:
+        return time.time() - _file_of(path, "lease").stat().st_mtime < 2 * LEASE_SECONDS
+    except OSError:
+        return False
 
 
-def still_held(path: Path) -> None:
-    """See, before something is written to ``path``, that the record it lies in has not been lost to another process.
-
-    Who deletes or replaces the locked file lets a second process in. What lies in no held record is not looked at.
-
-    Raises:
-        RecordError: The locked file is gone, or another lies in its place.
-    """
-    for held in _held.get():
-        if path.is_relative_to(held.folder) and _file(held.path) != held.file:
-            raise RecordError(
-                f"record {held.folder.name}: {held.path} was deleted or replaced while this process held it, so that "
-                "another may be at the record now; nothing more is written; the same command goes on"
-            )
-
-
-def _acquire(lock: BaseFileLock, folder: Path, path: Path) -> tuple[int, int]:
+def _acquire(lock: BaseFileLock, folder: Path, path: Path, kind: LockKind, wait: bool) -> tuple[int, int]:
     """Wait for the lock; the file that is held then."""
-    timeout = 0.0
+    is_told, busy = False, f"record {folder.name}: locked by another process"
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            say(f"record {folder.name}: locked by another process; waiting")
-            timeout = -1
+            lock.acquire(timeout=-1 if is_told else 0)
         except FileNotFoundError:  # its folder was deleted meanwhile
             continue
+        except Timeout:
+            is_held_otherwise = False
         else:
-            if file := _file(path):
+            is_held_otherwise = _is_leased(path) if kind == "flock" else _is_locked(path.with_suffix(".lock"))
+            if not is_held_otherwise and (file := _file(path)):
                 return file
-            lock.release()  # deleted already: it keeps nobody out
+            lock.release()
+            if not is_held_otherwise:  # it was deleted already, so it keeps nobody out
+                continue
+        if not wait:
+            raise BusyError(busy)
+        if not is_told:
+            say(f"{busy}; waiting")
+        is_told = True
+        time.sleep(is_held_otherwise)
 
 
 def _file(path: Path) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,12 @@ PACKAGES = (
 )
 
 
+@cache
 def describe_code() -> dict[str, Any]:
-    """Commit and cleanliness of the checkout this package runs from; None where it is no checkout."""
+    """Commit and cleanliness of the checkout this package runs from; None where it is no checkout.
+
+    Asked once a process, which runs the code that it began with.
+    """
     root = paths.checkout()
     if root is None:
         return {"commit": None, "dirty": None}

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dlbench import components, identity
+from dlbench import components, identity, paths
 from dlbench.errors import RecordError
 from dlbench.records import lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
@@ -189,9 +189,9 @@ class Record:
         """Whether some process is training or evaluating this record."""
         return lock.is_held(self._lock_path)
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self, kind: paths.LockKind = "flock", wait: bool = True) -> AbstractContextManager[None]:
         """Hold the record: see `dlbench.records.lock.hold`."""
-        return lock.hold(self.folder, self._lock_path)
+        return lock.hold(self.folder, self._lock_path, kind, wait)
 
 
 @dataclass(frozen=True)

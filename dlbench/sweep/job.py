@@ -1,122 +1,198 @@
-"""One job of a sweep: a run in a worker process, whose end, good or bad, is a value."""
+"""One job of a sweep: a run whose end, good or bad, is a value, and the folder where all jobs leave word."""
 
 import contextlib
 import io
 import json
+import math
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench import identity
+from dlbench import identity, paths
 from dlbench.cli import one_line
 from dlbench.errors import DlbenchError
 from dlbench.files import atomic_path
 
-FAILED = "failed"
+FAILED, BUSY = "failed", "busy"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its number, its overrides, and its composed configuration."""
+    """One run of a sweep.
+
+    Args:
+        number: Its place in the sweep.
+        overrides: What the command line and the sweep set.
+        training: The identity of its training, as far as the configuration tells; jobs may share it.
+        configuration: The same for jobs that are averaged over: see `dlbench.identity.compared_id`. Other data is
+            another row.
+        epochs: How long it trains.
+        threads: How many cores it uses.
+    """
 
     number: int
     overrides: tuple[str, ...]
-    config: dict[str, Any]
+    training: str
+    configuration: str
+    epochs: int
+    threads: int
 
-    @property
-    def training(self) -> str:
-        """The identity of its training, as far as the configuration tells; jobs may share it."""
-        return identity.digest({**self._meaning, "delivery": self.config["data"]})
-
-    @property
-    def configuration(self) -> str:
-        """The same for jobs that are averaged over: see `dlbench.identity.compared_id`. Other data is another row."""
-        compared = identity.compared_id(self._meaning, self.config["evaluation"])
-        return identity.digest({"compared": compared, "delivery": self.config["data"]})
-
-    @cached_property
-    def _meaning(self) -> dict[str, Any]:
-        return identity.training(self.config, fingerprint="", device="")
-
-
-def labels(jobs: Sequence[Job]) -> dict[int, tuple[str, ...]]:
-    """For each job, by number, the overrides that not all jobs share."""
-    own = {job.number: [word.lstrip("+") for word in filter_overrides(job.overrides)] for job in jobs}
-    shared = set.intersection(*map(set, own.values())) if len(jobs) > 1 else set()
-    return {number: tuple(word for word in words if word not in shared) for number, words in own.items()}
+    @classmethod
+    def of(cls, number: int, overrides: Sequence[str], config: Mapping[str, Any]) -> "Job":
+        """The job that a composed configuration describes."""
+        meaning = identity.training(config, fingerprint="", device="")
+        compared = identity.compared_id(meaning, config["evaluation"])
+        return cls(
+            number=number,
+            overrides=tuple(overrides),
+            training=identity.digest({**meaning, "delivery": config["data"]}),
+            configuration=identity.digest({"compared": compared, "delivery": config["data"]}),
+            epochs=config["trainer"]["epochs"],
+            threads=config["trainer"]["threads"],
+        )
 
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What a job came to.
+    """What a job came to; as a number its objective, which sweepers that search ask for.
 
-    ``state`` is that of the training (finished, diverged) or ``failed``; ``result`` the evaluation's; ``error`` the
-    cause in one line and ``details`` its traceback, if it was not foreseen; ``notices`` what the run had to say.
+    Args:
+        state: That of the training (``finished``, ``diverged``), ``failed``, or ``busy``: another process makes it.
+        run: The record's ID.
+        trained: Whether anything had to be trained.
+        metrics: Those of the evaluation.
+        step: Where the loss was lost.
+        objective: The metric that a search goes by; None where there is none.
+        error: The cause of a failure in one line.
+        details: Its traceback, if it was not foreseen and ``verbose=true`` asks for it.
+        notices: What the run had to say.
     """
 
     state: str
     run: str | None = None
     trained: bool = False
-    result: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    step: int | None = None
+    objective: float | None = None
     error: str | None = None
     details: str | None = None
     notices: tuple[str, ...] = ()
 
+    def __float__(self) -> float:
+        return math.nan if self.objective is None else self.objective
 
-def perform(config: DictConfig, folder: Path) -> JobOutcome:
-    """Make the run; leave word in ``folder`` that it began, and where its curves are."""
-    number = HydraConfig.get().job.num
-    _announce(folder, number)
-    said = io.StringIO()
+
+class Words:
+    """The folder of a sweep where every job leaves word, whatever process or machine it runs on.
+
+    Args:
+        folder: All jobs and who started them see it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of_sweep(cls, config: DictConfig, hydra: Any) -> "Words":
+        """Those of the sweep that a configuration, and Hydra's own, are of."""
+        return cls(paths.folder(str(config.paths.runs)) / ".sweep" / str(hydra.callbacks.watch.sweep))
+
+    def leave(self, kind: str, number: int, word: Mapping[str, Any]) -> None:
+        """Leave word: ``job``, what it is, ``curves``, that it has begun, or ``outcome``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self._path(kind, number)) as temporary:
+            temporary.write_text(json.dumps(word), encoding="utf-8")
+
+    def read(self, kind: str, number: int) -> dict[str, Any] | None:
+        """The word of a job; None if it has left none."""
+        try:
+            word: dict[str, Any] = json.loads(self._path(kind, number).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return word
+
+    def forget(self, number: int) -> None:
+        """Let a job count as not begun."""
+        self._path("curves", number).unlink(missing_ok=True)
+
+    def jobs(self) -> list[Job]:
+        """All jobs known so far, by number."""
+        numbers = sorted(int(path.name.partition(".")[0]) for path in self.folder.glob("*.job.json"))
+        found = [word | {"overrides": tuple(word["overrides"])} for each in numbers if (word := self.read("job", each))]
+        return [Job(**word) for word in found]
+
+    def outcome(self, number: int) -> JobOutcome | None:
+        """What a job came to; None as long as it is at work."""
+        word = self.read("outcome", number)
+        return JobOutcome(**word | {"notices": tuple(word["notices"])}) if word else None
+
+    def _path(self, kind: str, number: int) -> Path:
+        return self.folder / f"{number}.{kind}.json"
+
+
+def perform(config: DictConfig, wait: bool = True) -> JobOutcome:
+    """Make the run of a job, and leave word of what it is, that it began, and what it came to.
+
+    Args:
+        config: The composed configuration.
+        wait: Whether to wait where another process makes this run; else the outcome is ``busy`` and no word is left.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same sweep goes on from its last checkpoint.
+    """
+    hydra = HydraConfig.get()
+    words, number, said = Words.of_sweep(config, hydra), int(hydra.job.num), io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        outcome = _outcome(config, list(hydra.overrides.task), words, number, wait)
+    lines = said.getvalue().splitlines()
+    notices = tuple(line.removeprefix("dlbench: ") for line in lines if line.startswith("dlbench: "))
+    outcome = JobOutcome(**{**vars(outcome), "notices": notices})
+    if outcome.state != BUSY:
+        words.leave("outcome", number, asdict(outcome))
+    return outcome
+
+
+def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number: int, wait: bool) -> JobOutcome:
     try:
         # Here, not above: the parent process does without torch.
         from dlbench.records import history
+        from dlbench.records.lock import BusyError
         from dlbench.run import execute, prepare
 
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            plan = prepare(OmegaConf.merge(config, {"trainer": {"progress": "none"}}))  # type: ignore[arg-type]
-            curves = plan.record.metrics
-            _announce(folder, number, curves=str(curves.resolve()), epochs_before=len(history.read(curves)))
-            outcome = execute(plan)
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+        words.leave("job", number, asdict(Job.of(number, overrides, plain)))
+        words.leave("curves", number, {"curves": None, "epochs_before": 0})
+        plan = prepare(OmegaConf.merge(config, {"trainer": {"progress": "none"}}))  # type: ignore[arg-type]
+        curves = plan.record.metrics
+        begun = {"curves": str(curves.resolve()), "epochs_before": len(history.read(curves))}
+        words.leave("curves", number, begun)
+        try:
+            outcome = execute(plan, wait=wait)
+        except BusyError:
+            words.forget(number)
+            return JobOutcome(BUSY)
     except Exception as error:
         cause = one_line(error) or f"{type(error).__name__}: {error}"
-        details = None if isinstance(error, DlbenchError) else traceback.format_exc()
-        return JobOutcome(FAILED, error=cause, details=details, notices=_notices(said))
+        is_asked = config.get("verbose") is True and not isinstance(error, DlbenchError)
+        return JobOutcome(FAILED, error=cause, details=traceback.format_exc() if is_asked else None)
+    result = outcome.result
     return JobOutcome(
-        outcome.result["state"], outcome.record.id, outcome.trained, outcome.result, notices=_notices(said)
+        state=result["state"],
+        run=outcome.record.id,
+        trained=outcome.trained,
+        metrics=result["metrics"],
+        step=result.get("step"),
+        objective=outcome.objective,
     )
 
 
-def started(folder: Path, job: Job) -> dict[str, Any] | None:
-    """What a begun job left word of: ``curves`` and ``epochs_before``, once known; None if it has not begun."""
-    try:
-        word: dict[str, Any] = json.loads(_word_of(folder, job.number).read_text())
-    except FileNotFoundError:
-        return None
-    return word
-
-
-def forget(folder: Path, job: Job) -> None:
-    """Let a job count as not begun."""
-    _word_of(folder, job.number).unlink(missing_ok=True)
-
-
-def _announce(folder: Path, number: int, **word: Any) -> None:
-    with atomic_path(_word_of(folder, number)) as temporary:
-        temporary.write_text(json.dumps({"begun": True, **word}))
-
-
-def _word_of(folder: Path, number: int) -> Path:
-    return folder / f"{number}.json"
-
-
-def _notices(said: io.StringIO) -> tuple[str, ...]:
-    lines = said.getvalue().splitlines()
-    return tuple(line.removeprefix("dlbench: ") for line in lines if line.startswith("dlbench: "))
+def labels(jobs: Sequence[Job]) -> dict[int, tuple[str, ...]]:
+    """For each job, by number, the overrides that not all jobs share."""
+    own = {job.number: [word.lstrip("+") for word in job.overrides] for job in jobs}
+    shared = set.intersection(*map(set, own.values())) if len(jobs) > 1 else set()
+    return {number: tuple(word for word in words if word not in shared) for number, words in own.items()}

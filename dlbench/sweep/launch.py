@@ -1,147 +1,176 @@
-"""The jobs of a sweep on a pool of processes: no order of jobs and no number of workers changes a result."""
+"""The jobs of a sweep in processes of their own: no order of jobs and no number of processes changes a result."""
 
-import tempfile
-import warnings
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import os
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.process import BaseProcess
+from typing import Any
 
-import joblib
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
-from hydra_plugins.hydra_joblib_launcher._core import execute_job
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from omegaconf import OmegaConf
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext
+from joblib import cpu_count
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlbench.environment import end_with_parent, interrupted_by_sigterm
 from dlbench.errors import SweepError
-from dlbench.paths import folder
-from dlbench.sweep.job import FAILED, Job, JobOutcome, forget, perform, started
-from dlbench.sweep.progress import Progress, show
+from dlbench.sweep.job import BUSY, FAILED, Job, JobOutcome, Words, perform
 
-if TYPE_CHECKING:
-    from hydra_plugins.dlbench_launcher import SideBySideLauncher
+# Processes are forked from one that has imported everything and done nothing: each starts at once, and none inherits
+# threads.
+CONTEXT: Any = multiprocessing.get_context(
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+)
+PRELOADED = ["dlbench.run", "torch.utils.tensorboard", "torchvision"]
+IS_BUSY = 75
+"""The exit code of a process whose run another one makes (EX_TEMPFAIL)."""
+KILLED = "its process was killed, twice, the second time with no other beside it; is there enough memory?"
 
-Made = list[tuple[int, JobOutcome]]
+
+@dataclass(frozen=True)
+class _Group:
+    """Jobs of one training: one process makes them, one after the other, and none idles behind another's lock.
+
+    ``is_busy``: another process was at it, of another start of this sweep perhaps, so it is waited for when nothing
+    else is left. ``has_died``: its process did, perhaps for lack of memory that others used up; it is tried alone.
+    """
+
+    jobs: tuple[Job, ...]
+    is_busy: bool = False
+    has_died: bool = False
 
 
 def launch(
-    launcher: "SideBySideLauncher", job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    context: HydraContext, master: DictConfig, n_jobs: int | None, job_overrides: Sequence[Sequence[str]], first: int
 ) -> list[JobReturn]:
-    """Run all jobs side by side and print what they came to.
+    """Run all jobs side by side; each return value is a `dlbench.sweep.job.JobOutcome`.
+
+    Args:
+        context: Hydra's.
+        master: The sweep's configuration.
+        n_jobs: How many processes work at a time; None: as many as the cores carry, each with its threads.
+        job_overrides: The overrides of each job.
+        first: The number of the first.
 
     Raises:
-        SweepError: At least one run failed.
+        SweepError: No process could be started.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on where it was.
     """
     setup_globals()
-    # Loky replaces a worker whose memory has grown by a fresh one between two jobs, and warns; nothing is lost by it.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    assert launcher.config is not None
-    jobs = [_job(launcher, initial_job_idx + index, overrides) for index, overrides in enumerate(job_overrides)]
-    workers = launcher.n_jobs or _free_workers(jobs)
-    sweep_folder = folder(str(launcher.config.hydra.sweep.dir))
-    sweep_folder.mkdir(parents=True, exist_ok=True)
-    outcomes: dict[int, JobOutcome] = {}
-    with (
-        interrupted_by_sigterm(),
-        tempfile.TemporaryDirectory(dir=sweep_folder, prefix="jobs-") as begun,
-        Progress(jobs, Path(begun)) as progress,
-    ):
-        for job, outcome in _make_all(launcher, jobs, workers, Path(begun)):
-            outcomes[job.number] = outcome
-            progress.add(job, outcome)
-    show(jobs, outcomes, verbose=any(job.config["verbose"] for job in jobs))
-    if failed := sum(outcome.state == FAILED for outcome in outcomes.values()):
-        raise SweepError(f"{failed} of {len(jobs)} runs failed (see above); the same command tries them again")
-    return [_returned(job, outcomes[job.number]) for job in jobs]
+    CONTEXT.set_forkserver_preload(PRELOADED)
+    threading.Thread(target=CONTEXT.Process(target=int).start, daemon=True).start()  # while configurations are composed
+    words = Words.of_sweep(master, master.hydra)
+    composed: dict[int, DictConfig] = {}
+    for number, overrides in enumerate(job_overrides, start=first):
+        composed[number] = config = context.config_loader.load_sweep_config(master, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+    plain = {number: _task_config(config) for number, config in composed.items()}
+    with interrupted_by_sigterm():
+        jobs = _described(plain, [list(overrides) for overrides in job_overrides], words)
+        groups: dict[str, list[Job]] = defaultdict(list)
+        for job in jobs:
+            if groups[job.training] and plain[job.number].rerun == "always":
+                composed[job.number].rerun = "never"  # the first of a training makes it anew, which must not be lost
+            groups[job.training].append(job)
+        carried = max(1, int(cpu_count()) // max(job.threads for job in jobs))
+        _make_all([_Group(tuple(group)) for group in groups.values()], n_jobs or carried, composed, context, words)
+    return [_returned(config, words.outcome(number)) for number, config in composed.items()]
 
 
-def _job(launcher: "SideBySideLauncher", number: int, overrides: Sequence[str]) -> Job:
-    assert launcher.config is not None
-    assert launcher.hydra_context is not None
-    composed = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    return Job(number, tuple(overrides), plain)
+def _described(configs: dict[int, DictConfig], overrides: Sequence[Sequence[str]], words: Words) -> list[Job]:
+    """What each job is; told by a process that has imported torch, so that this one need not."""
+    plain = [OmegaConf.to_container(each, resolve=True, throw_on_missing=True) for each in configs.values()]
+    process = CONTEXT.Process(target=_describe, args=(list(configs), overrides, plain, words))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SweepError(
+            f"a process of the sweep ended with exit code {process.exitcode}; is there memory left?"
+        )
+    return [job for job in words.jobs() if job.number in configs]
 
 
-def _free_workers(jobs: Sequence[Job]) -> int:
-    """As many as the cores carry, each with its threads."""
-    threads = max(int(job.config["trainer"]["threads"]) for job in jobs)
-    return max(1, int(joblib.cpu_count()) // threads)
+def _describe(numbers: Sequence[int], overrides: Sequence[Sequence[str]], configs: Sequence[Any], words: Words) -> None:
+    end_with_parent()
+    for number, words_of_job, config in zip(numbers, overrides, configs, strict=True):
+        try:
+            job = Job.of(number, words_of_job, config)
+        except Exception:  # the run itself says what is wrong
+            job = Job(number, tuple(words_of_job), f"job {number}", f"job {number}", epochs=1, threads=1)
+        words.leave("job", number, asdict(job))
 
 
 def _make_all(
-    launcher: "SideBySideLauncher", jobs: Sequence[Job], workers: int, folder: Path
-) -> Iterator[tuple[Job, JobOutcome]]:
-    """Each job with its outcome, in the order they end; a worker's death fails its own job at most.
-
-    Jobs of one training go to one worker, one after the other: none idles behind another's lock.
-
-    With a worker that dies all others end, and which of them died first is not told; nor need it be to blame: it was
-    probably killed for lack of memory, which another may have used up. So whatever was at work goes on alone, one after
-    the other: what dies then is to blame.
-    """
-    waiting = {job.number: job for job in jobs}
-    suspects: set[str] = set()
-    while waiting:
-        groups: dict[str, list[Job]] = defaultdict(list)
-        for job in waiting.values():
-            groups[job.training].append(job)
-        alone = [groups[training] for training in groups if training in suspects][:1]
-        at_once = alone or list(groups.values())[: None if workers > 1 else 1]
-        try:
-            for made in _pool(launcher, at_once, workers, folder):
-                for number, outcome in made:
-                    yield waiting.pop(number), outcome
-        except TerminatedWorkerError:
-            # The last one begun was at work; those before it in its group are done and will be looked up. Where no job
-            # has begun, the first ones are at fault.
-            left = [[job for job in group if job.number in waiting] for group in at_once]
-            begun = [job for group in left for job in [job for job in group if started(folder, job)][-1:]]
-            begun = begun or [group[0] for group in left if group]
-            suspects |= {job.training for job in begun}
-            for job in begun if alone else ():
-                error = (
-                    "its process was killed, twice, the second time with no other beside it; is there enough memory?"
-                )
-                yield waiting.pop(job.number), JobOutcome(FAILED, error=error)
-            for job in jobs:
-                forget(folder, job)
-
-
-def _pool(launcher: "SideBySideLauncher", groups: list[list[Job]], workers: int, folder: Path) -> Iterator[Made]:
-    """What each group came to, in processes of their own: joblib would make a lone one in this process."""
-    pool = joblib.Parallel(
-        n_jobs=max(2, min(workers, len(groups))), backend="loky", batch_size=1, return_as="generator_unordered"
-    )
-    task = partial(perform, folder=folder)
-    arguments = (launcher.hydra_context, launcher.config, task, Singleton.get_state())
+    groups: Sequence[_Group], n_jobs: int, composed: dict[int, DictConfig], context: HydraContext, words: Words
+) -> None:
+    """Have every job leave word of its outcome. A process's death fails its own job at most."""
+    waiting, running = deque(groups), dict[Any, tuple[BaseProcess, _Group]]()  # by sentinel
     try:
-        yield from pool(joblib.delayed(_make)(group, *arguments) for group in groups)
+        while waiting or running:
+            while waiting and len(running) < n_jobs and not (waiting[0].has_died and running):
+                group = waiting.popleft()
+                arguments = ([composed[job.number] for job in group.jobs], context, group.is_busy)
+                process = CONTEXT.Process(target=_make, args=arguments)
+                process.start()
+                running[process.sentinel] = process, group
+                if group.has_died:
+                    break
+            for sentinel in wait_for_any(list(running)):
+                process, group = running.pop(sentinel)
+                process.join()
+                if left := _left(group, process.exitcode, words):
+                    waiting.append(left)
+            waiting = deque(sorted(waiting, key=lambda group: (group.has_died, group.is_busy)))
     except KeyboardInterrupt:
         # Trainings go on after their last checkpoint, so they need no time to finish.
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        for process, _ in running.values():
+            process.kill()
         raise
 
 
-def _make(group: list[Job], *arguments: Any) -> Made:
-    """Runs in a worker process."""
+def _left(group: _Group, exit_code: int | None, words: Words) -> _Group | None:
+    """What is to be made again of a group whose process has ended."""
+    jobs = [job for job in group.jobs if words.outcome(job.number) is None]
+    if not jobs:
+        return None
+    for job in jobs:
+        words.forget(job.number)
+    if exit_code == IS_BUSY:
+        return _Group(tuple(jobs), is_busy=True, has_died=group.has_died)
+    if not group.has_died:
+        return _Group(tuple(jobs), has_died=True)
+    error = KILLED if exit_code is None or exit_code < 0 else f"its process ended with exit code {exit_code}, twice"
+    words.leave("outcome", jobs[0].number, asdict(JobOutcome(FAILED, error=error)))
+    return _Group(tuple(jobs[1:])) if jobs[1:] else None
+
+
+def _make(configs: Sequence[DictConfig], context: HydraContext, wait: bool) -> None:
+    """What a process does."""
     end_with_parent()
-    made = []
-    for place, job in enumerate(group):
-        # The first trains again if asked to; the others evaluate what it made, and must not throw it away.
-        overrides = (*job.overrides, "rerun=never") if place and job.config["rerun"] == "always" else job.overrides
-        made.append((job.number, execute_job(job.number, overrides, *arguments).return_value))
-    return made
+    setup_globals()
+    task = partial(perform, wait=wait)
+    try:
+        for config in configs:
+            returned = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+            if returned.return_value.state == BUSY:
+                sys.exit(IS_BUSY)
+    except KeyboardInterrupt:
+        os._exit(130)  # without a traceback; the parent says what becomes of the work
 
 
-def _returned(job: Job, outcome: JobOutcome) -> JobReturn:
+def _task_config(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _returned(config: DictConfig, outcome: JobOutcome | None) -> JobReturn:
     """What Hydra's sweepers look at."""
-    returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
+    overrides = list(config.hydra.overrides.task)
+    returned = JobReturn(overrides=overrides, cfg=_task_config(config), status=JobStatus.COMPLETED)
     returned.return_value = outcome
     return returned

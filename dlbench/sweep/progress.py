@@ -1,10 +1,10 @@
 """How far a sweep is, and what it came to: mean, standard deviation and number of runs for every configuration."""
 
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich import box
@@ -12,16 +12,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dlbench.errors import SweepError
 from dlbench.metrics.names import HEADINGS
-from dlbench.sweep.job import FAILED, Job, JobOutcome, labels, started
+from dlbench.sweep.job import FAILED, Job, JobOutcome, Words, labels
 from dlbench.terminal import SafeConsole, mean_and_spread, print_whole, say
 
 METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
+LOST = JobOutcome(FAILED, error="ended without a word; its process was probably killed")
+SECONDS = 0.5
+"""Between two looks at what jobs have left word of."""
 
 
-def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome], verbose: bool = False) -> None:
-    """Print the table, and the causes of what failed; with ``verbose`` their tracebacks too."""
+def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> None:
+    """Print the table, and the causes of what failed; with ``verbose=true`` their tracebacks too."""
     print_whole(table_of(jobs, outcomes))
     console = SafeConsole(highlight=False, markup=False, soft_wrap=True)
     names = labels(jobs)
@@ -29,7 +33,7 @@ def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome], verbose: bool 
         outcome = outcomes[job.number]
         if outcome.error:
             console.print(f"failed: {' '.join(names[job.number])}: {outcome.error}")
-            if verbose and outcome.details:
+            if outcome.details:
                 console.print(outcome.details)
 
 
@@ -62,7 +66,7 @@ def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
 
 
 def _metrics(outcome: JobOutcome) -> dict[str, float]:
-    return outcome.result["metrics"] if outcome.state == "finished" else {}
+    return outcome.metrics if outcome.state == "finished" else {}
 
 
 def _endings(ended: Sequence[JobOutcome]) -> str:
@@ -70,7 +74,7 @@ def _endings(ended: Sequence[JobOutcome]) -> str:
     parts = []
     if finished := sum(outcome.state == "finished" for outcome in ended):
         parts.append(f"{finished} finished")
-    if steps := [outcome.result["step"] for outcome in ended if outcome.state == "diverged"]:
+    if steps := [outcome.step for outcome in ended if outcome.state == "diverged"]:
         parts.append(f"{len(steps)} diverged (step {', '.join(map(str, steps))})")
     if failed := sum(outcome.state == FAILED for outcome in ended):
         parts.append(f"{failed} failed")
@@ -81,61 +85,94 @@ class Progress:
     """Counts what is done, running, cached (looked up) and failed, and estimates the time left from epochs.
 
     Args:
-        jobs: All jobs of the sweep.
-        folder: Where running jobs leave word (see `dlbench.sweep.job.perform`).
+        words: Where the sweep's jobs leave word.
     """
 
-    def __init__(self, jobs: Sequence[Job], folder: Path) -> None:
-        self._jobs, self._folder, self._labels = jobs, folder, labels(jobs)
+    def __init__(self, words: Words) -> None:
+        self.words = words
         self._outcomes: dict[int, JobOutcome] = {}
         self._notices: set[str] = set()
         self._began = time.monotonic()
         self._epochs_trained = 0
         self._console = SafeConsole(stderr=True, highlight=False)
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=2, transient=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "Progress":
+    def start(self) -> None:
+        """Begin to show."""
         if self._console.is_terminal:
             self._live.start()
-        return self
+        self._thread.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Show no more."""
+        self._stopped.set()
+        if self._thread.ident:
+            self._thread.join()
         self._live.stop()
 
-    def add(self, job: Job, outcome: JobOutcome) -> None:
-        """Count a job that has ended; say what it said, each line once a sweep."""
-        if outcome.trained:
-            self._epochs_trained += self._epochs_of(job)
-        self._outcomes[job.number] = outcome
-        for notice in outcome.notices:
-            if notice not in self._notices:
-                self._notices.add(notice)
-                say(notice)
-        label = " ".join(self._labels[job.number])
-        if outcome.error:
-            say(f"{label}: failed: {outcome.error}")
-        elif not self._console.is_terminal:
-            how = outcome.state if outcome.trained else f"{outcome.state}, cached"
-            say(f"{label}: {how} ({self.line()})")
+    def finish(self) -> None:
+        """Show what the sweep came to.
+
+        Raises:
+            SweepError: At least one run failed.
+        """
+        outcomes = self.show()
+        if failed := sum(outcome.state == FAILED for outcome in outcomes.values()):
+            text = f"{failed} of {len(outcomes)} runs failed (see above); the same command tries them again"
+            raise SweepError(text)
+
+    def show(self) -> dict[int, JobOutcome]:
+        """Print the table of what the jobs came to; that by number."""
+        self.stop()
+        self.look()
+        jobs = self.words.jobs()
+        outcomes = {job.number: self._outcomes.get(job.number, LOST) for job in jobs}
+        if jobs:
+            show(jobs, outcomes)
+        return outcomes
+
+    def look(self) -> None:
+        """Count the jobs that have ended since the last look; say what they said, each line once a sweep."""
+        jobs = self.words.jobs()
+        names = labels(jobs)
+        for job in jobs:
+            outcome = None if job.number in self._outcomes else self.words.outcome(job.number)
+            if outcome is None:
+                continue
+            self._outcomes[job.number] = outcome
+            if outcome.trained:
+                self._epochs_trained += job.epochs - int((self._begun(job) or {}).get("epochs_before", 0))
+            for notice in outcome.notices:
+                if notice not in self._notices:
+                    self._notices.add(notice)
+                    say(notice)
+            label = " ".join(names[job.number])
+            if outcome.error:
+                say(f"{label}: failed: {outcome.error}")
+            elif not self._console.is_terminal:
+                how = outcome.state if outcome.trained else f"{outcome.state}, cached"
+                say(f"{label}: {how} ({self.line()})")
 
     def line(self) -> str:
         """The state of the sweep in a line."""
+        jobs = self.words.jobs()
         counts = Counter(outcome.state for outcome in self._outcomes.values())
         cached = sum(not outcome.trained and not outcome.error for outcome in self._outcomes.values())
-        parts = [f"{len(self._outcomes)}/{len(self._jobs)} done", f"{len(self._running())} running", f"{cached} cached"]
+        running = [word for job in jobs if job.number not in self._outcomes and (word := self._begun(job))]
+        parts = [f"{len(self._outcomes)}/{len(jobs)} done", f"{len(running)} running", f"{cached} cached"]
         parts += [f"{counts[state]} {state}" for state in (FAILED, "diverged") if counts[state] or state == FAILED]
-        left = self.seconds_left()
+        left = self._seconds_left(jobs, running)
         shown = "?" if left is None else time.strftime("%H:%M:%S", time.gmtime(left))
         return ", ".join([*parts, f"{shown} left"])
 
-    def seconds_left(self) -> float | None:
+    def _seconds_left(self, jobs: Sequence[Job], running: Sequence[Mapping[str, Any]]) -> float | None:
         """At the pace of the epochs trained so far; None before the first epoch."""
-        to_do = sum(job.config["trainer"]["epochs"] for job in self._jobs if job.number not in self._outcomes)
+        to_do = sum(job.epochs for job in jobs if job.number not in self._outcomes)
         trained = self._epochs_trained
-        for word in self._running():
-            if curves := word.get("curves"):
+        for word in running:
+            if curves := word["curves"]:
                 rows = _rows(Path(curves))
                 trained += rows - word["epochs_before"]
                 to_do -= rows
@@ -143,13 +180,12 @@ class Progress:
             return 0.0
         return to_do * (time.monotonic() - self._began) / trained if trained > 0 else None
 
-    def _running(self) -> list[dict[str, Any]]:
-        words = (started(self._folder, job) for job in self._jobs if job.number not in self._outcomes)
-        return [word for word in words if word]
+    def _begun(self, job: Job) -> dict[str, Any] | None:
+        return self.words.read("curves", job.number)
 
-    def _epochs_of(self, job: Job) -> int:
-        before = (started(self._folder, job) or {}).get("epochs_before", 0)
-        return int(job.config["trainer"]["epochs"]) - int(before)
+    def _watch(self) -> None:
+        while not self._stopped.wait(SECONDS):
+            self.look()
 
     def _render(self) -> Text:
         return Text(self.line())

@@ -104,6 +104,8 @@ def explain(error: Exception) -> str:
 
 
 def _explain_value(error: ValueError) -> str | None:
+    if str(error).startswith("Only one of --"):
+        return str(error)
     if str(error).startswith("Config group override must be"):
         return _explain_choice(error)
     if isinstance(error, UnicodeEncodeError) and (

@@ -132,7 +132,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _number(yaml.SafeLoader.constru
 _Loader.add_constructor("tag:yaml.org,2002:float", _number(yaml.SafeLoader.construct_yaml_float))
 
 
-def parse_yaml(content: bytes, path: Path, error: type[DlbenchError]) -> tuple[Any, yaml.Node | None]:
+def parse_yaml(content: bytes, path: Path | str, error: type[DlbenchError]) -> tuple[Any, yaml.Node | None]:
     """What a YAML file says, whoever wrote it, and its nodes, which know their lines.
 
     It may have no anchors and aliases, which a few lines make billions of values with, and no tags; size, depth and

@@ -38,8 +38,8 @@ LockKind = Literal["flock", "lease"]
 """How a folder of runs is locked (``paths.lock``), the same for all that share it.
 
 ``flock``: by the operating system; a lock dies with its holder. Some network file systems have none. ``lease``: by
-files that their holders touch again and again; one that nobody touches any longer is anybody's. It works on every file
-system, for any number of machines.
+files that their holders touch again and again; one that nobody has touched for half a minute is anybody's. It works on
+every file system, for any number of machines.
 """
 
 PACKAGE = Path(__file__).resolve().parent

@@ -35,7 +35,7 @@ from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.terminal import SafeConsole, first_line, say
+from dlbench.terminal import SafeConsole, first_line, nearest, say
 from dlbench.trainer import TrainerSettings, weights_hash
 
 
@@ -114,6 +114,7 @@ def execute(plan: Plan, wait: bool = True) -> Outcome:
 
     Raises:
         BusyError: Another process makes this run, and ``wait`` is false.
+        ConfigError: There is no such ``objective``.
     """
     try:
         trained, result = _execute(plan, wait)
@@ -127,8 +128,13 @@ def execute(plan: Plan, wait: bool = True) -> Outcome:
 
 def _objective(plan: Plan, result: Mapping[str, Any]) -> float | None:
     task_class: Any = components.locate(plan.config["task"]["_target_"])
-    name = plan.config.get("objective") or f"{task_class.monitor.name}_best"
-    return result["metrics"].get(name) if result["state"] == State.FINISHED else None
+    metrics, asked = result["metrics"], plan.config.get("objective")
+    if result["state"] != State.FINISHED:
+        return None
+    if asked and asked not in metrics:
+        raise ConfigError(f"objective={asked}: no such metric; {nearest(asked, metrics)}")
+    value: float | None = metrics.get(asked or f"{task_class.monitor.name}_best")
+    return value
 
 
 def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:

@@ -5,7 +5,7 @@ import statistics
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -35,9 +35,9 @@ class SafeConsole(Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text, kept="\n"))
 
 
-def say(line: str) -> None:
-    """One line on standard error, marked as ours."""
-    print(f"dlbench: {printable(' '.join(line.split()))}", file=sys.stderr, flush=True)
+def say(line: str, file: TextIO | None = None) -> None:
+    """One line on standard error, or in ``file``, marked as ours."""
+    print(f"dlbench: {printable(' '.join(line.split()))}", file=file or sys.stderr, flush=True)
 
 
 def tell(line: str) -> None:

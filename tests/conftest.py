@@ -67,7 +67,7 @@ def compose() -> Compose:
         config = deepcopy(by_hydra(*(str(each.input_line) for each in parsed if each not in settings)))
         for each in settings:
             if OmegaConf.select(config, each.key_or_group, default=config) is config:
-                return by_hydra(*overrides)  # which says what is wrong
+                return deepcopy(by_hydra(*overrides))  # which says what is wrong, or sets it in another way
             OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
         return config
 

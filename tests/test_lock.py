@@ -27,7 +27,7 @@ from dlbench.paths import LockKind
 from dlbench.records import history, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import atomic_path, filled, set_aside, write_json, write_text
-from dlbench.records.lock import BusyError, any_lock, hold, still_held
+from dlbench.records.lock import BusyError, cache_lock, hold, still_held
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
@@ -265,14 +265,23 @@ def test_a_killed_holder_loses_its_lease(
     assert waited >= seconds or host == socket.gethostname()
 
 
-def test_a_stopped_holder_loses_its_lease_and_writes_no_more(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_stopped_holder_loses_its_lease_and_writes_no_more(
+    kind: LockKind, can_exchange: bool, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a network file system, which exchanges no names."""
     monkeypatch.setattr("dlbench.records.lock.LEASE_SECONDS", 1.0)
+    if not can_exchange:
+        monkeypatch.setattr("filelock._util.exchange_names", lambda *_: False)
+        monkeypatch.setattr("filelock._soft.exchange_names", lambda *_: False)
     monkeypatch.setattr("filelock._lease._RefreshLoop.run", lambda _: None)  # as if the whole process was stopped
     got = threading.Event()
 
     def want() -> None:
-        with record.lock("lease"):
+        with record.lock(kind):
             got.set()
+            still_held(record.metrics)
 
     with record.lock("lease"):
         still_held(record.metrics)
@@ -290,7 +299,7 @@ def test_a_cache_is_locked_where_there_is_no_flock(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr("fcntl.flock", refused)
-    with any_lock(tmp_path / "cache.lock"):
+    with cache_lock(tmp_path / "cache.lock"):
         assert (tmp_path / "cache.lease").exists()
     assert not (tmp_path / "cache.lease").exists()
 

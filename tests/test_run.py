@@ -313,3 +313,14 @@ def test_peak_memory_is_that_of_one_run_also_in_a_process_that_made_others() -> 
     assert peak_memory_bytes() > before + 100_000_000
     forget_peak_memory()
     assert peak_memory_bytes() < before + 100_000_000
+
+
+def test_a_search_goes_by_a_metric_of_the_validation(compose: Compose, tiny: list[str]) -> None:
+    assert run(compose(*FAST, *tiny)).objective == run(compose(*FAST, *tiny)).result["metrics"]["val/accuracy_best"]
+    assert run(compose(*FAST, *tiny, "objective=val/loss")).objective < 100
+    for name, problem in {
+        "val/los": r"no such metric; did you mean val/loss",
+        "test/loss": "choose by validation",
+    }.items():
+        with pytest.raises(ConfigError, match=rf"^objective={name}: {problem}"):
+            run(compose(*FAST, *tiny, f"objective={name}"))

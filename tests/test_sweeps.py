@@ -1,5 +1,6 @@
 """Sweeps: side by side, repeated, interrupted, with runs that fail, diverge or die; never another result for it."""
 
+import math
 import os
 import signal
 import subprocess
@@ -22,12 +23,15 @@ from processes import wait_for
 
 from dlbench import paths
 from dlbench.cli import experiments
-from dlbench.errors import SweepError
+from dlbench.commands.run import in_order
+from dlbench.errors import ConfigError, SweepError
 from dlbench.records import seal
 from dlbench.records.store import State, Store
 from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, Words, labels
+from dlbench.sweep.launch import launch
 from dlbench.sweep.progress import Progress, table_of
+from dlbench.sweep.watch import OVERRIDE
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -120,6 +124,33 @@ def test_order_launcher_and_kind_of_lock_change_no_bit(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["local", "basic"])
+def test_what_cannot_be_composed_fails_the_sweep(launcher: str, tmp_path: Path) -> None:
+    code, _, err = sweep("-m", f"hydra/launcher={launcher}", "seed=1,2", f"paths.runs={tmp_path}")
+    assert code == 1
+    assert "choose +experiment=NAME" in err
+
+
+@pytest.mark.slow
+def test_each_run_may_have_a_folder_of_its_own(tiny_in: TinyIn, tmp_path: Path) -> None:
+    folders = f"paths.runs={tmp_path / 'a'},{tmp_path / 'b'}"
+    code, _, err = sweep("-m", *FAST, *tiny_in(tmp_path, epochs=1)[:-1], folders)
+    assert code == 0, err
+    assert [len(Store(tmp_path / name).all()) for name in "ab"] == [1, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1, 4])
+def test_ctrl_c_while_a_sweep_starts_is_told_in_a_line(seconds: float, tiny_in: TinyIn, tmp_path: Path) -> None:
+    process = start("-m", *FAST, "seed=1,2", *tiny_in(tmp_path, epochs=400))
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err in {"dlbench: interrupted\n", "dlbench: interrupted; the same command goes on where it was\n"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flock", "lease"])
 def test_two_starts_of_one_sweep_share_its_runs(kind: str, tiny_in: TinyIn, tmp_path: Path) -> None:
     """Neither waits for the other as long as there is something to do."""
@@ -198,7 +229,10 @@ def test_a_sweep_that_is_interrupted_again_and_again_goes_on(
         if name != "SIGKILL":
             assert process.returncode == 130
             assert "interrupted; the same command goes on where it was" in err
-            assert not [child for child in workers(process.pid) if child in children]
+            deadline = time.monotonic() + 20
+            while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not [child for child in children if Path(f"/proc/{child}").exists()]
         assert len(endings(tmp_path)) < 2
     code, _, err = sweep(*command)
     assert code == 0
@@ -289,7 +323,33 @@ def test_an_unknown_sweep_is_named() -> None:
     assert err.startswith("dlbench: sweep=intel_rl: no such sweep; did you mean intel_lr")
 
 
+@pytest.mark.parametrize("number", [-1, 0, "two"])
+def test_a_number_of_processes_is_one_or_more(number: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.n_jobs={number}: choose 1 or more"):
+        launch(Any, Any, number, [["seed=1"]], 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-m", "seed=1,2"], ["seed=1,2", OVERRIDE, "-m"]),
+        (["+experiment=cnn_vanilla", "-m", "seed=1,2"], ["+experiment=cnn_vanilla", "seed=1,2", OVERRIDE, "-m"]),
+        (["a=1", "--config-dir", "own", "-m", "b=1"], ["a=1", "b=1", OVERRIDE, "--config-dir", "own", "-m"]),
+        (["-m"], [OVERRIDE, "-m"]),
+        (["--cfg", "job", "+experiment=cnn_vanilla"], ["+experiment=cnn_vanilla", "--cfg", "job"]),
+        (["--info", "searchpath"], ["--info", "searchpath"]),
+    ],
+)
+def test_overrides_and_flags_may_stand_in_any_order(words: list[str], expected: list[str]) -> None:
+    assert in_order(words) == expected
+
+
 # --- progress, labels, table -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("objective", "number"), [(0.5, 0.5), (3, 3.0), (None, math.nan)])
+def test_an_outcome_is_a_number_to_a_sweeper(objective: float | None, number: float) -> None:
+    assert float(JobOutcome("finished", objective=objective)) == pytest.approx(number, nan_ok=True)
 
 
 def job(

@@ -161,26 +161,11 @@ def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
 # --- the view --------------------------------------------------------------------------------------------------------
 
 
-def test_all_committed_runs_and_decodings_are_shown_by_name(tmp_path: Path) -> None:
+def test_committed_runs_and_decodings_are_shown_by_name_and_as_they_were_measured(tmp_path: Path) -> None:
     view = View(tmp_path, [COMMITTED])
     assert view.refresh() == len(COMMITTED.all())
     assert decodings(COMMITTED)
     assert Board(view.folder).runs() == names(COMMITTED) | decodings(COMMITTED)
-
-
-def test_own_and_committed_runs_are_shown_by_name(runs: Path, classifiers: Store, tmp_path: Path) -> None:
-    view = View(tmp_path / "view", [Store(runs), classifiers])
-    assert view.refresh() == len(classifiers.all()) + 2
-    board = Board(view.folder)
-    assert board.runs() == board.hparams().keys() == names(Store(runs), classifiers)
-    settings, metrics = board.columns()
-    assert settings[:5] == ["experiment", "optimizer.lr", "data.layout", "seed", "data"]
-    assert metrics[:2] == ["test/accuracy", "val/accuracy"]
-    assert not [name for name in metrics if name.startswith("optimizer/")]
-
-
-def test_committed_records_are_shown_as_they_were_measured(tmp_path: Path) -> None:
-    View(tmp_path, [COMMITTED]).refresh()
     record = COMMITTED.find("b2e0cd9b")
     name, rows = named(record), history.read(record.metrics)
     found = accumulated(tmp_path / name)
@@ -197,6 +182,17 @@ def test_committed_records_are_shown_as_they_were_measured(tmp_path: Path) -> No
     }
     _, metrics, _ = Board(tmp_path).hparams()[name]
     assert {tag: metrics[tag] for tag in recorded} == pytest.approx(recorded, rel=1e-6)
+
+
+def test_own_and_committed_runs_are_shown_by_name(runs: Path, classifiers: Store, tmp_path: Path) -> None:
+    view = View(tmp_path / "view", [Store(runs), classifiers])
+    assert view.refresh() == len(classifiers.all()) + 2
+    board = Board(view.folder)
+    assert board.runs() == board.hparams().keys() == names(Store(runs), classifiers)
+    settings, metrics = board.columns()
+    assert settings[:5] == ["experiment", "optimizer.lr", "data.layout", "seed", "data"]
+    assert metrics[:2] == ["test/accuracy", "val/accuracy"]
+    assert not [name for name in metrics if name.startswith("optimizer/")]
 
 
 def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,8 +324,10 @@ def test_what_runs_may_be_used_for_is_counted_as_it_is_listed(decoded: Record, t
     assert uses([record]) == {}
 
 
-def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(decoded: Record, tmp_path: Path) -> None:
-    View(tmp_path, [Store(decoded.folder.parent), COMMITTED]).refresh()
+def test_a_chart_of_a_transducer_shows_its_error_rate_and_no_decoding(
+    decoded: Record, runs: Path, tmp_path: Path
+) -> None:
+    View(tmp_path, [Store(decoded.folder.parent), Store(runs)]).refresh()
     board = Board(tmp_path)
     tab = board.charts()
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]

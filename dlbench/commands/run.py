@@ -45,7 +45,7 @@ def compose_and_run(words: Sequence[str]) -> int:
         return 2
     sys.argv[1:] = words  # where the errors of Hydra look what was chosen
     with one_line_errors():
-        sys.argv[1:] = [*put_right(words), watch.override()]
+        sys.argv[1:] = in_order(put_right(words))
         with watch.watched():
             _composed()
     return 0
@@ -62,6 +62,8 @@ FLAGS = {
 """Hydra's flags, and whether a value follows."""
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 """What may follow ``--info``."""
+PRINTING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra-help", "--help", "-h", "--version")
+"""Flags with which nothing is run."""
 OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
 """Flags that name configurations other than the suite's: the first one, further ones."""
 
@@ -95,6 +97,15 @@ def put_right(words: Sequence[str]) -> list[str]:
         quoted = shlex.quote(_quoted(word))
         raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {quoted}")
     return found
+
+
+def in_order(words: Sequence[str]) -> list[str]:
+    """Overrides, which Hydra takes in one place, then flags; among them what has a sweep watched, if one may be run."""
+    overrides: list[str] = []
+    flags: list[str] = []
+    for word, is_value in _with_values(words):
+        (flags if is_value or word.startswith("-") else overrides).append(word)
+    return [*overrides, *([] if _names(words, PRINTING) else [watch.OVERRIDE]), *flags]
 
 
 def wrong_flag(words: Sequence[str]) -> str | None:

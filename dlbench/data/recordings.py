@@ -25,7 +25,7 @@ from dlbench.components import component
 from dlbench.data.ljspeech import FAULTS, METADATA, RATE, WAVES, Fault, Row, Samples, hash_samples, refusal
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
-from dlbench.records.lock import any_lock
+from dlbench.records.lock import cache_lock
 from dlbench.terminal import progress
 
 N_FFT, HOP, MELS = 400, 160, 80
@@ -125,7 +125,7 @@ def load(corpus: Path, rows: Sequence[Row | None], cache: Path, jobs: int, stric
     try:
         if (found := _open(folder)) is None:
             cache.mkdir(parents=True, exist_ok=True)
-            with any_lock(Path(f"{folder}.lock")):
+            with cache_lock(Path(f"{folder}.lock")):
                 if (found := _open(folder)) is None:  # else another process has computed them meanwhile
                     found = _fill(folder, corpus, rows, jobs, strict)
                     if _look(corpus, rows, jobs)[0] != states:

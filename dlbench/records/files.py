@@ -6,6 +6,8 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +145,18 @@ def parse_config(content: bytes, path: Path) -> dict[str, Any]:
     Raises:
         RecordError: It is damaged, no mapping, or beyond the bounds of `dlbench.files.parse_yaml`.
     """
-    config, _ = files.parse_yaml(content, path, RecordError)
+    try:
+        return deepcopy(_parsed(content))
+    except RecordError as error:
+        raise RecordError(f"{path}{error}") from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Parsed once: who lists or shows records asks several times for the same configuration."""
+    config, _ = files.parse_yaml(content, "", RecordError)
     if not isinstance(config, dict):
-        raise RecordError(f"{path}: holds no mapping")
+        raise RecordError(": holds no mapping")
     return config
 
 

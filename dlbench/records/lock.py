@@ -1,12 +1,14 @@
 """Who may write into a record: one file for each is locked while a run writes, and looked at before every write."""
 
 import errno
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
@@ -15,10 +17,7 @@ from dlbench.paths import LockKind
 from dlbench.terminal import say
 
 LEASE_SECONDS = 30.0
-"""So long after a holder's last sign of life a lease is anybody's; a dead one on the same machine has lost it at once.
-
-All processes must agree on it.
-"""
+"""So long after a holder's last sign of life a lease is anybody's. All processes must agree on it."""
 REFUSED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 NO_FLOCK = (
     "its file system has no flock, which keeps two processes from writing one record; use paths.lock=lease, choose a "
@@ -53,7 +52,7 @@ _held: ContextVar[tuple[_Held, ...]] = ContextVar("held", default=())
 
 @contextmanager
 def hold(folder: Path, path: Path, kind: LockKind = "flock", wait: bool = True) -> Iterator[None]:
-    """Hold a record: a second process that wants it waits; a killed holder lets go by dying.
+    """Hold a record: a second process that wants it waits. What becomes of a dead one's: see `dlbench.paths.LockKind`.
 
     Args:
         folder: The record's folder.
@@ -90,7 +89,7 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def any_lock(path: Path) -> Iterator[None]:
+def cache_lock(path: Path) -> Iterator[None]:
     """Lock a file of a cache, by a lease where the file system has no flock."""
     try:
         lock = _lock(path, "flock")
@@ -126,12 +125,45 @@ def still_held(path: Path) -> None:
 def _is_still(held: _Held) -> bool:
     if held.token is None:
         return _file(held.path) == held.file
-    for pause in (0.2, 0.0):  # who looks whether a lease has run out moves its file aside for a moment
+    for _ in range(2):  # who looks whether a lease has run out moves its file aside for a moment
         with suppress(OSError):
             if held.token in held.path.read_text(encoding="utf-8") and _file(held.path) == held.file:
                 return True
-        time.sleep(pause)
+        time.sleep(0.2)
     return False
+
+
+class _Holder:
+    """Another's lease, watched until it gives no sign of life.
+
+    Filelock takes a lease over by exchanging two names at once, which network file systems refuse; so a lease that has
+    run out is moved out of the way here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int, bytes] | None = None
+        self._since = time.monotonic()
+
+    def is_silent(self) -> bool:
+        """Whether its file has been the same, and untouched, for longer than a lease."""
+        seen = None
+        with suppress(OSError), self.path.open("rb") as file:  # network file systems ask the server for a file opened
+            status = os.fstat(file.fileno())
+            seen = status.st_ino, status.st_mtime_ns, file.read()
+        if seen is None or seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        return time.monotonic() - self._since > 1.2 * LEASE_SECONDS
+
+    def depose(self) -> None:
+        """Move its file out of the way, unless it is another one by now."""
+        aside = self.path.with_name(f"{self.path.name}.{uuid4().hex}")
+        self._since = time.monotonic()
+        with suppress(OSError):
+            self.path.rename(aside)
+            if self._seen is None or aside.read_bytes() != self._seen[2]:
+                os.link(aside, self.path)  # it fails where there is one again
+        aside.unlink(missing_ok=True)
 
 
 def _file_of(path: Path, kind: LockKind) -> Path:
@@ -139,7 +171,7 @@ def _file_of(path: Path, kind: LockKind) -> Path:
 
 
 def _lock(path: Path, kind: LockKind) -> BaseFileLock:
-    """A lock that its holder's death releases; never a soft lock, which a killed holder leaves behind."""
+    """A lock that does not outlive its holder for good, as a file that merely exists would."""
     if kind == "lease":
         return SoftFileLease(path, lease_duration=LEASE_SECONDS)
     return FileLock(path, fallback_to_soft=False)
@@ -170,17 +202,23 @@ def _is_leased(path: Path) -> bool:
 def _acquire(lock: BaseFileLock, folder: Path, path: Path, kind: LockKind, wait: bool) -> tuple[int, int]:
     """Wait for the lock; the file that is held then."""
     is_told, busy = False, f"record {folder.name}: locked by another process"
+    holder = _Holder(path) if kind == "lease" else None
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=-1 if is_told else 0)
+            lock.acquire(timeout=0 if not is_told else 1 if holder else -1)
         except FileNotFoundError:  # its folder was deleted meanwhile
             continue
         except Timeout:
             is_held_otherwise = False
+            if holder and holder.is_silent():
+                holder.depose()
+                continue
         else:
             is_held_otherwise = _is_leased(path) if kind == "flock" else _is_locked(path.with_suffix(".lock"))
             if not is_held_otherwise and (file := _file(path)):
+                if kind == "flock":
+                    _file_of(path, "lease").unlink(missing_ok=True)  # it has run out; its holder is to see that
                 return file
             lock.release()
             if not is_held_otherwise:  # it was deleted already, so it keeps nobody out
@@ -190,7 +228,7 @@ def _acquire(lock: BaseFileLock, folder: Path, path: Path, kind: LockKind, wait:
         if not is_told:
             say(f"{busy}; waiting")
         is_told = True
-        time.sleep(is_held_otherwise)
+        time.sleep(1.0 if is_held_otherwise else 0.0)
 
 
 def _file(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from dlbench import identity, paths
+from dlbench import identity
 from dlbench.cli import one_line
 from dlbench.errors import DlbenchError
 from dlbench.files import atomic_path
@@ -44,17 +44,16 @@ class Job:
 
     @classmethod
     def of(cls, number: int, overrides: Sequence[str], config: Mapping[str, Any]) -> "Job":
-        """The job that a composed configuration describes."""
-        meaning = identity.training(config, fingerprint="", device="")
-        compared = identity.compared_id(meaning, config["evaluation"])
-        return cls(
-            number=number,
-            overrides=tuple(overrides),
-            training=identity.digest({**meaning, "delivery": config["data"]}),
-            configuration=identity.digest({"compared": compared, "delivery": config["data"]}),
-            epochs=config["trainer"]["epochs"],
-            threads=config["trainer"]["threads"],
-        )
+        """The job that a composed configuration describes; one that cannot be run, as it will say, is like no other."""
+        try:
+            meaning = identity.training(config, fingerprint="", device="")
+            compared = identity.compared_id(meaning, config["evaluation"])
+            training = identity.digest({**meaning, "delivery": config["data"]})
+            configuration = identity.digest({"compared": compared, "delivery": config["data"]})
+            epochs, threads = int(config["trainer"]["epochs"]), int(config["trainer"]["threads"])
+        except Exception:
+            return cls(number, tuple(overrides), f"job {number}", f"job {number}", epochs=1, threads=1)
+        return cls(number, tuple(overrides), training, configuration, epochs, threads)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class JobOutcome:
     notices: tuple[str, ...] = ()
 
     def __float__(self) -> float:
-        return math.nan if self.objective is None else self.objective
+        return math.nan if self.objective is None else float(self.objective)
 
 
 class Words:
@@ -98,9 +97,9 @@ class Words:
         self.folder = folder
 
     @classmethod
-    def of_sweep(cls, config: DictConfig, hydra: Any) -> "Words":
-        """Those of the sweep that a configuration, and Hydra's own, are of."""
-        return cls(paths.folder(str(config.paths.runs)) / ".sweep" / str(hydra.callbacks.watch.sweep))
+    def of_sweep(cls, hydra: Any) -> "Words":
+        """Those of the sweep that a configuration of Hydra's is of: see `dlbench.sweep.watch.Watch`."""
+        return cls(Path(hydra.callbacks.watch.folder))
 
     def leave(self, kind: str, number: int, word: Mapping[str, Any]) -> None:
         """Leave word: ``job``, what it is, ``curves``, that it has begun, or ``outcome``."""
@@ -146,7 +145,7 @@ def perform(config: DictConfig, wait: bool = True) -> JobOutcome:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same sweep goes on from its last checkpoint.
     """
     hydra = HydraConfig.get()
-    words, number, said = Words.of_sweep(config, hydra), int(hydra.job.num), io.StringIO()
+    words, number, said = Words.of_sweep(hydra), int(hydra.job.num), io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         outcome = _outcome(config, list(hydra.overrides.task), words, number, wait)
     lines = said.getvalue().splitlines()
@@ -158,14 +157,14 @@ def perform(config: DictConfig, wait: bool = True) -> JobOutcome:
 
 
 def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number: int, wait: bool) -> JobOutcome:
+    plain: Any = OmegaConf.to_container(config)
+    words.leave("job", number, asdict(Job.of(number, overrides, plain)))
     try:
         # Here, not above: the parent process does without torch.
         from dlbench.records import history
         from dlbench.records.lock import BusyError
         from dlbench.run import execute, prepare
 
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-        words.leave("job", number, asdict(Job.of(number, overrides, plain)))
         words.leave("curves", number, {"curves": None, "epochs_before": 0})
         plan = prepare(OmegaConf.merge(config, {"trainer": {"progress": "none"}}))  # type: ignore[arg-type]
         curves = plan.record.metrics

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import wait as wait_for_any
@@ -18,11 +20,10 @@ from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlbench.environment import end_with_parent, interrupted_by_sigterm
-from dlbench.errors import SweepError
+from dlbench.errors import ConfigError, SweepError
 from dlbench.sweep.job import BUSY, FAILED, Job, JobOutcome, Words, perform
 
-# Processes are forked from one that has imported everything and done nothing: each starts at once, and none inherits
-# threads.
+# Processes are forked from one that has imported everything and computed nothing, so each starts at once.
 CONTEXT: Any = multiprocessing.get_context(
     "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 )
@@ -58,13 +59,17 @@ def launch(
         first: The number of the first.
 
     Raises:
-        SweepError: No process could be started.
+        ConfigError: ``n_jobs`` is no number of processes, or something has no value.
+        SweepError: The process that looks at the configurations has died.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on where it was.
     """
+    if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs >= 1):
+        raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: choose 1 or more, or null for as many as the cores carry")
     setup_globals()
     CONTEXT.set_forkserver_preload(PRELOADED)
-    threading.Thread(target=CONTEXT.Process(target=int).start, daemon=True).start()  # while configurations are composed
-    words = Words.of_sweep(master, master.hydra)
+    server = threading.Thread(target=_start, args=(CONTEXT.Process(target=int),), daemon=True)
+    server.start()  # it imports while configurations are composed
+    words = Words.of_sweep(master.hydra)
     composed: dict[int, DictConfig] = {}
     for number, overrides in enumerate(job_overrides, start=first):
         composed[number] = config = context.config_loader.load_sweep_config(master, list(overrides))
@@ -72,38 +77,55 @@ def launch(
             config.hydra.job.id, config.hydra.job.num = str(number), number
     plain = {number: _task_config(config) for number, config in composed.items()}
     with interrupted_by_sigterm():
+        server.join()
         jobs = _described(plain, [list(overrides) for overrides in job_overrides], words)
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
             if groups[job.training] and plain[job.number].rerun == "always":
                 composed[job.number].rerun = "never"  # the first of a training makes it anew, which must not be lost
             groups[job.training].append(job)
-        carried = max(1, int(cpu_count()) // max(job.threads for job in jobs))
-        _make_all([_Group(tuple(group)) for group in groups.values()], n_jobs or carried, composed, context, words)
+        at_a_time = n_jobs or max(1, int(cpu_count()) // max(1, *(job.threads for job in jobs)))
+        _make_all([_Group(tuple(group)) for group in groups.values()], at_a_time, composed, context, words)
     return [_returned(config, words.outcome(number)) for number, config in composed.items()]
 
 
 def _described(configs: dict[int, DictConfig], overrides: Sequence[Sequence[str]], words: Words) -> list[Job]:
     """What each job is; told by a process that has imported torch, so that this one need not."""
     plain = [OmegaConf.to_container(each, resolve=True, throw_on_missing=True) for each in configs.values()]
-    process = CONTEXT.Process(target=_describe, args=(list(configs), overrides, plain, words))
-    process.start()
+    process = CONTEXT.Process(target=_describe, args=(list(configs), overrides, plain, words), daemon=True)
+    _start(process)
     process.join()
     if process.exitcode:
-        raise SweepError(
-            f"a process of the sweep ended with exit code {process.exitcode}; is there memory left?"
-        )
+        raise SweepError(f"a process of the sweep ended with exit code {process.exitcode}; is there memory left?")
     return [job for job in words.jobs() if job.number in configs]
 
 
 def _describe(numbers: Sequence[int], overrides: Sequence[Sequence[str]], configs: Sequence[Any], words: Words) -> None:
+    with suppress(KeyboardInterrupt):
+        _begin()
+        for number, own, config in zip(numbers, overrides, configs, strict=True):
+            words.leave("job", number, asdict(Job.of(number, own, config)))
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process. Until it is ready, Ctrl-C is only this process's business: it would be told by tracebacks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        process.start()
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """What a process does first: see `_start`."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with_parent()
-    for number, words_of_job, config in zip(numbers, overrides, configs, strict=True):
-        try:
-            job = Job.of(number, words_of_job, config)
-        except Exception:  # the run itself says what is wrong
-            job = Job(number, tuple(words_of_job), f"job {number}", f"job {number}", epochs=1, threads=1)
-        words.leave("job", number, asdict(job))
+    setup_globals()
 
 
 def _make_all(
@@ -113,25 +135,31 @@ def _make_all(
     waiting, running = deque(groups), dict[Any, tuple[BaseProcess, _Group]]()  # by sentinel
     try:
         while waiting or running:
-            while waiting and len(running) < n_jobs and not (waiting[0].has_died and running):
+            while (
+                waiting and len(running) < n_jobs and _may_start(waiting[0], [group for _, group in running.values()])
+            ):
                 group = waiting.popleft()
                 arguments = ([composed[job.number] for job in group.jobs], context, group.is_busy)
                 process = CONTEXT.Process(target=_make, args=arguments)
-                process.start()
+                _start(process)
                 running[process.sentinel] = process, group
-                if group.has_died:
-                    break
             for sentinel in wait_for_any(list(running)):
                 process, group = running.pop(sentinel)
                 process.join()
                 if left := _left(group, process.exitcode, words):
                     waiting.append(left)
-            waiting = deque(sorted(waiting, key=lambda group: (group.has_died, group.is_busy)))
-    except KeyboardInterrupt:
-        # Trainings go on after their last checkpoint, so they need no time to finish.
+            waiting = deque(sorted(waiting, key=lambda group: (group.is_busy, group.has_died)))
+    finally:
+        # Where this was interrupted. Trainings go on after their last checkpoint, so they need no time to finish.
         for process, _ in running.values():
             process.kill()
-        raise
+            process.join()
+
+
+def _may_start(group: _Group, running: Sequence[_Group]) -> bool:
+    if group.is_busy:
+        return all(each.is_busy for each in running)
+    return not running if group.has_died else not any(each.has_died for each in running)
 
 
 def _left(group: _Group, exit_code: int | None, words: Words) -> _Group | None:
@@ -152,10 +180,9 @@ def _left(group: _Group, exit_code: int | None, words: Words) -> _Group | None:
 
 def _make(configs: Sequence[DictConfig], context: HydraContext, wait: bool) -> None:
     """What a process does."""
-    end_with_parent()
-    setup_globals()
     task = partial(perform, wait=wait)
     try:
+        _begin()
         for config in configs:
             returned = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
             if returned.return_value.state == BUSY:

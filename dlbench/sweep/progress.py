@@ -1,9 +1,11 @@
 """How far a sweep is, and what it came to: mean, standard deviation and number of runs for every configuration."""
 
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,8 @@ class Progress:
         self._notices: set[str] = set()
         self._began = time.monotonic()
         self._epochs_trained = 0
-        self._console = SafeConsole(stderr=True, highlight=False)
+        self._file = sys.stderr  # as it is now: a launcher may make jobs in this process, whose output is captured
+        self._console = SafeConsole(file=self._file, highlight=False)
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=2, transient=True)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -147,13 +150,13 @@ class Progress:
             for notice in outcome.notices:
                 if notice not in self._notices:
                     self._notices.add(notice)
-                    say(notice)
+                    say(notice, self._file)
             label = " ".join(names[job.number])
             if outcome.error:
-                say(f"{label}: failed: {outcome.error}")
+                say(f"{label}: failed: {outcome.error}", self._file)
             elif not self._console.is_terminal:
                 how = outcome.state if outcome.trained else f"{outcome.state}, cached"
-                say(f"{label}: {how} ({self.line()})")
+                say(f"{label}: {how} ({self.line()})", self._file)
 
     def line(self) -> str:
         """The state of the sweep in a line."""
@@ -185,7 +188,8 @@ class Progress:
 
     def _watch(self) -> None:
         while not self._stopped.wait(SECONDS):
-            self.look()
+            with suppress(OSError):  # of a network's file system; the next look will tell
+                self.look()
 
     def _render(self) -> Text:
         return Text(self.line())

@@ -1,17 +1,23 @@
 """What is shown of a sweep while it runs and at its end, whatever launches it: see `dlbench.sweep.job.Words`."""
 
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
+
+from dlbench import paths
 
 if TYPE_CHECKING:
     from dlbench.sweep.progress import Progress
 
+FORGOTTEN = 7 * 24 * 3600
+"""So many seconds after a killed sweep's last word its folder is removed."""
 _begun: list["Progress"] = []
 """The sweep that this process has begun, if it has."""
 
@@ -20,24 +26,40 @@ class Watch(Callback):
     """Has a sweep watched from its start on; Hydra calls it in the process that starts the sweep.
 
     Args:
-        sweep: A name that no other sweep has.
+        folder: Where its jobs, on whatever machine, leave word; set once the sweep starts.
     """
 
-    def __init__(self, sweep: str) -> None:
+    def __init__(self, folder: str | None) -> None:
         """Jobs read it out of the configuration: see `dlbench.sweep.job.Words.of_sweep`."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin to show progress."""
+        """Make the folder, let every job know of it, and begin to show progress."""
         from dlbench.sweep.job import Words
         from dlbench.sweep.progress import Progress
 
-        _begun.append(Progress(Words.of_sweep(config, config.hydra)))
+        sweeps = paths.folder(str(config.paths.runs)) / ".sweep"
+        _remove_forgotten(sweeps)
+        folder = sweeps / uuid4().hex
+        folder.mkdir(parents=True)
+        quoted = str(folder).replace("\\", r"\\").replace('"', r"\"")
+        with read_write(config):
+            # Launchers compose each job's configuration from these.
+            config.hydra.overrides.hydra.append(f'hydra.callbacks.watch.folder="{quoted}"')
+            config.hydra.callbacks.watch.folder = str(folder)
+        _begun.append(Progress(Words(folder)))
         _begun[0].start()
 
 
-def override() -> str:
-    """What has Hydra call `Watch`, and tells every job, wherever it runs, of the sweep it belongs to."""
-    return f"++hydra.callbacks.watch={{_target_: {Watch.__module__}.Watch, sweep: {uuid4().hex}}}"
+def _remove_forgotten(sweeps: Path) -> None:
+    """Remove what killed sweeps left behind."""
+    for folder in sweeps.glob("*/"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(folder)
+
+
+OVERRIDE = f"++hydra.callbacks.watch={{_target_: {Watch.__module__}.Watch, folder: null}}"
+"""What has Hydra call `Watch`."""
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -112,6 +113,7 @@ def _start(process: BaseProcess) -> None:
     if not hasattr(signal, "pthread_sigmask"):
         process.start()
         return
+    resource_tracker.ensure_running()  # it unblocks signals where it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

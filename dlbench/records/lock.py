@@ -67,7 +67,7 @@ def hold(folder: Path, path: Path, kind: LockKind = "flock", wait: bool = True) 
     path = _file_of(path, kind)
     lock = _lock(path, kind)
     try:
-        file = _acquire(lock, folder, path, kind, wait)
+        file = _acquire(lock, f"record {folder.name}", path, kind, wait)
     except OSError as error:
         if error.errno in REFUSED and kind == "flock":
             raise UnwritableError(f"{folder.parent}: {NO_FLOCK}") from error
@@ -91,14 +91,17 @@ def is_held(path: Path) -> bool:
 @contextmanager
 def cache_lock(path: Path) -> Iterator[None]:
     """Lock a file of a cache, by a lease where the file system has no flock."""
+    kind: LockKind = "flock"
+    lock = _lock(path, kind)
     try:
-        lock = _lock(path, "flock")
-        lock.acquire()
+        _acquire(lock, path.stem, path, kind, wait=True)
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        lock = _lock(_file_of(path, "lease"), "lease")
-        lock.acquire()
+        kind = "lease"
+        path = _file_of(path, kind)
+        lock = _lock(path, kind)
+        _acquire(lock, path.stem, path, kind, wait=True)
     try:
         yield
     finally:
@@ -199,9 +202,9 @@ def _is_leased(path: Path) -> bool:
         return False
 
 
-def _acquire(lock: BaseFileLock, folder: Path, path: Path, kind: LockKind, wait: bool) -> tuple[int, int]:
-    """Wait for the lock; the file that is held then."""
-    is_told, busy = False, f"record {folder.name}: locked by another process"
+def _acquire(lock: BaseFileLock, what: str, path: Path, kind: LockKind, wait: bool) -> tuple[int, int]:
+    """Wait for the lock of something; the file that is held then."""
+    is_told, busy = False, f"{what}: locked by another process"
     holder = _Holder(path) if kind == "lease" else None
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from dlbench import paths
 if TYPE_CHECKING:
     from dlbench.sweep.progress import Progress
 
-FORGOTTEN = 7 * 24 * 3600
+FORGOTTEN = 30 * 24 * 3600
 """So many seconds after a killed sweep's last word its folder is removed."""
 _begun: list["Progress"] = []
 """The sweep that this process has begun, if it has."""
@@ -42,7 +42,7 @@ class Watch(Callback):
         folder = sweeps / uuid4().hex
         folder.mkdir(parents=True)
         quoted = str(folder).replace("\\", r"\\").replace('"', r"\"")
-        with read_write(config):
+        with read_write(config.hydra):
             # Launchers compose each job's configuration from these.
             config.hydra.overrides.hydra.append(f'hydra.callbacks.watch.folder="{quoted}"')
             config.hydra.callbacks.watch.folder = str(folder)

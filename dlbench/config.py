@@ -23,9 +23,8 @@ TOP_LEVEL: dict[str, Any] = {
     "seed": Annotated[int, Ge(0), Lt(2**32)],  # what generators of numpy and torch take
     "rerun": Literal["never", "outdated", "always"],
     "verbose": bool,
+    "objective": str | None,  # older records' configurations have none
 }
-MAY_LACK: dict[str, Any] = {"objective": str | None}
-"""What older records' configurations do not have at the top level."""
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),
     "model": ("source_symbols", "target_symbols", "symbols", "mels"),  # what the data decides
@@ -48,12 +47,10 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: The first key that is unknown, of the wrong type or out of range.
     """
-    known = {*TOP_LEVEL, *MAY_LACK, *TRAINING_SECTIONS, "evaluation", "callbacks", "paths"}
+    known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "callbacks", "paths"}
     for key in config.keys() - known:
         raise ConfigError(f"{key}: no such key; {nearest(key, known)}")
     for key, kind in TOP_LEVEL.items():
-        _check_value(key, config[key], kind)
-    for key, kind in MAY_LACK.items():
         _check_value(key, config.get(key), kind)
     if (config.get("objective") or "").startswith("test/"):
         raise ConfigError(f"objective={config['objective']}: choose by validation, such as val/accuracy_best")

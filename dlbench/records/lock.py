@@ -64,10 +64,8 @@ def hold(folder: Path, path: Path, kind: LockKind = "flock", wait: bool = True) 
         BusyError: Another process holds it, and ``wait`` is false.
         UnwritableError: The folder of runs cannot be written, or its file system has no locks.
     """
-    path = _file_of(path, kind)
-    lock = _lock(path, kind)
     try:
-        file = _acquire(lock, f"record {folder.name}", path, kind, wait)
+        lock, file = _acquire(path, f"record {folder.name}", kind, wait)
     except OSError as error:
         if error.errno in REFUSED and kind == "flock":
             raise UnwritableError(f"{folder.parent}: {NO_FLOCK}") from error
@@ -75,7 +73,7 @@ def hold(folder: Path, path: Path, kind: LockKind = "flock", wait: bool = True) 
             f"cannot write to {folder.parent}: {error.strerror or error}; choose another folder with paths.runs=FOLDER"
         ) from error
     token = lock.token if isinstance(lock, SoftFileLease) else None
-    before = _held.set((*_held.get(), _Held(folder, path, file, token)))
+    before = _held.set((*_held.get(), _Held(folder, _file_of(path, kind), file, token)))
     try:
         yield
     finally:
@@ -91,17 +89,12 @@ def is_held(path: Path) -> bool:
 @contextmanager
 def cache_lock(path: Path) -> Iterator[None]:
     """Lock a file of a cache, by a lease where the file system has no flock."""
-    kind: LockKind = "flock"
-    lock = _lock(path, kind)
     try:
-        _acquire(lock, path.stem, path, kind, wait=True)
+        lock, _ = _acquire(path, path.stem, "flock", wait=True)
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        kind = "lease"
-        path = _file_of(path, kind)
-        lock = _lock(path, kind)
-        _acquire(lock, path.stem, path, kind, wait=True)
+        lock, _ = _acquire(path, path.stem, "lease", wait=True)
     try:
         yield
     finally:
@@ -202,8 +195,10 @@ def _is_leased(path: Path) -> bool:
         return False
 
 
-def _acquire(lock: BaseFileLock, what: str, path: Path, kind: LockKind, wait: bool) -> tuple[int, int]:
-    """Wait for the lock of something; the file that is held then."""
+def _acquire(path: Path, what: str, kind: LockKind, wait: bool) -> tuple[BaseFileLock, tuple[int, int]]:
+    """Wait for the lock of something; the lock, and the file that is held then."""
+    path = _file_of(path, kind)
+    lock = _lock(path, kind)
     is_told, busy = False, f"{what}: locked by another process"
     holder = _Holder(path) if kind == "lease" else None
     while True:
@@ -222,7 +217,7 @@ def _acquire(lock: BaseFileLock, what: str, path: Path, kind: LockKind, wait: bo
             if not is_held_otherwise and (file := _file(path)):
                 if kind == "flock":
                     _file_of(path, "lease").unlink(missing_ok=True)  # it has run out; its holder is to see that
-                return file
+                return lock, file
             lock.release()
             if not is_held_otherwise:  # it was deleted already, so it keeps nobody out
                 continue

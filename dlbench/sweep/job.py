@@ -6,7 +6,7 @@ import json
 import math
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ class Words:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._jobs: dict[int, Job] = {}
 
     @classmethod
     def of_sweep(cls, hydra: Any) -> "Words":
@@ -121,9 +122,11 @@ class Words:
 
     def jobs(self) -> list[Job]:
         """All jobs known so far, by number."""
-        numbers = sorted(int(path.name.partition(".")[0]) for path in self.folder.glob("*.job.json"))
-        found = [word | {"overrides": tuple(word["overrides"])} for each in numbers if (word := self.read("job", each))]
-        return [Job(**word) for word in found]
+        numbers = {int(path.name.partition(".")[0]) for path in self.folder.glob("*.job.json")}
+        for number in numbers - self._jobs.keys():  # each is read once: it stays what it is
+            if word := self.read("job", number):
+                self._jobs[number] = Job(**word | {"overrides": tuple(word["overrides"])})
+        return [self._jobs[number] for number in sorted(self._jobs)]
 
     def outcome(self, number: int) -> JobOutcome | None:
         """What a job came to; None as long as it is at work."""
@@ -150,15 +153,16 @@ def perform(config: DictConfig, wait: bool = True) -> JobOutcome:
         outcome = _outcome(config, list(hydra.overrides.task), words, number, wait)
     lines = said.getvalue().splitlines()
     notices = tuple(line.removeprefix("dlbench: ") for line in lines if line.startswith("dlbench: "))
-    outcome = JobOutcome(**{**vars(outcome), "notices": notices})
+    outcome = replace(outcome, notices=notices)
     if outcome.state != BUSY:
         words.leave("outcome", number, asdict(outcome))
     return outcome
 
 
 def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number: int, wait: bool) -> JobOutcome:
-    plain: Any = OmegaConf.to_container(config)
-    words.leave("job", number, asdict(Job.of(number, overrides, plain)))
+    if words.read("job", number) is None:  # the launcher may have said it
+        plain: Any = OmegaConf.to_container(config)
+        words.leave("job", number, asdict(Job.of(number, overrides, plain)))
     try:
         # Here, not above: the parent process does without torch.
         from dlbench.records import history

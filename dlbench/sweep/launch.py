@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -134,13 +134,13 @@ def _make_all(
     groups: Sequence[_Group], n_jobs: int, composed: dict[int, DictConfig], context: HydraContext, words: Words
 ) -> None:
     """Have every job leave word of its outcome. A process's death fails its own job at most."""
-    waiting, running = deque(groups), dict[Any, tuple[BaseProcess, _Group]]()  # by sentinel
+    waiting, running = list(groups), dict[Any, tuple[BaseProcess, _Group]]()  # by sentinel
     try:
         while waiting or running:
             while (
                 waiting and len(running) < n_jobs and _may_start(waiting[0], [group for _, group in running.values()])
             ):
-                group = waiting.popleft()
+                group = waiting.pop(0)
                 arguments = ([composed[job.number] for job in group.jobs], context, group.is_busy)
                 process = CONTEXT.Process(target=_make, args=arguments)
                 _start(process)
@@ -150,7 +150,7 @@ def _make_all(
                 process.join()
                 if left := _left(group, process.exitcode, words):
                     waiting.append(left)
-            waiting = deque(sorted(waiting, key=lambda group: (group.is_busy, group.has_died)))
+            waiting.sort(key=lambda group: (group.is_busy, group.has_died))
     finally:
         # Where this was interrupted. Trainings go on after their last checkpoint, so they need no time to finish.
         for process, _ in running.values():

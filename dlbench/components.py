@@ -227,6 +227,8 @@ def today(node: Any) -> Any:
     Raises:
         ConfigError: An argument stands there under its old and its new name.
     """
+    if node is None or isinstance(node, str | int | float):  # as nearly all are
+        return node
     if isinstance(node, list | tuple):
         return [today(item) for item in node]
     if not isinstance(node, Mapping):
@@ -347,8 +349,8 @@ def versions(node: Any) -> dict[str, str]:
 
 def outdated(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Components whose version is another today: the one recorded, and today's; what is not the suite's is left out."""
-    today = {name: each.version for name, each in by_name().items()}
-    return {name: (then, today[name]) for name, then in recorded.items() if today.get(name, then) != then}
+    today = {name: each.version for name in recorded if (each := by_name().get(name))}
+    return {name: (recorded[name], now) for name, now in today.items() if recorded[name] != now}
 
 
 def unlike(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, their checksums, YAML of anybody's, and numbers kept between reports."""
+"""Files that are whole or not there, their checksums, YAML of anybody's, and values that took long to compute."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +68,14 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """
     with regular(path).open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def digest_of_all(paths: Iterable[Path]) -> str:
+    """One SHA-256 of the names and contents of files, such as the code that a value depends on."""
+    found = hashlib.sha256()
+    for path in sorted(paths):
+        found.update(f"{path.name}\n{digest(path)}\n".encode())
+    return found.hexdigest()
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -184,7 +192,7 @@ def _umask() -> int:
     return mask
 
 
-def kept(compute: Callable[..., float], *arguments: Any, code: str) -> float:
+def kept(compute: Callable[..., Any], *arguments: Any, code: str) -> Any:
     """What a function gives for plain arguments, out of the cache folder if it is there, and kept in it if it may be.
 
     A file that is damaged, or of another question, is made anew.
@@ -193,24 +201,29 @@ def kept(compute: Callable[..., float], *arguments: Any, code: str) -> float:
         compute: The function; its name is part of the question.
         arguments: Its arguments, as JSON has them.
         code: A hash of the code that answers: other code's answers are not this code's.
+
+    Returns:
+        The value; one that JSON would not give back as it is, is computed each time.
     """
     question = {"function": compute.__qualname__, "arguments": arguments, "code": code}
     try:
-        path = cache_folder() / "numbers" / f"{_hash(question)}.json"
+        path = cache_folder() / "kept" / f"{_hash(question)}.json"
     except DataError:  # there is none: then it is computed each time
         return compute(*arguments)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if found["hash"] == _hash([question, found["value"]]) and isinstance(found["value"], int | float):
-            return float(found["value"])
+        if found["hash"] == _hash([question, found["value"]]):
+            return found["value"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
     value = compute(*arguments)
     try:
+        if json.loads(json.dumps(value)) != value:
+            return value
         with atomic_path(path) as temporary:
             kept_value = {"question": question, "value": value, "hash": _hash([question, value])}
             temporary.write_text(json.dumps(kept_value) + "\n", encoding="utf-8")
-    except OSError:
+    except (OSError, TypeError):
         pass  # it is computed again next time
     return value
 

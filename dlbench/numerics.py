@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,11 @@ def _cpuinfo() -> str:
 
 def torch_version() -> str | None:
     """The version of torch that is installed; None if none is."""
-    if "torch" in sys.modules:
-        return str(sys.modules["torch"].__version__)
+    return str(sys.modules["torch"].__version__) if "torch" in sys.modules else _installed_torch()
+
+
+@cache
+def _installed_torch() -> str | None:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None

@@ -116,10 +116,10 @@ def verify(
             cannot be had.
     """
     if (state := record.state()) == State.CORRUPT:
-        record.check()
+        record.read(whole=True)
     if state not in (State.FINISHED, State.DIVERGED):
         raise RecordError(f"record {record.id} is {state}; only a finished one can be verified")
-    record.check()
+    record.read(whole=True)
     if not trust:
         named = [record.settings(), *(evaluation.settings() for evaluation in record.evaluations())]
         components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)

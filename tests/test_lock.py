@@ -331,7 +331,7 @@ def test_without_flock_runs_are_locked_by_a_lease(quick: Callable[..., list[str]
     assert again.returncode == 0, again.stderr
     assert "going on after epoch" in again.stderr
     (record,) = Store(runs).all()
-    record.check()
+    record.read(whole=True)
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def test_a_run_that_lost_its_lock_stops_and_the_same_command_goes_on(  # noqa: P
     assert not record.failure.exists()
     assert same_bits(run(config), undisturbed)
     assert [row["epoch"] for row in history.read(record.metrics)] == [*range(1, EPOCHS + 1)]
-    record.check()
+    record.read(whole=True)
 
 
 @pytest.mark.slow
@@ -420,7 +420,7 @@ def test_of_two_trainings_after_a_lost_lock_one_wins(
     assert second.returncode == 0
     assert record.state() == State.FINISHED
     assert [row["epoch"] for row in history.read(record.metrics)] == [*range(1, 13)]
-    record.check()
+    record.read(whole=True)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL])

@@ -192,7 +192,8 @@ def test_the_listing_has_a_line_a_record(records: Records, store: Store, finishe
     (evaluation,) = finished.evaluations()
     metrics = read_json(evaluation.result)["metrics"]
     accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
-    settings = "cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, synthetic"
+    started = read_json(finished.manifest)["started"]
+    settings = f"{started[:10]} cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, synthetic"
     assert lines[finished.id] == f"{finished.id} {settings} finished, reproducible here {accuracies}"
     others = settings.replace("seed=42", "seed=43")
     assert lines[outdated] == f"{outdated} {others} finished, comparable {accuracies}"
@@ -236,7 +237,7 @@ def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: 
     assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs size=16"}
     head, *lines = records("list").out.splitlines()
     titles = ["decoding", "data", "state", "val acc.", "test acc.", "best val CER", "test CER", "test WER", "WER@3"]
-    assert re.split(r"\s{2,}", head.strip())[3:] == [*titles, "macro error"]
+    assert re.split(r"\s{2,}", head.strip())[4:] == [*titles, "macro error"]
     (beam,) = [line for line in lines if "beam width=5" in line]
     metrics = rows[0]["metrics"]
     names = ("val/cer_best", "test/cer", "test/wer", "test/wer_at_3", "test/error_rate_macro")
@@ -320,7 +321,7 @@ def test_an_exported_record_is_whole_but_for_weights_and_events(
     unlike = ("files", "seal")
     results = [{key: value for key, value in each.read().items() if key not in unlike} for each in (own, packed)]
     assert results[0] == results[1]
-    exported.check()
+    exported.read(whole=True)
     assert exported.state() == State.FINISHED
 
 
@@ -334,7 +335,7 @@ def test_a_diverged_record_is_exported_though_nothing_evaluates_it(
     assert records("export", tmp_path / "out", record.id).code == 0
     (exported,) = Store(tmp_path / "out").all()
     assert exported.state() == State.DIVERGED
-    exported.check()
+    exported.read(whole=True)
 
 
 @pytest.mark.parametrize("place", ["metrics.jsonl", "evaluations/x", "artifacts/x", "predictions.csv", "."])
@@ -384,7 +385,7 @@ def test_exported_predictions_quote_no_data(decoded: Record, store: Store, recor
     shutil.copytree(decoded.folder, store.folder / decoded.id)
     records("export", str(tmp_path / "out"), decoded.id)
     exported = Store(tmp_path / "out").record(decoded.id)
-    exported.check()
+    exported.read(whole=True)
     for evaluation in decoded.evaluations():
         rows, found = (predictions(each) for each in (evaluation, exported.evaluation(evaluation.id)))
         kept = [{name: row[name] for name in row if name not in ("source", "reference")} for row in rows]
@@ -527,3 +528,14 @@ def test_clean_keeps_weights_that_are_still_to_be_tested(records: Records, store
     shutil.rmtree(store.record(finished.id).folder / "evaluations")
     records("clean", "--weights", "--yes")
     assert store.record(finished.id).checkpoints.whole()
+
+
+def test_the_newest_record_is_listed_first(finished: Record, store: Store, records: Records) -> None:
+    copy = Record(Path(shutil.copytree(finished.folder, store.folder.parent / "copy" / finished.id)))
+    change(copy.manifest, started="1999-01-02T03:04:05+00:00")
+    change(copy.identity, seed=7)
+    change(copy.config, seed=7)
+    shutil.move(reseal(copy).folder, store.folder)
+    started = [row["started"] for row in json.loads(records("list", "--json").out) if row["started"]]
+    assert started == sorted(started, reverse=True)
+    assert started[-1].startswith("1999-01-02")

@@ -186,7 +186,7 @@ def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_
         assert len(said) == 1 and said[0].endswith(f"set aside as {forged.name}.aside-1"), name
         assert same_bits(outcome, uninterrupted), name
         assert not mark.exists()
-        outcome.record.check()
+        outcome.record.read(whole=True)
 
 
 @pytest.mark.slow
@@ -236,7 +236,7 @@ def test_a_damaged_description_of_a_killed_run_is_not_carried_along(
     (record.folder / name).write_text("{")
     outcome = run(compose(*overrides))
     assert same_bits(outcome, uninterrupted)
-    record.check()
+    record.read(whole=True)
     if name != "manifest.json":
         assert (record.folder / name).read_bytes() == before
 

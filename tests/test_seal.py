@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +110,7 @@ def tensorboard(runs: Store) -> tuple[dict[str, Any], str]:
 def look(record: Record) -> Looks:
     """Have `records list --check`, the report, `predict` and TensorBoard look at a record."""
     runs = Store(record.folder.parent)
-    listed = [line for each in runs.all() for line in summarise(each, whole=True)]
+    listed = [line for each in runs.all() for line in summarise(each, partial(Record.read, whole=True))]
     collection = collect([runs])
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -181,7 +182,7 @@ def tries(
 def is_as_before(outcome: Outcome, truth: Outcome, path: Path) -> bool:
     """Whether a record came to the same bits, and to a record that tells the same."""
     try:
-        outcome.record.check()
+        outcome.record.read(whole=True)
     except RecordError as error:  # what a closed training keeps, but is not made of, is named when it is looked at
         if path.name not in str(error):
             return False
@@ -334,7 +335,7 @@ def test_a_forged_plan_of_a_record_that_is_not_done_is_named(
     assert not summarise(Record(folder))[0].problem
     forge(folder)
     for whole in (False, True):
-        (line,) = summarise(Record(folder), whole=whole)
+        (line,) = summarise(Record(folder), partial(Record.read, whole=whole))
         assert line.state == State.CORRUPT
         assert named in str(line.problem)
     assert f"record {folder.name} left out: " in tensorboard(Store(tmp_path / "runs"))[1]
@@ -385,5 +386,5 @@ def test_what_is_cleaned_away_is_no_damage(finished: Outcome, tmp_path: Path) ->
     for name in ("checkpoints", "tensorboard"):
         for path in (folder / name).iterdir():
             path.unlink()
-    Record(folder).check()
+    Record(folder).read(whole=True)
     assert identity.digest(read_json(folder / "identity.json")) == folder.name

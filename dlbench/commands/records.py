@@ -7,11 +7,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from dlbench import paths
 from dlbench.commands import Json, Runs, Trust, group
@@ -19,9 +19,10 @@ from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
+from dlbench.records.index import Index
 from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
 from dlbench.records.summary import decoding_of, summarise
-from dlbench.terminal import SafeConsole, print_whole, say, tell
+from dlbench.terminal import SafeConsole, print_columns, say, tell
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -44,23 +45,26 @@ def list_records(
     runs: Runs,
     as_json: Json = False,
 ) -> int:
-    """A line for every record."""
+    """A line for every record, the newest first."""
     records = Store(runs).all()
-    summaries = [line for record in records for line in summarise(record, whole=check)]
+    with Index() as index:
+        read = partial(Record.read, whole=True) if check else index.read
+        summaries = [line for record in records for line in summarise(record, read)]
+    summaries.sort(key=lambda line: line.started, reverse=True)
     if as_json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
     metrics = [name for name in HEADINGS if any(name in row.metrics for row in summaries)]
     decoding = ["decoding"] if any(row.decoding for row in summaries) else []
     headings = (HEADINGS[name] for name in metrics)
-    table = Table("run", "experiment", "settings", *decoding, "data", "state", *headings, box=None)
+    rows = [["run", "started", "experiment", "settings", *decoding, "data", "state", *headings]]
     for row in summaries:
         state = f"{row.state}, {row.use}" if row.use else str(row.state)
         shown = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics)
         how = [row.decoding] if decoding else []
-        table.add_row(row.run, row.experiment, row.settings, *how, row.data, state, *shown)
+        rows.append([row.run, row.started[:10], row.experiment, row.settings, *how, row.data, state, *shown])
     if summaries:
-        print_whole(table)
+        print_columns(rows)
     else:
         print(f"no records in {runs}")
     for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
+
 from dlbench.components import component
 from dlbench.errors import RecordError
 from dlbench.metrics.names import LAST_EPOCHS, Monitor
@@ -63,6 +65,25 @@ def summarise(rows: list[dict[str, Any]], monitor: Monitor) -> dict[str, float]:
     if len(last) > 1:
         metrics[f"{monitor.name}_last{LAST_EPOCHS}_std"] = statistics.stdev(last)
     return metrics
+
+
+_CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
+
+
+def check(path: Path, epochs: Any) -> None:
+    """See that there is a row of finite numbers for each epoch from 1 to as many as a record says, and no other.
+
+    Raises:
+        RecordError: There is not.
+    """
+    try:
+        rows = _CURVES.validate_python(read(path))
+    except ValidationError as error:
+        line, *keys = error.errors()[0]["loc"]
+        where = ".".join(map(str, keys)) or "the whole"
+        raise RecordError(f"{path}: line {int(line) + 1}: {where}: {error.errors()[0]['msg']}") from error
+    if epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
+        raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
 
 
 def epochs_without_gap(path: Path) -> int:

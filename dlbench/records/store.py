@@ -8,12 +8,13 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dlbench import components, identity, paths
 from dlbench.errors import RecordError
-from dlbench.records import lock, seal
+from dlbench.records import history, lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
 
@@ -43,6 +44,33 @@ class State(StrEnum):
     DIVERGED = "diverged"
     FINISHED = "finished"
     CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a record's files say, as recorded.
+
+    ``closing`` is ``training.json``, None where the training is not done. Of each evaluation, by its identity, there
+    are its settings and its result.
+    """
+
+    recorded_config: dict[str, Any]
+    manifest: dict[str, Any]
+    identity: dict[str, Any]
+    closing: dict[str, Any] | None
+    recorded_settings: dict[str, dict[str, Any]]
+    results: dict[str, dict[str, Any]]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration in today's words: see `dlbench.components.today`."""
+        found: dict[str, Any] = components.today(self.recorded_config)
+        return found
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The settings of evaluations in today's words, by their identities."""
+        return {identity: components.today(found) for identity, found in self.recorded_settings.items()}
 
 
 @dataclass(frozen=True)
@@ -171,15 +199,26 @@ class Record:
         """
         return self.closed() if self.training.exists() else self._sealed(self.manifest, PLAN)
 
-    def check(self) -> None:
-        """Hold every file of the record, and of its evaluations, against its hash.
+    def read(self, *, whole: bool = False) -> Contents:
+        """All that the record says, but for its curves and outputs; see `dlbench.records.index` for many records.
+
+        Args:
+            whole: Hold every file of it against its hash, not only those that are read, and see that the curves have a
+                row an epoch.
 
         Raises:
             RecordError: The first that is missing or damaged.
         """
-        seal.check(self.folder, self.look()["files"])
-        for evaluation in self.evaluations():
-            evaluation.check()
+        closing = self.look()
+        if whole:
+            seal.check(self.folder, closing["files"])
+            if closing.get("state") == State.FINISHED:
+                history.check(self.metrics, closing.get("epochs"))
+        evaluations = self.evaluations()
+        results = {each.id: each.check() if whole else each.read() for each in evaluations}
+        settings = {each.id: each.recorded_settings() for each in evaluations}
+        told = read_config(self.config), self.read_manifest(), read_json(self.identity)
+        return Contents(*told, closing if self.training.exists() else None, settings, results)
 
     @property
     def _lock_path(self) -> Path:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from functools import cache
@@ -16,8 +16,9 @@ from dlbench import components
 from dlbench.errors import RecordError
 from dlbench.numerics import differences, numerics, torch_version, untold
 from dlbench.records.files import ODD, problem_of, read_json
+from dlbench.records.index import Index
 from dlbench.records.labels import brief, changed_settings, decoding
-from dlbench.records.store import Evaluation, Record, State
+from dlbench.records.store import Contents, Evaluation, Record, State
 
 
 class Use(StrEnum):
@@ -33,7 +34,11 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
 class Summary:
-    """One line of a listing. ``use`` is None for what is not finished; ``decoding`` is empty where nothing is."""
+    """One line of a listing.
+
+    ``use`` is None for what is not finished; ``decoding`` is empty where nothing is; ``started`` is a time in ISO 8601,
+    empty where the record does not tell.
+    """
 
     run: str
     state: State
@@ -44,20 +49,20 @@ class Summary:
     metrics: dict[str, float]
     problem: str | None = None
     decoding: str = ""
+    started: str = ""
 
 
-def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
-    """Read what there is: a line a decoding, or else one; damage becomes a ``problem``, not an error.
+def summarise(record: Record, read: Callable[[Record], Contents] = Record.read) -> list[Summary]:
+    """A record in a line a decoding, or else one; damage becomes a ``problem``, not an error.
 
     Args:
         record: The record.
-        whole: Hold every file against its hash, not only those that are read.
+        read: What reads it; see `dlbench.records.index.Index.read`.
     """
     try:
-        if whole:
-            record.check()
-        problem = _problem(record)
-        manifest, state = record.read_manifest(), record.state()
+        contents = read(record)
+        manifest = contents.manifest
+        state = State(contents.closing["state"]) if contents.closing else record.state()
         kind = None
         if state in (State.FINISHED, State.DIVERGED):
             kind = Use.NEITHER if rebound(manifest) else use(manifest["versions"], manifest["numerics"])
@@ -67,15 +72,15 @@ def summarise(record: Record, *, whole: bool = False) -> list[Summary]:
             kind,
             manifest["experiment"],
             f"{manifest['data']['name']}, {manifest['data']['provenance']}",
-            _settings(manifest["experiment"], record.settings()),
+            _settings(manifest["experiment"], contents.config),
             {},
-            problem,
+            str(read_json(record.failure)["error"]) if record.failure.exists() else None,
+            started=manifest["started"],
         )
         found = []
-        for evaluation in record.evaluations():
-            result = evaluation.read()
+        for identity, result in contents.results.items():
             own = use(result["versions"], result.get("numerics"))
-            if how := decoding_of(evaluation):
+            if how := decoding(contents.settings[identity]):
                 # A training may be shared: the experiment is the one that it was decoded for.
                 about = {"experiment": result["experiment"], "metrics": result["metrics"], "decoding": how}
                 found.append(replace(line, **about, use=_worst(line.use, own)))
@@ -111,6 +116,13 @@ def use(versions: Mapping[str, str], numerics: Mapping[str, Any] | None) -> Use:
     return Use.REPRODUCIBLE
 
 
+def uses(records: Iterable[Record]) -> dict[Use, int]:
+    """How many finished records, or decodings of them, may be used for what; damaged ones are passed over."""
+    with Index() as index:
+        found = Counter(line.use for record in records for line in summarise(record, index.read))
+    return {kind: found[kind] for kind in Use if found[kind]}
+
+
 def rebound(manifest: Mapping[str, Any]) -> str | None:
     """Where an argument that a configuration left open has another default now than in its record, in words.
 
@@ -137,12 +149,6 @@ def _worst(*kinds: Use | None) -> Use | None:
     return None if None in kinds else max((kind for kind in kinds if kind), key=order.index)
 
 
-def uses(records: Iterable[Record]) -> dict[Use, int]:
-    """How many finished records, or decodings of them, may be used for what; damaged ones are passed over."""
-    found = Counter(line.use for record in records for line in summarise(record))
-    return {kind: found[kind] for kind in Use if found[kind]}
-
-
 @cache
 def numerics_here(device: str, threads: int) -> dict[str, Any]:
     """See `dlbench.numerics.numerics`; a GPU is known by its name. Torch is asked only where it alone can tell."""
@@ -158,9 +164,3 @@ def _settings(experiment: str, config: dict[str, Any]) -> str:
     """Those compared most, the epochs, and what else is not as in the experiment today."""
     others = [each for each in changed_settings(experiment, config) if not each.startswith("epochs=")]
     return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
-
-
-def _problem(record: Record) -> str | None:
-    """Why the last try failed, or what is damaged."""
-    record.look()
-    return str(read_json(record.failure)["error"]) if record.failure.exists() else None

@@ -7,18 +7,16 @@ bounded, so that each comes to an end soon.
 
 import ast
 import functools
-import hashlib
 import math
 import operator
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from simpleeval import FunctionNotDefined, InvalidExpression, NameNotDefined, SimpleEval
 
-from dlbench import files
+from dlbench import files, paths
 from dlbench.cli import experiments
 from dlbench.config import build, trusted
 from dlbench.errors import ConfigError
@@ -215,19 +213,19 @@ def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int]) -> int
 
 @functools.cache
 def _code_hash(*places: str) -> str:
-    """The SHA-256 of modules or all modules of packages of the suite: other code's answers are not this code's."""
-    digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for place in places:
-        for path in sorted((root / place).glob("*.py")) or [root / f"{place}.py"]:
-            digest.update(f"{path.name}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """The hash of modules or all modules of packages of the suite: other code's answers are not this code's."""
+    return files.digest_of_all(
+        path
+        for place in places
+        for path in list((paths.PACKAGE / place).glob("*.py")) or [paths.PACKAGE / f"{place}.py"]
+    )
 
 
 def _theory(name: str, *arguments: float | str) -> float:
     """What a function of `dlbench.report.theory_checks` gives."""
     _check_theory(name, *arguments)
     code = _code_hash("theory", "models", "report/theory_checks")
-    return files.kept(_computed, name, arguments, code=code)
+    return float(files.kept(_computed, name, arguments, code=code))
 
 
 def _computed(name: str, arguments: tuple[float | str, ...]) -> float:

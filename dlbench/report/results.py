@@ -14,7 +14,6 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
     PositiveInt,
-    TypeAdapter,
     ValidationError,
     create_model,
 )
@@ -24,9 +23,10 @@ from dlbench.cli import experiments, explain
 from dlbench.config import meanings_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
-from dlbench.records.files import ODD, problem_of, read_json
+from dlbench.records.files import ODD, problem_of
+from dlbench.records.index import Index
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
-from dlbench.records.store import Evaluation, Record, State, Store
+from dlbench.records.store import Contents, Evaluation, Record, State, Store
 from dlbench.records.summary import Use, rebound
 from dlbench.report.schema import Configuration, Overrides, Report, Substitute, Variant
 
@@ -110,35 +110,15 @@ _RESULT = _keys(
     versions=dict[str, str],
     members=(dict[str, str | None], {}),
 )
-_CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
-
-
-def _problem(error: ValidationError, skip: int = 0) -> str:
-    """The first problem: the keys that lead there, and what is wrong."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"][skip:])) or "the whole"
-    return f"{where}: {first['msg']}"
 
 
 def _checked(path: object, kind: type[BaseModel], content: dict[str, Any]) -> dict[str, Any]:
     try:
         kind.model_validate(content)
     except ValidationError as error:
-        raise RecordError(f"{path}: {_problem(error)}") from error
+        first = error.errors()[0]
+        raise RecordError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}") from error
     return content
-
-
-def _check_curves(record: Record, epochs: int) -> None:
-    path = record.metrics
-    if not path.exists():
-        raise RecordError(f"{path}: is missing")
-    try:
-        rows = _CURVES.validate_python(history.read(path))
-    except ValidationError as error:
-        line, *_ = error.errors()[0]["loc"]
-        raise RecordError(f"{path}: line {int(line) + 1}: {_problem(error, skip=1)}") from error
-    if [row.get("epoch") for row in rows] != list(range(1, epochs + 1)):
-        raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -316,15 +296,14 @@ def collect(stores: Iterable[Store]) -> Collection:
     found: dict[str, list[Result]] = defaultdict(list)
     not_evaluated: list[Record] = []
     diverged: dict[str, Diverged] = {}
-    for store in stores:
-        for record in store.all():
+    with Index() as index:
+        for record in (record for store in stores for record in store.all() if record.training.exists()):
             try:
-                if not record.training.exists():
+                contents = index.read(record, whole=True)
+                if _closing(record, contents, _CLOSED)["state"] == State.DIVERGED:
+                    diverged.setdefault(record.id, _diverged(record, contents))
                     continue
-                if _checked(record.training, _CLOSED, record.closed())["state"] == State.DIVERGED:
-                    diverged.setdefault(record.id, _diverged(record))
-                    continue
-                results = list(_results_of(record, known))
+                results = list(_results_of(record, contents, known))
             except (RecordError, *ODD) as error:
                 # Its files are named as they lie in it, whoever's folders they are in.
                 collection.left_out.append(LeftOut(record.id, problem_of(error).replace(f"{record.folder}/", "")))
@@ -343,51 +322,52 @@ def collect(stores: Iterable[Store]) -> Collection:
     return collection
 
 
-def _plan_of(record: Record) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The configuration, identity and manifest of a closed training; every file of it is held against its hash.
+def _closing(record: Record, contents: Contents, kind: type[BaseModel]) -> dict[str, Any]:
+    return _checked(record.training, kind, contents.closing or {})
+
+
+def _check_plan(record: Record, contents: Contents) -> None:
+    """See that the configuration, identity and manifest of a closed training are as they must be.
 
     Raises:
-        RecordError: A file is missing or damaged, or a key is not as it must be.
+        RecordError: A key is not, or the record is comparable no longer.
     """
-    record.check()
-    config = _checked(record.config, _CONFIG, record.settings())
-    told = _checked(record.identity, _IDENTITY, read_json(record.identity))
-    manifest = _checked(record.manifest, _MANIFEST, record.read_manifest())
+    config = _checked(record.config, _CONFIG, contents.config)
+    told = _checked(record.identity, _IDENTITY, contents.identity)
+    manifest = _checked(record.manifest, _MANIFEST, contents.manifest)
     if told["seed"] != config["seed"] or told["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
     if other := rebound(manifest):
         raise RecordError(f"{Use.NEITHER}: {other}")
-    return config, told, manifest
 
 
-def _diverged(record: Record) -> Diverged:
+def _diverged(record: Record, contents: Contents) -> Diverged:
     """A training that diverged.
 
     Raises:
-        RecordError: As for `_plan_of`, or a component means something else today.
+        RecordError: As for `_check_plan`, or a component means something else today.
     """
-    config, told, manifest = _plan_of(record)
-    if not components.is_comparable(manifest["versions"]):
+    _check_plan(record, contents)
+    if not components.is_comparable(contents.manifest["versions"]):
         raise RecordError(NO_LONGER)
-    step = _checked(record.training, _STOPPED, record.closed())["step"]
-    found = Diverged(record, config, manifest, identity.configuration_id(told), step)
+    step = _closing(record, contents, _STOPPED)["step"]
+    found = Diverged(record, contents.config, contents.manifest, identity.configuration_id(contents.identity), step)
     _ = found.name
     return found
 
 
-def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
+def _results_of(record: Record, contents: Contents, known: Container[str]) -> Iterator[Result]:
     """The evaluations of a finished training.
 
     Raises:
-        RecordError: As for `_plan_of`, or none of its evaluations can be used.
+        RecordError: As for `_check_plan`, or none of its evaluations can be used.
     """
-    config, told, manifest = _plan_of(record)
-    training = _checked(record.training, _TRAINING, record.closed())
-    _check_curves(record, training["epochs"])
+    _check_plan(record, contents)
+    training = _closing(record, contents, _TRAINING)
     problem, is_used = "", False
-    for evaluation in record.evaluations():
-        evaluated = _checked(evaluation.config, _EVALUATED, evaluation.settings())
-        result = _checked(evaluation.result, _RESULT, evaluation.read())
+    for evaluation in map(record.evaluation, contents.results):
+        evaluated = _checked(evaluation.config, _EVALUATED, contents.settings[evaluation.id])
+        result = _checked(evaluation.result, _RESULT, contents.results[evaluation.id])
         if result["experiment"] not in known:
             raise RecordError(f"unknown experiment {result['experiment']}")
         if result["weights"] != training["weights"]:
@@ -395,8 +375,10 @@ def _results_of(record: Record, known: Container[str]) -> Iterator[Result]:
         elif not components.is_comparable(result["versions"]):
             problem = NO_LONGER
         else:
+            told = contents.identity
             configuration = identity.compared_as(told, result["identity"]["evaluation"])
-            found = Result(record, evaluation, config, told, manifest, training, result, evaluated, configuration)
+            about = contents.config, told, contents.manifest, training, result, evaluated
+            found = Result(record, evaluation, *about, configuration)
             _ = found.name, found.settings, found.decoding  # what cannot be told in words fails here, not in the report
             yield found
             is_used = True

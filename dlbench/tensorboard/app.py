@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -49,25 +50,30 @@ def serve(runs: Path | None, options: list[str]) -> int:
     raise_file_limit()  # it holds the events of every run open
     with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
         view = View(Path(folder), [Store(runs), Store(paths.experiments() / "results")])
-        shown = view.refresh()
-        if not shown:
-            raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
-        finished = uses(record for store in view.stores for record in store.all())
-        say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
-        if not Store(runs).all():
-            say(f"no runs in {runs} yet: {shown} committed ones are shown")
         stop = threading.Event()
 
         def keep_fresh() -> None:
-            while not stop.wait(REFRESH_SECONDS):
+            pause = 0.0
+            while not stop.wait(pause):
+                began = time.monotonic()
                 try:
                     view.refresh()
                 except OSError as error:  # a folder that vanished while it was read; the next look finds it gone
                     say(f"cannot read the runs: {error}")
+                view.has_begun.set()
+                if not pause and not view.is_empty:
+                    finished = uses(record for store in view.stores for record in store.all())
+                    say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
+                pause = max(REFRESH_SECONDS, 10 * (time.monotonic() - began))  # ten thousand runs take seconds
 
         thread = threading.Thread(target=keep_fresh, daemon=True)
         thread.start()
         try:
+            view.has_begun.wait()
+            if view.is_empty:
+                raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
+            if not Store(runs).all():
+                say(f"no runs in {runs} yet: the committed ones are shown")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             others = [plugin for plugin in default.get_plugins() if plugin not in (CustomScalarsPlugin, HParamsPlugin)]
             board = program.TensorBoard(plugins=[CustomScalars, HParams, *others])  # the first is the tab it opens on
@@ -94,14 +100,23 @@ class View:
 
     def __init__(self, folder: Path, stores: Iterable[Store]) -> None:
         self.folder, self.stores = folder, list(stores)
+        self.has_begun = threading.Event()  # as soon as there is a run to show, or there turned out to be none
         self._shown: dict[Path, Path | None] = {}
         self._said: dict[Path, str] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record is shown."""
+        return not self._shown
+
     def refresh(self) -> int:
-        """Show new records and decodings, take away those that are gone or set aside; the number of records shown."""
+        """Show new records and decodings, take away those that are gone or set aside; the number of records shown.
+
+        Of each store the newest come first.
+        """
         records: dict[str, Record] = {}
         for store in self.stores:
-            for record in store.all():
+            for record in sorted(store.all(), key=lambda record: record.folder.stat().st_mtime, reverse=True):
                 records.setdefault(record.id, record)
         evaluations = {record: record.evaluations() for record in records.values()}
         folders = {record.folder for record in evaluations}
@@ -125,6 +140,8 @@ class View:
         try:
             show(record)
             self._said.pop(folder, None)
+            if self._shown:
+                self.has_begun.set()
         except (RecordError, *ODD) as error:
             if self._said.get(folder) != (problem := problem_of(error)):
                 self._said[folder] = problem

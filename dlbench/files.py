@@ -9,6 +9,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from dlbench.errors import DataError, DlbenchError
-from dlbench.paths import cache_folder
+from dlbench.paths import PACKAGE, cache_folder
 
 MOST_BYTES, DEEPEST, MOST_DIGITS = 2**20, 32, 40
 """What a YAML file may hold: its size, how deep it is nested, and the characters of a number."""
@@ -76,6 +77,14 @@ def digest_of_all(paths: Iterable[Path]) -> str:
     for path in sorted(paths):
         found.update(f"{path.name}\n{digest(path)}\n".encode())
     return found.hexdigest()
+
+
+@cache
+def code_hash(*places: str) -> str:
+    """The hash of modules of the suite, and of all modules of packages: other code's answers are not this code's."""
+    return digest_of_all(
+        path for place in places for path in list((PACKAGE / place).glob("*.py")) or [PACKAGE / f"{place}.py"]
+    )
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -192,7 +201,7 @@ def _umask() -> int:
     return mask
 
 
-def kept(compute: Callable[..., Any], *arguments: Any, code: str) -> Any:
+def kept(compute: Callable[..., Any], *arguments: Any, code: str, place: str | None = None) -> Any:
     """What a function gives for plain arguments, out of the cache folder if it is there, and kept in it if it may be.
 
     A file that is damaged, or of another question, is made anew.
@@ -201,13 +210,14 @@ def kept(compute: Callable[..., Any], *arguments: Any, code: str) -> Any:
         compute: The function; its name is part of the question.
         arguments: Its arguments, as JSON has them.
         code: A hash of the code that answers: other code's answers are not this code's.
+        place: A file's name, for questions of which only the last is kept; default: a file a question.
 
     Returns:
         The value; one that JSON would not give back as it is, is computed each time.
     """
     question = {"function": compute.__qualname__, "arguments": arguments, "code": code}
     try:
-        path = cache_folder() / "kept" / f"{_hash(question)}.json"
+        path = cache_folder() / "kept" / f"{place or _hash(question)}.json"
     except DataError:  # there is none: then it is computed each time
         return compute(*arguments)
     try:

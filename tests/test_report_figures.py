@@ -21,7 +21,7 @@ from dlbench.metrics.names import is_fraction
 from dlbench.records.store import Record
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Grid, Picture, Verdict
-from dlbench.report.figures import artifacts
+from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.plots import bars, draw, line, published_against_ours
 from dlbench.report.results import Collection, Evidence, Result
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
@@ -92,6 +92,12 @@ def _copies(results: Sequence[Result], folder: Path) -> Iterator[Result]:
         record = Record(folder / result.run)
         shutil.copytree(result.record.folder, record.folder, dirs_exist_ok=True)
         yield replace(result, record=record, evaluation=record.evaluation(result.evaluation.id))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure that another test drew."""
+    monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path / "cache"))
 
 
 def picture(figure: Figure, results_of: ResultsOf, identity: str = "fig") -> Picture:
@@ -360,7 +366,7 @@ def test_attention_of_nothing_is_not_drawn(copied: ResultsOf) -> None:
     assert draw(FIGURES["attention"], REPORT, lambda _: [run], "fig") is None
     something = {"source": ["$", " "], "hypothesis": ["b"], "weights": [[1.0, 0.0]]}
     put(run.evaluation, "artifacts/attention.json", json.dumps([nothing, something]))
-    assert picture(FIGURES["attention"], lambda _: [run]).description.endswith("b←$.")
+    assert picture(FIGURES["attention"], lambda _: [run], "other").description.endswith("b←$.")
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
@@ -400,3 +406,16 @@ def test_another_word_at_the_place_is_told(copied: ResultsOf) -> None:
     assert isinstance(drawn, Grid)
     assert drawn.note == f"Run {run.run} has remander at place 0, not remainder."
     assert [[cell.text for cell in row[2:]] for row in drawn.rows] == [["-", "-"], ["-", "-"]]
+
+
+# --- kept ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_drawn_again_only_for_other_results(results_of: ResultsOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = FIGURES["curves"]
+    first = picture(figure, results_of)
+    monkeypatch.setattr(style, "svg", lambda _: pytest.fail("drawn again"))
+    assert picture(figure, results_of) == first
+    for other in (lambda name: results_of(name)[:-1], lambda name: [*results_of(name)][::-1]):
+        with pytest.raises(pytest.fail.Exception):
+            draw(figure, REPORT, other, "fig")

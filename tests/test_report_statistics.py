@@ -6,13 +6,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
 from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.report.statistics import (
+    RESAMPLES,
     Judgement,
     difference_interval,
     holm,
@@ -74,6 +75,15 @@ def test_the_order_of_values_does_not_matter(values: list[float], seed: int) -> 
 def test_one_value_tells_no_interval(computed: type, values: list[float]) -> None:
     with pytest.raises(ValueError, match=f"two .* or more, not {len(values)}"):
         computed(values)
+
+
+@given(values=VALUES)
+def test_the_bootstrap_of_a_mean_is_scipys(values: list[float]) -> None:
+    assume(min(values) != max(values))
+    found = stats.bootstrap(
+        (np.sort(values),), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    )
+    assert mean_interval(values) == pytest.approx(tuple(found.confidence_interval), rel=1e-12, abs=1e-300)
 
 
 def test_the_bootstrap_of_a_mean_is_about_normal_for_many_values() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.errors import HydraException
 from simpleeval import FunctionNotDefined, InvalidExpression, NameNotDefined, SimpleEval
 
-from dlbench import files, paths
+from dlbench import files
 from dlbench.cli import experiments
 from dlbench.config import build, trusted
 from dlbench.errors import ConfigError
@@ -168,7 +168,7 @@ def network(what: str, experiment: str, *overrides: str, **vocabularies: int) ->
         raise ConfigError(f"{experiment}: classifies no pictures; of its network only parameters() is known")
     sizes = {f"{side}_symbols": size for side, size in vocabularies.items()}
     _check_sizes({**settings, **sizes})
-    return int(files.kept(_measured, what, settings, sizes, code=_code_hash("models")))
+    return int(files.kept(_measured, what, settings, sizes, code=files.code_hash("models")))
 
 
 @functools.cache
@@ -211,20 +211,10 @@ def _measured(what: str, settings: dict[str, Any], sizes: dict[str, int]) -> int
     return cost.receptive_field(network.features)
 
 
-@functools.cache
-def _code_hash(*places: str) -> str:
-    """The hash of modules or all modules of packages of the suite: other code's answers are not this code's."""
-    return files.digest_of_all(
-        path
-        for place in places
-        for path in list((paths.PACKAGE / place).glob("*.py")) or [paths.PACKAGE / f"{place}.py"]
-    )
-
-
 def _theory(name: str, *arguments: float | str) -> float:
     """What a function of `dlbench.report.theory_checks` gives."""
     _check_theory(name, *arguments)
-    code = _code_hash("theory", "models", "report/theory_checks")
+    code = files.code_hash("theory", "models", "report/theory_checks")
     return float(files.kept(_computed, name, arguments, code=code))
 
 

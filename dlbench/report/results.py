@@ -201,7 +201,7 @@ class Result:
         words = settings(self.experiment, self.config)
         return f"{words}{DECODED_BY}{self.decoding}" if self.decoding else words
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What TensorBoard shows it as."""
         if self.decoding:

@@ -6,9 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from dlbench.metrics.names import has_direction, is_better_higher, is_exact, is_rate
@@ -174,15 +176,15 @@ def mean_interval(values: Sequence[float]) -> Interval:
         raise ValueError(f"an interval needs two values or more, not {len(values)}")
     if min(values) == max(values):
         return values[0], values[0]
-    found = stats.bootstrap(
-        (np.sort(values),),
-        np.mean,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    means = np.sort(values)[_resamples(len(values))].mean(axis=1)
+    low, high = np.percentile(means, (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)))
+    return float(low), float(high)
+
+
+@cache
+def _resamples(count: int) -> npt.NDArray[np.int64]:
+    """Which of so many values are drawn, in a row a resample; drawn once, for scipy takes ten times as long."""
+    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
 
 
 def permutation_p(differences: Sequence[float]) -> tuple[float, float]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from dlbench import files
 from dlbench.errors import RecordError
 from dlbench.metrics.names import display_name, is_exact, is_fraction
 from dlbench.report.checks import Value
@@ -20,6 +22,9 @@ from dlbench.report.results import Result, ResultsOf, Substituted, measured
 from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import Interval, prediction_interval
 from dlbench.terminal import capitalised, format_value, listed, sentence
+
+CODE = ("report", "report/figures", "metrics", "terminal")
+"""What may change a figure."""
 
 
 def draw(
@@ -61,19 +66,30 @@ def draw(
 
 
 def _block(figure: Figure, report: Report, results: Results, id: str, problems: list[str]) -> Picture | Grid | None:
-    match figure.kind:
-        case "samples":
-            return artifacts.samples(figure, results, id, problems)
-        case "curves":
-            drawn = _curves(figure.metrics, results, problems)
-        case "bars":
-            drawn = _bars(figure, report, results, problems)
-        case "attention":
-            drawn = artifacts.attention(results, problems)
-        case "confusion":
-            drawn = artifacts.confusion(results, problems)
-        case "maps":
-            drawn = artifacts.maps(results, problems)
+    if figure.kind == "samples":
+        return artifacts.samples(figure, results, id, problems)
+
+    def draw(*_: Any) -> list[Any]:
+        found: list[str] = []
+        match figure.kind:
+            case "bars":
+                drawn = _bars(figure, report, results, found)
+            case "attention":
+                drawn = artifacts.attention(results, found)
+            case "confusion":
+                drawn = artifacts.confusion(results, found)
+            case "maps":
+                drawn = artifacts.maps(results, found)
+            case _:
+                drawn = _curves(figure.metrics, results, found)
+        return [list(drawn) if drawn else None, found]
+
+    # It takes half a second, most of the report's time, and depends on files whose hashes the seals hold.
+    seals = {name: [(run.training["seal"], run.result["seal"]) for run in runs] for name, runs in results.items()}
+    asked = figure.model_dump(mode="json"), report.model_dump(mode="json"), seals
+    code = f"{files.code_hash(*CODE)} {matplotlib.__version__}"
+    drawn, found = files.kept(draw, *asked, code=code, place=f"figure-{id}")
+    problems += found
     return Picture(id, figure.title, *drawn) if drawn else None
 
 

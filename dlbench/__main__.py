@@ -9,7 +9,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:  # while modules are imported; later it is told what becomes of the work
-        print("dlbench: interrupted", file=sys.stderr)
+        from dlbench.environment import requeue
+
+        print("; ".join(["dlbench: interrupted", *filter(None, [requeue()])]), file=sys.stderr)
         return 130
 
 

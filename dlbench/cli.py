@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlbench import paths
-from dlbench.environment import escape_output, stop_writing
+from dlbench.environment import escape_output, requeue, stop_writing
 from dlbench.errors import DlbenchError, is_out_of_memory
 from dlbench.terminal import nearest, say
 
@@ -32,6 +32,8 @@ def one_line_errors() -> Iterator[None]:
         sys.stdout.flush()
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it was")
+        if said := requeue():
+            say(said)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(stop_writing())

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
 import hydra.utils
+import omegaconf
 from annotated_types import Ge, Lt
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -195,8 +196,8 @@ def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[st
 
 def _by_hydra(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """What Hydra makes of them, kept from process to process: it takes a quarter of a second, a listing asks dozens."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith("DLBENCH_")}
-    code = f"{_configurations()} {environment} {hydra.__version__}"
+    environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
+    code = f"{_configurations()} {environment} {hydra.__version__} {omegaconf.__version__}"
     plain: dict[str, Any] = files.kept(_compose, experiment, list(overrides), code=code)
     return plain
 
@@ -204,7 +205,7 @@ def _by_hydra(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 @cache
 def _configurations() -> str:
     """A hash of all there are."""
-    return files.digest_of_all(paths.conf().rglob("*.yaml"))
+    return files.digest_of_all(paths.conf(), ["**/*.yaml"])
 
 
 def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""A run's surroundings: what libraries read from the environment is hidden, SIGTERM is taken for Ctrl-C."""
+"""A run's surroundings: what libraries read from the environment is hidden, signals to end are taken for Ctrl-C."""
 
 import io
 import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -88,9 +89,29 @@ def raise_file_limit(wanted: int = 8192) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
+ENDING = [signal.Signals[name] for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""The signals that end a run as Ctrl-C does. By the last two SLURM tells, if asked to, that a job's time is over."""
+_time_is_over = threading.Event()
+
+
+def requeue() -> str | None:
+    """Have SLURM start this job again if it said that the time is over; what came of it in words, None if it did not.
+
+    To be called last: SLURM ends the job at once.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or not _time_is_over.is_set():
+        return None
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"job {job} is not requeued ({getattr(error, 'stderr', None) or error}); submit it again"
+    return f"job {job} is requeued"
+
+
 @contextmanager
-def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM, so that no child process outlives this one; ``first`` is called before.
+def interrupted_by_signals(first: Callable[[], object] | None = None) -> Iterator[None]:
+    """Raise KeyboardInterrupt on `ENDING`, so that no child process outlives this one; ``first`` is called before.
 
     Lightning by itself only makes a note of SIGTERM, which some of its loops never read, and ends by SystemExit, with
     code 0, where they do; so does it, with code 1, on Ctrl-C. Where it finds a handler it calls that one too. Only a
@@ -100,14 +121,16 @@ def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterato
         first: What else is to be told, such as a child that does not get the signal.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM.
+        KeyboardInterrupt: Ctrl-C, or one of `ENDING`.
     """
     came = False
     timers: list[threading.Timer] = []
 
-    def interrupt(*_: object) -> NoReturn:
+    def interrupt(number: int, _: object) -> NoReturn:
         nonlocal came
         came = True
+        if number != signal.SIGTERM:
+            _time_is_over.set()
         if first:
             first()
         raise KeyboardInterrupt
@@ -121,7 +144,9 @@ def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterato
             tell(ignored)
 
     is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, interrupt) if is_main else None
+    # A handler of another's, such as submitit's, knows what to do when the time is over.
+    ours = [each for each in ENDING if each == signal.SIGTERM or signal.getsignal(each) == signal.SIG_DFL]
+    before = {each: signal.signal(each, interrupt) for each in ours} if is_main else {}
     tell = sys.unraisablehook
     if is_main:
         sys.unraisablehook = resend
@@ -141,4 +166,5 @@ def interrupted_by_sigterm(first: Callable[[], object] | None = None) -> Iterato
             timer.join()
         if is_main:
             sys.unraisablehook = tell
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for each, handler in before.items():
+            signal.signal(each, handler or signal.SIG_DFL)

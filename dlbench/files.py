@@ -71,20 +71,18 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def digest_of_all(paths: Iterable[Path]) -> str:
-    """One SHA-256 of the names and contents of files, such as the code that a value depends on."""
+def digest_of_all(folder: Path, patterns: Iterable[str]) -> str:
+    """One SHA-256 of the places and contents of files in a folder, such as the code that a value depends on."""
     found = hashlib.sha256()
-    for path in sorted(paths):
-        found.update(f"{path.name}\n{digest(path)}\n".encode())
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        found.update(f"{path.relative_to(folder).as_posix()}\n{digest(path)}\n".encode())
     return found.hexdigest()
 
 
 @cache
 def code_hash(*places: str) -> str:
     """The hash of modules of the suite, and of all modules of packages: other code's answers are not this code's."""
-    return digest_of_all(
-        path for place in places for path in list((PACKAGE / place).glob("*.py")) or [PACKAGE / f"{place}.py"]
-    )
+    return digest_of_all(PACKAGE, [pattern for place in places for pattern in (f"{place}.py", f"{place}/*.py")])
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -213,7 +211,7 @@ def kept(compute: Callable[..., Any], *arguments: Any, code: str, place: str | N
         place: A file's name, for questions of which only the last is kept; default: a file a question.
 
     Returns:
-        The value; one that JSON would not give back as it is, is computed each time.
+        The value; None, and what JSON would not give back as it is, is computed each time.
     """
     question = {"function": compute.__qualname__, "arguments": arguments, "code": code}
     try:
@@ -228,7 +226,7 @@ def kept(compute: Callable[..., Any], *arguments: Any, code: str, place: str | N
         pass
     value = compute(*arguments)
     try:
-        if json.loads(json.dumps(value)) != value:
+        if value is None or json.loads(json.dumps(value)) != value:
             return value
         with atomic_path(path) as temporary:
             kept_value = {"question": question, "value": value, "hash": _hash([question, value])}

@@ -9,6 +9,7 @@ dlbench: published deep-learning coursework, run again and judged
 
 dlbench +experiment=NAME [KEY=VALUE ...]  one run: trained, resumed or looked up
 dlbench -m +experiment=NAME KEY=A,B ...   a sweep; or dlbench +sweep=NAME
+dlbench +search=NAME                      a search for the best settings
 dlbench report                            published reports, judged
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak
@@ -24,7 +25,7 @@ Examples
 
 What can be chosen: GROUP=NAME
 """
-WITH_PLUS = ("experiment", "sweep", "padding", "profile")
+WITH_PLUS = ("experiment", "sweep", "search", "padding", "profile")
 """Groups of which conf/config.yaml chooses none."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlbench import components
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.environment import alone, interrupted_by_sigterm
+from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.store import Record, State
@@ -97,7 +97,7 @@ class Speller:
             raise InputError(f"the model does not know {named}")
         return symbols
 
-    @interrupted_by_sigterm()
+    @interrupted_by_signals()
     def spell(
         self, sources: Sequence[tuple[str, ...]], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
     ) -> list["Prediction"]:

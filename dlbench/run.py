@@ -21,9 +21,10 @@ from dlbench import components, identity, paths
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
-from dlbench.environment import alone, interrupted_by_sigterm
+from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError, is_out_of_memory
 from dlbench.files import digest
+from dlbench.metrics.names import has_direction, is_better_higher
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
 from dlbench.records import history, seal
@@ -84,14 +85,17 @@ class Weights(NamedTuple):
 class Outcome:
     """What a run gives back: its record and evaluation, the result, whether anything had to be trained.
 
-    ``objective`` is what a search goes by (see ``objective`` in ``conf/config.yaml``); None where it was not measured.
+    ``objective`` is what a search goes by (see ``objective`` in ``conf/config.yaml``): the value of ``metric``, of
+    which the highest (``mode`` is ``max``) or the lowest (``min``) is the best; None where it was not measured.
     """
 
     record: Record
     evaluation: Evaluation
     result: dict[str, Any]
     trained: bool
-    objective: float | None = None
+    metric: str
+    mode: str
+    objective: float | None
 
 
 class LostCheckpointError(RecordError):
@@ -108,13 +112,13 @@ def run(config: DictConfig) -> Outcome:
     return execute(prepare(config))
 
 
-@interrupted_by_sigterm()
+@interrupted_by_signals()
 def execute(plan: Plan, wait: bool = True) -> Outcome:
     """See `run`. Where nothing can be written, a finished run is looked up all the same.
 
     Raises:
         BusyError: Another process makes this run, and ``wait`` is false.
-        ConfigError: There is no such ``objective``.
+        ConfigError: There is no such ``objective``, or no best value of it.
     """
     try:
         trained, result = _execute(plan, wait)
@@ -123,18 +127,26 @@ def execute(plan: Plan, wait: bool = True) -> Outcome:
         if found is None:
             raise
         trained, result = False, found
-    return Outcome(plan.record, plan.evaluation, result, trained, _objective(plan, result))
+    return Outcome(plan.record, plan.evaluation, result, trained, *_objective(plan, result))
 
 
-def _objective(plan: Plan, result: Mapping[str, Any]) -> float | None:
+def _objective(plan: Plan, result: Mapping[str, Any]) -> tuple[str, str, float | None]:
+    """The metric that a search goes by, its mode, and its value."""
     task_class: Any = components.locate(plan.config["task"]["_target_"])
-    metrics, asked = result["metrics"], plan.config.get("objective")
+    metrics, usual = result["metrics"], f"{task_class.monitor.name}_best"
+    metric = plan.config.get("objective") or usual
+    mode = task_class.monitor.mode if metric in (usual, task_class.monitor.name) else _mode(metric)
     if result["state"] != State.FINISHED:
-        return None
-    if asked and asked not in metrics:
-        raise ConfigError(f"objective={asked}: no such metric; {nearest(asked, metrics)}")
-    value: float | None = metrics.get(asked or f"{task_class.monitor.name}_best")
-    return value
+        return metric, mode, None
+    if metric not in metrics and metric != usual:
+        raise ConfigError(f"objective={metric}: no such metric; {nearest(metric, metrics)}")
+    return metric, mode, metrics.get(metric)
+
+
+def _mode(metric: str) -> str:
+    if not has_direction(metric):
+        raise ConfigError(f"objective={metric}: it is not known whether more of it is better; choose another")
+    return "max" if is_better_higher(metric) else "min"
 
 
 def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:

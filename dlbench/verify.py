@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dlbench import components, paths
-from dlbench.environment import interrupted_by_sigterm
+from dlbench.environment import interrupted_by_signals
 from dlbench.errors import RecordError
 from dlbench.files import from_cell
 from dlbench.numerics import Difference, differences, untold
@@ -90,7 +90,7 @@ class Verdict:
         return bool(self.differences) and not self.numerics and not self.untold
 
 
-@interrupted_by_sigterm()
+@interrupted_by_signals()
 def verify(
     record: Record,
     paths: Mapping[str, Any],

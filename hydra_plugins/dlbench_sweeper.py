@@ -1,19 +1,34 @@
-"""The Hydra sweeper for jobs that are no grid; Hydra finds sweepers only in packages of this name."""
+"""The Hydra sweepers for jobs that are no grid; Hydra finds sweepers only in packages of this name."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.errors import InstantiationException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dlbench.errors import ConfigError
+from dlbench.paths import folder
 
 
-class ListedSweeper(Sweeper):
+class _Sweeper(Sweeper):
+    """What has a launcher."""
+
+    launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the configured launcher ready."""
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+
+class ListedSweeper(_Sweeper):
     """Launches the jobs listed in a file, all in one go.
 
     Args:
@@ -22,13 +37,6 @@ class ListedSweeper(Sweeper):
 
     def __init__(self, jobs: str | None) -> None:
         self.jobs = jobs
-        self.launcher: Launcher | None = None
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the configured launcher ready."""
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every job; the command line's overrides are added to each and win.
@@ -37,10 +45,52 @@ class ListedSweeper(Sweeper):
             ConfigError: No file is named, or it cannot be read or is no such list.
             SweepError: A run failed; all others were made.
         """
-        assert self.launcher is not None
         if self.jobs is None:
             raise ConfigError("hydra.sweeper.jobs: no value; name a JSON file, a list of jobs")
         return self.launcher.launch([[*job, *arguments] for job in _read(Path(self.jobs))], initial_job_idx=0)
+
+
+class SearchSweeper(_Sweeper):
+    """Searches with Optuna: see `dlbench.sweep.search.search`.
+
+    Args:
+        trials: How many runs.
+        at_a_time: Runs a round.
+        sampler: The sampler's ``_target_`` and arguments.
+        params: Overrides by key; those of the command line win.
+        picture: The file for the picture of the search; None: none is drawn.
+    """
+
+    def __init__(
+        self, trials: int, at_a_time: int, sampler: DictConfig, params: DictConfig | None, picture: str | None
+    ) -> None:
+        self.trials, self.at_a_time, self.sampler = trials, at_a_time, sampler
+        self.params, self.picture = params or {}, picture
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Make the trials.
+
+        Raises:
+            ConfigError: Optuna is not installed, or the sampler or what is to be searched is wrong.
+            SweepError: A run failed; all others were made.
+        """
+        try:
+            from optuna.samplers import BaseSampler
+
+            from dlbench.sweep.search import search
+        except ModuleNotFoundError as error:
+            if error.name != "optuna":
+                raise
+            raise ConfigError("a search needs Optuna: pip install 'dlbench[search]'") from error
+        try:
+            sampler = instantiate(self.sampler)
+        except InstantiationException as error:
+            raise ConfigError(f"hydra.sweeper.sampler: {error.__cause__ or error}") from error
+        if not isinstance(sampler, BaseSampler):
+            raise ConfigError("hydra.sweeper.sampler: no sampler; its _target_ is one of optuna.samplers")
+        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        picture = folder(self.picture) if self.picture else None
+        return search(self.launcher, words, sampler, trials=self.trials, at_a_time=self.at_a_time, picture=picture)
 
 
 def _read(path: Path) -> list[list[str]]:

@@ -3,7 +3,7 @@
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
 from functools import cache
@@ -41,6 +41,16 @@ settings.load_profile("dlbench")
 def one_thread() -> None:
     """Tests run beside each other and beside trainings."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept between processes is kept of this session alone, for all its workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        is_worker = "PYTEST_XDIST_WORKER" in os.environ
+        base = tmp_path_factory.getbasetemp()
+        patch.setenv("DLBENCH_CACHE", str((base.parent if is_worker else base) / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

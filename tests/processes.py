@@ -98,6 +98,19 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(arguments, process.returncode or 0, out, err)
 
 
+def start(*overrides: str) -> subprocess.Popen[str]:
+    """A sweep in a session of its own, so that it can be killed with all its workers."""
+    command = [sys.executable, "-m", "dlbench", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def sweep(*overrides: str) -> tuple[int, str, str]:
+    """Exit code and what was printed."""
+    process = start(*overrides)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Forked) -> None:
     """Wait until something is so, which a process that is at work brings about."""
     deadline = time.monotonic() + 300

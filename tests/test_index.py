@@ -120,7 +120,40 @@ def test_damage_and_unfinished_trainings_are_never_kept(record: Record, reads: l
     assert len(reads) == 4
 
 
-@pytest.mark.parametrize("trouble", ["no cache", "no database", "no such table", "other content"])
+def test_a_folder_that_changes_while_it_is_walked_is_read_plainly(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, scandir = record.read(), os.scandir
+
+    def gone(folder: str | Path) -> object:
+        if isinstance(folder, str):  # of the index, not of pathlib
+            raise FileNotFoundError
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    for _ in range(2):
+        assert contents(record) == expected
+
+
+def test_a_folder_whose_name_is_no_text_and_one_that_cannot_be_reached_do_no_harm(
+    record: Record, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Record(Path(os.fsdecode(os.fsencode(record.folder.parent) + b"/\xff")) / record.id)
+    shutil.copytree(record.folder, odd.folder)
+    assert contents(odd) == contents(record)
+
+    def unreachable(path: Path) -> bool:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", unreachable)
+        patch.setattr(Record, "training", record.training.with_name("x"))
+        assert index._is_gone(os.fsencode(record.folder)) is False
+    with sqlite3.connect(cache / "records.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM record").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("trouble", ["no cache", "no database", "no such table", "other content", "damage"])
 def test_without_a_usable_index_records_are_read(
     record: Record, cache: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +164,10 @@ def test_without_a_usable_index_records_are_read(
         cache.write_text("a file")
     elif trouble == "no database":
         database.write_bytes(b"no database at all" * 100)
+    elif trouble == "damage":
+        content = bytearray(database.read_bytes())
+        content[4096:] = b"\xff" * (len(content) - 4096)
+        database.write_bytes(content)
     else:
         with sqlite3.connect(database) as connection:
             change = (
@@ -139,7 +176,7 @@ def test_without_a_usable_index_records_are_read(
             connection.execute(change)
     for _ in range(2):
         assert contents(record) == expected
-    if trouble == "no database":  # it was made anew
+    if trouble in ("no database", "damage"):  # it was made anew
         with sqlite3.connect(database) as connection:
             assert connection.execute("SELECT count(*) FROM record").fetchone() == (1,)
 
@@ -151,7 +188,7 @@ def test_records_that_are_gone_leave_the_index(record: Record, cache: Path) -> N
     contents(Record(moved.folder.parent / "later" / record.id))
     with sqlite3.connect(cache / "records.sqlite") as connection:
         (kept,) = connection.execute("SELECT folder FROM record").fetchall()
-    assert kept == (str(moved.folder.parent / "later" / record.id),)
+    assert kept == (os.fsencode(moved.folder.parent / "later" / record.id),)
 
 
 def test_several_may_use_it_at_once(record: Record, cache: Path) -> None:

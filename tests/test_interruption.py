@@ -1,4 +1,4 @@
-"""SIGTERM at any moment of a run ends it like Ctrl-C; the same command goes on."""
+"""SIGTERM and SLURM's signals at any moment of a run end it like Ctrl-C; the same command goes on."""
 
 import functools
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bits import same_bits
+from bits import ending, same_bits
 from omegaconf import DictConfig
-from processes import Forked, python
+from processes import Forked, python, wait_for
 
-from dlbench.environment import interrupted_by_sigterm
+from dlbench.environment import interrupted_by_signals
 from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
@@ -84,7 +84,7 @@ def test_a_signal_that_a_destructor_swallows_counts_at_the_end(recwarn: pytest.W
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
 
-    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
         dying = Dying()
         del dying
 
@@ -96,7 +96,7 @@ def test_a_signal_that_a_destructor_swallows_comes_again(capsys: pytest.CaptureF
             time.sleep(0.01)
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
         dying = Dying()
         del dying
         time.sleep(60)
@@ -105,7 +105,7 @@ def test_a_signal_that_a_destructor_swallows_comes_again(capsys: pytest.CaptureF
 
 
 def test_what_an_interrupted_library_raises_is_the_interruption() -> None:
-    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
@@ -117,7 +117,7 @@ def test_a_thread_that_gets_no_signals_leaves_them_alone() -> None:
     done: list[object] = []
 
     def work() -> None:
-        with interrupted_by_sigterm():
+        with interrupted_by_signals():
             done.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)
@@ -148,6 +148,33 @@ def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_pa
     assert done.returncode == 0, done.stderr
     record.read(whole=True)
     assert len(record.evaluations()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("is_job", [True, False])
+def test_a_job_whose_time_is_over_is_requeued_and_goes_on(
+    number: signal.Signals, is_job: bool, undisturbed: Outcome, tiny: list[str], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    scontrol.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    environment |= {"SLURM_JOB_ID": "77"} if is_job else {}
+    command = ("-m", "dlbench", *FAST, *tiny)
+    process = Forked(*command, environment=environment)
+    wait_for(lambda: any((tmp_path / "runs").glob("*/checkpoints/*.ckpt")), process)
+    process.send_signal(number)
+    errors = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 130
+    requeued = ["dlbench: job 77 is requeued"] if is_job else []
+    assert errors[-1 - is_job :] == ["dlbench: interrupted; the same command goes on where it was", *requeued]
+    assert (told.read_text() if told.exists() else None) == ("requeue 77\n" if is_job else None)
+    assert python(*command, environment=environment).returncode == 0
+    (record,) = Store(tmp_path / "runs").all()
+    assert ending(record) == ending(undisturbed.record)
 
 
 def holds_a_lock(pid: int) -> bool:

@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,7 +17,7 @@ from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from processes import wait_for
+from processes import start, sweep, wait_for
 
 from dlbench import paths
 from dlbench.cli import experiments
@@ -37,19 +35,6 @@ Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
 FAST = ["+experiment=cnn_bn_gap", "evaluation.max_shift=0"]
 SWEPT = [*FAST, "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
-
-
-def start(*overrides: str) -> subprocess.Popen[str]:
-    """A sweep in a session of its own, so that it can be killed with all its workers."""
-    command = [sys.executable, "-m", "dlbench", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def sweep(*overrides: str) -> tuple[int, str, str]:
-    """Exit code and what was printed."""
-    process = start(*overrides)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -35,14 +36,20 @@ def runs(tmp_path: Path) -> Path:
     """A folder of two runs of the user's own, with event files; the second one's data is synthetic."""
     folder = tmp_path / "runs"
     for seed, source in zip(OWN_SEEDS, ("npz", "synthetic"), strict=True):
-        record = Record(Path(shutil.copytree(COMMITTED.find("b2e0cd9b").folder, folder / source)))
-        manifest = read_json(record.manifest)
-        change(record.manifest, data={**manifest["data"], "source": source})
-        change(record.config, seed=seed)
-        change(record.identity, seed=seed)
-        record = reseal(record)
-        events.rebuild(record, record.tensorboard)
+        add(folder, seed, source)
     return folder
+
+
+def add(runs: Path, seed: int, source: str) -> Record:
+    """A run of the user's own, made of a committed one."""
+    record = Record(Path(shutil.copytree(COMMITTED.find("b2e0cd9b").folder, runs / source)))
+    manifest = read_json(record.manifest)
+    change(record.manifest, data={**manifest["data"], "source": source})
+    change(record.config, seed=seed)
+    change(record.identity, seed=seed)
+    record = reseal(record)
+    events.rebuild(record, record.tensorboard)
+    return record
 
 
 def own(runs: Path, number: int) -> Record:
@@ -379,15 +386,30 @@ def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 @pytest.mark.slow
 @pytest.mark.parametrize("served", ["true", "false"], indirect=True)
 def test_every_run_is_served_by_either_reader(served: str, runs: Path) -> None:
-    wanted = names(Store(runs), COMMITTED) | decodings(COMMITTED)
-    deadline = time.monotonic() + 60
-    while not wanted <= set(fetch(f"{served}data/runs")) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert set(fetch(f"{served}data/runs")) == wanted
+    for is_new in (False, True):
+        if is_new:
+            add(runs, 1045, "npz")
+        wanted = names(Store(runs), COMMITTED) | decodings(COMMITTED)
+        deadline = time.monotonic() + 60
+        while not wanted <= set(fetch(f"{served}data/runs")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert set(fetch(f"{served}data/runs")) == wanted
     tabs = [name for name, tab in fetch(f"{served}data/plugins_listing").items() if tab["enabled"]]
     assert tabs[:2] == ["custom_scalars", "hparams"]
     assert {"scalars", "text", "timeseries"} <= set(tabs)
     assert fetch(f"{served}data/plugin/custom_scalars/layout")["category"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_while_runs_are_still_being_added(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dlbench", "tensorboard", "--port=0", f"--runs={tmp_path}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "http://localhost" in line)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "Traceback" not in said
 
 
 def fetch(address: str) -> Any:

@@ -91,7 +91,7 @@ def put_right(words: Sequence[str]) -> list[str]:
         raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
     # Own configurations may ask for a sweep themselves; what is wrong with those, Hydra says.
     may_sweep = {"-m", "--multirun"} & {*found} or _names(words, (*OWN_CONFIG, *OWN_FOLDER))
-    may_sweep = may_sweep or any(re.match(r"\+sweep=|hydra[./]", word) for word in found)
+    may_sweep = may_sweep or any(re.match(r"\+(sweep|search)=|hydra[./]", word) for word in found)
     if not may_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
         word = str(several[0].input_line)
         quoted = shlex.quote(_quoted(word))

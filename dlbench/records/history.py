@@ -82,7 +82,7 @@ def check(path: Path, epochs: Any) -> None:
         line, *keys = error.errors()[0]["loc"]
         where = ".".join(map(str, keys)) or "the whole"
         raise RecordError(f"{path}: line {int(line) + 1}: {where}: {error.errors()[0]['msg']}") from error
-    if epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
+    if type(epochs) is not int or epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
         raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
 
 

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 import zlib
-from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -31,21 +30,25 @@ class Index:
     """
 
     def __enter__(self) -> Self:
-        self._read: list[tuple[str, str, bool, bytes]] = []
+        self._read: list[tuple[bytes, str, bool, bytes]] = []
         self._database = None
         with contextlib.suppress(DataError, OSError, sqlite3.Error):
-            self._database = _open(paths.cache_folder() / "records.sqlite")
+            self._file = paths.cache_folder() / "records.sqlite"
+            self._database = _open(self._file)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._database is None:
             return
-        with contextlib.closing(self._database), contextlib.suppress(sqlite3.Error), self._database:
-            if self._read:
-                self._database.executemany("REPLACE INTO record VALUES (?, ?, ?, ?)", self._read)
-                every = self._database.execute("SELECT folder FROM record").fetchall()
-                gone = [row for row in every if not Path(row[0]).exists()]
-                self._database.executemany("DELETE FROM record WHERE folder = ?", gone)
+        try:
+            with contextlib.closing(self._database), self._database:
+                if self._read:
+                    self._database.executemany("REPLACE INTO record VALUES (?, ?, ?, ?)", self._read)
+                    every = self._database.execute("SELECT folder FROM record").fetchall()
+                    gone = [row for row in every if _is_gone(row[0])]
+                    self._database.executemany("DELETE FROM record WHERE folder = ?", gone)
+        except sqlite3.Error as error:
+            _remove_damaged(self._file, error)
 
     def read(self, record: Record, *, whole: bool = False) -> Contents:
         """See `dlbench.records.store.Record.read`; files that did not change are not read again.
@@ -60,7 +63,7 @@ class Index:
         if stamp:
             text = json.dumps([getattr(found, field.name) for field in dataclasses.fields(found)])
             if (same := Contents(*json.loads(text))) == found:  # keys that are no text are a text afterwards
-                self._read.append((str(record.folder), stamp, whole, zlib.compress(text.encode(), 1)))
+                self._read.append((os.fsencode(record.folder), stamp, whole, zlib.compress(text.encode(), 1)))
                 return same  # which takes half the memory
         return found
 
@@ -68,7 +71,7 @@ class Index:
         assert self._database
         question = "SELECT contents FROM record WHERE folder = ? AND stamp = ? AND whole >= ?"
         try:
-            row = self._database.execute(question, (str(folder), stamp, whole)).fetchone()
+            row = self._database.execute(question, (os.fsencode(folder), stamp, whole)).fetchone()
             return Contents(*json.loads(zlib.decompress(row[0]))) if row else None
         except (sqlite3.Error, zlib.error, ValueError, TypeError):
             return None
@@ -78,40 +81,51 @@ def _open(path: Path) -> sqlite3.Connection:
     """The file, made anew where it is none of SQLite's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=1)
-    columns = "folder TEXT PRIMARY KEY, stamp TEXT, whole INTEGER, contents BLOB"
+    columns = "folder BLOB PRIMARY KEY, stamp TEXT, whole INTEGER, contents BLOB"
     try:
         database.execute(f"CREATE TABLE IF NOT EXISTS record ({columns}) WITHOUT ROWID")
     except sqlite3.Error as error:
         database.close()
-        if not isinstance(error, sqlite3.OperationalError):  # which is what a locked or read-only file gives
-            path.unlink()
+        _remove_damaged(path, error)
         raise
     return database
+
+
+def _remove_damaged(path: Path, error: sqlite3.Error) -> None:
+    """Have the file made anew next time, unless it is only locked, full or not to be written."""
+    if not isinstance(error, sqlite3.OperationalError):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _is_gone(folder: bytes) -> bool:
+    try:
+        return not Path(os.fsdecode(folder)).exists()
+    except OSError:  # not now to be read
+        return False
 
 
 def _stamp(folder: Path) -> str | None:
     """A hash of what tells of a change to a record's files, and to the code that reads them.
 
-    None where that would not tell: something changed just now, or is a link.
+    None where that would not tell: something changes just now, is a link, or cannot be read.
     """
     found, newest = [], 0
     waiting = [str(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                told = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif entry.is_symlink():
-                    return None
-                newest = max(newest, told.st_mtime_ns, told.st_ctime_ns)
-                found.append((entry.path, told.st_size, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+    try:
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    told = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_symlink():
+                        return None
+                    newest = max(newest, told.st_mtime_ns, told.st_ctime_ns)
+                    found.append((entry.path, told.st_size, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+    except OSError:
+        return None
     if time.time_ns() - newest < JUST_NOW:
         return None
-    return hashlib.sha256(f"{_code()} {sorted(found)}".encode(errors="surrogateescape")).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """A hash of the code that reads records, which may hold them against more than it did."""
-    return files.digest_of_all(Path(__file__).parent.glob("*.py"))
+    code = files.code_hash("records", "files", "identity")  # which may hold records against more than it did
+    return hashlib.sha256(f"{code} {sorted(found)}".encode(errors="surrogateescape")).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlbench import components, identity, paths
-from dlbench.errors import RecordError
+from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history, lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
@@ -22,7 +22,7 @@ PLAN = ("identity.json", "config.yaml")
 """What is written before the first step, and sealed in ``manifest.json`` until the training is done."""
 
 CORE = (*PLAN, "manifest.json", "metrics.jsonl")
-"""What is held against the seal at every reading of a record; the rest takes longer: see `Record.check`."""
+"""What is held against the seal at every reading of a record; the rest takes longer: see `Record.read`."""
 
 DATA_COLUMNS = ("source", "reference")
 """What predictions quote of a data set, which has a licence of its own; committed ones leave it out."""
@@ -64,13 +64,13 @@ class Contents:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The configuration in today's words: see `dlbench.components.today`."""
-        found: dict[str, Any] = components.today(self.recorded_config)
-        return found
+        return _today(self.recorded_config, "config.yaml")
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
         """The settings of evaluations in today's words, by their identities."""
-        return {identity: components.today(found) for identity, found in self.recorded_settings.items()}
+        recorded = self.recorded_settings.items()
+        return {identity: _today(found, f"evaluations/{identity}/config.yaml") for identity, found in recorded}
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ class Record:
         Raises:
             RecordError: It is missing or damaged.
         """
-        found: dict[str, Any] = components.today(read_config(self.config))
-        return found
+        return _today(read_config(self.config), self.config)
 
     @property
     def manifest(self) -> Path:
@@ -268,8 +267,7 @@ class Evaluation:
         Raises:
             RecordError: They are missing or damaged.
         """
-        found: dict[str, Any] = components.today(self.recorded_settings())
-        return found
+        return _today(self.recorded_settings(), self.config)
 
     def recorded_settings(self) -> dict[str, Any]:
         """The settings as they were.
@@ -357,6 +355,19 @@ def _digest(path: Path, told: Any) -> str:
         return identity.digest(told)
     except ValueError as error:
         raise RecordError(f"{path}: tells no identity ({error})") from error
+
+
+def _today(recorded: dict[str, Any], path: Path | str) -> dict[str, Any]:
+    """See `dlbench.components.today`.
+
+    Raises:
+        RecordError: It says a thing twice, in old words and in new ones.
+    """
+    try:
+        found: dict[str, Any] = components.today(recorded)
+    except ConfigError as error:
+        raise RecordError(f"{path}: {error}") from error
+    return found
 
 
 def _synthetic(content: dict[str, Any]) -> dict[str, Any]:

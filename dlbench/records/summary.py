@@ -75,7 +75,7 @@ def summarise(record: Record, read: Callable[[Record], Contents] = Record.read) 
             _settings(manifest["experiment"], contents.config),
             {},
             str(read_json(record.failure)["error"]) if record.failure.exists() else None,
-            started=manifest["started"],
+            started=str(manifest.get("started", "")),
         )
         found = []
         for identity, result in contents.results.items():

@@ -27,7 +27,7 @@ from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
 from dlbench.data.ljspeech import METADATA, WAVES
 from dlbench.data.registry import REGISTRY, data_name, find
-from dlbench.environment import interrupted_by_sigterm
+from dlbench.environment import interrupted_by_signals
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
 from dlbench.paths import data_folder, existing_data_folder
@@ -390,7 +390,7 @@ def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callab
         with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
             try:
                 # Unlike Ctrl-C, SIGTERM comes to this process alone.
-                with interrupted_by_sigterm(process.terminate):
+                with interrupted_by_signals(process.terminate):
                     _watch(process, runs, renew)
             except KeyboardInterrupt:
                 try:

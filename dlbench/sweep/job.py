@@ -66,7 +66,9 @@ class JobOutcome:
         trained: Whether anything had to be trained.
         metrics: Those of the evaluation.
         step: Where the loss was lost.
-        objective: The metric that a search goes by; None where there is none.
+        metric: What a search goes by.
+        mode: Whether the highest (``max``) or the lowest (``min``) of it is the best.
+        objective: Its value; None where there is none.
         error: The cause of a failure in one line.
         details: Its traceback, if it was not foreseen and ``verbose=true`` asks for it.
         notices: What the run had to say.
@@ -77,6 +79,8 @@ class JobOutcome:
     trained: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     step: int | None = None
+    metric: str | None = None
+    mode: str | None = None
     objective: float | None = None
     error: str | None = None
     details: str | None = None
@@ -190,6 +194,8 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
         trained=outcome.trained,
         metrics=result["metrics"],
         step=result.get("step"),
+        metric=outcome.metric,
+        mode=outcome.mode,
         objective=outcome.objective,
     )
 

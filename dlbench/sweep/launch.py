@@ -20,7 +20,7 @@ from hydra.types import HydraContext
 from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dlbench.environment import end_with_parent, interrupted_by_sigterm
+from dlbench.environment import end_with_parent, interrupted_by_signals
 from dlbench.errors import ConfigError, SweepError
 from dlbench.sweep.job import BUSY, FAILED, Job, JobOutcome, Words, perform
 
@@ -77,7 +77,7 @@ def launch(
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
     plain = {number: _task_config(config) for number, config in composed.items()}
-    with interrupted_by_sigterm():
+    with interrupted_by_signals():
         server.join()
         jobs = _described(plain, [list(overrides) for overrides in job_overrides], words)
         groups: dict[str, list[Job]] = defaultdict(list)

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tensorboard.plugins.scalar import metadata as scalars
 
 from dlbench import paths
 from dlbench.environment import raise_file_limit
-from dlbench.errors import RecordError
+from dlbench.errors import DlbenchError, RecordError
 from dlbench.records import seal
 from dlbench.records.files import ODD, problem_of
 from dlbench.records.labels import DECODED_BY, evaluation_name, run_name
@@ -32,6 +33,7 @@ from dlbench.terminal import say
 
 REFRESH_SECONDS = 5.0
 """TensorBoard itself looks for new data as often."""
+LONGEST_PAUSE = 60.0
 
 
 def serve(runs: Path | None, options: list[str]) -> int:
@@ -57,14 +59,17 @@ def serve(runs: Path | None, options: list[str]) -> int:
             while not stop.wait(pause):
                 began = time.monotonic()
                 try:
-                    view.refresh()
+                    view.refresh(stop)
                 except OSError as error:  # a folder that vanished while it was read; the next look finds it gone
                     say(f"cannot read the runs: {error}")
-                view.has_begun.set()
+                finally:
+                    view.has_begun.set()
+                seconds = time.monotonic() - began
                 if not pause and not view.is_empty:
                     finished = uses(record for store in view.stores for record in store.all())
                     say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
-                pause = max(REFRESH_SECONDS, 10 * (time.monotonic() - began))  # ten thousand runs take seconds
+                # To look through ten thousand runs takes seconds.
+                pause = min(LONGEST_PAUSE, max(REFRESH_SECONDS, 10 * seconds)) if pause else REFRESH_SECONDS
 
         thread = threading.Thread(target=keep_fresh, daemon=True)
         thread.start()
@@ -109,14 +114,14 @@ class View:
         """Whether no record is shown."""
         return not self._shown
 
-    def refresh(self) -> int:
+    def refresh(self, stop: threading.Event | None = None) -> int:
         """Show new records and decodings, take away those that are gone or set aside; the number of records shown.
 
-        Of each store the newest come first.
+        Of each store the newest come first. It ends early once ``stop`` is set.
         """
         records: dict[str, Record] = {}
         for store in self.stores:
-            for record in sorted(store.all(), key=lambda record: record.folder.stat().st_mtime, reverse=True):
+            for record in sorted(store.all(), key=_changed, reverse=True):
                 records.setdefault(record.id, record)
         evaluations = {record: record.evaluations() for record in records.values()}
         folders = {record.folder for record in evaluations}
@@ -128,6 +133,8 @@ class View:
             elif place:
                 shutil.rmtree(place, ignore_errors=True)
         for record, found in evaluations.items():
+            if stop and stop.is_set():
+                break
             self._show(record, record.folder, self._record)
             for evaluation in found if record.folder in self._shown else ():
                 self._show(record, evaluation.folder, partial(self._decoding, evaluation))
@@ -142,7 +149,7 @@ class View:
             self._said.pop(folder, None)
             if self._shown:
                 self.has_begun.set()
-        except (RecordError, *ODD) as error:
+        except (DlbenchError, *ODD) as error:
             if self._said.get(folder) != (problem := problem_of(error)):
                 self._said[folder] = problem
                 say(f"record {record.id} left out: {problem}")
@@ -175,6 +182,13 @@ class View:
             else:
                 events.write_decoding(record, evaluation, result, place)
         self._shown[evaluation.folder] = place
+
+
+def _changed(record: Record) -> float:
+    """When something came to a record or went; 0 for one that is gone."""
+    with suppress(OSError):
+        return record.folder.stat().st_mtime
+    return 0.0
 
 
 def _link(place: Path, folder: Path) -> None:

@@ -23,7 +23,7 @@ from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import Interval, prediction_interval
 from dlbench.terminal import capitalised, format_value, listed, sentence
 
-CODE = ("report", "report/figures", "metrics", "terminal")
+CODE = ("report", "report/figures", "metrics", "terminal", "files", "records")
 """What may change a figure."""
 
 
@@ -69,8 +69,11 @@ def _block(figure: Figure, report: Report, results: Results, id: str, problems: 
     if figure.kind == "samples":
         return artifacts.samples(figure, results, id, problems)
 
-    def draw(*_: Any) -> list[Any]:
-        found: list[str] = []
+    drawn: Drawn | None = None
+    found: list[str] = []
+
+    def draw(*_: Any) -> list[str] | None:
+        nonlocal drawn
         match figure.kind:
             case "bars":
                 drawn = _bars(figure, report, results, found)
@@ -82,15 +85,15 @@ def _block(figure: Figure, report: Report, results: Results, id: str, problems: 
                 drawn = artifacts.maps(results, found)
             case _:
                 drawn = _curves(figure.metrics, results, found)
-        return [list(drawn) if drawn else None, found]
+        return list(drawn) if drawn and not found else None  # what could not be read may be read next time
 
     # It takes half a second, most of the report's time, and depends on files whose hashes the seals hold.
     seals = {name: [(run.training["seal"], run.result["seal"]) for run in runs] for name, runs in results.items()}
     asked = figure.model_dump(mode="json"), report.model_dump(mode="json"), seals
-    code = f"{files.code_hash(*CODE)} {matplotlib.__version__}"
-    drawn, found = files.kept(draw, *asked, code=code, place=f"figure-{id}")
+    code = f"{files.code_hash(*CODE)} {matplotlib.__version__} {np.__version__}"
+    told = files.kept(draw, *asked, code=code, place=f"figure-{id}") or drawn
     problems += found
-    return Picture(id, figure.title, *drawn) if drawn else None
+    return Picture(id, figure.title, *told) if told else None
 
 
 # --- curves: a panel a metric, a line a configuration, the mean over seeds with a band to the extremes ---------------

@@ -1,0 +1,53 @@
+"""The README and ``docs/``: links lead somewhere, commands are there, and the README is short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dlbench.cli import choices
+from dlbench.help import WITH_PLUS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?s)```.*?```", "", path.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            path = (page.parent / target) if target else page
+            assert path.exists(), target
+            assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_in_a_command_can_be_chosen(page: Path) -> None:
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for group, names in re.findall(rf"\+({'|'.join(WITH_PLUS)})=([\w,]+)", block):
+            for name in names.split(","):
+                assert name in choices(group), f"+{group}={name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_target_of_make_is_there(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?m)(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8")):
+        assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+def test_the_readme_is_short_and_names_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    named = {target for target, _ in LINK.findall(text)}
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:] if page.parent.name == "docs"} <= named | {
+        "README.md"
+    }

@@ -94,7 +94,7 @@ class Outcome:
     result: dict[str, Any]
     trained: bool
     metric: str
-    mode: str
+    mode: str | None
     objective: float | None
 
 
@@ -130,23 +130,20 @@ def execute(plan: Plan, wait: bool = True) -> Outcome:
     return Outcome(plan.record, plan.evaluation, result, trained, *_objective(plan, result))
 
 
-def _objective(plan: Plan, result: Mapping[str, Any]) -> tuple[str, str, float | None]:
+def _objective(plan: Plan, result: Mapping[str, Any]) -> tuple[str, str | None, float | None]:
     """The metric that a search goes by, its mode, and its value."""
     task_class: Any = components.locate(plan.config["task"]["_target_"])
-    metrics, usual = result["metrics"], f"{task_class.monitor.name}_best"
-    metric = plan.config.get("objective") or usual
-    mode = task_class.monitor.mode if metric in (usual, task_class.monitor.name) else _mode(metric)
+    metrics, monitor = result["metrics"], task_class.monitor
+    metric = plan.config.get("objective") or f"{monitor.name}_best"
     if result["state"] != State.FINISHED:
-        return metric, mode, None
-    if metric not in metrics and metric != usual:
+        return metric, None, None
+    if metric in (monitor.name, f"{monitor.name}_best"):
+        return metric, monitor.mode, metrics.get(metric)
+    if metric not in metrics:
         raise ConfigError(f"objective={metric}: no such metric; {nearest(metric, metrics)}")
-    return metric, mode, metrics.get(metric)
-
-
-def _mode(metric: str) -> str:
     if not has_direction(metric):
         raise ConfigError(f"objective={metric}: it is not known whether more of it is better; choose another")
-    return "max" if is_better_higher(metric) else "min"
+    return metric, "max" if is_better_higher(metric) else "min", metrics[metric]
 
 
 def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:

@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 
 from dlbench.errors import ConfigError
 from dlbench.paths import folder
+from dlbench.records.files import write_text
+from dlbench.terminal import say
 
 
 class _Sweeper(Sweeper):
@@ -77,6 +79,7 @@ class SearchSweeper(_Sweeper):
         try:
             from optuna.samplers import BaseSampler
 
+            from dlbench.report.figures.search import draw
             from dlbench.sweep.search import search
         except ModuleNotFoundError as error:
             if error.name != "optuna":
@@ -89,8 +92,11 @@ class SearchSweeper(_Sweeper):
         if not isinstance(sampler, BaseSampler):
             raise ConfigError("hydra.sweeper.sampler: no sampler; its _target_ is one of optuna.samplers")
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        picture = folder(self.picture) if self.picture else None
-        return search(self.launcher, words, sampler, trials=self.trials, at_a_time=self.at_a_time, picture=picture)
+        found = search(self.launcher, words, sampler, trials=self.trials, at_a_time=self.at_a_time)
+        if self.picture:
+            write_text(path := folder(self.picture), draw(found))
+            say(f"search: its course and what mattered: {path}")
+        return found.returned
 
 
 def _read(path: Path) -> list[list[str]]:

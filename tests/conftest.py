@@ -1,9 +1,11 @@
 """What the tests share: composed configurations, a run small enough for a test, the real data where it is."""
 
+import atexit
 import io
 import os
 import signal
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
 from functools import cache
@@ -37,20 +39,18 @@ settings.register_profile("dlbench", deadline=None, max_examples=50, suppress_he
 settings.load_profile("dlbench")
 
 
+def pytest_configure() -> None:
+    """What is kept between processes is kept of this session alone, and of all its workers."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="dlbench-tests-", ignore_cleanup_errors=True)
+        atexit.register(folder.cleanup)
+        os.environ["DLBENCH_CACHE"] = folder.name
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tests run beside each other and beside trainings."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is kept between processes is kept of this session alone, for all its workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        is_worker = "PYTEST_XDIST_WORKER" in os.environ
-        base = tmp_path_factory.getbasetemp()
-        patch.setenv("DLBENCH_CACHE", str((base.parent if is_worker else base) / "cache"))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

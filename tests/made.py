@@ -50,5 +50,6 @@ def made(
     training = {"epochs": 2, "seconds": 60.0, "peak_memory_bytes": 10**9, "finished": finished, "weights": "w"}
     result = {"evaluation": evaluation.id, "experiment": experiment, "metrics": dict(metrics)}
     result |= {"weights": "w", "versions": versions}
+    training["seal"], result["seal"] = run, identity.digest({"run": run, **result})
     configuration = identity.compared_id(meaning, evaluated)
     return Result(record, evaluation, config, meaning, manifest, training, result, evaluated, configuration)

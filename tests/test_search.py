@@ -20,6 +20,7 @@ from dlbench.cli import experiments
 from dlbench.config import check, composed
 from dlbench.errors import ConfigError, SweepError
 from dlbench.records.store import Store
+from dlbench.report.figures.search import _importances, draw
 from dlbench.sweep.job import JobOutcome
 from dlbench.sweep.search import search
 
@@ -63,7 +64,7 @@ def searched(
 ) -> list[dict[str, str]]:
     """The jobs of a search."""
     sampler = sampler or TPESampler(seed=1, n_startup_trials=6)
-    search(launcher, words, sampler, trials=trials, at_a_time=at_a_time, picture=None)
+    search(launcher, words, sampler, trials=trials, at_a_time=at_a_time)
     return launcher.jobs
 
 
@@ -144,12 +145,20 @@ def test_a_search_where_all_fails_says_so() -> None:
 
 
 @pytest.mark.parametrize("words", [(LR, "a=x,y"), (LR,)])
-@pytest.mark.parametrize("trials", [1, 2, 12])
-def test_the_picture_shows_what_was_searched(words: tuple[str, ...], trials: int, tmp_path: Path) -> None:
-    picture = tmp_path / "new" / "search.svg"
-    launcher = Computed(lambda job: None if job.get("a") == "y" and distance(job) < 0.3 else distance(job))
-    search(launcher, words, TPESampler(seed=1), trials=trials, at_a_time=2, picture=picture)
-    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+@pytest.mark.parametrize(("trials", "panels"), [(1, 1), (9, 1), (14, 2)])
+def test_the_picture_shows_what_was_searched(words: tuple[str, ...], trials: int, panels: int) -> None:
+    launcher = Computed(lambda job: None if job.get("a") == "y" and distance(job) < 0.1 else distance(job))
+    found = search(launcher, words, RandomSampler(seed=1), trials=trials, at_a_time=2)
+    drawn = ElementTree.fromstring(draw(found))
+    ids = [element.get("id") or "" for element in drawn.iter()]
+    assert sum(name.startswith("axes_") for name in ids) == panels
+
+
+def test_settings_without_effect_are_not_said_to_matter() -> None:
+    found = search(Computed(lambda _: 0.5), (LR, "a=x,y"), RandomSampler(seed=1), trials=12, at_a_time=2)
+    assert draw(found).count('id="axes_') == 1
+    found = search(Computed(distance), (LR, "a=x,y"), RandomSampler(seed=1), trials=40, at_a_time=2)
+    assert next(iter(_importances(found.study, list(found.told.values())))) == "lr"
 
 
 # --- words that are wrong ---------------------------------------------------------------------------------------------

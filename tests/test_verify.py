@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -97,9 +98,8 @@ def alter_curve(record: Record) -> str:
     return "epoch 1 val/loss"
 
 
-def drop_an_epoch(record: Record) -> str:
+def drop_an_epoch(record: Record) -> None:
     history.cut_back(record.metrics, 1)
-    return "epochs recorded"
 
 
 def alter_result(record: Record) -> str:
@@ -179,12 +179,12 @@ def lose_an_artifact(record: Record) -> str:
 
 
 ALTERATIONS = [
-    *(alter_curve, drop_an_epoch, alter_result, invent_a_metric, alter_weights, alter_best_epoch),
+    *(alter_curve, alter_result, invent_a_metric, alter_weights, alter_best_epoch),
     *(alter_prediction, alter_picture, lose_an_artifact),
 ]
 
 
-@pytest.mark.parametrize("alter", ALTERATIONS)
+@pytest.mark.parametrize("alter", [*ALTERATIONS, drop_an_epoch])
 def test_an_altered_file_is_refused(
     alter: Callable[[Record], str], record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +207,13 @@ def test_an_altered_value_is_named_and_fails(
     equal, compared = (int(word) for word in last.split() if word.isdigit() and word != record.id)
     assert equal == compared - 1
     assert last.startswith(f"{record.id}: ")
+
+
+def test_a_lost_epoch_is_named(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    drop_an_epoch(record)
+    reseal(record)
+    assert verified(record) == 1
+    assert re.search(r"metrics.jsonl: holds other epochs than 1 to \d+$", capsys.readouterr().err.strip())
 
 
 def test_differences_on_other_numerics_are_reported_and_no_failure(

@@ -70,8 +70,8 @@ def summarise(rows: list[dict[str, Any]], monitor: Monitor) -> dict[str, float]:
 _CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))
 
 
-def check(path: Path, epochs: Any) -> None:
-    """See that there is a row of finite numbers for each epoch from 1 to as many as a record says, and no other.
+def check(path: Path, epochs: int) -> None:
+    """See that there is a row of finite numbers for each epoch from 1 to the last, and no other.
 
     Raises:
         RecordError: There is not.
@@ -82,7 +82,7 @@ def check(path: Path, epochs: Any) -> None:
         line, *keys = error.errors()[0]["loc"]
         where = ".".join(map(str, keys)) or "the whole"
         raise RecordError(f"{path}: line {int(line) + 1}: {where}: {error.errors()[0]['msg']}") from error
-    if type(epochs) is not int or epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
+    if epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
         raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
 
 

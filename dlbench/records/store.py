@@ -212,7 +212,9 @@ class Record:
         if whole:
             seal.check(self.folder, closing["files"])
             if closing.get("state") == State.FINISHED:
-                history.check(self.metrics, closing.get("epochs"))
+                if type(epochs := closing.get("epochs")) is not int or epochs < 1:
+                    raise RecordError(f"{self.training}: epochs: {epochs!r} is no number of epochs")
+                history.check(self.metrics, epochs)
         evaluations = self.evaluations()
         results = {each.id: each.check() if whole else each.read() for each in evaluations}
         settings = {each.id: each.recorded_settings() for each in evaluations}

@@ -4,9 +4,8 @@ The search keeps nothing of its own. Its trials are ordinary records, and a seed
 for the same; so a search that was killed and is started again looks up what is there, and goes on.
 """
 
-import itertools
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -15,25 +14,38 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from dlbench.errors import ConfigError, SweepError
 from dlbench.metrics.names import display_name
-from dlbench.records.files import write_text
 from dlbench.sweep.job import JobOutcome
 from dlbench.terminal import format_value, say
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-FEWEST = 10
-"""Trials: of fewer nobody can say what mattered."""
 
 
-def search(
-    launcher: Launcher, words: Sequence[str], sampler: BaseSampler, *, trials: int, at_a_time: int, picture: Path | None
-) -> list[Any]:
+@dataclass
+class Search:
+    """What a search came to.
+
+    Attributes:
+        study: Optuna's; what is best is lowest in it.
+        returned: What the launcher returned of each trial.
+        told: The objective by trial, from 0; trials that failed or diverged have none.
+        metric: What the objective is.
+        mode: Whether the highest (``max``) or the lowest (``min``) is the best.
+    """
+
+    study: Study
+    returned: list[Any] = field(default_factory=list)
+    told: dict[int, float] = field(default_factory=dict)
+    metric: str = ""
+    mode: str = ""
+
+
+def search(launcher: Launcher, words: Sequence[str], sampler: BaseSampler, *, trials: int, at_a_time: int) -> Search:
     """Make the trials; the best is told on standard error.
 
     Args:
@@ -44,10 +56,6 @@ def search(
         trials: How many runs.
         at_a_time: Runs a round, side by side; the sampler is told what they came to when all have ended. It changes
             what the search finds, so it belongs to it, whatever the machine's cores.
-        picture: The file for the picture of the search; None: none is drawn.
-
-    Returns:
-        What the launcher returned of each trial.
 
     Raises:
         ConfigError: No word is to be searched, one cannot be, a number is not above 0, trials go by several metrics, or
@@ -58,41 +66,35 @@ def search(
         if not (isinstance(number, int) and number >= 1):
             raise ConfigError(f"hydra.sweeper.{name}={number}: choose 1 or more")
     fixed, space = _space(words)
-    study = optuna.create_study(sampler=sampler)  # which is told what is to be small
-    returned: list[Any] = []
-    goal: tuple[str, str] | None = None
-    told: dict[int, float] = {}
-    while len(returned) < trials:
-        asked = [study.ask(space) for _ in range(min(at_a_time, trials - len(returned)))]
+    found = Search(optuna.create_study(sampler=sampler))
+    while len(found.returned) < trials:
+        asked = [found.study.ask(space) for _ in range(min(at_a_time, trials - len(found.returned)))]
         jobs = [[*fixed, *_overrides(trial)] for trial in asked]
-        made = launcher.launch(jobs, initial_job_idx=len(returned))
+        made = launcher.launch(jobs, initial_job_idx=len(found.returned))
         for trial, each in zip(asked, made, strict=True):
-            outcome: JobOutcome = each.return_value
-            if outcome.objective is None:
-                _tell(study, trial, None)
-                continue
-            if goal and goal != (outcome.metric, outcome.mode):
-                raise ConfigError(f"trials go by {goal[0]} and by {outcome.metric}; choose objective=METRIC for all")
-            goal, told[trial.number] = (str(outcome.metric), str(outcome.mode)), outcome.objective
-            _tell(study, trial, -outcome.objective if outcome.mode == "max" else outcome.objective)
-        returned += made
-        if goal:
-            best = study.best_trial
-            value = f"{display_name(goal[0])} {format_value(told[best.number])}"
-            settings = " ".join(_overrides(best))
-            say(f"search: the best so far is trial {best.number + 1} of {len(returned)}: {value} with {settings}")
-    if not goal:
-        raise SweepError(f"none of {len(returned)} trials came to an objective")
-    if picture:
-        write_text(picture, draw(study, told, *goal))
-        say(f"search: its course and what mattered: {picture}")
-    return returned
+            _take(found, trial, each.return_value)
+        found.returned += made
+        if found.told:
+            best = found.study.best_trial
+            value = f"{display_name(found.metric)} {format_value(found.told[best.number])}"
+            place, settings = f"trial {best.number + 1} of {len(found.returned)}", " ".join(_overrides(best))
+            say(f"search: the best so far is {place}: {value} with {settings}")
+    if not found.told:
+        raise SweepError(f"none of {trials} trials came to an objective")
+    return found
 
 
-def _tell(study: Study, trial: Trial, value: float | None) -> None:
-    """Tell the sampler what a trial came to; None: it failed."""
+def _take(found: Search, trial: Trial, outcome: JobOutcome) -> None:
+    """Note what a trial came to, and tell the sampler."""
+    value = outcome.objective
+    if value is not None:
+        metric, mode = str(outcome.metric), str(outcome.mode)
+        if found.told and metric != found.metric:
+            raise ConfigError(f"trials go by {found.metric} and by {metric}; choose objective=METRIC for all")
+        found.metric, found.mode, found.told[trial.number] = metric, mode, value
+        value = -value if mode == "max" else value
     try:
-        study.tell(trial, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+        found.study.tell(trial, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
     except RuntimeError as error:  # of one that goes through a grid, and would end the search itself
         raise ConfigError(f"hydra.sweeper.sampler: cannot be used here ({error}); choose another") from error
 
@@ -143,39 +145,3 @@ def _distribution(word: str, override: Override) -> BaseDistribution:
 
 def _overrides(trial: Any) -> list[str]:
     return [f"{key}={value}" for key, value in trial.params.items()]
-
-
-def draw(study: Study, told: dict[int, float], metric: str, mode: str) -> str:
-    """The objective of each trial and the best up to it, and how much each setting mattered, as SVG.
-
-    Args:
-        study: Optuna's.
-        told: The objective by trial, from 0; trials without one are left out.
-        metric: What the objective is.
-        mode: Whether the highest (``max``) or the lowest (``min``) is the best.
-    """
-    from dlbench.report.figures import style
-
-    best = list(itertools.accumulate(told.values(), max if mode == "max" else min))
-    shares = _importances(study, list(told.values()))
-    with style.styled():
-        figure, panels = style.panels(2 if shares else 1, 2.6)
-        numbers = [number + 1 for number in told]
-        panels[0].plot(numbers, list(told.values()), "o", color=style.SKY, label="a trial")
-        panels[0].step(numbers, best, where="post", color=style.INK, label="best so far")
-        panels[0].set(title=display_name(metric), xlabel="trial")
-        panels[0].legend()
-        for panel in panels[1:]:
-            panel.barh(list(shares), list(shares.values()), color=style.BLUE)
-            panel.invert_yaxis()
-            panel.set(title="how much each setting mattered", xlabel="share (PED-ANOVA)")
-        return style.svg(figure)
-
-
-def _importances(study: Study, values: Sequence[float]) -> dict[str, float]:
-    """How much each setting tells the best trials from the others; nothing where trials are too few or alike."""
-    if len(values) < FEWEST or len(set(values)) == 1:
-        return {}
-    quantile = max(0.1, FEWEST / 2 / len(values))
-    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile))
-    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))

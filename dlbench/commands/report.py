@@ -15,7 +15,7 @@ from dlbench.report.document import Cell, Grid, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.jobs import estimate, jobs, run
 from dlbench.report.schema import load_all
-from dlbench.report.sections import glance
+from dlbench.report.sections import glance, summary
 from dlbench.terminal import print_whole
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
@@ -65,6 +65,7 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> t
         verdicts = judge(reports, folders)
     write(verdicts, output)
     _show(glance(verdicts))
+    print(summary(verdicts))
     print(f"the whole report: {output / PAGE}")
     return verdicts, has_succeeded
 

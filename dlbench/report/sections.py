@@ -83,7 +83,7 @@ def build(verdicts: Verdicts) -> Document:
     alert = Alert("Reproducibility failure: records of one run, made under the same numerics, differ", contradictions)
     return Document(
         "Published results, reproduced",
-        _about(results, len(collection.diverged)),
+        f"{summary(verdicts)} {_about(results, len(collection.diverged))}",
         (alert,) if contradictions else (),
         tuple(_explained(section) for section in sections if section),
     )
@@ -102,6 +102,18 @@ def with_notes(grid: Grid) -> Grid:
     return replace(grid, note=" ".join([*filter(None, [grid.note]), *notes]) or None)
 
 
+def summary(verdicts: Verdicts) -> str:
+    """What became of all published values and claims, in two sentences."""
+    values = Counter(value.judged.verdict for value in verdicts.values)
+    claims = Counter(judged.verdict for judged in verdicts.claims)
+
+    def told(what: str, kinds: Sequence[Verdict], counted: Counter[Verdict]) -> str:
+        counts = (f"{counted[kind]} {kind.word.removesuffix('s')}" for kind in kinds if counted[kind])
+        return f"{counted.total()} {what}: {', '.join(counts)}."
+
+    return f"{told('published values', VALUES, values)} {told('claims', CLAIMS, claims)}"
+
+
 def _about(results: Sequence[Result], diverged: int) -> str:
     """What the report was made from; no date but the newest record's, so that the same records give the same report."""
     if not results:
@@ -114,7 +126,7 @@ def _about(results: Sequence[Result], diverged: int) -> str:
     of_them = f" ({', '.join(told)})" if told else ""
     made_from = f"{len(runs)} runs{of_them} with {len(results)} evaluations"
     earlier = len({result.run for result in results if result.is_outdated})
-    versions = f" By earlier MINOR versions: {earlier} of the runs, comparable, made to the bit by their own commit."
+    versions = f" {earlier} of the runs were made by earlier versions of the code that mean the same."
     lost = f" {diverged} more diverged." if diverged else ""
     return f"Made from {made_from}; the newest was finished on {newest}.{lost}{versions if earlier else ''}"
 
@@ -155,13 +167,10 @@ def glance(verdicts: Verdicts) -> Section:
         for heading, (verdict, judgements) in judged.substitutes.items()
         if verdict in ELSEWHERE.values()
     )
-    told = Counter(judged.verdict for judged in verdicts.claims)
-    said = ", ".join(f"{verdict.word}: {told[verdict]}" for verdict in CLAIMS if told[verdict])
     columns = (*texts("report"), *numbers(*(kind.word for kind in kinds)))
     blocks: list[Block] = [
         headlines(verdicts),
         Grid("glance-values", "All published values", columns, counts, VALUES_NOTE),
-        Paragraph(f"{len(claims)} claims. {said.capitalize()}."),
         Grid("glance-claims", "Claims", texts("claim", "made by", "verdict"), claims),
     ]
     if elsewhere:

@@ -144,4 +144,6 @@ def _distribution(word: str, override: Override) -> BaseDistribution:
 
 
 def _overrides(trial: Any) -> list[str]:
-    return [f"{key}={value}" for key, value in trial.params.items()]
+    """A trial's settings, those that are measured to four digits, which is less than they matter."""
+    settings = trial.params.items()
+    return [f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings]

@@ -20,7 +20,7 @@ def draw(search: Search) -> str:
     best = list(itertools.accumulate(told.values(), max if search.mode == "max" else min))
     shares = _importances(search.study, list(told.values()))
     with style.styled():
-        figure, panels = style.panels(2 if shares else 1, 2.6)
+        figure, panels = style.panels(2 if shares else 1, 2.6, width=8.0)
         numbers = [number + 1 for number in told]
         panels[0].plot(numbers, list(told.values()), "o", color=style.SKY, label="a trial")
         panels[0].step(numbers, best, where="post", color=style.INK, label="best so far")
@@ -29,7 +29,7 @@ def draw(search: Search) -> str:
         for panel in panels[1:]:
             panel.barh(list(shares), list(shares.values()), color=style.BLUE)
             panel.invert_yaxis()
-            panel.set(title="how much each setting mattered", xlabel="share (PED-ANOVA)")
+            panel.set(title="importance of the settings", xlabel="share (PED-ANOVA)")
         return style.svg(figure)
 
 

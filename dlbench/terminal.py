@@ -76,9 +76,19 @@ def print_whole(table: Table) -> None:
 def print_columns(rows: Iterable[Sequence[str]]) -> None:
     """Print rows of texts of anybody's, their columns aligned; for thousands of rows, each of which costs rich 2 ms."""
     shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    widths = _widths(shown)
     for row in shown:
         print("  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def width_of(rows: Iterable[Sequence[str]]) -> int:
+    """How many columns of a terminal `print_columns` takes."""
+    widths = _widths([[printable(cell) for cell in row] for row in rows])
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
 
 Item = TypeVar("Item")

@@ -539,3 +539,17 @@ def test_the_newest_record_is_listed_first(finished: Record, store: Store, recor
     started = [row["started"] for row in json.loads(records("list", "--json").out) if row["started"]]
     assert started == sorted(started, reverse=True)
     assert started[-1].startswith("1999-01-02")
+
+
+@pytest.mark.parametrize("columns", [80, 60, 400])
+def test_the_listing_fits_a_terminal(
+    columns: int, records: Records, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = records("list").out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout.__class__, "isatty", lambda _: True, raising=False)
+    lines = [line for line in records("list").out.splitlines() if ": " not in line]
+    assert all(len(line) <= columns for line in lines)
+    assert (lines[0].split() == ["run", "experiment", "settings", "result"]) == (columns < 400)
+    assert len(lines) == len([line for line in wide.splitlines() if ": " not in line])
+    assert {line.split()[0][:8] for line in lines[1:]} == {record.id[:8] for record in store.all()}

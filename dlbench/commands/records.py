@@ -5,8 +5,9 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +22,8 @@ from dlbench.records import seal
 from dlbench.records.files import is_set_aside, read_json
 from dlbench.records.index import Index
 from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
-from dlbench.records.summary import decoding_of, summarise
-from dlbench.terminal import SafeConsole, print_columns, say, tell
+from dlbench.records.summary import Summary, decoding_of, summarise
+from dlbench.terminal import SafeConsole, print_columns, say, tell, width_of
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -54,16 +55,10 @@ def list_records(
     if as_json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return 0
-    metrics = [name for name in HEADINGS if any(name in row.metrics for row in summaries)]
-    decoding = ["decoding"] if any(row.decoding for row in summaries) else []
-    headings = (HEADINGS[name] for name in metrics)
-    rows = [["run", "started", "experiment", "settings", *decoding, "data", "state", *headings]]
-    for row in summaries:
-        state = f"{row.state}, {row.use}" if row.use else str(row.state)
-        shown = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics)
-        how = [row.decoding] if decoding else []
-        rows.append([row.run, row.started[:10], row.experiment, row.settings, *how, row.data, state, *shown])
     if summaries:
+        rows = _table(summaries)
+        if sys.stdout.isatty() and width_of(rows) > (width := shutil.get_terminal_size().columns):
+            rows = _narrow_table(summaries, width)
         print_columns(rows)
     else:
         print(f"no records in {runs}")
@@ -74,6 +69,31 @@ def list_records(
         print(f"{len(records) - damaged} of {len(records)} records are whole")
         return int(damaged > 0)
     return 0
+
+
+def _table(summaries: Sequence[Summary]) -> list[list[str]]:
+    """All that is known, a row a line, below its headings."""
+    metrics = [name for name in HEADINGS if any(name in row.metrics for row in summaries)]
+    decoding = ["decoding"] if any(row.decoding for row in summaries) else []
+    headings = (HEADINGS[name] for name in metrics)
+    rows = [["run", "started", "experiment", "settings", *decoding, "data", "state", *headings]]
+    for row in summaries:
+        state = f"{row.state}, {row.use}" if row.use else str(row.state)
+        shown = (f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics)
+        how = [row.decoding] if decoding else []
+        rows.append([row.run, row.started[:10], row.experiment, row.settings, *how, row.data, state, *shown])
+    return rows
+
+
+def _narrow_table(summaries: Sequence[Summary], width: int) -> list[list[str]]:
+    """What tells runs apart and the first metric of the test, or else the state; the settings cut to fit."""
+    rows = [["run", "experiment", "settings", "result"]]
+    for row in summaries:
+        tested = [name for name in HEADINGS if name.startswith("test/") and name in row.metrics]
+        result = f"{HEADINGS[tested[0]]} {row.metrics[tested[0]]:.4f}" if tested else str(row.state)
+        rows.append([row.run[:8], row.experiment, " ".join(filter(None, (row.settings, row.decoding))), result])
+    left = max(12, width - width_of([[each for place, each in enumerate(row) if place != 2] for row in rows]) - 2)
+    return [[*row[:2], row[2] if len(row[2]) <= left else f"{row[2][: left - 1]}…", row[3]] for row in rows]
 
 
 @app.command()

@@ -84,7 +84,7 @@ class SearchSweeper(_Sweeper):
         except ModuleNotFoundError as error:
             if error.name != "optuna":
                 raise
-            raise ConfigError("a search needs Optuna: pip install 'dlbench[search]'") from error
+            raise ConfigError("a search needs Optuna: pip install optuna") from error
         try:
             sampler = instantiate(self.sampler)
         except InstantiationException as error:

@@ -223,7 +223,9 @@ def test_what_would_steer_a_terminal_is_escaped(steers: str, store: Store, recor
 
 def test_an_empty_store_says_so(store: Store, records: Records) -> None:
     shutil.rmtree(store.folder)
-    assert records("list") == Answer(0, f"no records in {store.folder}\n", "")
+    said = records("list")
+    assert (said.code, said.err) == (0, "")
+    assert re.fullmatch(rf"no records in {store.folder}; \d+ committed ones: --runs .*/experiments/results\n", said.out)
     assert json.loads(records("list", "--json").out) == []
 
 

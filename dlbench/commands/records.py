@@ -61,7 +61,9 @@ def list_records(
             rows = _narrow_table(summaries, width)
         print_columns(rows)
     else:
-        print(f"no records in {runs}")
+        committed = paths.experiments() / "results"
+        others = f"; {len(Store(committed).all())} committed ones: --runs {committed}" if runs != committed else ""
+        print(f"no records in {runs}{others}")
     for problem in dict.fromkeys(f"{row.run}: {row.problem}" for row in summaries if row.problem):
         tell(problem)
     if check:

@@ -1,4 +1,4 @@
-"""Labelled pictures as LightningDataModules: Intel scenes, Kuzushiji-MNIST and OctMNIST (REPORTS sections 1, 3, 5)."""
+"""Labelled pictures as LightningDataModules: Intel scenes, Kuzushiji-MNIST and OctMNIST."""
 
 import warnings
 from abc import abstractmethod

@@ -197,7 +197,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any
     return np.asarray(found)
 
 
-# --- OctMNIST (REPORTS section 5) ------------------------------------------------------------------------------------
+# --- OctMNIST (report e2324) ------------------------------------------------------------------------------------------
 
 TestCut = Literal["course529", "official"]
 
@@ -244,7 +244,7 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
     return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
 
 
-# --- Kuzushiji-MNIST (REPORTS section 3) -----------------------------------------------------------------------------
+# --- Kuzushiji-MNIST (report d2223) -----------------------------------------------------------------------------------
 
 KMNIST_CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 KmnistPart = Literal["train", "t10k"]

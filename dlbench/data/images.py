@@ -14,7 +14,7 @@ from dlbench.seeding import derive_seed, generator
 Layout = Literal["chw", "scrambled"]
 
 PIXEL_SCALE = 1 / 256
-"""The reports divide pixels by 256, not 255 (REPORTS, "Common")."""
+"""The reports divide pixels by 256, not 255."""
 
 
 def to_network(pictures: Tensor, layout: Layout) -> Tensor:

@@ -34,7 +34,7 @@ RATE = 22_050
 """Samples a second of LJSpeech, and of espeak-ng's own voices."""
 
 VOCABULARY = Vocabulary.from_sequences([" ,.?-abcdefghijklmnopqrstuvwxyz"])
-"""The published 35 symbols (REPORTS section 6); ``@ < > #`` are padding, start, end and unknown, as everywhere here."""
+"""The published 35 symbols (report e2324); ``@ < > #`` are padding, start, end and unknown, as everywhere here."""
 
 Samples = npt.NDArray[np.float32]
 """A mono waveform at `RATE`, from -1 to 1, of shape (samples,)."""

@@ -1,4 +1,4 @@
-"""Sequence pairs for transduction: phonemes to spelling, Spanish to English (REPORTS sections 2 and 4).
+"""Sequence pairs for transduction: phonemes to spelling, Spanish to English (the 2024/25 reports and d2223).
 
 Where the files are not, invented words stand in (`dlbench.data.synthetic.words`).
 """

@@ -1,6 +1,6 @@
 """Sequence pairs from text files: phonemes and spelling, or two languages, one pair a line.
 
-Formats (REPORTS sections 2 and 4):
+Formats (the 2024/25 reports and d2223):
     phonemes_word: segments, separated by spaces, TAB, spelling (the course's P2G files).
     word_phonemes: spelling TAB segments (WikiPron, SIGMORPHON 2021).
     cmudict: spelling, spaces, ARPABET; ``;;;`` begins a comment line, `` #`` a trailing comment, and ``word(2)`` is

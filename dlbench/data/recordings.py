@@ -1,4 +1,4 @@
-"""Log-mel features of speech, scaled as Whisper does (REPORTS section 6; Radford et al. 2022)."""
+"""Log-mel features of speech, scaled as Whisper does (report e2324; Radford et al. 2022)."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Read speech and its transcripts: LJSpeech, a stand-in spoken by a machine, or tones (REPORTS section 6).
+"""Read speech and its transcripts: LJSpeech, a stand-in spoken by a machine, or tones (report e2324).
 
 Provenance: ``verified`` is the published split of the registered ``metadata.csv`` with all 13,100 recordings there,
 usable, and as long as published, all together, the shortest and the longest (a recording itself has no registered

@@ -33,7 +33,7 @@ from dlbench.files import digest, regular
 
 SPLITS = ("train", "val", "test")
 PUBLISHED = (9825, 655, 2620)
-"""Rows of each split (REPORTS section 6)."""
+"""Rows of each split (report e2324)."""
 
 LENGTHS = (86_117, 1.11, 10.10)
 """Of LJSpeech's recordings in seconds: all together (23:55:17), the shortest, the longest (README of LJSpeech 1.1)."""

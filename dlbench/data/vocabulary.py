@@ -1,4 +1,4 @@
-"""The symbols a network knows, numbered; the first four are the same in every vocabulary (REPORTS section 2)."""
+"""The symbols a network knows, numbered; the first four are the same in every vocabulary (the 2024/25 reports)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -20,7 +20,7 @@ Temperature = Annotated[float, Gt(0)]
 
 @component("greedy", "1.0")
 class Greedy:
-    """The plain argmax over all outputs, specials included, as in the published reports (REPORTS sections 2 and 4).
+    """The plain argmax over all outputs, specials included, as in the 2024/25 reports and d2223.
 
     Args:
         max_length: Most symbols of a hypothesis, EOS included.

@@ -1,4 +1,4 @@
-"""What is measured of a trained image classifier (REPORTS sections 1, 3, 5) or a Hopfield network, and kept of it."""
+"""What is measured of a trained image classifier or a Hopfield network, and kept of it."""
 
 from collections.abc import Sequence
 from functools import partial

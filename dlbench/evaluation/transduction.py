@@ -173,11 +173,11 @@ class TransductionEvaluation(SequenceEvaluation):
     From the first hypothesis come ``test/cer`` (micro), ``test/wer`` and ``test/error_rate_macro``, and what the edits
     behind the first of these are (``test/cer_substitutions``, ``..._deletions``, ``..._insertions``); where a decoding
     gives ``k`` or more, ``test/wer_at_k`` from the first k. With ``separate_pass`` all but the last come from a further
-    sample of their own, as in the published nucleus rows (REPORTS section 2): one more than k must then be drawn.
+    sample of their own, as in the published nucleus rows (the 2024/25 reports): one more than k must then be drawn.
 
     Args:
         decoding: The decoding; see `dlbench.decoding`.
-        checkpoint: ``best`` (lowest validation CER, as in REPORTS section 2) or ``last`` (section 4).
+        checkpoint: ``best`` (lowest validation CER, as in the 2024/25 reports) or ``last`` (report d2223).
         members: Seeds of further runs of the same configuration, averaged with this one step by step.
         k: Hypotheses that count for ``test/wer_at_k``.
         separate_pass: Take CER and WER from the last hypothesis, which does not count for ``test/wer_at_k``.

@@ -10,7 +10,7 @@ from collections.abc import Container
 from typing import Literal, NamedTuple
 
 LAST_EPOCHS = 10
-"""A last-epoch value is noisy at batch 8 (REPORTS, "Common"): the spread over so many epochs stands beside it."""
+"""A last-epoch value is noisy at batch 8: the spread over so many epochs stands beside it."""
 
 
 class Monitor(NamedTuple):

@@ -6,7 +6,7 @@ Error rates are 0 if all is right; insertions can bring them above 1. Distances 
 and substitution cost 1 each). An empty reference counts as one symbol long where it would be divided by: so an empty
 hypothesis has error rate 0 against it, one of three symbols 3.
 
-Similarities lie between 0 and 1, as textdistance normalises them, and are means over examples (REPORTS section 6). Two
+Similarities lie between 0 and 1, as textdistance normalises them, and are means over examples (report e2324). Two
 empty sequences are equal: 1. An empty one is nothing like any other: 0.
 """
 
@@ -94,7 +94,7 @@ class _Ratio(Metric):
 
 @component("cer", "1.0")
 class CharacterErrorRate(_Ratio):
-    """Micro average: all edit operations over the summed length of the references (REPORTS section 2)."""
+    """Micro average: all edit operations over the summed length of the references (the 2024/25 reports)."""
 
     def update(self, hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> None:
         """Add examples.
@@ -108,7 +108,7 @@ class CharacterErrorRate(_Ratio):
 
 @component("wer", "1.0")
 class WordErrorRate(_Ratio):
-    """Share of examples that are not exactly equal to their reference; a word is one example (REPORTS section 2)."""
+    """Share of examples that are not exactly equal to their reference; a word is one example (the 2024/25 reports)."""
 
     def update(self, hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> None:
         """Add examples."""
@@ -118,7 +118,7 @@ class WordErrorRate(_Ratio):
 
 @component("wer_at_k", "1.0")
 class WordErrorRateAtK(_Ratio):
-    """WER@k: share of examples none of whose first k samples equals the reference (REPORTS section 2).
+    """WER@k: share of examples none of whose first k samples equals the reference (the 2024/25 reports).
 
     Args:
         k: Samples that count.
@@ -143,7 +143,7 @@ class WordErrorRateAtK(_Ratio):
 
 @component("macro_error_rate", "1.0")
 class MacroErrorRate(_Ratio):
-    """Mean over examples of edit distance / reference length (REPORTS section 4).
+    """Mean over examples of edit distance / reference length (report d2223).
 
     Args:
         drop_last_symbol: Drop each hypothesis's last symbol first. It is for hypotheses that still hold their EOS, as

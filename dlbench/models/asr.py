@@ -1,4 +1,4 @@
-"""Speech recognition with an attention encoder and an LSTM or an attention decoder (REPORTS section 6)."""
+"""Speech recognition with an attention encoder and an LSTM or an attention decoder (report e2324)."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from dlbench.models.seq2seq import source_mask
 from dlbench.protocols import State
 
 MAX_TIMESCALE = 3000
-"""Of the encoder's positions (REPORTS section 6)."""
+"""Of the encoder's positions (report e2324)."""
 
 
 @component("speech_recognizer", "1.0")

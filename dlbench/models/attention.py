@@ -17,7 +17,7 @@ class Attention(nn.Module):
     """Weigh the encoder's outputs by a score, and join their mean with the query.
 
     The output replaces the query for predicting the next symbol; it is not fed back into the decoder's LSTM, so with
-    teacher forcing all steps are computed at once (REPORTS section 2).
+    teacher forcing all steps are computed at once (the 2024/25 reports).
 
     Args:
         size: Width H of queries and of the encoder's outputs.
@@ -78,7 +78,7 @@ class Attention(nn.Module):
 
 @component("additive_attention", "1.1")
 class AdditiveAttention(Attention):
-    """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; REPORTS section 2).
+    """e = v' tanh(W_s s + W_h h); the output is tanh(W_out [c; s]) (Bahdanau et al. 2015; the 2024/25 reports).
 
     Args (beside those of `Attention`):
         bias: Biases in W_s and W_h (v never has one: softmax would not feel it).
@@ -133,7 +133,7 @@ class DotAttention(Attention):
 
 @component("bilinear_attention", "1.0")
 class BilinearAttention(DotAttention):
-    """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; REPORTS section 4).
+    """s = q' W h; the output is tanh(W_o [q; c]) (Luong et al. 2015, "general"; report d2223).
 
     Args (beside those of `Attention`):
         bias: A bias in W.

@@ -1,4 +1,4 @@
-"""The convolutional image classifiers of the reports a2425, b2425 and c2425 (question 2), and their ablations."""
+"""The convolutional image classifiers of the the 2024/25 reports (question 2), and their ablations."""
 
 from collections.abc import Sequence
 from itertools import pairwise

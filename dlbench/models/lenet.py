@@ -1,4 +1,4 @@
-"""The small convolutional classifiers of the reports d2223 and e2324 (REPORTS sections 3 and 5), after LeNet-5."""
+"""The small convolutional classifiers of the reports d2223 and e2324 (d2223 and e2324), after LeNet-5."""
 
 from collections.abc import Sequence
 from typing import Literal

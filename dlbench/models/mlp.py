@@ -1,4 +1,4 @@
-"""Fully connected classifiers of pictures, to be held against convolutional ones (REPORTS section 3)."""
+"""Fully connected classifiers of pictures, to be held against convolutional ones (report d2223)."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The recurrent encoder-decoder of the reports (REPORTS sections 2 and 4), with or without attention."""
+"""The recurrent encoder-decoder of the reports (the 2024/25 reports and d2223), with or without attention."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal

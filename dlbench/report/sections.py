@@ -189,8 +189,9 @@ def headlines(verdicts: Verdicts) -> Grid:
     named = [(value, f"{value.table.title}, {value.row.label}") for value in values]
     rows = tuple((Cell(value.report), Cell(name), *_value(value)) for value, name in named)
     note = (
-        "Ours: mean ± standard deviation (number of runs). Distance: the published value less our mean, in standard "
-        "deviations (SD) of one more run of ours; p: how often chance alone takes it that far. Better and worse: ours."
+        "CER: character error rate; of it and of the macro error rate less is better. Ours: mean ± standard deviation "
+        "(number of seeds). Distance: the published value minus our mean, in standard deviations (SD) of one further "
+        "run of ours; p: how likely chance alone takes it that far. Better and worse say what our result is."
     )
     if elsewhere := [f"{value.report}, {name}: {value.judged.reason}" for value, name in named if value.stood_in]:
         note += f" What was not run on the published data: {'; '.join(elsewhere)}."

@@ -1,8 +1,8 @@
 """What the statements of report files ask of `dlbench.theory`: each a number, computed over seeded draws.
 
 An error is the largest deviation of a closed form from an independent way to it, in float64. N patterns of width D are
-stored in Hopfield networks; H, W, M and N of convolutions are d2223's, L, D and K of attention e2324's (REPORTS section
-7). `dlbench.report.expressions` imports this where it is needed only: torch takes its time.
+stored in Hopfield networks; H, W, M and N of convolutions are d2223's, L, D and K of attention e2324's.
+`dlbench.report.expressions` imports this where it is needed only: torch takes its time.
 """
 
 import math

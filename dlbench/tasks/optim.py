@@ -62,7 +62,7 @@ def warmup_and_decay(
     """Linearly from ``start_factor`` of the learning rate up to all of it, then linearly down to ``end_factor``.
 
     With the defaults, 15 epochs and a learning rate of 1e-3: 1e-5, 5.05e-4, 1e-3, then down to 1e-5 in the last epoch
-    (REPORTS section 6).
+    (report e2324).
 
     Args:
         optimizer: Its learning rates are those of the peak.

@@ -1,4 +1,4 @@
-"""Speech recognition: log-mel features in, characters out (REPORTS section 6)."""
+"""Speech recognition: log-mel features in, characters out (report e2324)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -87,7 +87,7 @@ class Transduction(SequenceTask):
 
     Beside the means of the training loss it logs ``train/loss_last_batch`` (what d2223 states as "loss"), and after
     each epoch ``val/loss`` (cross-entropy a symbol, EOS included), ``val/cer`` (micro), ``val/wer`` and
-    ``val/error_rate_macro``. The best epoch is the first of the lowest validation CER (REPORTS section 2).
+    ``val/error_rate_macro``. The best epoch is the first of the lowest validation CER (the 2024/25 reports).
 
     Args (beside those of `SequenceTask`):
         drop_last_symbol: Drop the last symbol written before ``val/error_rate_macro`` is measured, even when it is not

@@ -1,4 +1,4 @@
-"""Convolution as a product with a sparse matrix (d2223's theory question; REPORTS section 7).
+"""Convolution as a product with a sparse matrix (d2223's theory question).
 
 As everywhere in deep learning, convolution is cross-correlation: z[r, c] = sum over a, b of W[a, b] x[r + a, c + b].
 Sizes are (rows, columns): an image's H x W, a filter's M x N, the output's H' x W'. A vec lays an image out as a

@@ -6,7 +6,7 @@ Softmax attention weighs each of the L values by exp(s q'k) and costs O(L^2 D). 
 
 are a product of features: phi(x) holds every monomial of degree below K, x^a / sqrt(a!) with a! = a_1! ... a_D!, by the
 multinomial theorem. So the sums over the keys are taken once for all queries, in O(L M D) with M = C(D+K-1, K-1)
-features (Katharopoulos et al. 2020 for the sums; REPORTS section 7).
+features (Katharopoulos et al. 2020 for the sums).
 
 Queries are (..., L, D), keys (..., S, D) and values (..., S, V); s is the scale, 1 / sqrt(D) where None is given.
 """

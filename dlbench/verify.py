@@ -119,15 +119,15 @@ def verify(
         record.read(whole=True)
     if state not in (State.FINISHED, State.DIVERGED):
         raise RecordError(f"record {record.id} is {state}; only a finished one can be verified")
-    record.read(whole=True)
+    contents = record.read(whole=True)
     if not trust:
-        named = [record.settings(), *(evaluation.settings() for evaluation in record.evaluations())]
+        named = [contents.config, *contents.settings.values()]
         components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)
-    manifest = record.read_manifest()
-    recorded_epochs = int(record.settings()["trainer"]["epochs"])
+    manifest = contents.manifest
+    recorded_epochs = int(contents.config["trainer"]["epochs"])
     chosen = min(epochs or recorded_epochs, recorded_epochs)
     is_whole = chosen == recorded_epochs
-    results = [evaluation.read() for evaluation in record.evaluations()] if is_whole else []
+    results = list(contents.results.values()) if is_whole else []
     versions = dict(manifest["versions"])
     for result in results:
         versions |= result["versions"]

@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
-from hydra.errors import InstantiationException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dlbench.errors import ConfigError
-from dlbench.paths import folder
-from dlbench.records.files import write_text
-from dlbench.terminal import say
 
 
 class _Sweeper(Sweeper):
@@ -76,6 +71,14 @@ class SearchSweeper(_Sweeper):
             ConfigError: Optuna is not installed, or the sampler or what is to be searched is wrong.
             SweepError: A run failed; all others were made.
         """
+        # Hydra imports every plugin at start-up, whatever is run.
+        from hydra.errors import InstantiationException
+        from hydra.utils import instantiate
+
+        from dlbench.paths import folder
+        from dlbench.records.files import write_text
+        from dlbench.terminal import say
+
         try:
             from optuna.samplers import BaseSampler
 

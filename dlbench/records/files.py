@@ -26,9 +26,15 @@ def problem_of(error: Exception) -> str:
     if isinstance(error, RecordError):
         return str(error)
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+        return f"damaged ({first_problem(error)})"
     return f"damaged ({type(error).__name__}: {error})"
+
+
+def first_problem(error: ValidationError, skip: int = 0) -> str:
+    """The first problem: the keys that lead there, but for the outermost ``skip``, and what is wrong."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][skip:])) or "the whole"
+    return f"{where}: {first['msg']}"
 
 
 @contextlib.contextmanager

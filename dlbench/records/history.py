@@ -13,7 +13,7 @@ from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 from dlbench.components import component
 from dlbench.errors import RecordError
 from dlbench.metrics.names import LAST_EPOCHS, Monitor
-from dlbench.records.files import atomic_path, parse_json, set_aside, write_text
+from dlbench.records.files import atomic_path, first_problem, parse_json, set_aside, write_text
 from dlbench.records.lock import still_held
 
 
@@ -79,9 +79,8 @@ def check(path: Path, epochs: int) -> None:
     try:
         rows = _CURVES.validate_python(read(path))
     except ValidationError as error:
-        line, *keys = error.errors()[0]["loc"]
-        where = ".".join(map(str, keys)) or "the whole"
-        raise RecordError(f"{path}: line {int(line) + 1}: {where}: {error.errors()[0]['msg']}") from error
+        line, *_ = error.errors()[0]["loc"]
+        raise RecordError(f"{path}: line {int(line) + 1}: {first_problem(error, skip=1)}") from error
     if epochs != len(rows) or [row["epoch"] for row in rows] != list(range(1, epochs + 1)):
         raise RecordError(f"{path}: holds other epochs than 1 to {epochs}")
 

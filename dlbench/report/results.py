@@ -23,7 +23,7 @@ from dlbench.cli import experiments, explain
 from dlbench.config import meanings_of
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history
-from dlbench.records.files import ODD, problem_of
+from dlbench.records.files import ODD, first_problem, problem_of
 from dlbench.records.index import Index
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Contents, Evaluation, Record, State, Store
@@ -116,8 +116,7 @@ def _checked(path: object, kind: type[BaseModel], content: dict[str, Any]) -> di
     try:
         kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RecordError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}") from error
+        raise RecordError(f"{path}: {first_problem(error)}") from error
     return content
 
 

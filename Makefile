@@ -44,7 +44,7 @@ lint: $(INSTALLED)  ## Check style and types
 bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (20 minutes on an idle machine; ARGS='--quick' tries it)
 	$(BIN)/python -m dlbench bench $(ARGS)
 
-tensorboard: $(INSTALLED)  ## Open all runs in TensorBoard, under readable names (ARGS='--port N' for another port)
+tensorboard: $(INSTALLED)  ## Open the newest runs in TensorBoard (ARGS='--committed', '--only REGEX', '--port N')
 	DLBENCH_RUNS=$(RUNS) $(BIN)/python -m dlbench tensorboard $(ARGS)
 
 notebooks: $(INSTALLED)  ## Execute the notebooks (notebooks/*.py) and renew their copies (.ipynb)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from board import Board, accumulated
+from browser import launched
 from omegaconf import DictConfig, OmegaConf
 from resealed import change, reseal, reseal_evaluation
 
@@ -222,6 +223,40 @@ def test_the_view_follows_the_records(runs: Path, tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err.count("record begun left out: ") == 1
 
 
+def test_at_most_so_many_are_shown_own_and_newest_first(runs: Path, classifiers: Store, tmp_path: Path) -> None:
+    view = View(tmp_path / "view", [Store(runs), classifiers], most=4)
+    assert view.refresh() == 4
+    newest = sorted(classifiers.all(), key=lambda record: read_json(record.manifest)["started"])[-2:]
+    assert Board(view.folder).runs() == names(Store(runs)) | set(map(named, newest))
+    assert "--only" in view.advice()
+    added = add(runs, 1045, "npz_again")
+    assert view.refresh() == 4
+    assert Board(view.folder).runs() == names(Store(runs)) | {named(newest[1])}
+    shutil.rmtree(added.folder)
+    assert view.refresh() == 4
+    assert Board(view.folder).runs() == names(Store(runs)) | set(map(named, newest))
+
+
+def test_decodings_count_among_those_shown(decoded: Record, tmp_path: Path) -> None:
+    view = View(tmp_path, [Store(decoded.folder.parent)], most=3)
+    view.refresh()
+    assert len(Board(view.folder).runs()) == 3
+
+
+def test_only_runs_with_a_wanted_name_are_shown(
+    runs: Path, decoded: Record, classifiers: Store, tmp_path: Path
+) -> None:
+    stores = [Store(runs), Store(decoded.folder.parent), classifiers]
+    every = names(*stores) | decodings(stores[1])
+    for only in ("seed=42.*scrambled|scrambled.*seed=42", "decoded by beam", "synthetic"):
+        view = View(tmp_path / only[:4], stores, only=re.compile(only))
+        view.refresh()
+        assert Board(view.folder).runs() == {name for name in every if re.search(only, name)}
+    many = View(tmp_path / "many", stores, only=re.compile("."))
+    many.refresh()
+    assert re.match(r"\d+ runs: above 40 ", many.advice())
+
+
 def test_a_run_appears_with_its_first_event(runs: Path, tmp_path: Path) -> None:
     record = own(runs, 0)
     for path in (record.training, record.folder / "evaluations", record.tensorboard):
@@ -249,7 +284,10 @@ def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, classifiers: Store
     tab = board.charts()
     categories = json.loads(tab.layout_impl(board.request, ""))["category"]
     titles = [category["title"] for category in categories]
-    assert titles == sorted({run.partition("/")[0] for run in board.runs()})
+    assert set(titles) == {run.partition("/")[0] for run in board.runs()}
+    began = {record: read_json(record.manifest)["started"] for record in (*Store(runs).all(), *classifiers.all())}
+    newest = sorted(began, key=lambda record: began[record], reverse=True)
+    assert titles == list(dict.fromkeys(named(record).partition("/")[0] for record in newest))
     assert {"cnn_bn_gap", "cnn_bn_gap (synthetic data)", "cnn_vanilla"} <= set(titles)
     for category in categories:
         charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
@@ -367,12 +405,17 @@ def test_no_runs_at_all_are_named_in_one_line(
     assert re.fullmatch(r"dlbench: no runs in .*; make one: .*\n", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(("only", "code"), [("no such name", 1), ("(", 2)])
+def test_a_selection_of_nothing_is_named(only: str, code: int, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.call("tensorboard", [f"--runs={runs}", "--only", only]) == code
+    assert only in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.fixture
 def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of TensorBoard over the runs and the committed ones."""
-    options = [f"--runs={runs}", "--port=0", f"--load_fast={request.param}"]
-    command = [sys.executable, "-m", "dlbench", "tensorboard", *options]
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    """The address of TensorBoard over the runs, started with some options."""
+    command = [sys.executable, "-m", "dlbench", "tensorboard", "--port=0", *request.param]
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "DLBENCH_RUNS": str(runs)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         addresses = (re.search(r"http://localhost:\d+/", line) for line in process.stderr)
@@ -384,12 +427,12 @@ def served(runs: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("served", ["true", "false"], indirect=True)
-def test_every_run_is_served_by_either_reader(served: str, runs: Path) -> None:
+@pytest.mark.parametrize("served", [["--load_fast=true"], ["--load_fast=false"]], indirect=True)
+def test_own_runs_are_served_by_either_reader(served: str, runs: Path) -> None:
     for is_new in (False, True):
         if is_new:
             add(runs, 1045, "npz")
-        wanted = names(Store(runs), COMMITTED) | decodings(COMMITTED)
+        wanted = names(Store(runs))
         deadline = time.monotonic() + 60
         while not wanted <= set(fetch(f"{served}data/runs")) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -398,6 +441,15 @@ def test_every_run_is_served_by_either_reader(served: str, runs: Path) -> None:
     assert tabs[:2] == ["custom_scalars", "hparams"]
     assert {"scalars", "text", "timeseries"} <= set(tabs)
     assert fetch(f"{served}data/plugin/custom_scalars/layout")["category"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", [["--committed"]], indirect=True)
+def test_the_first_tab_shows_curves_unasked(served: str) -> None:
+    with launched() as browser:
+        page = browser.new_page()
+        page.goto(served)
+        page.get_by_text(re.compile(r"^\s*Matches \([1-9]")).first.wait_for(timeout=120_000)
 
 
 @pytest.mark.slow

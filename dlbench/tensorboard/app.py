@@ -1,4 +1,4 @@
-"""``python -m dlbench tensorboard``: every run in TensorBoard under a readable name; new ones appear by themselves."""
+"""``python -m dlbench tensorboard``: runs in TensorBoard under readable names; new ones appear by themselves."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,14 +34,20 @@ from dlbench.terminal import say
 REFRESH_SECONDS = 5.0
 """TensorBoard itself looks for new data as often."""
 LONGEST_PAUSE = 60.0
+MOST = 40
+"""TensorBoard draws none of more runs than that before they are ticked one by one."""
 
 
-def serve(runs: Path | None, options: list[str]) -> int:
-    """Serve the runs of a folder and the committed ones.
+def serve(
+    runs: Path | None, options: list[str], *, committed: bool = False, only: re.Pattern[str] | None = None
+) -> int:
+    """Serve the newest runs of a folder, as many as TensorBoard draws unasked.
 
     Args:
-        runs: The folder; None: the usual one, which need not be there yet.
+        runs: The folder; None: the usual one, which need not be there yet. The committed runs are shown if it is empty.
         options: Options of TensorBoard's own.
+        committed: Show the committed runs as well.
+        only: Show all runs in whose names this is found, and no others.
 
     Raises:
         RecordError: There is no such folder, or nothing to show.
@@ -51,7 +57,11 @@ def serve(runs: Path | None, options: list[str]) -> int:
     runs = runs or paths.runs()
     raise_file_limit()  # it holds the events of every run open
     with tempfile.TemporaryDirectory(prefix="dlbench-tensorboard-") as folder:
-        view = View(Path(folder), [Store(runs), Store(paths.experiments() / "results")])
+        stores = [Store(runs)]
+        has_own = bool(stores[0].all())
+        if committed or not has_own:
+            stores.append(Store(paths.experiments() / "results"))
+        view = View(Path(folder), stores, only=only, most=None if only else MOST)
         stop = threading.Event()
 
         def keep_fresh() -> None:
@@ -68,6 +78,8 @@ def serve(runs: Path | None, options: list[str]) -> int:
                 if not pause and not view.is_empty:
                     finished = uses(record for store in view.stores for record in store.all())
                     say(f"finished runs: {', '.join(f'{count} {kind}' for kind, count in finished.items()) or 'none'}")
+                    if advice := view.advice():
+                        say(advice)
                 # To look through ten thousand runs takes seconds.
                 pause = min(LONGEST_PAUSE, max(REFRESH_SECONDS, 10 * seconds)) if pause else REFRESH_SECONDS
 
@@ -75,10 +87,12 @@ def serve(runs: Path | None, options: list[str]) -> int:
         thread.start()
         try:
             view.has_begun.wait()
+            if view.is_empty and only and any(store.all() for store in stores):
+                raise RecordError(f"--only {only.pattern}: in no run's name; names: python -m dlbench records list")
             if view.is_empty:
                 raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
-            if not Store(runs).all():
-                say(f"no runs in {runs} yet: the committed ones are shown")
+            if not has_own:
+                say(f"no runs in {runs} yet: committed ones are shown")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             others = [plugin for plugin in default.get_plugins() if plugin not in (CustomScalarsPlugin, HParamsPlugin)]
             board = program.TensorBoard(plugins=[CustomScalars, HParams, *others])  # the first is the tab it opens on
@@ -94,51 +108,84 @@ def serve(runs: Path | None, options: list[str]) -> int:
 
 
 class View:
-    """Every run under a readable name, in a folder for TensorBoard that follows the records.
+    """Runs under readable names, in a folder for TensorBoard that follows the records.
 
     It holds links to the event files of records; where those are gone, as with committed records, copies.
 
     Args:
         folder: An empty folder of the view's own.
         stores: Folders of records; of records with one identity the earlier store's is shown.
+        only: Show only runs in whose names this is found.
+        most: Show at most so many runs, decodings included: of the first store first, and of each the newest.
     """
 
-    def __init__(self, folder: Path, stores: Iterable[Store]) -> None:
-        self.folder, self.stores = folder, list(stores)
+    def __init__(
+        self, folder: Path, stores: Iterable[Store], *, only: re.Pattern[str] | None = None, most: int | None = None
+    ) -> None:
+        self.folder, self.stores, self.only, self.most = folder, list(stores), only, most
         self.has_begun = threading.Event()  # as soon as there is a run to show, or there turned out to be none
         self._shown: dict[Path, Path | None] = {}
+        self._began: dict[Path, str] = {}
         self._said: dict[Path, str] = {}
+        self._is_cut = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether no record is shown."""
-        return not self._shown
+        """Whether no run is shown."""
+        return not any(self._shown.values())
+
+    def advice(self) -> str:
+        """How to see runs that are not shown, or not drawn; empty if every run is."""
+        if self._is_cut:
+            return f"the newest {self.most} runs are shown, as many as TensorBoard draws unasked; others: --only REGEX"
+        if (rows := sum(map(bool, self._shown.values()))) > MOST:
+            return f"{rows} runs: above {MOST} TensorBoard draws none until you tick it; fewer: a narrower --only REGEX"
+        return ""
 
     def refresh(self, stop: threading.Event | None = None) -> int:
         """Show new records and decodings, take away those that are gone or set aside; the number of records shown.
 
-        Of each store the newest come first. It ends early once ``stop`` is set.
+        Of each store the newest come first. It ends at once, with 0, when ``stop`` is set.
         """
         records: dict[str, Record] = {}
         for store in self.stores:
-            for record in sorted(store.all(), key=_changed, reverse=True):
+            for record in sorted(store.all(), key=self._when, reverse=True):
                 records.setdefault(record.id, record)
         evaluations = {record: record.evaluations() for record in records.values()}
         folders = {record.folder for record in evaluations}
         folders |= {evaluation.folder for found in evaluations.values() for evaluation in found}
-        for folder in self._shown.keys() - folders:
+        self._hide(self._shown.keys() - folders)
+        kept: set[Path] = set()
+        rows = 0
+        for record, folder, show in self._in_order(evaluations):
+            if stop and stop.is_set():
+                return 0
+            if rows == self.most:
+                break
+            self._show(record, folder, show)
+            kept.add(folder)
+            rows += self._shown.get(folder) is not None
+        self._is_cut = rows == self.most
+        self._hide(self._shown.keys() - kept)
+        return sum(self._shown.get(record.folder) is not None for record in evaluations)
+
+    def _in_order(
+        self, evaluations: Mapping[Record, list[Evaluation]]
+    ) -> Iterator[tuple[Record, Path, Callable[[Record], None]]]:
+        """What may be a run in TensorBoard, with what shows it: each record, and if it is shown its evaluations."""
+        for record, found in evaluations.items():
+            yield record, record.folder, self._record
+            if record.folder in self._shown:
+                for evaluation in found:
+                    yield record, evaluation.folder, partial(self._decoding, evaluation)
+
+    def _hide(self, folders: Iterable[Path]) -> None:
+        for folder in list(folders):
             place = self._shown.pop(folder)
             if place and place.is_symlink():
                 place.unlink()
             elif place:
                 shutil.rmtree(place, ignore_errors=True)
-        for record, found in evaluations.items():
-            if stop and stop.is_set():
-                break
-            self._show(record, record.folder, self._record)
-            for evaluation in found if record.folder in self._shown else ():
-                self._show(record, evaluation.folder, partial(self._decoding, evaluation))
-        return sum(record.folder in self._shown for record in evaluations)
 
     def _show(self, record: Record, folder: Path, show: Callable[[Record], None]) -> None:
         """Show what is in a folder, if it is not shown already."""
@@ -147,19 +194,30 @@ class View:
         try:
             show(record)
             self._said.pop(folder, None)
-            if self._shown:
+            if not self.is_empty:
                 self.has_begun.set()
         except (DlbenchError, *ODD) as error:
             if self._said.get(folder) != (problem := problem_of(error)):
                 self._said[folder] = problem
                 say(f"record {record.id} left out: {problem}")
 
+    def _when(self, record: Record) -> str:
+        """When a record began; empty where it does not tell."""
+        if record.folder not in self._began:
+            with suppress(DlbenchError, *ODD):
+                self._began[record.folder] = str(record.read_manifest()["started"])
+        return self._began.get(record.folder, "")
+
     def _record(self, record: Record) -> None:
         if not record.manifest.exists() and record.is_locked():  # it is just being begun
             return
+        name = run_name(record.read_manifest(), record.settings())
+        if self.only and not self.only.search(name):
+            self._shown[record.folder] = None
+            return
         files = record.look()["files"]
         seal.check(record.folder, files, only=[name for name in files if name.startswith(record.tensorboard.name)])
-        place = self.folder / run_name(record.read_manifest(), record.settings())
+        place = self.folder / name
         evaluations = record.evaluations()
         has_events = any(record.tensorboard.glob("*tfevents*"))
         has_final = (record.tensorboard / events.FINAL).exists()
@@ -176,19 +234,15 @@ class View:
     def _decoding(self, evaluation: Evaluation, record: Record) -> None:
         result, place = evaluation.read(), None
         if how := decoding_of(evaluation):
-            place = self.folder / evaluation_name(record.read_manifest(), record.settings(), result, how)
-            if (evaluation.folder / events.FINAL).exists():
+            name = evaluation_name(record.read_manifest(), record.settings(), result, how)
+            place = self.folder / name
+            if self.only and not self.only.search(name):
+                place = None
+            elif (evaluation.folder / events.FINAL).exists():
                 _link(place, evaluation.folder)
             else:
                 events.write_decoding(record, evaluation, result, place)
         self._shown[evaluation.folder] = place
-
-
-def _changed(record: Record) -> float:
-    """When something came to a record or went; 0 for one that is gone."""
-    with suppress(OSError):
-        return record.folder.stat().st_mtime
-    return 0.0
 
 
 def _link(place: Path, folder: Path) -> None:
@@ -251,7 +305,7 @@ class HParams(HParamsPlugin):
 
 
 class CustomScalars(CustomScalarsPlugin):
-    """The Custom Scalars tab: a category an experiment, in whose charts all its runs are curves.
+    """The Custom Scalars tab: a category an experiment, the newest first, in whose charts all its runs are curves.
 
     TensorBoard's charts choose curves by tag, whatever their run; here a chart asks for ``TAG in EXPERIMENT``.
     """
@@ -263,12 +317,13 @@ class CustomScalars(CustomScalarsPlugin):
     def layout_impl(self, ctx: Any, experiment: str) -> Any:
         """The layout, from the runs there are and the curves they have."""
         runs = self._data_provider.list_runs(ctx, experiment_id=experiment)
-        tags: dict[str, set[str]] = {_group(run.run_name): set() for run in runs}
+        newest_first = sorted(runs, key=lambda run: (-(run.start_time or 0), run.run_name))
+        tags: dict[str, set[str]] = {_group(run.run_name): set() for run in newest_first}
         curves = self._data_provider.list_scalars(ctx, experiment_id=experiment, plugin_name=scalars.PLUGIN_NAME)
         for run, found in curves.items():
             tags[_group(run)].update(found)
         categories = []
-        for group, found in sorted(tags.items()):
+        for group, found in tags.items():
             # before the first epoch nothing is known of its curves
             wanted = {title: tag for title, tag in CHARTS.items() if tag in found or not found}
             charts = [

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, get_type_hints
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich import box
-from rich.table import Table
 from torch import Tensor
 
 from dlbench import components, identity, paths
@@ -36,7 +34,7 @@ from dlbench.records.summary import rebound
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import DivergedError, Task
 from dlbench.tensorboard import events
-from dlbench.terminal import SafeConsole, first_line, nearest, say
+from dlbench.terminal import first_line, nearest, say, watched
 from dlbench.trainer import TrainerSettings, weights_hash
 
 
@@ -559,25 +557,10 @@ def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[
     task = build_task(plan)
     evaluation = build("evaluation", plan.config["evaluation"])
     others = {"members": members} if members else {}
-    with alone() as root:
+    with alone() as root, watched(plan.settings.progress):
         trainer = plan.settings.trainer(root, False, [])
         metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
     with filled(plan.evaluation.folder) as folder:
         (folder / plan.evaluation.artifacts.name).mkdir()
         evaluation.write(folder, task, plan.data, outputs)
     return dict(metrics)
-
-
-def show(outcome: Outcome) -> None:
-    """Print the outcome's metrics, what data they are of, and where the record lies."""
-    result = outcome.result
-    data = result["data"]
-    label = "SYNTHETIC data" if data["source"] == "synthetic" else f"{data['name']} ({data['provenance']})"
-    table = Table("metric", box=box.SIMPLE_HEAD)
-    table.add_column("value", justify="right")
-    for name, value in sorted(result["metrics"].items()):
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
-    console = SafeConsole(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"\n{result['experiment']} on {label}: {result['state']}")
-    console.print(table)
-    console.print(f"record: {outcome.record.folder}")

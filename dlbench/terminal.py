@@ -3,9 +3,12 @@
 import difflib
 import statistics
 import sys
+import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Literal, TextIO, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -104,6 +107,46 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     yield from track(items, what, total, console=Console(stderr=True), disable=not watched, transient=True)
 
 
+ProgressKind = Literal["auto", "bar", "lines", "none"]
+"""A live bar, plain lines, nothing, or whichever of the first two suits the terminal."""
+
+_doing: ContextVar[Callable[[str], None]] = ContextVar("doing", default=lambda what: None)
+
+
+def suited(kind: ProgressKind) -> ProgressKind:
+    """The same, but for ``auto`` what suits the terminal."""
+    if kind != "auto":
+        return kind
+    return "bar" if sys.stdout.isatty() else "lines"
+
+
+def doing(what: str) -> None:
+    """Say what is being done now to whoever watches, if anybody does: see `watched`."""
+    _doing.get()(what)
+
+
+@contextmanager
+def watched(kind: ProgressKind) -> Iterator[None]:
+    """Show what is said to be done inside, on one line that changes, or on a line every ten seconds."""
+    last = time.monotonic()
+
+    def line(what: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            tell(what)
+
+    with ExitStack() as stack:
+        shown: dict[ProgressKind, Callable[[str], None]] = {"lines": line, "none": lambda what: None}
+        if (kind := suited(kind)) == "bar":
+            shown["bar"] = stack.enter_context(SafeConsole().status("")).update
+        token = _doing.set(shown[kind])
+        try:
+            yield
+        finally:
+            _doing.reset(token)
+
+
 def mean_and_spread(values: Sequence[float]) -> str:
     """``mean ± standard deviation (n)``; a single value, or one that never varies, stands without a spread."""
     if len(set(values)) == 1:
@@ -114,6 +157,19 @@ def mean_and_spread(values: Sequence[float]) -> str:
 def format_value(value: float) -> str:
     """Counts whole, everything else with four decimals, as the reports print them."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def format_metric(value: float) -> str:
+    """See `format_value`; whole numbers are counts."""
+    return f"{value:,}" if isinstance(value, int) else format_value(value)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: ``8 seconds``, ``40 minutes``, ``3 hours``."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}"
 
 
 def capitalised(text: str) -> str:

@@ -20,6 +20,7 @@ from dlbench.errors import ConfigError
 from dlbench.numerics import keep_freed_memory, numerics
 from dlbench.seeding import derive_seed
 from dlbench.tasks.base import Task
+from dlbench.terminal import ProgressKind
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
@@ -44,7 +45,7 @@ class TrainerSettings:
     precision: Precision = "32-true"
     threads: Annotated[int, Gt(0)] = 1
     limit_train_batches: Annotated[int, Gt(0)] | None = None
-    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    progress: ProgressKind = "auto"
 
     def device_kind(self) -> str:
         """The kind of device this machine gives.

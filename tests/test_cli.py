@@ -31,6 +31,8 @@ TINY = (
     "trainer.device=cpu",
     "evaluation.max_shift=1",
 )
+ANNOUNCED = re.compile(r"^(\w+, seed \S+: preparing|(data|settings|training|record) {2,}.*)\n", re.MULTILINE)
+"""What a run says of itself before anything is done."""
 Refused = Callable[..., str]
 Finished = subprocess.CompletedProcess[str]
 
@@ -75,7 +77,15 @@ def test_a_run_ends_well_and_prints_a_plain_line_an_epoch(started_twice: SimpleN
 
 def test_a_run_prints_its_metrics_whose_they_are_and_where_they_lie(started_twice: SimpleNamespace) -> None:
     lines = started_twice.first.stdout.splitlines()
-    assert any("cnn_bn_gap on SYNTHETIC data" in line for line in lines)
+    assert lines[0] == "cnn_bn_gap, seed 42: preparing"
+    told = dict(line.split(maxsplit=1) for line in lines[1:5])
+    assert told["data"].startswith("SYNTHETIC data: ")
+    assert told["settings"].startswith("lr=0.01 chw ")
+    assert told["training"] == "1 epoch on cpu, 1 thread"
+    assert re.match(r"runs/\w{12} \(new", told["record"])
+    assert max(map(len, lines)) <= 90
+    assert "cnn_bn_gap on SYNTHETIC data: finished" in lines
+    assert not [line for line in lines if "published" in line]  # nothing that was published is of synthetic data
     table = dict(cells for line in lines if len(cells := line.split()) == 2 and "/" in cells[0])
     assert table["model/parameters"] == "755,718"
     assert 0 <= float(table["test/accuracy"]) <= 1
@@ -100,8 +110,10 @@ def test_a_finished_run_is_looked_up_and_not_trained_again(started_twice: Simple
     first, second = started_twice.first, started_twice.second
     assert (second.returncode, second.stderr) == (0, "")
     assert not [line for line in second.stdout.splitlines() if line.startswith("epoch ")]
-    assert "test/accuracy" in second.stdout
-    assert first.stdout.endswith(second.stdout)
+    assert "(finished already)" in second.stdout
+    assert "looked up; it was trained in " in second.stdout
+    metrics = [[line for line in each.stdout.splitlines() if line.startswith("  ")] for each in (first, second)]
+    assert metrics[0] == metrics[1]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +218,7 @@ def refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             main()
         out, err = capsys.readouterr()
         assert exit_.value.code == 1
-        assert out == ""
+        assert ANNOUNCED.sub("", out) == ""
         assert len(err.splitlines()) == 1, err
         assert err.startswith("dlbench: ")
         assert {path.name for path in here.glob("runs/*")} <= {".locks"}
@@ -218,7 +230,7 @@ def refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_an_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     done = dlbench("+experiment=cnn_vanilla", "optimizer.lr=0", folder=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (1, "cnn_vanilla, seed 42: preparing\n")
     assert done.stderr == "dlbench: optimizer.lr=0: Input should be greater than 0\n"
     assert list(tmp_path.iterdir()) == []
 

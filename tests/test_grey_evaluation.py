@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ConstantLR
 
 from dlbench.callbacks import image_pictures
+from dlbench.commands.outcome import show
 from dlbench.data.image_datamodules import KmnistDataModule
 from dlbench.evaluation.images import GreyEvaluation, transform
 from dlbench.models.lenet import LeNet
@@ -24,7 +25,7 @@ from dlbench.models.mlp import MLP
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import read_json
 from dlbench.records.labels import data_caveat, run_name
-from dlbench.run import Outcome, run, show
+from dlbench.run import Outcome, execute, prepare, run
 from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd
@@ -208,14 +209,15 @@ def test_another_split_is_named_wherever_a_result_is_shown(
         "trainer.epochs=1",
         "trainer.limit_train_batches=2",
     ]
-    drawn = run(compose(EXPERIMENT, *tiny, *real, "evaluation.max_shift=0", "callbacks.pictures.epochs=[1]"))
+    plan = prepare(compose(EXPERIMENT, *tiny, *real, "evaluation.max_shift=0", "callbacks.pictures.epochs=[1]"))
+    drawn = execute(plan)
     assert drawn.result["data"]["provenance"] == "other split"
     assert drawn.result["data"]["sizes"] == {"train": 8000, "val": 1000, "test": 1000}
     events = accumulated(drawn.record.tensorboard)
     assert {tag.partition("/")[0] for tag in events.Tags()["images"]} == {"pictures (other split)"}
     assert b"kmnist (other split)" in events.Tensors("run")[0].tensor_proto.string_val[0]
     assert run_name(read_json(drawn.record.manifest), drawn.record.settings()).startswith("kmnist_cnn (other split)/")
-    show(drawn)
+    show(plan, drawn)
     assert "kmnist_cnn on kmnist (other split): finished" in capsys.readouterr().out
 
 

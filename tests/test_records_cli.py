@@ -256,9 +256,23 @@ def test_the_precision_is_listed_where_it_is_not_the_usual_one(store: Store, rec
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_show_says_everything_of_a_record(flags: list[str], records: Records, finished: Record) -> None:
-    answer = records("show", finished.id[:6], *flags)
+def test_show_tells_a_person_what_a_record_is_of_and_every_metric(records: Records, finished: Record) -> None:
+    answer = records("show", finished.id[:6])
+    assert (answer.code, answer.err) == (0, "")
+    shown = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in answer.out.splitlines() if "  " in line)
+    manifest = read_json(finished.manifest)
+    assert shown["run"] == finished.id
+    assert shown["data"].startswith("SYNTHETIC data: ")
+    assert (shown["state"], shown["begun"]) == (State.FINISHED, manifest["started"])
+    (evaluation,) = finished.evaluations()
+    metrics = read_json(evaluation.result)["metrics"]
+    assert metrics.keys() <= shown.keys()
+    for name, value in metrics.items():
+        assert float(shown[name].replace(",", "")) == pytest.approx(value, abs=5e-5)
+
+
+def test_show_says_everything_of_a_record_as_json(records: Records, finished: Record) -> None:
+    answer = records("show", finished.id[:6], "--json")
     assert (answer.code, answer.err) == (0, "")
     shown = json.loads(answer.out)
     assert shown["state"] == State.FINISHED

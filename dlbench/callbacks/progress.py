@@ -1,26 +1,27 @@
-"""How far a training is: a live bar on a terminal, one plain line an epoch elsewhere."""
+"""How far a training is: one plain line an epoch, and on a terminal a live bar of the current one."""
 
-import sys
 import time
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
+from dlbench.terminal import ProgressKind, suited
+
 
 class EpochBar(RichProgressBar):
-    """Lightning's live bar, with the last validation metrics beside it and epochs counted from 1."""
+    """Lightning's live bar, with epochs counted from 1; `EpochLines` prints the metrics."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """The validation metrics of the last whole epoch."""
-        return {name: f"{value:.4f}" for name, value in validation_metrics(trainer).items()}
+        """None."""
+        return {}
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 class EpochLines(pl.Callback):
-    """One line after each epoch, for logs and pipes."""
+    """One line after each epoch."""
 
     def __init__(self) -> None:
         self._began, self._first_epoch = 0.0, 0
@@ -44,9 +45,7 @@ def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in metrics if name.startswith("val/")}
 
 
-def progress(kind: Literal["auto", "bar", "lines", "none"]) -> list[pl.Callback]:
+def progress(kind: ProgressKind) -> list[pl.Callback]:
     """The callbacks that show progress as asked for."""
-    if kind == "auto":
-        kind = "bar" if sys.stdout.isatty() else "lines"
-    shown: dict[str, list[pl.Callback]] = {"bar": [EpochBar()], "lines": [EpochLines()], "none": []}
-    return shown[kind]
+    shown: dict[str, list[pl.Callback]] = {"bar": [EpochLines(), EpochBar()], "lines": [EpochLines()], "none": []}
+    return shown[suited(kind)]

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,12 @@ from dlbench.commands import Json, Runs, Trust, group
 from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
-from dlbench.records.files import is_set_aside, read_json
+from dlbench.records.files import ODD, is_set_aside, problem_of, read_json
 from dlbench.records.index import Index
+from dlbench.records.labels import data_line, settings
 from dlbench.records.store import CORE, DATA_COLUMNS, OUTPUTS, Record, State, Store, find
 from dlbench.records.summary import Summary, decoding_of, summarise
-from dlbench.terminal import SafeConsole, print_columns, say, tell, width_of
+from dlbench.terminal import duration, format_metric, print_columns, say, tell, width_of
 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
@@ -100,7 +101,7 @@ def _narrow_table(summaries: Sequence[Summary], width: int) -> list[list[str]]:
 
 @app.command()
 def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
-    """Everything a record says."""
+    """What a record says of its run, and every metric; with --json everything."""
     record = _find(run, runs)
     content: dict[str, Any] = {"state": record.state(), "manifest": read_json(record.manifest)}
     if record.training.exists():
@@ -113,8 +114,36 @@ def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
     ]
     if as_json:
         print(json.dumps(content, indent=2))
-    else:
-        SafeConsole().print_json(json.dumps(content), indent=2)
+        return
+    try:
+        _print_record(record, content)
+    except ODD as error:
+        raise RecordError(f"{record.folder}: {problem_of(error)}; --json shows what is there") from error
+
+
+def _print_record(record: Record, content: Mapping[str, Any]) -> None:
+    manifest, config, training = record.read_manifest(), record.settings(), content.get("training", {})
+    rows = [
+        ["run", record.id],
+        ["experiment", manifest["experiment"]],
+        ["settings", f"{settings(manifest['experiment'], config)} seed={config['seed']}"],
+        ["data", data_line(manifest["data"])],
+        ["state", str(content["state"]) + (f", step {training['step']}" if "step" in training else "")],
+        *([["error", str(content["failure"]["error"])]] if "failure" in content else []),
+        ["begun", manifest["started"]],
+        *([["trained in", duration(training["seconds"])]] if training else []),
+        ["commit", f"{manifest['code']['commit']}{' with changes' if manifest['code']['dirty'] else ''}"],
+        ["numerics", ", ".join(f"{key} {value}" for key, value in manifest["numerics"].items())],
+        ["versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())],
+        ["folder", str(record.folder)],
+    ]
+    print_columns(rows)
+    for evaluation in content["evaluations"]:
+        how = f", decoded by {evaluation['decoding']}" if "decoding" in evaluation else ""
+        print()
+        tell(f"evaluation {evaluation['evaluation']}{how}, {duration(evaluation['seconds'])}")
+        metrics = sorted(evaluation["metrics"].items())
+        print_columns([[f"  {name}", format_metric(value)] for name, value in metrics])
 
 
 @app.command(short_help="Train a record again and compare every value.")

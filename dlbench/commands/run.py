@@ -21,7 +21,7 @@ from dlbench.cli import choices, one_line_errors
 from dlbench.errors import ConfigError
 from dlbench.help import WITH_PLUS
 from dlbench.sweep import watch
-from dlbench.terminal import nearest, say
+from dlbench.terminal import nearest, say, tell
 
 
 @hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")
@@ -32,9 +32,15 @@ def _composed(config: DictConfig) -> Any:
         return perform(config)
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():
-        from dlbench.run import run, show
+        if config.trainer.progress != "none":
+            tell(f"{config.name}, seed {config.seed}: preparing")  # torch takes seconds to import
+        from dlbench.commands import outcome
+        from dlbench.run import execute, prepare
 
-        show(run(config))
+        plan = prepare(config)
+        if config.trainer.progress != "none":
+            outcome.announce(plan)
+        outcome.show(plan, execute(plan))
     return None
 
 

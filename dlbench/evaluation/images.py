@@ -23,6 +23,7 @@ from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.retrieval import PictureRetrieval, RetrievalResult
+from dlbench.terminal import doing
 
 NO_CLASS = "no class"
 """What outputs beyond the classes are called."""
@@ -66,8 +67,10 @@ class ImageEvaluation:
         self, trainer: pl.Trainer, task: ImageClassification, data: PictureData, last: Weights, best: Weights
     ) -> tuple[dict[str, float], Tensor]:
         """Metrics by name, and the last epoch's class probabilities on the test split, (pictures, outputs)."""
+        doing("testing after the best epoch")
         task.load_state_dict(best)
         at_best = _test(trainer, task, data.evaluation_dataloader("test"))
+        doing("testing after the last epoch")
         task.load_state_dict(last)
         metrics = _test(trainer, task, data.evaluation_dataloader("test"))
         metrics |= {f"{name}_best_val": value for name, value in at_best.items()}
@@ -80,6 +83,7 @@ class ImageEvaluation:
 
         probabilities, metrics["test/accuracy_shift_0"] = predict()
         for pixels in range(1, self.max_shift + 1):
+            doing(f"testing: shifted by {pixels} of {self.max_shift} pixels")
             directions = ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels))
             metrics[f"test/accuracy_shift_{pixels}"] = sum(predict(*direction)[1] for direction in directions) / 4
         picture = next(iter(data.evaluation_dataloader("test")))[0][0]
@@ -189,9 +193,11 @@ class GreyEvaluation(ImageEvaluation):
         unmoved = metrics["test/accuracy_shift_0"]
         metrics |= {"test/accuracy_rotation_0": unmoved, "test/accuracy_scale_1": unmoved}
         for angle in self.rotations:
+            doing(f"testing: rotated by {angle:g} degrees")
             both = accuracy(angle=angle), accuracy(angle=-angle)
             metrics[f"test/accuracy_rotation_{angle:g}"] = sum(both) / 2
         for scale in self.scales:
+            doing(f"testing: scaled by {scale:g}")
             both = accuracy(scale=scale), accuracy(scale=1 / scale)
             metrics[f"test/accuracy_scale_{scale:g}"] = sum(both) / 2
         if first_convolution(task.model) is None:
@@ -255,6 +261,7 @@ class RetrievalEvaluation:
 
         Neither the data nor the best epoch's weights are asked for.
         """
+        doing("testing: retrieving")
         task.load_state_dict(last, assign=True)  # in the precision it was stored in
         task.to(trainer.strategy.root_device).eval()
         with torch.inference_mode():

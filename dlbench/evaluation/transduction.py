@@ -26,6 +26,7 @@ from dlbench.protocols import DataModule, Decoder, Weights
 from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
+from dlbench.terminal import doing
 
 END = SPECIALS[EOS]
 """Ends every hypothesis that was not cut off."""
@@ -110,8 +111,10 @@ class SequenceEvaluation:
 
     def decode(self, trainer: pl.Trainer, task: SequenceTask, data: Any) -> tuple[dict[str, float], list[Decoded]]:
         """The metrics that the task itself logs of the test split, and what the decoding gives for it."""
+        doing("testing: reading the true symbols")
         trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
         metrics = read_metrics(trainer)
+        doing("testing: decoding")
         task.decoder, greedy = self.decoding, task.decoder
         decoded: Any = trainer.predict(task, data.evaluation_dataloader("test"))
         task.decoder = greedy

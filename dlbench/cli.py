@@ -137,10 +137,16 @@ def _no_such_choice(group: str, name: str) -> str:
 
 def choices(group: str) -> list[str]:
     """The names of a group's configurations, those of a ``--config-dir`` too."""
-    return sorted({path.stem for folder in _folders() for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in folders() for path in (folder / group).glob("*.yaml")})
 
 
-def _folders() -> list[Path]:
+def own_folders() -> list[str]:
+    """The override by which Hydra finds configurations in the command line's own folders; none if it names none."""
+    own = ",".join(f"file://{folder}" for folder in folders()[1:])
+    return [f"hydra.searchpath=[{own}]"] if own else []
+
+
+def folders() -> list[Path]:
     """Where configurations lie: the suite's, and those that the command line names."""
     words = sys.argv[1:]
     named = [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
@@ -150,7 +156,7 @@ def _folders() -> list[Path]:
 
 def _not_utf8() -> Path | None:
     """The first configuration of the command line's own folders that is not UTF-8."""
-    for path in (path for folder in _folders()[1:] for path in sorted(folder.rglob("*.yaml"))):
+    for path in (path for folder in folders()[1:] for path in sorted(folder.rglob("*.yaml"))):
         try:
             path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
@@ -164,9 +170,9 @@ def _nearest_key(key: str) -> str | None:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig, OmegaConf
 
-    groups = {group for group, _ in _chosen()}
-    written = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] in groups]
-    own = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in _folders()[1:])}]"] if _folders()[1:] else []
+    chosen = {group for group, _ in _chosen()}
+    written = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] in chosen]
+    own = own_folders()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         config = compose("config", own + [word for word in written if word.lstrip("+").partition("=")[2] in _names()])
@@ -174,8 +180,8 @@ def _nearest_key(key: str) -> str | None:
     node = OmegaConf.select(config, parent) if parent else config
     if isinstance(node, DictConfig) and last in node:
         return None
-    folders = (path for folder in _folders() for path in folder.rglob(key) if path.is_dir())
-    if meant := sorted({path.relative_to(paths.conf()).as_posix() for path in folders if paths.conf() in path.parents}):
+    groups = (path.relative_to(folder) for folder in folders() for path in folder.rglob(key) if path.is_dir())
+    if meant := sorted({path.as_posix() for path in groups}):
         return f"did you mean {' or '.join(f'{group}=NAME' for group in meant)}?"
     if meant := sorted(path for path in _keys(OmegaConf.to_container(config)) if path.endswith(f".{key}")):
         return f"did you mean {' or '.join(meant[:3])}?"

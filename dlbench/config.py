@@ -11,11 +11,13 @@ import hydra.utils
 import omegaconf
 from annotated_types import Ge, Lt
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dlbench import components, files, identity, paths
+from dlbench.cli import folders, own_folders
 from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.terminal import nearest
@@ -205,11 +207,16 @@ def _by_hydra(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 @cache
 def _configurations() -> str:
     """A hash of all there are."""
-    return files.digest_of_all(paths.conf(), ["**/*.yaml"])
+    return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in folders())
 
 
 def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config", [f"+experiment={experiment}", *overrides])
+    outer = GlobalHydra.instance().hydra  # of a run that is being composed, or made
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+            config = compose("config", [*own_folders(), f"+experiment={experiment}", *overrides])
+    finally:
+        GlobalHydra.instance().hydra = outer
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return plain

@@ -246,14 +246,20 @@ def build_task(plan: Plan) -> Task:
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
-    evaluated: type[Task] = get_type_hints(evaluation.__call__)["task"]
-    if not isinstance(task, evaluated):
+    if not isinstance(task, _evaluated_by(evaluation)):
         raise ConfigError(
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
     task.check_evaluation(plan.config["evaluation"])
     return task
+
+
+def _evaluated_by(evaluation: type) -> type:
+    """The kind of task that an evaluation, or else what it extends, says that it is for; where none does, any."""
+    calls = (vars(each)["__call__"] for each in evaluation.__mro__ if "__call__" in vars(each))
+    kinds = (get_type_hints(call).get("task") for call in calls)
+    return next((kind for kind in kinds if isinstance(kind, type)), object)
 
 
 def ensure_trained(plan: Plan) -> bool:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from dlbench import identity, paths
 from dlbench.config import composed
 from dlbench.errors import ConfigError, RecordError
-from dlbench.metrics.names import HEADINGS
+from dlbench.metrics.names import HEADINGS, METRICS
 from dlbench.records.files import ODD, read_json
 from dlbench.records.labels import DECODED_BY, NEVER_NAMED, SYNTHETIC_SOURCE, data_line, decoding, settings
 from dlbench.records.store import Record, State, Store
@@ -61,9 +61,9 @@ def show(plan: Plan, outcome: Outcome) -> None:
 
 
 def headlines(metrics: Mapping[str, float], published: Container[str] = ()) -> list[str]:
-    """The metrics that tell most: those of `dlbench.metrics.names.HEADINGS`, and those published; tests first."""
+    """The metrics that tell most: `dlbench.metrics.names.HEADINGS`, those published, a user's own; tests first."""
     told = [name for name in HEADINGS if name in metrics]
-    told += [name for name in sorted(metrics) if name not in HEADINGS and name in published]
+    told += [name for name in sorted(metrics) if name not in told and (name in published or name not in METRICS)]
     told += [] if "model/parameters" in told or "model/parameters" not in metrics else ["model/parameters"]
     return sorted(told, key=lambda name: not name.startswith("test/"))
 

@@ -6,15 +6,20 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dlbench import paths
+from dlbench.cli import experiments
 from dlbench.commands import Json, Runs, Trust, group
+from dlbench.errors import RecordError
 from dlbench.predict import InputError, Speller
-from dlbench.records.store import find
+from dlbench.records.files import ODD
+from dlbench.records.store import Record, Store, find
 from dlbench.terminal import say, tell
 
 if TYPE_CHECKING:  # --help does not wait for torch
@@ -47,7 +52,7 @@ def option(about: str, **limits: Any) -> Any:
 
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="the record's identity, or how it begins")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a record's identity, or how it begins; or an experiment")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="INPUT", help='what to read, such as "k æ t"; default: standard input, one a line'),
@@ -81,7 +86,7 @@ def predict(
     settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
     settings.pop("seed", None)  # which the task has, not the decoder
     try:
-        speller = Speller(find(run, runs, paths.experiments() / "results"), checkpoint, trust=trust)
+        speller = Speller(_find(run, runs), checkpoint, trust=trust)
         if not (texts := list(_read(inputs or []))):
             say("no input; give it as arguments, or on standard input, one a line")
             return 1
@@ -102,6 +107,31 @@ def predict(
     except BrokenPipeError:  # whoever reads has enough; the interpreter must not try to write the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _find(run: str, runs: Path) -> Record:
+    """The record of an identity, or an experiment's newest one that has weights; the user's own come first.
+
+    Raises:
+        RecordError: There is none.
+    """
+    folders = (runs, paths.experiments() / "networks", paths.experiments() / "results")
+    if run not in experiments():
+        return find(run, *folders)
+    for store in map(Store, folders):
+        having = [(manifest["started"], record) for record in store.all() if (manifest := _manifest(record, run))]
+        if having:
+            return max(having, key=lambda one: one[0])[1]
+    raise RecordError(f"{run}: no trained network of it in {runs}; train one: python -m dlbench +experiment={run}")
+
+
+def _manifest(record: Record, experiment: str) -> dict[str, Any] | None:
+    """That of a finished record of an experiment that has weights; None of any other."""
+    with suppress(RecordError, *ODD):
+        manifest = record.read_manifest()
+        if manifest["experiment"] == experiment and record.training.exists() and record.checkpoints.all():
+            return manifest
+    return None
 
 
 def _settings(decoding: str, asked: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dlbench.commands import Json, Runs, Trust, group
 from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
+from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import ODD, is_set_aside, problem_of, read_json
 from dlbench.records.index import Index
 from dlbench.records.labels import data_line, settings
@@ -185,6 +186,9 @@ def export(
     folder: Annotated[Path, typer.Argument(parser=paths.folder, metavar="FOLDER")],
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="identities; default: all")] = None,
     *,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="also the weights that were evaluated, without the optimiser's state")
+    ] = False,
     runs: Runs,
     as_json: Json = False,
 ) -> None:
@@ -207,6 +211,8 @@ def export(
             shutil.copytree(record.folder, half, symlinks=True, ignore=_all_but_portable(record))
             for evaluation in half.glob("evaluations/*"):
                 pack(evaluation)
+            if weights and state == State.FINISHED:
+                _copy_weights(record, half)
             half.rename(target)
             copied.append(str(target))
             if not as_json:
@@ -227,6 +233,28 @@ def _foreign(record: Record) -> Path | None:
             names = [each.name for each in path.iterdir()]
             waiting += [path / name for name in sorted({*names} - {*ignored(str(path), names)}, reverse=True)]
     return None
+
+
+def _copy_weights(record: Record, target: Path) -> None:
+    """Write the checkpoints whose weights were evaluated, without all that only a training needs.
+
+    Raises:
+        RecordError: One is missing or damaged.
+    """
+    import torch
+
+    from dlbench.callbacks.recorder import load
+
+    whole = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all() if checkpoint.is_whole()}
+    closing = record.closed()
+    for evaluation in record.evaluations():
+        epoch = closing["best_epoch" if evaluation.settings().get("checkpoint") == "best" else "epochs"]
+        if epoch not in whole:
+            raise RecordError(
+                f"record {record.id}: the checkpoint of epoch {epoch} is damaged or missing; run it again"
+            )
+        weights = {"state_dict": load(whole[epoch])["state_dict"]}
+        CheckpointFolder(target / "checkpoints").save(epoch, partial(torch.save, weights))
 
 
 def pack(folder: Path) -> None:

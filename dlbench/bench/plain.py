@@ -5,6 +5,7 @@ collate function, a decoder that is called one step at a time in training too, a
 section 2; the shape of PyTorch's own translation tutorial).
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -90,47 +91,8 @@ def collate(pairs: Sequence[IdPair]) -> Batch:
     return source, lengths, target
 
 
-class PlainEncoder(nn.Module):
-    """Embedding, dropout, packed bidirectional LSTM, dropout."""
-
-    def __init__(self, symbols: int, size: int, embedding_dropout: float, output_dropout: float) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
-        self.lstm = nn.LSTM(size, size // 2, batch_first=True, bidirectional=True)
-        self.embedding_dropout, self.output_dropout = nn.Dropout(embedding_dropout), nn.Dropout(output_dropout)
-
-    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        """Outputs (B, S, H) and the final states of both directions, joined."""
-        embedded = self.embedding_dropout(self.embedding(source))
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        outputs, (hidden, cell) = self.lstm(packed)
-        outputs, _ = pad_packed_sequence(outputs, batch_first=True)
-        hidden = torch.cat([hidden[0], hidden[1]], dim=1).unsqueeze(0)
-        cell = torch.cat([cell[0], cell[1]], dim=1).unsqueeze(0)
-        return self.output_dropout(outputs), (hidden, cell)
-
-
-class PlainAttention(nn.Module):
-    """Additive attention of one decoder step."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(size, size, bias=False)
-        self.key = nn.Linear(size, size, bias=False)
-        self.v = nn.Linear(size, 1, bias=False)
-        self.output = nn.Linear(2 * size, size, bias=False)
-
-    def forward(self, state: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """From the LSTM's output (B, 1, H), the encoder's (B, S, H) and what is no padding (B, S): (B, 1, H)."""
-        scores = self.v(torch.tanh(self.query(state) + self.key(memory))).squeeze(2)
-        scores = scores.masked_fill(~mask, float("-inf"))
-        weights = torch.softmax(scores, dim=1).unsqueeze(1)
-        context = torch.bmm(weights, memory)
-        return torch.tanh(self.output(torch.cat([context, state], dim=2)))
-
-
 class PlainSeq2Seq(nn.Module):
-    """`dlbench.models.seq2seq.Seq2Seq` by its layers' names, with the sizes, dropouts and weights of ``ours``.
+    """A copy of our network's layers, with torch's dropout, called as the scripts called theirs.
 
     Raises:
         ValueError: Ours is of another kind: more layers, one direction, another attention, biases or a norm in it,
@@ -139,19 +101,10 @@ class PlainSeq2Seq(nn.Module):
 
     def __init__(self, ours: Seq2Seq) -> None:
         super().__init__()
-        source_symbols, size = ours.encoder.embedding.weight.shape
-        encoder = ours.encoder
-        self.encoder = PlainEncoder(source_symbols, size, encoder.embedding_dropout.p, encoder.output_dropout.p)
-        self.embedding = nn.Embedding(ours.outputs, size)
-        self.decoder_dropout = nn.Dropout(ours.decoder_dropout.p)
-        self.lstm = nn.LSTM(size, size, batch_first=True)
-        self.attention = PlainAttention(size)
-        self.output_dropout = nn.Dropout(ours.output_dropout.p)
-        self.output = nn.Linear(size, ours.outputs)
-        self.output.weight = self.embedding.weight
         if (
             not isinstance(ours.attention, AdditiveAttention)
-            or self.state_dict().keys() != ours.state_dict().keys()
+            or any(name.endswith("bias") for name, _ in ours.attention.named_parameters())  # a norm has one too
+            or (ours.lstm.num_layers, ours.encoder.directions) != (1, 2)
             or ours.drops_before_attention
             or ours.output.weight is not ours.embedding.weight
         ):
@@ -159,11 +112,34 @@ class PlainSeq2Seq(nn.Module):
                 "the plain network has one layer, two directions, a tied output and additive attention without biases "
                 "and norm, dropped out after it"
             )
-        self.load_state_dict(ours.state_dict())
+        layers: Any = copy.deepcopy(ours)
+        use_torch_dropout(layers)
+        self.encoder, self.attention = layers.encoder, layers.attention
+        self.embedding, self.lstm, self.output = layers.embedding, layers.lstm, layers.output
+        self.decoder_dropout, self.output_dropout = layers.decoder_dropout, layers.output_dropout
+
+    def encode(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
+        """Outputs (B, S, H) and the final states of both directions, joined."""
+        encoder = self.encoder
+        embedded = encoder.embedding_dropout(encoder.embedding(source))
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        outputs, states = encoder.lstm(packed)
+        outputs, _ = pad_packed_sequence(outputs, batch_first=True)
+        hidden, cell = (torch.cat([*state], dim=1).unsqueeze(0) for state in states)
+        return encoder.output_dropout(outputs), (hidden, cell)
+
+    def attend(self, output: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """From the LSTM's output (B, 1, H), the encoder's (B, S, H) and what is no padding (B, S): (B, 1, H)."""
+        attention = self.attention
+        scores = attention.v(torch.tanh(attention.query(output) + attention.key(memory))).squeeze(2)
+        scores = scores.masked_fill(~mask, float("-inf"))
+        weights = torch.softmax(scores, dim=1).unsqueeze(1)
+        context = torch.bmm(weights, memory)
+        return torch.tanh(attention.output(torch.cat([context, output], dim=2)))
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
         """Logits (B, T, V) of what follows each symbol of ``target`` (B, T), by teacher forcing."""
-        memory, state = self.encoder(source, lengths)
+        memory, state = self.encode(source, lengths)
         mask = source != PAD
         logits = []
         for place in range(target.size(1)):
@@ -175,7 +151,7 @@ class PlainSeq2Seq(nn.Module):
         """Logits (B, V) of what follows ``symbol`` (B,), and the new state."""
         embedded = self.decoder_dropout(self.embedding(symbol.unsqueeze(1)))
         output, state = self.lstm(embedded, state)
-        output = self.attention(output, memory, mask)
+        output = self.attend(output, memory, mask)
         return self.output(self.output_dropout(output)).squeeze(1), state
 
 
@@ -188,15 +164,11 @@ def sequence_loss(model: PlainSeq2Seq, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def decode(model: PlainSeq2Seq, source: Tensor, choose: Callable[[Tensor], Tensor], max_length: int = 50) -> list[int]:
-    """What is written for one source (S,), symbol by symbol, until EOS.
+    """What a network in evaluation mode writes for one source (S,), symbol by symbol, until EOS.
 
-    Args:
-        model: The network, in evaluation mode.
-        source: The source's symbols.
-        choose: Takes logits (1, V) and gives the next symbol (1,): `greedy` or `nucleus`.
-        max_length: The most symbols to write.
+    ``choose`` takes logits (1, V) and gives the next symbol (1,): `greedy` or `nucleus`.
     """
-    memory, state = model.encoder(source.unsqueeze(0), torch.tensor([len(source)]))
+    memory, state = model.encode(source.unsqueeze(0), torch.tensor([len(source)]))
     mask = torch.ones(1, len(source), dtype=torch.bool)
     symbol = torch.tensor([SOS])
     written: list[int] = []

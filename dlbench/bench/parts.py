@@ -149,7 +149,7 @@ def overhead(effort: Effort) -> Part:
     for case in effort.chosen([BN_GAP, VANILLA]):
         with worker_pool(
             run=job(effort, case, first),
-            with_bar=job(effort, case, last, "trainer.progress=bar", terminal=True),
+            with_bar=job(effort, case, last, "trainer.progress=bar"),
             short_epochs=job(effort, case, last, "trainer.limit_train_batches=2", warmup=1),
         ) as workers:
             times = _milliseconds(workers["run"], list(LAYERS), effort)

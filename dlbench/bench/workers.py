@@ -64,29 +64,21 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], T]]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker trains, and where.
+    """What a worker trains: the run of some ``overrides``, or with ``plain`` the plain loop on the run's data.
 
-    Args:
-        overrides: The run's configuration, as on a command line.
-        cores: The cores it may use.
-        warmup: Steps made before anything is timed.
-        plain: The plain loop on the run's data instead of the run.
-        terminal: Have it believe that its output is a terminal.
+    It may use some ``cores``, and makes ``warmup`` steps before anything is timed.
     """
 
     overrides: Sequence[str]
     cores: Sequence[int]
     warmup: int
     plain: bool = False
-    terminal: bool = False
 
 
 class Worker:
     """A process that carries out one command after the other; it ends when the driver does.
 
-    Args:
-        job: What it trains.
-        folder: A folder of its own for its record and what it prints.
+    The ``folder`` is its own, for its record and what it prints.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
@@ -138,8 +130,7 @@ class Worker:
 def _work(job: Job, folder: Path, printed: Path, connection: Connection) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cores)
-    if job.terminal:
-        os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")
+    os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")  # a bar, where one is asked for, needs a terminal
     with printed.open("wb") as file, Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -169,8 +160,8 @@ def worker_pool(**jobs: Job) -> Iterator[dict[str, Worker]]:
             stack.callback(workers[name].close)
         for worker in workers.values():
             worker.facts = worker.receive()
-        for name, job in jobs.items():
-            workers[name].ask("step", steps=job.warmup)
+        for name, worker in workers.items():
+            worker.ask("step", steps=jobs[name].warmup)
         yield workers
 
 
@@ -195,15 +186,17 @@ class Usage(NamedTuple):
 
 
 LAUNCHER = """
-import json, os, resource, subprocess, sys, time
+import json, resource, subprocess, sys, time
 began = time.perf_counter()
-code = subprocess.call(sys.argv[2:])
+code = subprocess.call(sys.argv[1:], stderr=subprocess.STDOUT)
 wall = time.perf_counter() - began
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-figures = code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss
-os.write(int(sys.argv[1]), json.dumps(figures).encode())
+print(json.dumps((code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss)), file=sys.stderr)
 """
-"""A process counts what its parent held when it was launched into its peak; this parent holds next to nothing."""
+"""A process counts what its parent held when it was launched into its peak; this parent holds next to nothing.
+
+It writes the figures where the program, whose errors go where its output goes, writes nothing.
+"""
 
 
 def measure(*arguments: str) -> Usage:
@@ -212,21 +205,11 @@ def measure(*arguments: str) -> Usage:
     Raises:
         BenchError: It ended with an error; with the last lines it wrote.
     """
-    reader, writer = os.pipe()  # of its own: what the program prints, and when, does not matter
-    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(writer), sys.executable, *arguments]
-    with unset_thread_counts(), os.fdopen(reader, encoding="utf-8") as figures:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            pass_fds=[writer],
-        )
-        os.close(writer)
-        told = figures.read()
-    code, wall, cpu, peak = json.loads(told) if told else (done.returncode, 0, 0, 0)
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
+    with unset_thread_counts():
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    killed = done.returncode, 0, 0, 0
+    code, wall, cpu, peak = killed if done.returncode else json.loads(done.stderr)
     if code:
         raise _ended(f"python {' '.join(arguments)}", code, done.stdout)
     return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, done.stdout)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -44,22 +45,16 @@ DECODERS: dict[str, Decoder] = {
 
 
 def serve(overrides: Sequence[str], cores: int, plainly: bool, connection: Connection) -> None:
-    """Train on so many cores, at the driver's command, until it is gone.
+    """Train on so many ``cores``, at the driver's command, until it is gone: a run, or ``plainly`` on its data.
 
     The first answer, `facts_of`, comes when a step could be made.
-
-    Args:
-        overrides: The run's configuration, as on a command line.
-        cores: How many cores there are for it.
-        plainly: The plain loop on the run's data instead of the run.
-        connection: Commands come, answers go.
     """
     torch.set_num_threads(min(cores, torch.get_num_threads()))  # torch's default, had it been imported on these cores
     plan = plan_of(overrides)
     if plainly:
-        trainer = Plain(plan)
+        loop = Plain(plan)
         connection.send(facts_of(plan))
-        handle(connection, trainer)
+        handle(connection, loop)
     else:
         # Lightning's hook for callbacks that a task brings: the run needs no door for the benchmark.
         gate = Gate(plan, connection)
@@ -97,10 +92,8 @@ def facts_of(plan: Plan) -> Answer:
     ``words`` too."""
     facts, data = plan.facts, plan.data
     things = "recordings" if "seconds" in facts else "pairs" if "vocabularies" in facts else "pictures"
-    described = (
-        f"{facts['name']}: {facts['source']}, {facts['provenance']}, {facts['sizes']['train']} training {things}"
-    )
-    answer: Answer = {"data": described, "threads": torch.get_num_threads()}
+    described = f"{facts['name']}: {facts['source']}, {facts['provenance']}, {facts['sizes']['train']} training"
+    answer: Answer = {"data": f"{described} {things}", "threads": torch.get_num_threads()}
     if isinstance(data, TransductionDataModule):
         answer["symbols"] = sum(len(pair.source) + len(pair.target) + 1 for pair in data.pairs("train"))
         answer["words"] = len(data.pairs("test"))
@@ -124,32 +117,21 @@ def symbols_in(batch: Any) -> int:
 
 
 class Ours:
-    """A run's own network, optimiser and data, and what can be measured of them beside its steps.
+    """What can be measured of a run's own task, optimiser, DataModule and training ``batches`` beside its steps."""
 
-    Args:
-        task: The task; its methods are called as Lightning would.
-        optimizer: The run's optimiser.
-        data: The run's DataModule.
-        batches: Training batches without end; default: the data's.
-    """
-
-    def __init__(self, task: Any, optimizer: Optimizer, data: Any, batches: Iterator[Any] | None = None) -> None:
-        self.task, self.optimizer, self.data = task, optimizer, data
-        self.batches = endless(data) if batches is None else batches
+    def __init__(self, task: Any, optimizer: Optimizer, data: Any, batches: Iterator[Any]) -> None:
+        self.task, self.optimizer, self.data, self.batches = task, optimizer, data, batches
 
     def bare(self, steps: int, checks_loss: bool, reseeds: bool) -> Answer:
-        """So many steps in a loop without Lightning.
+        """So many steps in a loop without Lightning, of whose calls of the task those that are wanted are made.
 
-        Args:
-            steps: How many.
-            checks_loss: Read each loss and check that it is finite (`Task.training_step`).
-            reseeds: Seed the global generator before each step (`Task.on_train_batch_start`).
+        With ``checks_loss`` each loss is read (`Task.training_step`), with ``reseeds`` the global generator is seeded
+        before each step (`Task.on_train_batch_start`).
         """
-        task = self.task
         for batch in itertools.islice(self.batches, steps):
             if reseeds:
-                task.on_train_batch_start(batch, 0)
-            loss = task.training_step(batch, 0) if checks_loss else task.loss(batch)
+                self.task.on_train_batch_start(batch, 0)
+            loss = self.task.training_step(batch, 0) if checks_loss else self.task.loss(batch)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -208,7 +190,7 @@ def step_flops(loss: Callable[[], Tensor]) -> int:
     return int(counter.get_total_flops())
 
 
-class Gate(pl.Callback):
+class Gate(LambdaCallback):
     """Holds a real run, `dlbench.run.train` and nothing else, between two steps until told to go on.
 
     ``step`` makes Lightning go on: so many ``steps``, with the logger or without (``logged``). The answer has their
@@ -217,6 +199,17 @@ class Gate(pl.Callback):
     """
 
     def __init__(self, plan: Plan, connection: Connection) -> None:
+        def entering(phase: str) -> Callable[..., None]:
+            return lambda *_: self._enter(phase)
+
+        super().__init__(
+            on_train_start=self._start,
+            on_train_batch_start=entering("seconds"),  # the first step of an epoch ends what stands between epochs
+            on_train_batch_end=self._count,
+            on_validation_start=entering("validation"),
+            on_validation_end=entering("lightning"),
+            on_train_epoch_end=entering("recorder"),  # a `Checkpoint`, so it comes after every other callback
+        )
         self.plan, self.connection = plan, connection
         self.spent: defaultdict[str, float] = defaultdict(float)
         self.phase, self.since = "", 0.0
@@ -226,41 +219,22 @@ class Gate(pl.Callback):
         self.spent[self.phase] += now - self.since
         self.phase, self.since = phase, now
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say that the run is ready, and wait."""
+    def _start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self.loggers = trainer.loggers
-        self.ours = Ours(pl_module, trainer.optimizers[0], self.plan.data)
+        self.ours = Ours(task, trainer.optimizers[0], self.plan.data, endless(self.plan.data))
         self.connection.send(facts_of(self.plan))
         self._wait(trainer)
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        """The first step of an epoch ends what stands between epochs."""
-        self._enter("seconds")
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count down; at nought answer, and wait."""
+    def _count(self, trainer: pl.Trainer, _task: pl.LightningModule, _outputs: Any, batch: Any, index: int) -> None:
+        """Count steps down; at nought answer, and wait."""
         self.left -= 1
         self.symbols += symbols_in(batch)
         if not self.left:
             self._enter("waiting")
             self.connection.send({**self.spent, "symbols": self.symbols})
             self._wait(trainer)
-        if batch_idx + 1 == trainer.num_training_batches:
+        if index + 1 == trainer.num_training_batches:
             self._enter("lightning")
-
-    def on_validation_start(self, *_: Any) -> None:
-        """Validation is work, no overhead."""
-        self._enter("validation")
-
-    def on_validation_end(self, *_: Any) -> None:
-        """Back in Lightning's end of an epoch."""
-        self._enter("lightning")
-
-    def on_train_epoch_end(self, *_: Any) -> None:
-        """The recorder, a `Checkpoint`, comes after every other callback."""
-        self._enter("recorder")
 
     def _wait(self, trainer: pl.Trainer) -> None:
         trainer.loggers = self.loggers
@@ -283,21 +257,18 @@ class Plain:
     def __init__(self, plan: Plan) -> None:
         reseed_global(plan.seed, "init")
         data: Any = plan.data
-        model = build("model", plan.config["model"], **data.model_arguments())
-        lr, loading = plan.config["optimizer"]["lr"], {"batch_size": data.batch_size, "shuffle": True}
-        batches: DataLoader[Any]
+        self.model = build("model", plan.config["model"], **data.model_arguments())
         if isinstance(data, TransductionDataModule):
-            self._decoding = plain.PlainSeq2Seq(model).eval()
+            self.model, self._decoding = plain.PlainSeq2Seq(self.model), plain.PlainSeq2Seq(self.model).eval()
             self._test = [source for source, _ in plain.id_pairs(data, "test")]
-            self.model = plain.PlainSeq2Seq(model)
-            batches = DataLoader(plain.id_pairs(data, "train"), collate_fn=plain.collate, **loading)  # type: ignore[arg-type]
-            adam = torch.optim.Adam(self.model.parameters(), lr=lr)
-            self._training = plain.train(self.model, batches, adam, plain.sequence_loss)
+            kind: Any = plain.id_pairs(data, "train"), plain.collate, plain.sequence_loss, torch.optim.Adam
         else:
-            plain.use_torch_dropout(model)
-            batches = DataLoader(plain.as_floats(data.tensors("train")), **loading)
-            sgd = torch.optim.SGD(model.parameters(), lr=lr)
-            self._training = plain.train(model, batches, sgd, plain.picture_loss)
+            plain.use_torch_dropout(self.model)
+            kind = plain.as_floats(data.tensors("train")), None, plain.picture_loss, torch.optim.SGD
+        examples, collate, loss_of, optimizer = kind
+        batches: DataLoader[Any] = DataLoader(examples, data.batch_size, shuffle=True, collate_fn=collate)
+        stepped = optimizer(self.model.parameters(), lr=plan.config["optimizer"]["lr"])
+        self._training = plain.train(self.model, batches, stepped, loss_of)
 
     def step(self, steps: int) -> Answer:
         """So many training steps, and their symbols."""

@@ -39,10 +39,7 @@ Measure again on a machine that does nothing else: `make bench` (about 20 minute
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of two measured things.
-
-    ``value`` is the estimate, ``low`` and ``high`` its 95% bootstrap interval, ``pairs`` the ratio of each pair.
-    """
+    """An estimate, ``value``, with its 95% bootstrap interval, ``low`` to ``high``, and the ratio of each pair."""
 
     value: float
     low: float
@@ -53,13 +50,8 @@ class Ratio:
 def paired_ratio(above: Sequence[float], below: Sequence[float], *, of_medians: bool = False) -> Ratio:
     """The median of the ratios of pairs that were taken one right after the other.
 
-    The interval is that of percentiles over resampled pairs, from a fixed seed.
-
-    Args:
-        above: The numerators.
-        below: The denominators.
-        of_medians: The ratio of the medians instead, for what varies much from one time to the next, like the start of
-            a process.
+    ``of_medians`` gives the ratio of the medians instead, for what varies much from one time to the next, like the
+    start of a process. The interval is that of percentiles over resampled pairs, from a fixed seed.
     """
     tops, bottoms = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
 
@@ -112,18 +104,15 @@ class Row:
 
     def cells(self) -> list[str]:
         """The finding as a line of its part's table."""
+        quantities = [
+            "" if value is None else f"{value:.3g} {self.unit}" if value < 100 else f"{value:,.0f} {self.unit}"
+            for value in (self.ours, self.reference)
+        ]
         spans = ["", "", ""]
         if ratio := self.ratio:
             ends = ((ratio.low, ratio.high), (min(ratio.pairs), max(ratio.pairs)))
             spans = [f"{ratio.value:.3f}", *(f"{low:.3f} - {high:.3f}" for low, high in ends)]
-        target = str(self.target or "")
-        return [
-            self.what,
-            *(_quantity(it, self.unit) for it in (self.ours, self.reference)),
-            *spans,
-            target,
-            self.verdict,
-        ]
+        return [self.what, *quantities, *spans, str(self.target or ""), self.verdict]
 
 
 def compared(
@@ -196,16 +185,13 @@ class Report:
 def describe_machine() -> dict[str, Any]:
     """What the figures belong to; no host name."""
     environment = describe_environment()
-    code = describe_code()
     return {
         "processor": environment["processor"],
         "system": f"{environment['system']} {environment['machine']}",
         "cores": len(all_cores()),
         "python": environment["python"],
-        "torch": environment["packages"]["torch"],
-        "pytorch-lightning": environment["packages"]["pytorch-lightning"],
-        "commit": code["commit"],
-        "dirty": code["dirty"],
+        **{name: environment["packages"][name] for name in ("torch", "pytorch-lightning")},
+        **describe_code(),  # "commit" and "dirty"
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "load": round(os.getloadavg()[0], 2),
     }
@@ -225,10 +211,6 @@ def machine_line(machine: Mapping[str, Any]) -> str:
         f"torch {machine['torch']}, Lightning {machine['pytorch-lightning']}; {machine['date']}, "
         f"commit {commit}, load before {machine['load']}{busy}"
     )
-
-
-def _quantity(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.3g} {unit}" if value < 100 else f"{value:,.0f} {unit}"
 
 
 def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:

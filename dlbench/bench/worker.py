@@ -180,13 +180,8 @@ def step_flops(loss: Callable[[], Tensor]) -> int:
     A multiplication and an addition count as two; only matrix products and convolutions are counted. oneDNN is left
     out: its one operation for a whole LSTM is unknown to the counter.
     """
-    was_enabled = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
-    try:
-        with FlopCounterMode(display=False) as counter:
-            loss().backward()  # type: ignore[no-untyped-call]
-    finally:
-        torch.backends.mkldnn.enabled = was_enabled
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        loss().backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 
@@ -241,12 +236,12 @@ class Gate(LambdaCallback):
         bar = getattr(trainer.progress_bar_callback, "progress", None)
         if bar:
             bar.stop()  # its thread would run on, and disturb others' measurements
-        details = handle(self.connection, self.ours, until="step")
+        told = handle(self.connection, self.ours, until="step")
         if bar:
             bar.start()
-        if not details.get("logged", True):
+        if not told.get("logged", True):
             trainer.loggers = []
-        self.left, self.symbols = details["steps"], 0
+        self.left, self.symbols = told["steps"], 0
         self.spent.clear()
         self.phase, self.since = "seconds", time.perf_counter()
 
@@ -282,12 +277,8 @@ class Plain:
     def decode(self, decoder: Literal["greedy", "nucleus"], words: int) -> Answer:
         """Write so many test words (`spread`), one by one, as often each as ours does."""
         choose, times = (plain.greedy, 1) if decoder == "greedy" else (plain.nucleus, SAMPLES)
-        return {
-            "written": [
-                [plain.decode(self._decoding, source, choose) for _ in range(times)]
-                for source in spread(self._test, words)
-            ]
-        }
+        sources = spread(self._test, words)
+        return {"written": [[plain.decode(self._decoding, each, choose) for _ in range(times)] for each in sources]}
 
 
 def spread(sources: Sequence[Tensor], count: int) -> list[Tensor]:

@@ -29,17 +29,14 @@ from dlbench.data import intel_files
 from dlbench.paths import data_folder
 from dlbench.records.store import Store
 
-Taken = Mapping[str, Sequence[float]]
-
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """How much is measured: ``pairs`` of windows of ``steps`` training steps, and a ``few`` pairs of what takes long.
 
-    ``pairs`` of timed windows of ``steps`` training steps, after a ``warmup`` of each worker; of what takes long a
-    ``few`` pairs. ``words`` is for how many the plain loop draws samples, ``matrix_sizes`` those of the products that
-    give a core's peak, ``whole`` whether every case is measured or only each part's first. The ``overrides`` are every
-    run's: by default real data where they are, else synthetic.
+    Each worker makes ``warmup`` steps before. The plain loop draws samples for so many ``words``; matrix products of
+    ``matrix_sizes`` give a core's peak; ``whole`` tells whether every case is measured or only each part's first. The
+    ``overrides`` are every run's: by default real data where they are, else synthetic.
     """
 
     pairs: int
@@ -143,8 +140,7 @@ BARE, *_, REAL = LAYERS
 
 def overhead(effort: Effort) -> Part:
     """A real step over a bare one, layer by layer."""
-    rows = []
-    table = [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
+    rows, table = [], [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
     first, last = all_cores()[:1], all_cores()[-1:]
     for case in effort.chosen([BN_GAP, VANILLA]):
         with worker_pool(
@@ -152,21 +148,31 @@ def overhead(effort: Effort) -> Part:
             with_bar=job(effort, case, last, "trainer.progress=bar"),
             short_epochs=job(effort, case, last, "trainer.limit_train_batches=2", warmup=1),
         ) as workers:
+            data = workers["run"].facts["data"]
             times = _milliseconds(workers["run"], list(LAYERS), effort)
             barred = _milliseconds(workers["with_bar"], [BARE, REAL], effort)
             # Two steps pass one end of an epoch; the first end opens files.
             _, *ends = [workers["short_epochs"].ask("step", steps=2) for _ in range(1 + effort.few)]
-            data = workers["run"].facts["data"]
-        epoch_ends = {
+        of_ends = {
             what: 1000 * median(end[phase] for end in ends) / STEPS_PER_EPOCH for what, phase in EPOCH_ENDS.items()
         }
         for what, taken, target in (
             (case, times, Target("at most", 1.03)),
             (f"{case}, with a live bar", barred, None),
         ):
-            whole = [step + sum(epoch_ends.values()) for step in taken[REAL]]
+            whole = [step + sum(of_ends.values()) for step in taken[REAL]]
             rows.append(compared(what, "ms/step", whole, taken[BARE], target))
-        table += [[case, "", "", "", ""], *_added(times, epoch_ends)]
+
+        table += [[case, "", "", "", ""], [BARE, f"{median(times[BARE]):.3f}", "", "", ""]]
+        for (_, before), (layer, now) in itertools.pairwise(times.items()):
+            added = [later - earlier for later, earlier in zip(now, before, strict=True)]
+            share = paired_ratio(added, times[BARE])
+            interval = f"{100 * share.low:+.2f} to {100 * share.high:+.2f}"
+            table.append(_layer(layer, median(now), median(added), share.value, interval))
+        total = median(times[REAL])
+        for what, adds in of_ends.items():
+            total += adds
+            table.append(_layer(what, total, adds, adds / median(times[BARE])))
     notes = [
         f"data: {data}; a pinned core",
         "all layers are measured in turns in one process, on the run's own network, optimiser and batches; the live "
@@ -177,33 +183,21 @@ def overhead(effort: Effort) -> Part:
     return Part("What Lightning, records and logging add to a step, fp32", "bare loop", rows, notes, table)
 
 
-def _milliseconds(worker: Worker, layers: Sequence[str], effort: Effort) -> Taken:
+def _milliseconds(worker: Worker, layers: Sequence[str], effort: Effort) -> dict[str, list[float]]:
     """Of a step of each layer, round by round."""
     return in_turns(
         effort.pairs, {layer: partial(worker.milliseconds, effort.steps, **LAYERS[layer]) for layer in layers}
     )
 
 
-def _added(times: Taken, epoch_ends: Mapping[str, float]) -> list[list[str]]:
-    """A line a layer: milliseconds a step, and what the layer adds."""
-    bare = times[BARE]
-    lines = [[BARE, f"{median(bare):.3f}", "", "", ""]]
-    for (_, before), (layer, now) in itertools.pairwise(times.items()):
-        added = [later - earlier for later, earlier in zip(now, before, strict=True)]
-        share = paired_ratio(added, bare)
-        interval = f"{100 * share.low:+.2f} to {100 * share.high:+.2f}"
-        lines.append([layer, f"{median(now):.3f}", f"{median(added):+.3f}", f"{100 * share.value:+.2f}", interval])
-    total = median(times[REAL])
-    for what, adds in epoch_ends.items():
-        total += adds
-        lines.append([what, f"{total:.3f}", f"{adds:+.3f}", f"{100 * adds / median(bare):+.2f}", ""])
-    return lines
+def _layer(what: str, step: float, adds: float, share: float, interval: str = "") -> list[str]:
+    """A line of the table: milliseconds a step, and what the layer adds, also as a share of the bare loop."""
+    return [what, f"{step:.3f}", f"{adds:+.3f}", f"{100 * share:+.2f}", interval]
 
 
 def limits(effort: Effort) -> Part:
     """A real step over its operations divided by the core's best matrix product, taken right beside it."""
-    rows = []
-    table = [["", "MFLOP a step", "best GFLOP/s, one core"]]
+    rows, table = [], [["", "MFLOP a step", "best GFLOP/s, one core"]]
     targets = {BN_GAP: Target("at most", 1.45), VANILLA: Target("at most", 1.7)}
     for case in effort.chosen([BN_GAP, BN_GAP + BF16, VANILLA, VANILLA + BF16]):
         with worker_pool(run=job(effort, case, all_cores()[:1])) as workers:
@@ -261,10 +255,8 @@ def startup(effort: Effort) -> Part:
         if effort.whole:
             in_turns(1, commands)  # does not count: it reads the files from the disk
         taken = in_turns(effort.few, commands)
-    wall, cpu = (
-        {name: [getattr(usage, clock) for usage in usages] for name, usages in taken.items()}
-        for clock in ("wall", "cpu")
-    )
+    wall = {name: [usage.wall for usage in usages] for name, usages in taken.items()}
+    cpu = {name: [usage.cpu for usage in usages] for name, usages in taken.items()}
     rows = [
         compared(what, "s", clock[ours], clock[imports], target, of_medians=True)
         for what, clock, ours, imports, target in (
@@ -315,24 +307,21 @@ def sequences(effort: Effort) -> Part:
         "beside": job(effort, P2G, last, bucketed),
         ONE: job(effort, P2G, first, random, plain=True),
     }
+    sides = {"ours": ["ours"], ONE: [ONE], "together": ["ours", "beside"]}
     if effort.whole:
         jobs["random"] = job(effort, P2G, first, random)
         jobs["random beside"] = job(effort, P2G, last, random)
         jobs[ALL] = job(effort, P2G, all_cores(), random, plain=True)
+        sides |= {"random": ["random"], ALL: [ALL], "random together": ["random", "random beside"]}
     with worker_pool(**jobs) as workers:
         run = workers["ours"]
         words, symbols = run.facts["words"], run.facts["symbols"]
 
-        def epoch(*names: str) -> float:
+        def epoch(names: Sequence[str]) -> float:
             return float(symbols / speed([workers[name] for name in names], effort.steps, "symbols"))
 
-        measures: dict[str, Callable[[], float]] = {
-            name: partial(epoch, name) for name in workers if "beside" not in name
-        }
-        measures |= {"together": partial(epoch, "ours", "beside"), "rate": partial(_rate, run, effort)}
-        if effort.whole:
-            measures["random together"] = partial(epoch, "random", "random beside")
-        taken = in_turns(effort.pairs, measures)
+        measures = {side: partial(epoch, names) for side, names in sides.items()}
+        taken = in_turns(effort.pairs, {**measures, "rate": partial(_rate, run, effort)})
         counted = run.ask("flops", steps=effort.steps)
         decoded, agreeing = _decodings(workers, effort)
     flops = counted["flops"] / counted["symbols"] * symbols
@@ -413,11 +402,8 @@ def speech(effort: Effort) -> Part:
     step = LAYERS["+ reseeding before each step"]  # Lightning's own adds nothing to a step so long
     rows = []
     for case in effort.chosen(["asr_lstm_spoken", "asr_attention_spoken"]):
-        jobs = {
-            name: job(effort, case, all_cores()[:1], *small, *more, warmup=1)
-            for name, more in (("masked", ()), ("published", published))
-        }
-        with worker_pool(**jobs) as workers:
+        own = partial(job, effort, case, all_cores()[:1], *small, warmup=1)
+        with worker_pool(masked=own(), published=own(*published)) as workers:
             measures = {name: partial(worker.milliseconds, 1, **step) for name, worker in workers.items()}
             taken = in_turns(min(effort.pairs, effort.few), measures)
             data = workers["masked"].facts["data"]

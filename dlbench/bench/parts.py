@@ -10,21 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dlbench.bench.report import Part, Row, Target, compared, paired_ratio
-from dlbench.bench.workers import (
-    BenchError,
-    Job,
-    Usage,
-    Worker,
-    all_cores,
-    in_turns,
-    measure,
-    speed,
-    temporary_folder,
-    worker_pool,
-)
+from dlbench.bench.workers import BenchError, Job, Usage, Worker, all_cores, in_turns, measure, speed, worker_pool
 from dlbench.data import intel_files
 from dlbench.paths import data_folder
 from dlbench.records.store import Store
@@ -142,6 +132,7 @@ def overhead(effort: Effort) -> Part:
     """A real step over a bare one, layer by layer."""
     rows, table = [], [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
     first, last = all_cores()[:1], all_cores()[-1:]
+    goal = Target("at most", 1.03)
     for case in effort.chosen([BN_GAP, VANILLA]):
         with worker_pool(
             run=job(effort, case, first),
@@ -156,10 +147,7 @@ def overhead(effort: Effort) -> Part:
         of_ends = {
             what: 1000 * median(end[phase] for end in ends) / STEPS_PER_EPOCH for what, phase in EPOCH_ENDS.items()
         }
-        for what, taken, target in (
-            (case, times, Target("at most", 1.03)),
-            (f"{case}, with a live bar", barred, None),
-        ):
+        for what, taken, target in ((case, times, goal), (f"{case}, with a live bar", barred, None)):
             whole = [step + sum(of_ends.values()) for step in taken[REAL]]
             rows.append(compared(what, "ms/step", whole, taken[BARE], target))
 
@@ -235,26 +223,16 @@ main()
 
 def startup(effort: Effort) -> Part:
     """How long one waits for help and for a run's first training step: processes from launch to end."""
-    with temporary_folder() as folder:
-        numbers = itertools.count()
-
-        def first_step() -> Usage:
-            runs = json.dumps(f"{folder}/{next(numbers)}")
-            usage = measure("-c", FIRST_STEP, *overrides(effort, BN_GAP), f"paths.runs={runs}")
-            if "first step done" not in usage.output:
-                raise BenchError(f"the run ended without a training step: {usage.output.strip()[-500:]}")
-            return usage
-
-        commands: dict[str, Callable[[], Usage]] = {
-            "help": partial(measure, "-m", "dlbench", "--help"),
-            "torch": partial(measure, "-c", "import torch"),
-            "first step": first_step,
-            # Left as abruptly as the first step: what Python tears down is no part of starting.
-            "imports": partial(measure, "-c", f"import {IMPORTS}, os; os._exit(0)"),
-        }
-        if effort.whole:
-            in_turns(1, commands)  # does not count: it reads the files from the disk
-        taken = in_turns(effort.few, commands)
+    commands: dict[str, Callable[[], Usage]] = {
+        "help": partial(measure, "-m", "dlbench", "--help"),
+        "torch": partial(measure, "-c", "import torch"),
+        "first step": partial(_first_step, effort),
+        # Left as abruptly as the first step: what Python tears down is no part of starting.
+        "imports": partial(measure, "-c", f"import {IMPORTS}, os; os._exit(0)"),
+    }
+    if effort.whole:
+        in_turns(1, commands)  # does not count: it reads the files from the disk
+    taken = in_turns(effort.few, commands)
     wall = {name: [usage.wall for usage in usages] for name, usages in taken.items()}
     cpu = {name: [usage.cpu for usage in usages] for name, usages in taken.items()}
     rows = [
@@ -273,6 +251,14 @@ def startup(effort: Effort) -> Part:
     return Part("Starting", "imports", rows, notes)
 
 
+def _first_step(effort: Effort) -> Usage:
+    with TemporaryDirectory() as runs:
+        usage = measure("-c", FIRST_STEP, *overrides(effort, BN_GAP), f"paths.runs={json.dumps(runs)}")
+    if "first step done" not in usage.output:
+        raise BenchError(f"the run ended without a training step: {usage.output.strip()[-500:]}")
+    return usage
+
+
 def memory(effort: Effort) -> Part:
     """Peak resident memory of a short run; nothing without the real pictures."""
     title, target = "Peak memory of a run on the real pictures", Target("below", 1.5)
@@ -282,7 +268,7 @@ def memory(effort: Effort) -> Part:
     short = ("trainer.epochs=1", f"trainer.limit_train_batches={batches}", f"evaluation.max_shift={shift}")
     rows = []
     for case in effort.chosen([BN_GAP, VANILLA]):
-        with temporary_folder() as folder:
+        with TemporaryDirectory() as folder:
             # Not the effort's overrides: they may ask for synthetic pictures.
             chosen = (f"+experiment={case}", "trainer.device=cpu", "trainer.progress=none", *short)
             usage = measure("-m", "dlbench", *chosen, f"paths.runs={json.dumps(folder)}")
@@ -369,7 +355,7 @@ def sequences(effort: Effort) -> Part:
 def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str, list[float]], int]:
     """Seconds to decode all test words, and on how many the greedy output of ours and the plain loop's agree."""
     run, plain = workers["ours"], {name: workers[name] for name in (ONE, ALL) if name in workers}
-    with temporary_folder() as folder:
+    with TemporaryDirectory() as folder:
         weights = f"{folder}/weights.pt"
         run.ask("save", path=weights)
         for worker in plain.values():

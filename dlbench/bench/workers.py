@@ -11,12 +11,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from dlbench.errors import DlbenchError
@@ -26,8 +25,6 @@ T = TypeVar("T")
 # A worker is forked from a server that has imported torch and Lightning, and computed nothing yet: it starts at once.
 # Elsewhere than on Linux libraries do not bear forking.
 CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-
-temporary_folder = partial(tempfile.TemporaryDirectory, prefix="dlbench-bench-")
 
 
 class BenchError(DlbenchError):
@@ -42,8 +39,8 @@ def all_cores() -> list[int]:
 @contextlib.contextmanager
 def unset_thread_counts() -> Iterator[None]:
     """Start processes without the variables that would decide thread counts instead of torch and our settings."""
-    names = [name for name in os.environ if name.startswith(("OMP_", "GOMP_", "KMP_", "MKL_"))]
-    taken = {name: os.environ.pop(name) for name in names}
+    prefixes = "OMP_", "GOMP_", "KMP_", "MKL_"
+    taken = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith(prefixes)}
     try:
         yield
     finally:
@@ -153,7 +150,7 @@ def _ended(what: str, code: int | None, printed: str) -> BenchError:
 def worker_pool(**jobs: Job) -> Iterator[dict[str, Worker]]:
     """Workers by name, started together, each warmed up alone, and ended in the end; their records are thrown away."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(temporary_folder()))
+        folder = Path(stack.enter_context(TemporaryDirectory()))
         workers = {}
         for name, job in jobs.items():
             workers[name] = Worker(job, folder / name)

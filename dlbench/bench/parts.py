@@ -75,33 +75,28 @@ def job(effort: Effort, case: str, cores: Sequence[int], *more: str, **details: 
 
 def threads2(effort: Effort) -> Part:
     """One run in a hurry, on two threads."""
-    targets = {BN_GAP: Target("at least", 1.2), VANILLA: Target("at least", 1.2)}
-    return _throughput("One run with trainer.threads=2, fp32", targets, effort, 2, [all_cores()])
+    return _throughput("One run with trainer.threads=2, fp32", effort, [all_cores()], 2, {BN_GAP: 1.2, VANILLA: 1.2})
 
 
 def sweep(effort: Effort) -> Part:
     """As many runs side by side as there are cores, one thread each, each on a core of its own."""
-    targets = {
-        BN_GAP: Target("at least", 2.1),
-        VANILLA: Target("at least", 1.85),
-        BN_GAP + BF16: Target("at least", 2.5),
-    }
     title = f"A sweep: {len(all_cores())} runs side by side, one pinned core and thread each; their speeds added"
-    return _throughput(title, targets, effort, 1, [[core] for core in all_cores()])
+    goals = {BN_GAP: 2.1, VANILLA: 1.85, BN_GAP + BF16: 2.5}
+    return _throughput(title, effort, [[core] for core in all_cores()], 1, goals)
 
 
 def _throughput(
-    title: str, targets: Mapping[str, Target], effort: Effort, threads: int, places: Sequence[Sequence[int]]
+    title: str, effort: Effort, places: Sequence[Sequence[int]], threads: int, goals: Mapping[str, float]
 ) -> Part:
     """Runs of ours together, one in each place (a set of cores), against the plain loop on all cores."""
     rows = []
-    for case in effort.chosen(list(targets)):
+    for case in effort.chosen([*goals]):
         jobs = {str(cores): job(effort, case, cores, f"trainer.threads={threads}") for cores in places}
         with worker_pool(plain=job(effort, case, all_cores(), plain=True), **jobs) as workers:
             plain = workers.pop("plain")
-            sides = {"ours": list(workers.values()), "plain": [plain]}
+            sides = {"ours": [*workers.values()], "plain": [plain]}
             taken = in_turns(effort.pairs, {side: partial(speed, of, effort.steps) for side, of in sides.items()})
-        rows.append(compared(case, "steps/s", taken["ours"], taken["plain"], targets[case]))
+        rows.append(compared(case, "steps/s", taken["ours"], taken["plain"], Target("at least", goals[case])))
     notes = [
         f"data: {plain.facts['data']}",
         f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores",
@@ -140,7 +135,7 @@ def overhead(effort: Effort) -> Part:
             short_epochs=job(effort, case, last, "trainer.limit_train_batches=2", warmup=1),
         ) as workers:
             data = workers["run"].facts["data"]
-            times = _milliseconds(workers["run"], list(LAYERS), effort)
+            times = _milliseconds(workers["run"], [*LAYERS], effort)
             barred = _milliseconds(workers["with_bar"], [BARE, REAL], effort)
             # Two steps pass one end of an epoch; the first end opens files.
             _, *ends = [workers["short_epochs"].ask("step", steps=2) for _ in range(1 + effort.few)]

@@ -5,11 +5,13 @@ and how many ``seconds`` it took. A further thing to measure is a method here an
 """
 
 import itertools
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -23,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlbench import paths, run
 from dlbench.bench import plain
+from dlbench.bench.workers import Job
 from dlbench.config import build
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import PAD
@@ -44,14 +47,15 @@ DECODERS: dict[str, Decoder] = {
 }
 
 
-def serve(overrides: Sequence[str], cores: int, plainly: bool, connection: Connection) -> None:
-    """Train on so many ``cores``, at the driver's command, until it is gone: a run, or ``plainly`` on its data.
+def serve(job: Job, folder: Path, connection: Connection) -> None:
+    """Train at the driver's command until it is gone; a run's record goes into ``folder``.
 
     The first answer, `facts_of`, comes when a step could be made.
     """
-    torch.set_num_threads(min(cores, torch.get_num_threads()))  # torch's default, had it been imported on these cores
-    plan = plan_of(overrides)
-    if plainly:
+    # Torch's default, had it been imported on these cores.
+    torch.set_num_threads(min(len(job.cores), torch.get_num_threads()))
+    plan = plan_of([*job.overrides, f"paths.runs={json.dumps(str(folder))}"])
+    if job.plain:
         loop = Plain(plan)
         connection.send(facts_of(plan))
         handle(connection, loop)

@@ -82,6 +82,7 @@ class Worker:
         folder.mkdir(exist_ok=True)
         self.facts: dict[str, Any] = {}
         self.printed = folder / "printed.txt"
+        self.printed.touch()
         self.connection, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_work, args=(job, folder, self.printed, theirs))
         with unset_thread_counts():
@@ -104,7 +105,7 @@ class Worker:
             answer: dict[str, Any] = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            printed = self.printed.read_text(errors="replace") if self.printed.exists() else ""
+            printed = self.printed.read_text(errors="replace")
             raise _ended("a benchmark process", self.process.exitcode, printed) from None
         return answer
 
@@ -134,7 +135,7 @@ def _work(job: Job, folder: Path, printed: Path, connection: Connection) -> None
     try:
         from dlbench.bench.worker import serve
 
-        serve([*job.overrides, f"paths.runs={json.dumps(str(folder))}"], len(job.cores), job.plain, connection)
+        serve(job, folder, connection)
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:450]}")  # one line, as `_ended` reads it
 

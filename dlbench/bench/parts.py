@@ -126,8 +126,7 @@ BARE, *_, REAL = LAYERS
 def overhead(effort: Effort) -> Part:
     """A real step over a bare one, layer by layer."""
     rows, table = [], [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
-    first, last = all_cores()[:1], all_cores()[-1:]
-    goal = Target("at most", 1.03)
+    first, last, goal = all_cores()[:1], all_cores()[-1:], Target("at most", 1.03)
     for case in effort.chosen([BN_GAP, VANILLA]):
         with worker_pool(
             run=job(effort, case, first),

@@ -127,10 +127,10 @@ class Ours:
         self.task, self.optimizer, self.data, self.batches = task, optimizer, data, batches
 
     def bare(self, steps: int, checks_loss: bool, reseeds: bool) -> Answer:
-        """So many steps in a loop without Lightning, of whose calls of the task those that are wanted are made.
+        """So many steps in a loop without Lightning.
 
-        With ``checks_loss`` each loss is read (`Task.training_step`), with ``reseeds`` the global generator is seeded
-        before each step (`Task.on_train_batch_start`).
+        With ``checks_loss`` each loss is read and checked (`Task.training_step`), with ``reseeds`` the global generator
+        is seeded before each step (`Task.on_train_batch_start`).
         """
         for batch in itertools.islice(self.batches, steps):
             if reseeds:

@@ -75,7 +75,7 @@ class Job:
 class Worker:
     """A process that carries out one command after the other; it ends when the driver does.
 
-    The ``folder`` is its own, for its record and what it prints.
+    Its record and what it prints go into a ``folder`` of its own.
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
@@ -193,7 +193,7 @@ print(json.dumps((code, wall, used.ru_utime + used.ru_stime, used.ru_maxrss)), f
 """
 """A process counts what its parent held when it was launched into its peak; this parent holds next to nothing.
 
-It writes the figures where the program, whose errors go where its output goes, writes nothing.
+The program's errors join its output, so that the launcher's own error stream has the figures and nothing else.
 """
 
 
@@ -206,8 +206,8 @@ def measure(*arguments: str) -> Usage:
     command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
     with unset_thread_counts():
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    killed = done.returncode, 0, 0, 0
-    code, wall, cpu, peak = killed if done.returncode else json.loads(done.stderr)
+    lost = done.returncode, 0, 0, 0  # the launcher was killed
+    code, wall, cpu, peak = lost if done.returncode else json.loads(done.stderr)
     if code:
         raise _ended(f"python {' '.join(arguments)}", code, done.stdout)
     return Usage(wall, cpu, peak if sys.platform == "darwin" else peak * 1024, done.stdout)

@@ -17,7 +17,7 @@ from dlbench.records import history
 from dlbench.records.store import Record, Store
 from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
-from dlbench.report.results import Diverged, Result, by_configuration
+from dlbench.report.results import Diverged, Result, Runs, by_configuration
 from dlbench.report.schema import Claim, Comparison, Slip, Statement
 from dlbench.report.statistics import Judgement
 
@@ -56,7 +56,7 @@ def results(values: Mapping[int, float], metric: str = CER) -> list[Result]:
 
 
 def compare(ours: Sequence[Result], theirs: Sequence[Result] = (), **check: Any) -> Judgement:
-    return judge(Comparison(**{"of": "a", "metric": CER, **check}), {"a": ours, "b": theirs}.__getitem__)
+    return judge(Comparison(**{"of": "a", "metric": CER, **check}), {"a": Runs(ours), "b": Runs(theirs)}.__getitem__)
 
 
 def judged(ours: Mapping[int, float], theirs: Mapping[int, float], relation: str, **check: Any) -> Judgement:
@@ -298,7 +298,7 @@ def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) 
 def test_a_statement_holds_where_it_is_true_for_all_values(
     statement: str, over: dict[str, tuple[float, ...]], verdict: Verdict, reason: str
 ) -> None:
-    found = judge(Statement(statement=statement, over=over), lambda _: [])
+    found = judge(Statement(statement=statement, over=over), lambda _: Runs())
     assert (found.verdict, found.reason, found.said) == (verdict, reason, statement)
     assert found.n == max(map(len, over.values()), default=1)
 
@@ -316,7 +316,7 @@ def test_a_statement_that_cannot_be_judged_is_named(
     statement: str, over: dict[str, tuple[float, ...]], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        judge(Statement(statement=statement, over=over), lambda _: [])
+        judge(Statement(statement=statement, over=over), lambda _: Runs())
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ TRUE, FALSE = Statement(statement="1 < 2"), Statement(statement="2 < 1")
     ],
 )
 def test_a_claim_holds_where_every_check_does(checks: tuple[Comparison | Statement, ...], verdict: Verdict) -> None:
-    found = {"a": results(FAR), "b": results(NEAR), "c": []}.__getitem__
+    found = {"a": Runs(results(FAR)), "b": Runs(results(NEAR)), "c": Runs()}.__getitem__
     for order in (checks, checks[::-1]):
         claim = Claim(id="i", text="t", checks=order)
         whole, each = judge_claim(claim, found)
@@ -386,32 +386,33 @@ def test_a_check_that_is_one_of_several_must_tell_more() -> None:
     """A p of .03 by itself is .06 beside one of .04: neither tells anything then."""
     steady = {seed: 0.3 + difference for seed, difference in enumerate((-0.0185, -0.020, -0.031))}
     checks = [Comparison(of="a", metric=CER, lower_than=0.3, by=by) for by in (0.0, 0.003)]
-    alone = [judge(check, lambda _: results(steady)) for check in checks]
+    alone = [judge(check, lambda _: Runs(results(steady))) for check in checks]
     assert [one.verdict for one in alone] == [HOLDS, HOLDS]
     assert all(0.025 < (one.p or 0) < 0.05 for one in alone)
-    whole, together = judge_claim(Claim(id="i", text="t", checks=tuple(checks)), lambda _: results(steady))
+    whole, together = judge_claim(Claim(id="i", text="t", checks=tuple(checks)), lambda _: Runs(results(steady)))
     smaller, larger = sorted(one.p or 0 for one in alone)
     assert sorted(one.holm or 0 for one in together) == pytest.approx([min(1, 2 * smaller), max(2 * smaller, larger)])
     assert whole == UNDECIDED
     assert any("Holm" in one.reason for one in together)
-    whole, (one,) = judge_claim(Claim(id="i", text="t", checks=tuple(checks[:1])), lambda _: results(steady))
+    whole, (one,) = judge_claim(Claim(id="i", text="t", checks=tuple(checks[:1])), lambda _: Runs(results(steady)))
     assert (whole, one.holm) == (HOLDS, one.p)
 
 
 def test_runs_that_diverged_are_named() -> None:
-    diverged = {"a": [lost(43), lost(44)], "b": []}.__getitem__
-    check = Comparison(of="a", metric=CER, lower_than="b")
-    found = judge(check, {"a": results(FAR), "b": results(NEAR)}.__getitem__, diverged)
+    check, theirs = Comparison(of="a", metric=CER, lower_than="b"), Runs(results(NEAR))
+    diverged = [lost(43), lost(44)]
+    found = judge(check, {"a": Runs(results(FAR), diverged), "b": theirs}.__getitem__)
     assert (found.verdict, found.n) == (HOLDS, 3)
     assert found.reason == "so in the whole interval; a diverged with seed 43, 44"
-    found = judge(check, {"a": [], "b": results(NEAR)}.__getitem__, diverged)
+    found = judge(check, {"a": Runs((), diverged), "b": theirs}.__getitem__)
     assert found.verdict == UNDECIDED
     assert found.reason == "no run of a gives test CER; a diverged with seed 43, 44"
-    found = judge(check, lambda _: [], diverged)
+    found = judge(check, {"a": Runs((), diverged), "b": Runs()}.__getitem__)
     assert found.verdict == NOT_RUN
     # One that diverged here, and ended well under other numerics, has its value.
     both = {43: 0.2, 44: 0.21, 45: 0.2}
-    found = judge(check, {"a": results(both), "b": results(dict.fromkeys(both, 0.3))}.__getitem__, diverged)
+    others = Runs(results(dict.fromkeys(both, 0.3)))
+    found = judge(check, {"a": Runs(results(both), diverged), "b": others}.__getitem__)
     assert (found.n, found.reason) == (3, "so in the whole interval")
 
 
@@ -423,10 +424,12 @@ def test_what_rounding_alone_tells_apart_has_no_distance() -> None:
 @pytest.mark.parametrize("planned", [{"c"}, {"c", "b"}])
 def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: set[str]) -> None:
     whole, (comparison,) = judge_claim(
-        Claim(id="i", text="t", checks=(OPEN,)), lambda _: results(NEAR), planned=planned
+        Claim(id="i", text="t", checks=(OPEN,)), lambda _: Runs(results(NEAR)), planned=planned
     )
     assert whole == comparison.verdict == Verdict.PLANNED
-    whole, _ = judge_claim(Claim(id="i", text="t", checks=(FALSE, OPEN)), lambda _: results(NEAR), planned=planned)
+    whole, _ = judge_claim(
+        Claim(id="i", text="t", checks=(FALSE, OPEN)), lambda _: Runs(results(NEAR)), planned=planned
+    )
     assert whole == FAILS
 
 
@@ -445,6 +448,6 @@ def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: 
 )
 def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict, committed: Verdicts) -> None:
     recorded = by_configuration(committed.evidence.collection.results)
-    found = judge(Comparison(**check), lambda experiment: recorded[configuration_of(experiment, ())])
+    found = judge(Comparison(**check), lambda experiment: Runs(recorded[configuration_of(experiment, ())]))
     assert found.n >= 3
     assert (found.verdict, found.smallest_p) == (verdict, 2.0**-found.n)

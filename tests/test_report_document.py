@@ -141,12 +141,12 @@ def test_results_on_real_data_stand_beside_every_published_value(seeds: tuple[in
         expected = [] if planned or value.metric not in METRICS else values
         assert value.ours == pytest.approx(expected)
         for others in value.variants.values():
-            assert len(others.results) == len(seeds)
+            assert len(others.runs.results) == len(seeds)
         if expected and value.metric != "model/parameters":
             is_better = value.metric in ("test/cer", "test/wer")
             judged = Verdict.BETTER if is_better else Verdict.WORSE
             assert value.judged.verdict == (Verdict.UNDECIDED if len(seeds) == 1 else judged)
-            assert (value.split is not None) == (value.results[0].data == "intel")
+            assert (value.split is not None) == (value.runs.results[0].data == "intel")
     shown = [cell for name in REPORTS for cell in texts(sections(build(verdicts))[f"{name}-values"])]
     spread = f" ± {statistics.stdev(values):.4f}" if len(seeds) > 1 else ""
     assert f"{statistics.fmean(values):.4f}{spread} ({len(seeds)})" in shown

@@ -23,7 +23,7 @@ from dlbench.report.checks import Verdicts
 from dlbench.report.document import Grid, Picture, Verdict
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.plots import bars, draw, line, published_against_ours
-from dlbench.report.results import Collection, Evidence, Result
+from dlbench.report.results import Collection, Evidence, Result, Runs
 from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
 from dlbench.terminal import format_value
 
@@ -74,7 +74,8 @@ ResultsOf = Callable[[str], list[Result]]
 @pytest.fixture(scope="module")
 def results_of(committed: Verdicts) -> ResultsOf:
     """The committed records of the report's configurations, real ones only."""
-    return Evidence({"a": REPORT}, committed.evidence.collection).results_of("a")
+    evidence = Evidence({"a": REPORT}, committed.evidence.collection)
+    return lambda name: [*evidence.runs("a", name).results]
 
 
 @pytest.fixture
@@ -100,8 +101,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path / "cache"))
 
 
+def redrawn(figure: Figure, report: Report, results_of: ResultsOf, identity: str) -> Picture | Grid | None:
+    """What is drawn of these results."""
+    return draw(figure, report, lambda name: Runs(results_of(name)), identity)
+
+
 def picture(figure: Figure, results_of: ResultsOf, identity: str = "fig") -> Picture:
-    drawn = draw(figure, REPORT, results_of, identity)
+    drawn = redrawn(figure, REPORT, results_of, identity)
     assert isinstance(drawn, Picture)
     return drawn
 
@@ -197,7 +203,7 @@ def test_what_is_not_there_is_said(results_of: ResultsOf) -> None:
 
 @pytest.mark.parametrize("kind", FIGURES)
 def test_without_results_there_is_no_figure(kind: str) -> None:
-    assert draw(FIGURES[kind], REPORT, lambda _: [], "fig") is None
+    assert redrawn(FIGURES[kind], REPORT, lambda _: [], "fig") is None
 
 
 def test_a_run_with_damaged_curves_is_left_out(copied: ResultsOf) -> None:
@@ -336,13 +342,13 @@ def test_damage_is_named_and_the_rest_is_drawn(
         update={"configurations": {**REPORT.configurations, "damaged": Configuration(experiment="x")}}
     )
     figure = FIGURES[kind].model_copy(update={"of": ("damaged", whole)})
-    drawn = draw(figure, report, lambda name: damaged if name == "damaged" else results_of(name), "fig")
+    drawn = redrawn(figure, report, lambda name: damaged if name == "damaged" else results_of(name), "fig")
     assert drawn is not None
     assert drawn.note is not None
     assert f"{Path(file).name} of run {damaged[0].run} is damaged" in drawn.note
     assert "damaged" in drawn.note.split()[0].lower()
     alone = figure.model_copy(update={"of": ("damaged",)})
-    assert draw(alone, report, lambda _: damaged, "fig") is None
+    assert redrawn(alone, report, lambda _: damaged, "fig") is None
 
 
 @pytest.mark.parametrize("kind", ["attention", "maps", "confusion", "samples"])
@@ -353,7 +359,7 @@ def test_what_an_evaluation_did_not_keep_is_left_out_and_said(
     (bare, *_) = copied(whole)
     shutil.rmtree(bare.evaluation.folder)
     figure = FIGURES[kind].model_copy(update={"of": (whole, NO_ATTENTION)})
-    drawn = draw(figure, REPORT, lambda name: results_of(name) if name == whole else [bare], "fig")
+    drawn = redrawn(figure, REPORT, lambda name: results_of(name) if name == whole else [bare], "fig")
     assert drawn is not None
     assert drawn.note is not None
     assert re.fullmatch(rf"Without attention.* is left out: run {bare.run} has no \S+\.(json|png|csv)\.", drawn.note)
@@ -363,7 +369,7 @@ def test_attention_of_nothing_is_not_drawn(copied: ResultsOf) -> None:
     run = copied(ATTENTION)[0]
     nothing = {"source": ["a"], "hypothesis": [], "weights": []}
     put(run.evaluation, "artifacts/attention.json", json.dumps([nothing]))
-    assert draw(FIGURES["attention"], REPORT, lambda _: [run], "fig") is None
+    assert redrawn(FIGURES["attention"], REPORT, lambda _: [run], "fig") is None
     something = {"source": ["$", " "], "hypothesis": ["b"], "weights": [[1.0, 0.0]]}
     put(run.evaluation, "artifacts/attention.json", json.dumps([nothing, something]))
     assert picture(FIGURES["attention"], lambda _: [run], "other").description.endswith("b←$.")
@@ -374,7 +380,7 @@ def test_attention_of_nothing_is_not_drawn(copied: ResultsOf) -> None:
 
 def test_samples_stand_beside_the_published_ones(results_of: ResultsOf) -> None:
     figure = FIGURES["samples"]
-    drawn = draw(figure, REPORT, results_of, "words")
+    drawn = redrawn(figure, REPORT, results_of, "words")
     assert isinstance(drawn, Grid)
     assert [column.heading for column in drawn.columns] == ["word", "published", "ours", ""]
     run = results_of(NUCLEUS)[0]
@@ -402,7 +408,7 @@ def test_another_word_at_the_place_is_told(copied: ResultsOf) -> None:
     run = copied(NUCLEUS)[0]
     table = "index,rank,source,reference,hypothesis,probability,correct\n0,1,x,remander,remander,0.1,1\n"
     put(run.evaluation, "predictions.csv", table)
-    drawn = draw(FIGURES["samples"], REPORT, lambda _: [run], "words")
+    drawn = redrawn(FIGURES["samples"], REPORT, lambda _: [run], "words")
     assert isinstance(drawn, Grid)
     assert drawn.note == f"Run {run.run} has remander at place 0, not remainder."
     assert [[cell.text for cell in row[2:]] for row in drawn.rows] == [["-", "-"], ["-", "-"]]
@@ -418,4 +424,4 @@ def test_a_figure_is_drawn_again_only_for_other_results(results_of: ResultsOf, m
     assert picture(figure, results_of) == first
     for other in (lambda name: results_of(name)[:-1], lambda name: [*results_of(name)][::-1]):
         with pytest.raises(pytest.fail.Exception):
-            draw(figure, REPORT, other, "fig")
+            redrawn(figure, REPORT, other, "fig")

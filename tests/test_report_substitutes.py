@@ -279,10 +279,9 @@ def test_it_is_called_what_it_is_wherever_it_is_shown() -> None:
 
 def test_figures_are_drawn_of_it_under_its_name(tmp_path: Path) -> None:
     verdicts = verdicts_on(*on_the_other_split(tmp_path))
-    substituted = partial(verdicts.evidence.substituted, "r")
-    curves, bars = (
-        draw(figure, REPORT, verdicts.evidence.results_of("r"), "fig", substituted) for figure in REPORT.figures
-    )
+    evidence = verdicts.evidence
+    runs_of, substituted = partial(evidence.runs, "r"), partial(evidence.substituted, "r")
+    curves, bars = (draw(figure, REPORT, runs_of, "fig", substituted) for figure in REPORT.figures)
     assert isinstance(curves, Picture)
     assert isinstance(bars, Picture)
     assert "fast (other split) 0.7100 (n=3)" in curves.description
@@ -290,13 +289,14 @@ def test_figures_are_drawn_of_it_under_its_name(tmp_path: Path) -> None:
     assert ", published" not in bars.description  # nothing published is drawn beside it
     assert curves.note == "Other split, test pictures: a tenth of them."
     assert bars.note == "Other split, test pictures: a tenth of them. Not run yet: other."
-    assert draw(REPORT.figures[0], REPORT, verdicts.evidence.results_of("r"), "fig") is None
+    assert draw(REPORT.figures[0], REPORT, runs_of, "fig") is None
 
 
 def test_no_figure_holds_real_runs_beside_others() -> None:
     verdicts = verdicts_on(*on_the_other_split(), *runs(FAST, REAL, (0.7, 0.71)))
-    substituted = partial(verdicts.evidence.substituted, "r")
-    bars = draw(REPORT.figures[1], REPORT, verdicts.evidence.results_of("r"), "fig", substituted)
+    evidence = verdicts.evidence
+    runs_of, substituted = partial(evidence.runs, "r"), partial(evidence.substituted, "r")
+    bars = draw(REPORT.figures[1], REPORT, runs_of, "fig", substituted)
     assert isinstance(bars, Picture)
     assert "fast ours 0.7050 (n=2)" in bars.description
     assert OTHER_SPLIT not in bars.description

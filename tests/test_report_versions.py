@@ -5,7 +5,7 @@ from made import made
 
 from dlbench.report.checks import judge
 from dlbench.report.document import Verdict
-from dlbench.report.results import Result, by_configuration
+from dlbench.report.results import Result, Runs, by_configuration
 from dlbench.report.schema import Comparison
 
 CHECK = Comparison(metric="val/accuracy", of="gap", higher_than="plain")
@@ -38,7 +38,7 @@ def test_a_seed_made_by_todays_versions_goes_before_one_of_others() -> None:
 @pytest.mark.parametrize(("outdated", "pairs"), [((), 3), ((43,), 2), ((42, 43, 44), 0)])
 def test_seeds_of_other_versions_are_not_paired_and_that_is_said(outdated: tuple[int, ...], pairs: int) -> None:
     results = {"gap": runs("cnn_bn_gap", 0.7), "plain": runs("cnn_vanilla", 0.5, outdated=outdated)}
-    judged = judge(CHECK, results.__getitem__)
+    judged = judge(CHECK, lambda name: Runs(results[name]))
     assert (judged.n or 0) == pairs
     assert ("not paired: other versions of image_classification" in judged.reason) == bool(outdated)
     if not pairs:
@@ -48,4 +48,4 @@ def test_seeds_of_other_versions_are_not_paired_and_that_is_said(outdated: tuple
 def test_both_sides_of_the_same_other_versions_are_paired() -> None:
     every = (42, 43, 44)
     results = {"gap": runs("cnn_bn_gap", 0.7, outdated=every), "plain": runs("cnn_vanilla", 0.5, outdated=every)}
-    assert judge(CHECK, results.__getitem__).n == 3
+    assert judge(CHECK, lambda name: Runs(results[name])).n == 3

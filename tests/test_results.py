@@ -26,6 +26,7 @@ from dlbench.report.results import (
     Contradiction,
     Diverged,
     LeftOut,
+    Runs,
     by_configuration,
     collect,
 )
@@ -370,10 +371,10 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
         (45, 8, False),
     ]
     like = [run for run in collection.diverged if run.is_like(result)]
-    cell = ours([result], "test/accuracy", like)
+    cell = ours(Runs([result], like), "test/accuracy")
     assert cell.text == f"{result.metrics['test/accuracy']:.4f} (1), 2 diverged"
     assert cell.hint == "seeds 42; diverged: seeds 43, 44"
-    assert ours([], "test/accuracy", like).text == "2 diverged"
+    assert ours(Runs((), like), "test/accuracy").text == "2 diverged"
     section = diverged(collection)
     assert section is not None
     (grid,) = (block for block in section.blocks if isinstance(block, Grid))

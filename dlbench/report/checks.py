@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 
 from dlbench import components
@@ -14,29 +14,8 @@ from dlbench.errors import ConfigError
 from dlbench.metrics.names import display_name, is_exact, is_share_of_examples
 from dlbench.report.document import Verdict
 from dlbench.report.expressions import Number, evaluate, network, operands
-from dlbench.report.results import (
-    Diverged,
-    DivergedOf,
-    Evidence,
-    Result,
-    ResultsOf,
-    Substituted,
-    in_variant,
-    lost_seeds,
-    measured,
-)
-from dlbench.report.schema import (
-    Check,
-    Claim,
-    Comparison,
-    Configuration,
-    OtherSplit,
-    Part,
-    Row,
-    Slip,
-    Statement,
-    Table,
-)
+from dlbench.report.results import Evidence, Result, Runs, RunsOf, Substituted, in_variant, measured
+from dlbench.report.schema import Check, Claim, Comparison, Configuration, OtherSplit, Part, Row, Slip, Statement, Table
 from dlbench.report.statistics import (
     LEVEL,
     Judgement,
@@ -51,19 +30,18 @@ from dlbench.report.statistics import (
 from dlbench.terminal import format_value, mean_and_spread
 
 
-def judge(check: Check, results_of: ResultsOf, diverged_of: DivergedOf = lambda _: ()) -> Judgement:
+def judge(check: Check, runs_of: RunsOf) -> Judgement:
     """A comparison by our runs, or a statement by computing it for all values of its variables.
 
     Args:
         check: The comparison or statement.
-        results_of: Gives the results of a configuration.
-        diverged_of: Gives its runs that diverged, which are named.
+        runs_of: Gives the runs of a configuration; those that diverged are named.
 
     Raises:
         ConfigError: A statement is none, or cannot be computed.
     """
     if isinstance(check, Comparison):
-        return _judge_comparison(check, results_of, diverged_of)
+        return _judge_comparison(check, runs_of)
     cases = _cases(check.over)
     values = [evaluate(check.statement, **case) for case in cases]
     if not all(isinstance(value, bool) for value in values):
@@ -126,27 +104,26 @@ class _Side:
         return f"{self.name} diverged with seed {seeds}" if seeds else ""
 
 
-def _side(name: str, metric: str, check: Comparison, results: Sequence[Result], diverged: Sequence[Diverged]) -> _Side:
+def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     def measure(result: Result, metric: str) -> float | None:
         return result.metrics.get(metric) if check.curve is None else of_curve(result.curves, metric, check.curve)
 
     values: dict[int, float] = {}
-    for result in results:
+    for result in runs.results:
         value, less = measure(result, metric), measure(result, check.minus) if check.minus else 0
         if value is not None and less is not None and math.isfinite(value - less):
             values[result.seed] = value - less
     is_count = check.curve is not None and check.curve.epochs_to is not None
-    unreached = (result.seed for result in results if is_count and values.get(result.seed, 0) > len(result.curves))
-    versions = {result.seed: result.versions for result in results}
-    lost = tuple(sorted({run.seed for run in diverged} - values.keys()))
+    unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
+    versions = {result.seed: result.versions for result in runs.results}
+    lost = tuple(sorted({run.seed for run in runs.diverged} - values.keys()))
     return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
 
 
-def _judge_comparison(check: Comparison, results_of: ResultsOf, diverged_of: DivergedOf) -> Judgement:
-    than_metric = check.than_metric or check.metric
-    ours = _side(check.of, check.metric, check, results_of(check.of), diverged_of(check.of))
+def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
+    ours = _side(check.of, check.metric, check, runs_of(check.of))
     if isinstance(check.other, str):
-        theirs = _side(check.other, than_metric, check, results_of(check.other), diverged_of(check.other))
+        theirs = _side(check.other, check.than_metric or check.metric, check, runs_of(check.other))
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
@@ -302,23 +279,20 @@ Outcome = tuple[Verdict, list[Judgement]]
 """A claim's verdict, and what each of its checks came to."""
 
 
-def judge_claim(
-    claim: Claim, results_of: ResultsOf, diverged_of: DivergedOf = lambda _: (), planned: Container[str] = ()
-) -> Outcome:
+def judge_claim(claim: Claim, runs_of: RunsOf, planned: Container[str] = ()) -> Outcome:
     """A claim's verdict, and that of each of its checks, after Holm's correction where several were tested.
 
     Args:
         claim: The claim.
-        results_of: Gives the results of a configuration.
-        diverged_of: Gives its runs that diverged.
+        runs_of: Gives the runs of a configuration.
         planned: The configurations that cannot run yet.
     """
     if not claim.checks:
-        return (Verdict.READER if all(map(results_of, claim.of)) else Verdict.NOT_RUN), []
+        return (Verdict.READER if all(runs_of(name).results for name in claim.of) else Verdict.NOT_RUN), []
     judgements = [
         Judgement(Verdict.PLANNED, "no such experiment yet", describe(check))
         if isinstance(check, Comparison) and (check.of in planned or check.other in planned)
-        else judge(check, results_of, diverged_of)
+        else judge(check, runs_of)
         for check in claim.checks
     ]
     judgements = [_after_holm(judgement) for judgement in with_holm(judgements)]
@@ -344,13 +318,13 @@ ELSEWHERE = {
 """What a verdict is called that other data gave."""
 
 
-def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> Outcome | None:
-    """A claim judged by results on other data than it is about, in verdicts that say so; None where nothing was run.
+def judge_elsewhere(claim: Claim, runs_of: RunsOf) -> Outcome | None:
+    """A claim judged by runs on other data than it is about, in verdicts that say so; None where nothing was run.
 
     Its statements, which no data decides, are left out.
     """
     comparisons = tuple(check for check in claim.checks if isinstance(check, Comparison))
-    whole, judgements = judge_claim(claim.model_copy(update={"checks": comparisons}), results_of)
+    whole, judgements = judge_claim(claim.model_copy(update={"checks": comparisons}), runs_of)
     if not any(judged.n for judged in judgements):
         return None
     found = [replace(judged, verdict=ELSEWHERE.get(judged.verdict, judged.verdict)) for judged in judgements]
@@ -362,20 +336,19 @@ def judge_elsewhere(claim: Claim, results_of: ResultsOf) -> Outcome | None:
 
 @dataclass(frozen=True)
 class Tried:
-    """What a configuration came to in a variant: its results, its runs that diverged, the published value judged."""
+    """The runs of a configuration in a variant, and the published value judged by them."""
 
-    results: Sequence[Result]
-    diverged: Sequence[Diverged]
+    runs: Runs
     judged: Judgement
 
 
 @dataclass(frozen=True)
-class Value:
-    """A published value, and what ours came to.
+class Value(Tried):
+    """A published value, and what our runs of its configuration came to.
 
     ``variants`` holds what each variant that concerns it came to, ``substituted`` what stands in where there are no
-    ``results``: shown beside, never judged against it. ``diverged`` are the runs that have no result, ``split`` says
-    that the results are on other examples than the published value.
+    results: shown beside, never judged against it. ``split`` says that the results are on other examples than the
+    published value.
     """
 
     report: str
@@ -383,17 +356,14 @@ class Value:
     row: Row
     metric: str
     published: float
-    results: Sequence[Result]
-    judged: Judgement
     variants: Mapping[str, Tried]
     substituted: Substituted | None = None
-    diverged: Sequence[Diverged] = ()
     split: OtherSplit | None = None
 
     @property
     def ours(self) -> list[float]:
         """The metric in each of our runs that has it, by seed."""
-        return measured(self.results, self.metric)
+        return measured(self.runs.results, self.metric)
 
     @property
     def stood_in(self) -> list[float]:
@@ -440,57 +410,48 @@ class Verdicts:
     def _values(self, name: str) -> Iterator[Value]:
         evidence, report = self.evidence, self.evidence.reports[name]
         for table, row in ((each, row) for each in report.tables for row in each.rows):
-            results, diverged = evidence.results_of(name)(row.of), evidence.diverged_of(name)(row.of)
-            others = {
-                heading: (
-                    evidence.results_of(name, variant=heading)(row.of),
-                    evidence.diverged_of(name, variant=heading)(row.of),
-                )
+            configuration, runs = report.configurations[row.of], evidence.runs(name, row.of)
+            varied = {
+                heading: evidence.runs(name, row.of, variant=heading)
                 for heading, variant in report.variants.items()
                 if in_variant(report, row.of, variant)
             }
             substituted = evidence.substituted(name, row.of)
+            split = _split(runs, report.other_splits)
             for metric, published in row.published.items():
-                judged = held_against(published, metric, results, diverged, report.other_splits)
+                judged = held_against(published, metric, runs, report.other_splits)
                 variants = {
-                    heading: Tried(*tried, held_against(published, metric, *tried, report.other_splits))
-                    for heading, tried in others.items()
+                    heading: Tried(each, held_against(published, metric, each, report.other_splits))
+                    for heading, each in varied.items()
                 }
-                if report.configurations[row.of].planned:
+                if configuration.planned:
                     judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
                 elif judged.verdict == Verdict.NOT_RUN:
-                    judged = _without_runs(report.configurations[row.of], metric, published, substituted)
-                split = _split(results, report.other_splits)
-                yield Value(
-                    name, table, row, metric, published, results, judged, variants, substituted, diverged, split
-                )
+                    judged = _without_runs(configuration, metric, published, substituted)
+                yield Value(runs, judged, name, table, row, metric, published, variants, substituted, split)
 
     @cached_property
     def claims(self) -> list[ClaimVerdict]:
         """Every claim; what substitutes say of one that lacks results, each alone: data is never mixed."""
         evidence, found = self.evidence, []
         for name, report in evidence.reports.items():
+            runs_of = partial(evidence.runs, name)
             planned = {key for key, configuration in report.configurations.items() if configuration.planned}
             for claim in report.claims:
-                used, results_of = claim.configurations, evidence.results_of(name)
+                used = claim.configurations
                 with _named(name, claim.id):
-                    verdict, judgements = judge_claim(claim, results_of, evidence.diverged_of(name), planned)
+                    verdict, judgements = judge_claim(claim, runs_of, planned)
                     variants = {
-                        heading: judge_claim(
-                            claim,
-                            evidence.results_of(name, variant=heading),
-                            evidence.diverged_of(name, variant=heading),
-                            planned,
-                        )
+                        heading: judge_claim(claim, partial(runs_of, variant=heading), planned)
                         for heading, variant in report.variants.items()
                         if used and all(in_variant(report, key, variant) for key in used)
                     }
-                lacks_results = not all(map(results_of, used))
+                lacks_results = not all(runs_of(key).results for key in used)
                 substitutes = {
                     heading: outcome
                     for heading, substitute in report.substitutes.items()
                     if lacks_results and used <= {*substitute.of}
-                    if (outcome := judge_elsewhere(claim, evidence.results_of(name, substitute=heading)))
+                    if (outcome := judge_elsewhere(claim, partial(runs_of, substitute=heading)))
                 }
                 found.append(ClaimVerdict(name, claim, verdict, judgements, variants, substitutes))
         return found
@@ -505,36 +466,33 @@ class Verdicts:
         return found
 
 
-def held_against(
-    published: float,
-    metric: str,
-    results: Sequence[Result],
-    diverged: Sequence[Diverged],
-    splits: Mapping[str, OtherSplit],
-) -> Judgement:
-    """A published value held against the results of its configuration; see `judge_published`.
+def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str, OtherSplit]) -> Judgement:
+    """A published value held against the runs of its configuration; see `judge_published`.
 
     Args:
         published: The value.
         metric: Its name.
-        results: Of the configuration, a seed each.
-        diverged: Its runs that diverged.
+        runs: Of the configuration.
         splits: What the published examples are, by the data set's name, where ours are others.
     """
-    split, examples = _split(results, splits), tuple[int, ...]()
+    split, examples = _split(runs, splits), tuple[int, ...]()
     if split and is_share_of_examples(metric):
-        sizes = results[0].manifest["data"]["sizes"]
+        sizes = runs.results[0].manifest["data"]["sizes"]
         examples = next(
             ((theirs, sizes[part]) for part, theirs in split.examples.items() if metric.startswith(part)), ()
         )
-    lost, values = len(lost_seeds(diverged, results)), measured(results, metric)
     return judge_published(
-        published, values, metric, diverged=lost, is_other_split=split is not None, examples=examples
+        published,
+        measured(runs.results, metric),
+        metric,
+        diverged=len(runs.lost),
+        is_other_split=split is not None,
+        examples=examples,
     )
 
 
-def _split(results: Sequence[Result], splits: Mapping[str, OtherSplit]) -> OtherSplit | None:
-    return splits.get(results[0].data) if results else None
+def _split(runs: Runs, splits: Mapping[str, OtherSplit]) -> OtherSplit | None:
+    return splits.get(runs.results[0].data) if runs.results else None
 
 
 def _without_runs(

@@ -15,7 +15,7 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Diverged, Result, alike, lost_seeds, measured
+from dlbench.report.results import Collection, Diverged, Result, Runs, alike, measured
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -37,25 +37,23 @@ OTHER_DATA = {
 }
 
 
-def ours(
-    results: Sequence[Result], metric: str, diverged: Sequence[Diverged] = (), *, is_other_split: bool = False
-) -> Cell:
+def ours(runs: Runs, metric: str, *, is_other_split: bool = False) -> Cell:
     """Mean, standard deviation and number of our runs, and how many diverged; with the marks that `NOTES` explains."""
-    found = measured(results, metric)
-    lost = lost_seeds(diverged, results)
+    found, lost = measured(runs.results, metric), runs.lost
     said = f"{len(lost)} diverged" if lost else ""
     if not found:
         return Cell(said or "-")
-    marks = [MARK] * is_mixed(results) + [OTHER_SPLIT_MARK] * is_other_split
-    seeds = ", ".join(str(result.seed) for result in results if metric in result.metrics)
+    is_mixed = any(components.unlike(result.versions, runs.results[0].versions) for result in runs.results)
+    marks = [MARK] * is_mixed + [OTHER_SPLIT_MARK] * is_other_split
+    seeds = ", ".join(str(result.seed) for result in runs.results if metric in result.metrics)
     hint = f"seeds {seeds}" + (f"; diverged: seeds {', '.join(map(str, lost))}" if lost else "")
     text = ", ".join(filter(None, (mean_and_spread(found), said)))
     return Cell(text, sum(found) / len(found), hint=hint, marks=tuple(marks))
 
 
-def is_mixed(results: Sequence[Result]) -> bool:
-    """Whether runs were made by different MINOR versions."""
-    return any(components.unlike(result.versions, results[0].versions) for result in results)
+def with_diverged(group: Group, diverged: Iterable[Diverged]) -> Runs:
+    """A group, and of the runs that diverged those of its configuration, on its data."""
+    return Runs(group, [run for run in diverged if run.is_like(group[0])])
 
 
 def number(value: float | None) -> Cell:
@@ -91,8 +89,8 @@ def by_metric(
 
     def row(group: Group) -> tuple[Cell, ...]:
         what = (group[0].experiment, group[0].settings, group[0].fingerprint[:12])
-        lost = [run for run in diverged if run.is_like(group[0])]
-        return (*map(Cell, what[: len(labels)]), *(ours(group, metric, lost) for metric in metrics.values()))
+        runs = with_diverged(group, diverged)
+        return (*map(Cell, what[: len(labels)]), *(ours(runs, metric) for metric in metrics.values()))
 
     rows = tuple(map(row, sorted(groups, key=lambda group: group[0].experiment)))
     return Grid(id, title, (*texts(*labels), *numbers(*metrics)), rows, labels=len(labels))
@@ -124,9 +122,8 @@ def _board(data: str, metric: str, groups: Iterable[Group], diverged: Sequence[D
         values = measured(group, metric)
         expected = prediction_interval(values) if len(values) > 1 else None
         what = Cell(str(place), place), Cell(group[0].experiment), Cell(group[0].settings)
-        lost = [run for run in diverged if run.is_like(group[0])]
-        further = (ours(group, name, lost) for name in others)
-        rows.append((*what, ours(group, metric, lost), interval(expected), *further))
+        runs = with_diverged(group, diverged)
+        rows.append((*what, ours(runs, metric), interval(expected), *(ours(runs, name) for name in others)))
     columns = (
         *numbers("place"),
         *texts("experiment", "settings"),

@@ -7,16 +7,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    JsonValue,
-    PositiveInt,
-    ValidationError,
-    create_model,
-)
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, PositiveInt, ValidationError, create_model
 
 from dlbench import components, identity
 from dlbench.cli import experiments, explain
@@ -213,13 +204,6 @@ class Result:
         return history.read(self.record.metrics)
 
 
-ResultsOf = Callable[[str], Sequence[Result]]
-"""What gives the results of a configuration, a seed each, by its name in a report; none where it was not run."""
-
-DivergedOf = Callable[[str], Sequence["Diverged"]]
-"""What gives the runs of a configuration that diverged, by its name in a report."""
-
-
 def measured(results: Iterable[Result], metric: str) -> list[float]:
     """A metric in each result that has it."""
     return [result.metrics[metric] for result in results if metric in result.metrics]
@@ -254,9 +238,21 @@ class Diverged:
         return is_on_same and self.configuration == identity.configuration_id(result.identity)
 
 
-def lost_seeds(diverged: Iterable[Diverged], results: Iterable[Result]) -> list[int]:
-    """The seeds that have no result since their runs diverged; under other numerics one may have ended well."""
-    return sorted({run.seed for run in diverged} - {result.seed for result in results})
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one configuration on the same data: results, a seed each, and what diverged and has none."""
+
+    results: Sequence[Result] = ()
+    diverged: Sequence[Diverged] = ()
+
+    @property
+    def lost(self) -> list[int]:
+        """The seeds that have no result since their runs diverged; under other numerics one may have ended well."""
+        return sorted({run.seed for run in self.diverged} - {result.seed for result in self.results})
+
+
+RunsOf = Callable[[str], Runs]
+"""What gives the runs of a configuration by its name in a report; none where it was not run."""
 
 
 @dataclass(frozen=True)
@@ -466,64 +462,49 @@ class Evidence:
         """Results on data of one provenance, whether or not a report has a place for them."""
         return [result for result in self.collection.results if result.provenance == provenance]
 
-    def results_of(self, name: str, *, variant: str | None = None, substitute: str | None = None) -> ResultsOf:
-        """What gives the results of a report's configurations, as the report has them or otherwise.
+    def runs(self, name: str, configuration: str, *, variant: str | None = None, substitute: str | None = None) -> Runs:
+        """The runs of a report's configuration, as the report has it or otherwise; none where there is no such.
 
         Args:
             name: The report's.
-            variant: One of its ``variants``; a configuration that it does not concern has no results in it.
-            substitute: One of its ``substitutes``, for the configurations that it stands in for.
+            configuration: The configuration's.
+            variant: One of the report's ``variants``; what it does not concern has no runs in it.
+            substitute: One of its ``substitutes``; what it does not stand in for has no runs on it.
+
+        Raises:
+            ConfigError: The configuration cannot be composed.
         """
-
-        def lookup(configuration: str) -> list[Result]:
-            among = self.elsewhere[name, substitute] if substitute else self.real
-            wanted = self._meaning(name, configuration, variant, substitute)
-            return among.get(wanted[1], []) if wanted else []
-
-        return lookup
-
-    def diverged_of(self, name: str, *, variant: str | None = None) -> DivergedOf:
-        """As `results_of`, of the runs that diverged; they are on the real data that the results are on."""
-
-        def lookup(configuration: str) -> list[Diverged]:
-            wanted = self._meaning(name, configuration, variant, None)
-            if wanted is None:
-                return []
-            finished = self.real.get(wanted[1], [])
-            data = {result.fingerprint for result in finished}
-            return [
-                each
-                for each in self.collection.diverged
-                if each.configuration == wanted[0] and each.manifest["data"]["provenance"] == REAL
-                if not data or each.manifest["data"]["fingerprint"] in data
-            ]
-
-        return lookup
-
-    def _meaning(
-        self, name: str, configuration: str, variant: str | None, substitute: str | None
-    ) -> tuple[str, str] | None:
-        """What a report's configuration trains, and what it is compared as; None where there is none."""
         report = self.reports[name]
-        wanted: Configuration | None = report.configurations[configuration]
+        own = report.configurations[configuration]
+        wanted: Configuration | None = own
         if variant:
             wanted = in_variant(report, configuration, report.variants[variant])
         elif substitute:
             given = report.substitutes[substitute]
-            wanted = with_overrides(report.configurations[configuration], given.overrides)
-            wanted = wanted if configuration in given.of else None
+            wanted = with_overrides(own, given.overrides) if configuration in given.of else None
         if wanted is None or wanted.planned:
-            return None
+            return Runs()
         try:
-            return meanings_of(wanted.experiment, wanted.overrides)
+            trained, compared = meanings_of(wanted.experiment, wanted.overrides)
         except HydraException as error:
             raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
+        if substitute:
+            return Runs(self.elsewhere[name, substitute].get(compared, ()))
+        results = self.real.get(compared, ())
+        data = {result.fingerprint for result in results}
+        diverged = [
+            run
+            for run in self.collection.diverged
+            if run.configuration == trained and run.manifest["data"]["provenance"] == REAL
+            if not data or run.manifest["data"]["fingerprint"] in data
+        ]
+        return Runs(results, diverged)
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
-        if not self.results_of(name)(configuration):
+        if not self.runs(name, configuration).results:
             for heading, substitute in self.reports[name].substitutes.items():
-                if results := self.results_of(name, substitute=heading)(configuration):
+                if results := self.runs(name, configuration, substitute=heading).results:
                     return Substituted(heading, substitute, results)
         return None
 

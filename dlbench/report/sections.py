@@ -10,21 +10,10 @@ from dlbench import components
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
 from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
-from dlbench.report.document import (
-    Alert,
-    Block,
-    Cell,
-    Document,
-    Grid,
-    Paragraph,
-    Section,
-    Verdict,
-    numbers,
-    texts,
-)
+from dlbench.report.document import Alert, Block, Cell, Document, Grid, Paragraph, Section, Verdict, numbers, texts
 from dlbench.report.figures.plots import draw, published_against_ours
 from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, Group, by_metric, interval, number, ours, probability
-from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, measured
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs, measured
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
 from dlbench.terminal import format_value, sentence
@@ -231,8 +220,8 @@ CHECK_COLUMNS = (
 
 def _report(name: str, verdicts: Verdicts) -> Section:
     """One published report: its tables, figures and claims."""
-    report, results_of = verdicts.evidence.reports[name], verdicts.evidence.results_of(name)
-    substituted = partial(verdicts.evidence.substituted, name)
+    report = verdicts.evidence.reports[name]
+    runs_of, substituted = partial(verdicts.evidence.runs, name), partial(verdicts.evidence.substituted, name)
     values = [value for value in verdicts.values if value.report == name]
     overview = published_against_ours(values, f"{name}-overview")
     tables = [
@@ -240,7 +229,7 @@ def _report(name: str, verdicts: Verdicts) -> Section:
         for place, table in enumerate(report.tables, start=1)
     ]
     figures = [
-        draw(figure, report, results_of, f"{name}-figure-{place}", substituted)
+        draw(figure, report, runs_of, f"{name}-figure-{place}", substituted)
         for place, figure in enumerate(report.figures, start=1)
     ]
     claims = tuple(_claim(judged, report) for judged in verdicts.claims if judged.report == name)
@@ -271,10 +260,10 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
     def cells(value: Value) -> tuple[Cell, ...]:
         used = value.substituted
         tried = [value.variants.get(variant) for variant in variants]
-        beside = [ours(each.results, value.metric, each.diverged) if each else Cell("-") for each in tried]
-        elsewhere = [used.results if used and used.heading == name else () for name in substitutes]
-        beside += [ours(results, value.metric) for results in elsewhere]
-        return Cell(value.row.label), *_value(value), probability(value.judged.holm), *beside
+        beside = [each.runs if each else Runs() for each in tried]
+        beside += [Runs(used.results) if used and used.heading == name else Runs() for name in substitutes]
+        further = (ours(runs, value.metric) for runs in beside)
+        return Cell(value.row.label), *_value(value), probability(value.judged.holm), *further
 
     notes = [sentence(table.note)] if table.note else []
     splits = {value.split.about for value in values if value.split}
@@ -291,7 +280,7 @@ def _value(value: Value) -> tuple[Cell, ...]:
         Cell(display_name(value.metric), hint=value.metric),
         Cell(judged.reason, verdict=judged.verdict),
         number(value.published),
-        ours(value.results, value.metric, value.diverged, is_other_split=is_other_split),
+        ours(value.runs, value.metric, is_other_split=is_other_split),
         interval(judged.interval),
         _distance(judged),
     )
@@ -378,11 +367,12 @@ def _variants(verdicts: Verdicts) -> Section | None:
     for variant, about in abouts.items():
         # Reports share configurations: what was measured counts once.
         pairs = {
-            (value.row.of, value.metric, tuple(result.evaluation.id for result in value.results)): value
+            (value.row.of, value.metric, tuple(result.evaluation.id for result in value.runs.results)): (value, tried)
             for value in verdicts.values
-            if value.results and (tried := value.variants.get(variant)) and tried.results and not is_exact(value.metric)
+            if (tried := value.variants.get(variant)) and value.runs.results and tried.runs.results
+            if not is_exact(value.metric)
         }
-        values = tuple(_both_ways(value, value.variants[variant].results) for value in pairs.values())
+        values = tuple(_both_ways(value, tried.runs.results) for value, tried in pairs.values())
         claims = tuple(
             (_claim_link(judged), Cell("", verdict=judged.verdict), Cell("", verdict=judged.variants[variant][0]))
             for judged in verdicts.claims
@@ -402,7 +392,7 @@ def _variants(verdicts: Verdicts) -> Section | None:
 
 
 def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
-    here = {result.seed: result for result in value.results if value.metric in result.metrics}
+    here = {result.seed: result for result in value.runs.results if value.metric in result.metrics}
     differences = [
         result.metrics[value.metric] - before.metrics[value.metric]
         for result in others
@@ -413,8 +403,8 @@ def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
     return (
         Cell(value.row.of),
         Cell(display_name(value.metric)),
-        ours(value.results, value.metric),
-        ours(others, value.metric),
+        ours(Runs(value.runs.results), value.metric),
+        ours(Runs(others), value.metric),
         Cell("-") if mean is None else Cell(f"{mean:+.4f} ({len(differences)})", mean),
         interval(difference_interval(differences) if len(differences) > 1 else None),
     )
@@ -427,9 +417,9 @@ def _readings(verdicts: Verdicts) -> Section | None:
     for value in verdicts.values:
         variants = verdicts.evidence.reports[value.report].variants
         readings = {heading: tried for heading, tried in value.variants.items() if variants[heading].kind != "change"}
-        if not any(tried.results or tried.diverged for tried in readings.values()):
+        if not any(tried.runs.results or tried.runs.diverged for tried in readings.values()):
             continue
-        rows.append(_reading(value, "as in the tables", Tried(value.results, value.diverged, value.judged)))
+        rows.append(_reading(value, "as in the tables", value))
         for heading, tried in readings.items():
             is_post_hoc = variants[heading].kind == "post hoc"
             rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", tried))
@@ -463,7 +453,7 @@ def _reading(value: Value, heading: str, tried: Tried) -> tuple[Cell, ...]:
         Cell(heading),
         Cell(HOLDS_VALUE.get(tried.judged.verdict, "undecided"), hint=tried.judged.reason),
         number(value.published),
-        ours(tried.results, value.metric, tried.diverged),
+        ours(tried.runs, value.metric),
         _distance(tried.judged),
     )
 

@@ -18,7 +18,7 @@ from dlbench.report.checks import Value
 from dlbench.report.document import Grid, Picture
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Drawn, Results
-from dlbench.report.results import Result, ResultsOf, Substituted, measured
+from dlbench.report.results import Result, RunsOf, Substituted, measured
 from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import Interval, prediction_interval
 from dlbench.terminal import capitalised, format_value, listed, sentence
@@ -30,7 +30,7 @@ CODE = ("report", "report/figures", "metrics", "terminal", "files", "records")
 def draw(
     figure: Figure,
     report: Report,
-    results_of: ResultsOf,
+    runs_of: RunsOf,
     id: str,
     substituted: Callable[[str], Substituted | None] = lambda _: None,
 ) -> Picture | Grid | None:
@@ -42,11 +42,11 @@ def draw(
     Args:
         figure: One of the report's.
         report: The report.
-        results_of: Gives the results of a configuration.
+        runs_of: Gives the runs of a configuration.
         id: Of the picture or grid.
         substituted: Gives what stands in for a configuration that has none.
     """
-    every = {name: results_of(name) for name in figure.of}
+    every = {name: runs_of(name).results for name in figure.of}
     is_real = any(every.values())
     used = {} if is_real else {name: found for name in every if (found := substituted(name))}
     names = {name: f"{name} ({used[name].substitute.provenance})" if name in used else name for name in every}

@@ -5,7 +5,9 @@ stored in Hopfield networks; H, W, M and N of convolutions are d2223's, L, D and
 `dlbench.report.expressions` imports this where it is needed only: torch takes its time.
 """
 
+import inspect
 import math
+from collections.abc import Callable
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -29,9 +31,27 @@ STILL, UPDATES_TO_LIMIT = 1e-12, 2_000
 BETA = 2.0
 
 
+LARGEST_SIZE, LONGEST_SEQUENCE, MOST_TERMS = 64, 1_024, 5_000_000
+"""Bounds for what is asked: sizes, what sums K terms of a series (L positions included), and all terms of it."""
+
+
 def computed(name: str, *arguments: float | str) -> float:
-    """The number that one of the functions here gives, to `DIGITS` decimals."""
-    value: float = globals()[name](*arguments)
+    """The number that one of the functions here gives, to `DIGITS` decimals.
+
+    Raises:
+        ValueError: An argument is beyond the bounds.
+    """
+    function: Callable[..., float] = globals()[name]
+    parameters = inspect.signature(function).parameters
+    largest = LONGEST_SEQUENCE if "K" in parameters else LARGEST_SIZE
+    for argument in arguments:
+        if isinstance(argument, int | float) and not abs(argument) <= largest:
+            raise ValueError(f"{name} is given {argument:g}, more than {largest:,}")
+    given = dict(zip(parameters, arguments, strict=False))
+    dim, terms = (int(given.get(size, 0)) for size in "DK")
+    if min(dim, terms) > 0 and int(given.get("L", 1)) * math.comb(dim + terms - 1, dim) > MOST_TERMS:
+        raise ValueError(f"{name} is given D={dim} and K={terms}, more than {MOST_TERMS:,} terms")
+    value = function(*arguments)
     return value if isinstance(value, int) else round(value, DIGITS) + 0.0  # no -0
 
 

@@ -104,7 +104,7 @@ def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
     Raises:
         ValueError: There are fewer than two values.
     """
-    _check_count(values)
+    _at_least_two(values)
     variance = statistics.variance(values) * (1 + 1 / len(values))
     whole = variance + split_variance
     freedom = (len(values) - 1) * (whole / variance) ** 2 if variance else math.inf
@@ -117,14 +117,14 @@ def mean_difference(differences: Sequence[float]) -> Expected:
     Raises:
         ValueError: There are fewer than two differences.
     """
-    _check_count(differences)
+    _at_least_two(differences)
     deviation = statistics.stdev(differences) / math.sqrt(len(differences))
     return Expected(statistics.fmean(differences), deviation, len(differences) - 1)
 
 
-def _check_count(values: Sequence[float]) -> None:
+def _at_least_two(values: Sequence[float]) -> None:
     if len(values) < 2:
-        raise ValueError(f"an interval needs two values or more, not {len(values)}")
+        raise ValueError(f"intervals and tests need two values or more, not {len(values)}")
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
@@ -172,8 +172,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     Raises:
         ValueError: There are fewer than two values.
     """
-    if len(values) < 2:
-        raise ValueError(f"an interval needs two values or more, not {len(values)}")
+    _at_least_two(values)
     if min(values) == max(values):
         return values[0], values[0]
     means = np.sort(values)[_resamples(len(values))].mean(axis=1)
@@ -195,8 +194,7 @@ def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
     Raises:
         ValueError: There are fewer than two differences.
     """
-    if len(differences) < 2:
-        raise ValueError(f"a permutation test needs two differences or more, not {len(differences)}")
+    _at_least_two(differences)
     found = stats.permutation_test(
         (np.sort(differences),),
         np.mean,

@@ -68,32 +68,34 @@ def draw(
 def _block(figure: Figure, report: Report, results: Results, id: str, problems: list[str]) -> Picture | Grid | None:
     if figure.kind == "samples":
         return artifacts.samples(figure, results, id, problems)
-
-    drawn: Drawn | None = None
     found: list[str] = []
 
-    def draw(*_: Any) -> list[str] | None:
-        nonlocal drawn
-        match figure.kind:
-            case "bars":
-                drawn = _bars(figure, report, results, found)
-            case "attention":
-                drawn = artifacts.attention(results, found)
-            case "confusion":
-                drawn = artifacts.confusion(results, found)
-            case "maps":
-                drawn = artifacts.maps(results, found)
-            case _:
-                drawn = _curves(figure.metrics, results, found)
-        return list(drawn) if drawn and not found else None  # what could not be read may be read next time
+    def drawn(*_: Any) -> Any:
+        told = _drawn(figure, report, results, found)
+        # A tuple is no JSON and is not kept: what could not be read now may be read next time.
+        return list(told) if told and not found else told
 
     # It takes half a second, most of the report's time, and depends on files whose hashes the seals hold.
     seals = {name: [(run.training["seal"], run.result["seal"]) for run in runs] for name, runs in results.items()}
     asked = figure.model_dump(mode="json"), report.model_dump(mode="json"), seals
     code = f"{files.code_hash(*CODE)} {matplotlib.__version__} {np.__version__}"
-    told = files.kept(draw, *asked, code=code, place=f"figure-{id}") or drawn
+    told = files.kept(drawn, *asked, code=code, place=f"figure-{id}")
     problems += found
     return Picture(id, figure.title, *told) if told else None
+
+
+def _drawn(figure: Figure, report: Report, results: Results, problems: list[str]) -> Drawn | None:
+    match figure.kind:
+        case "curves":
+            return _curves(figure.metrics, results, problems)
+        case "bars":
+            return _bars(figure, report, results, problems)
+        case "attention":
+            return artifacts.attention(results, problems)
+        case "confusion":
+            return artifacts.confusion(results, problems)
+        case _:
+            return artifacts.maps(results, problems)
 
 
 # --- curves: a panel a metric, a line a configuration, the mean over seeds with a band to the extremes ---------------

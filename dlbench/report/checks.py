@@ -33,10 +33,6 @@ from dlbench.terminal import format_value, mean_and_spread
 def judge(check: Check, runs_of: RunsOf) -> Judgement:
     """A comparison by our runs, or a statement by computing it for all values of its variables.
 
-    Args:
-        check: The comparison or statement.
-        runs_of: Gives the runs of a configuration; those that diverged are named.
-
     Raises:
         ConfigError: A statement is none, or cannot be computed.
     """
@@ -86,8 +82,7 @@ def _in_words(metric: str, check: Comparison) -> str:
 class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
-    ``diverged``: the seeds that have no value since the run diverged. A number that is compared with has no name and no
-    versions.
+    ``lost`` says which runs have no value since they diverged. A number that is compared with has values alone.
     """
 
     name: str
@@ -95,13 +90,7 @@ class _Side:
     values: Mapping[int, float]
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
-    diverged: tuple[int, ...] = ()
-
-    @property
-    def lost(self) -> str:
-        """Which runs diverged, in words; empty where none did."""
-        seeds = ", ".join(map(str, self.diverged))
-        return f"{self.name} diverged with seed {seeds}" if seeds else ""
+    lost: str = ""
 
 
 def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
@@ -116,7 +105,8 @@ def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}
-    lost = tuple(sorted({run.seed for run in runs.diverged} - values.keys()))
+    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs.diverged} - values.keys()))
+    lost = f"{name} diverged with seed {seeds}" if seeds else ""
     return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
 
 
@@ -127,8 +117,8 @@ def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
-    sides = {side.name: side for side in (ours, theirs)}
-    return replace(judged, reason="; ".join(filter(None, [judged.reason, *(side.lost for side in sides.values())])))
+    reasons = dict.fromkeys((judged.reason, ours.lost, theirs.lost))
+    return replace(judged, reason="; ".join(filter(None, reasons)))
 
 
 def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
@@ -136,7 +126,7 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
     lacking = [side for side in (ours, theirs) if not side.values and side.name]
     if lacking:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
-        is_run = all(side.diverged for side in lacking)
+        is_run = all(side.lost for side in lacking)
         return Judgement(Verdict.UNDECIDED if is_run else Verdict.NOT_RUN, reason, said)
     if is_exact(check.metric) and is_exact(than_metric):
         pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
@@ -146,15 +136,13 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
         seeds = [f"{side.name} has {', '.join(map(str, sorted(side.values)))}" for side in (ours, theirs)]
         return Judgement(Verdict.UNDECIDED, f"no common seed: {'; '.join(seeds)}", said)
     # Two versions of a component draw other random numbers from the same seed: such runs are not a pair.
-    unlike: dict[int, list[str]] = {}
-    for seed in common:
-        if differing := components.unlike(ours.versions.get(seed, {}), theirs.versions.get(seed, {})):
-            unlike[seed] = differing
-    names = ", ".join(sorted({*chain(*unlike.values())}))
+    differing = {seed: components.unlike(ours.versions.get(seed, {}), theirs.versions.get(seed, {})) for seed in common}
+    unlike = [seed for seed in common if differing[seed]]
+    names = ", ".join(sorted({*chain(*differing.values())}))
     not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"
     if len(unlike) == len(common):
         return Judgement(Verdict.UNDECIDED, not_paired, said)
-    telling = [seed for seed in common if seed not in unlike.keys() | (ours.unreached & theirs.unreached)]
+    telling = [seed for seed in common if seed not in {*unlike} | (ours.unreached & theirs.unreached)]
     if not telling:
         return Judgement(Verdict.UNDECIDED, "neither run reaches the threshold", said)
     judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in telling])
@@ -179,23 +167,14 @@ def _judge_pairs(
         verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
     else:
         verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
+    judged = Judgement(verdict, reason, said, difference=statistics.fmean(differences), n=len(pairs))
     if exact or len(pairs) < 2:
-        return Judgement(verdict, reason, said, difference=statistics.fmean(differences), n=len(pairs))
+        return judged
     expected, (permuted, smallest_p) = mean_difference(claimed), permutation_p(claimed)
-    varies = not is_constant(claimed)
-    distance, p = (expected.distance(0), expected.p(0)) if varies else (None, None)
-    return Judgement(
-        verdict,
-        reason,
-        said,
-        interval=difference_interval(differences),
-        difference=statistics.fmean(differences),
-        distance=None if distance is None else -distance,
-        p=p,
-        permutation_p=permuted,
-        smallest_p=smallest_p,
-        n=len(pairs),
-    )
+    judged = replace(judged, interval=difference_interval(differences), permutation_p=permuted, smallest_p=smallest_p)
+    if is_constant(claimed):
+        return judged
+    return replace(judged, distance=expected.mean / expected.deviation, p=expected.p(0))
 
 
 def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
@@ -282,10 +261,7 @@ Outcome = tuple[Verdict, list[Judgement]]
 def judge_claim(claim: Claim, runs_of: RunsOf, planned: Container[str] = ()) -> Outcome:
     """A claim's verdict, and that of each of its checks, after Holm's correction where several were tested.
 
-    Args:
-        claim: The claim.
-        runs_of: Gives the runs of a configuration.
-        planned: The configurations that cannot run yet.
+    ``planned`` are the configurations that cannot run yet.
     """
     if not claim.checks:
         return (Verdict.READER if all(runs_of(name).results for name in claim.of) else Verdict.NOT_RUN), []
@@ -469,11 +445,7 @@ class Verdicts:
 def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str, OtherSplit]) -> Judgement:
     """A published value held against the runs of its configuration; see `judge_published`.
 
-    Args:
-        published: The value.
-        metric: Its name.
-        runs: Of the configuration.
-        splits: What the published examples are, by the data set's name, where ours are others.
+    ``splits`` says what the published examples are, by the data set's name, where ours are others.
     """
     split, examples = _split(runs, splits), tuple[int, ...]()
     if split and is_share_of_examples(metric):

@@ -295,8 +295,8 @@ def test_confusion_is_the_mean_of_the_runs(results_of: ResultsOf) -> None:
 
 
 def test_a_class_that_only_one_run_predicted_counts_as_none_in_the_other() -> None:
-    some = artifacts.Confusion(counts={"a": {"a": 3, "b": 1}, "b": {"a": 0, "b": 4}})
-    other = artifacts.Confusion(counts={"a": {"a": 1, "b": 1, "no class": 2}, "b": {"a": 0, "b": 0, "no class": 4}})
+    some = {"a": {"a": 3, "b": 1}, "b": {"a": 0, "b": 4}}
+    other = {"a": {"a": 1, "b": 1, "no class": 2}, "b": {"a": 0, "b": 0, "no class": 4}}
     rows, columns, counts = artifacts.mean_counts([some, other])
     assert (rows, columns) == (["a", "b"], ["a", "b", "no class"])
     assert counts.tolist() == [[2, 1, 1], [0, 2, 2]]

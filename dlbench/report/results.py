@@ -465,11 +465,8 @@ class Evidence:
     def runs(self, name: str, configuration: str, *, variant: str | None = None, substitute: str | None = None) -> Runs:
         """The runs of a report's configuration, as the report has it or otherwise; none where there is no such.
 
-        Args:
-            name: The report's.
-            configuration: The configuration's.
-            variant: One of the report's ``variants``; what it does not concern has no runs in it.
-            substitute: One of its ``substitutes``; what it does not stand in for has no runs on it.
+        In one of its ``variants`` there are none of what it does not concern, on one of its ``substitutes`` none of
+        what it does not stand in for.
 
         Raises:
             ConfigError: The configuration cannot be composed.

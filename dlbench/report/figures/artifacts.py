@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -51,10 +50,8 @@ class Attention(BaseModel):
         return "".join(self.hypothesis).removesuffix("<eos>") or "(nothing)"
 
 
-class Confusion(BaseModel):
-    """Counts by true class, then predicted one."""
-
-    counts: dict[str, dict[str, int]]
+Confusion = dict[str, dict[str, int]]
+"""Counts by true class, then predicted one."""
 
 
 class Prediction(BaseModel):
@@ -68,8 +65,7 @@ class Prediction(BaseModel):
 
 def read_attention(result: Result) -> list[Attention]:
     """The attention kept of the first test pairs, in order; where nothing was read or written there is none."""
-    reader = TypeAdapter(list[Attention])
-    kept = _read(result, "artifacts/attention.json", lambda content: reader.validate_python(json.loads(content)))
+    kept = _read(result, "artifacts/attention.json", TypeAdapter(list[Attention]).validate_json)
     found = [one for one in kept if one.source and one.hypothesis]
     if not found:
         raise RecordError(f"run {result.run} wrote nothing that attention was kept of")
@@ -89,8 +85,8 @@ def read_confusion(result: Result) -> Confusion:
         if not rows:
             raise ValueError("no class")
         header, *rows = ([from_cell(cell) for cell in row] for row in (header, *rows))
-        counts: Any = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
-        return Confusion(counts=counts)
+        counts = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
+        return TypeAdapter(Confusion).validate_python(counts)
 
     return _read(result, "artifacts/confusion_matrix.csv", read)
 
@@ -206,9 +202,9 @@ def confusion(results: Results, problems: list[str]) -> Drawn | None:
 
 def mean_counts(kept: Sequence[Confusion]) -> tuple[list[str], list[str], Array]:
     """True classes, predicted classes, and the mean count of each pair; what a run never predicted counts as 0."""
-    rows = list(dict.fromkeys(name for one in kept for name in one.counts))
-    columns = list(dict.fromkeys(name for one in kept for row in one.counts.values() for name in row))
-    counts = [[[one.counts.get(row, {}).get(column, 0) for column in columns] for row in rows] for one in kept]
+    rows = list(dict.fromkeys(name for one in kept for name in one))
+    columns = list(dict.fromkeys(name for one in kept for row in one.values() for name in row))
+    counts = [[[one.get(row, {}).get(column, 0) for column in columns] for row in rows] for one in kept]
     return rows, columns, np.mean(counts, axis=0)
 
 

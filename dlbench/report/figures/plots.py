@@ -39,12 +39,7 @@ def draw(
     What stands in for configurations is drawn only where none has runs of its own, under names that say so, and beside
     nothing published. None where there is nothing to draw.
 
-    Args:
-        figure: One of the report's.
-        report: The report.
-        runs_of: Gives the runs of a configuration.
-        id: Of the picture or grid.
-        substituted: Gives what stands in for a configuration that has none.
+    ``runs_of`` gives the runs of a configuration, ``substituted`` what stands in for one that has none.
     """
     every = {name: runs_of(name).results for name in figure.of}
     is_real = any(every.values())
@@ -257,12 +252,7 @@ def _bars(figure: Figure, report: Report, results: Results, problems: list[str])
 
 
 def published_against_ours(values: Iterable[Value], id: str) -> Picture | None:
-    """Every published accuracy, error rate and similarity beside ours, table by table; None where nothing was run.
-
-    Args:
-        values: A report's published values.
-        id: Of the picture.
-    """
+    """Every published accuracy, error rate and similarity beside ours, table by table; None where nothing was run."""
     tables: dict[str, list[Bar]] = {}
     for value in (value for value in values if is_fraction(value.metric)):
         label = f"{value.row.label}: {display_name(value.metric)}"

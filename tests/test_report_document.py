@@ -113,18 +113,11 @@ def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
 
 def test_synthetic_data_of_two_versions_is_not_averaged() -> None:
     told = [("a", 42, 0.1), ("b", 42, 0.5), ("b", 43, 0.7)]
-    section = other_data(
-        [
-            made(
-                "cnn_vanilla",
-                seed=seed,
-                provenance="synthetic",
-                fingerprint=data * 64,
-                metrics={"test/accuracy": value},
-            )
-            for data, seed, value in told
-        ]
-    )
+    found = [
+        made("cnn_vanilla", seed=seed, provenance="synthetic", fingerprint=data * 64, metrics={"test/accuracy": value})
+        for data, seed, value in told
+    ]
+    section = other_data(Collection(found))
     assert section is not None
     (grid,) = (block for block in section.blocks if isinstance(block, Grid))
     shown = {row[2].text: [cell.text for cell in row[3:]] for row in grid.rows}

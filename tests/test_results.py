@@ -422,9 +422,9 @@ def test_the_report_is_written_beside_odd_records(
 
 def test_runs_without_a_known_test_metric_are_ranked_by_nothing() -> None:
     group = [made("cnn_vanilla", metrics={"val/accuracy": 0.5})]
-    assert leaderboards([group]).blocks == ()
+    assert leaderboards([Runs(group)]).blocks == ()
     tested = [made("cnn_bn_gap", metrics={"test/accuracy": 0.5})]
-    (board,) = leaderboards([group, tested]).blocks
+    (board,) = leaderboards([Runs(group), Runs(tested)]).blocks
     assert isinstance(board, Grid)
     assert [row[1].text for row in board.rows] == ["cnn_bn_gap"]
 

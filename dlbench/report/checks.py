@@ -14,7 +14,7 @@ from dlbench.errors import ConfigError
 from dlbench.metrics.names import display_name, is_exact, is_share_of_examples
 from dlbench.report.document import Verdict
 from dlbench.report.expressions import Number, evaluate, network, operands
-from dlbench.report.results import Evidence, Result, Runs, RunsOf, Substituted, in_variant, measured
+from dlbench.report.results import Evidence, Result, Runs, RunsOf, Substituted, in_variant
 from dlbench.report.schema import Check, Claim, Comparison, Configuration, OtherSplit, Part, Row, Slip, Statement, Table
 from dlbench.report.statistics import (
     LEVEL,
@@ -339,12 +339,12 @@ class Value(Tried):
     @property
     def ours(self) -> list[float]:
         """The metric in each of our runs that has it, by seed."""
-        return measured(self.runs.results, self.metric)
+        return self.runs.measured(self.metric)
 
     @property
     def stood_in(self) -> list[float]:
         """The metric in each run of what stands in, by seed."""
-        return measured(self.substituted.results, self.metric) if self.substituted else []
+        return self.substituted.runs.measured(self.metric) if self.substituted else []
 
 
 @dataclass(frozen=True)
@@ -449,13 +449,13 @@ def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str,
     """
     split, examples = _split(runs, splits), tuple[int, ...]()
     if split and is_share_of_examples(metric):
-        sizes = runs.results[0].manifest["data"]["sizes"]
+        sizes = runs.first.manifest["data"]["sizes"]
         examples = next(
             ((theirs, sizes[part]) for part, theirs in split.examples.items() if metric.startswith(part)), ()
         )
     return judge_published(
         published,
-        measured(runs.results, metric),
+        runs.measured(metric),
         metric,
         diverged=len(runs.lost),
         is_other_split=split is not None,
@@ -464,7 +464,7 @@ def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str,
 
 
 def _split(runs: Runs, splits: Mapping[str, OtherSplit]) -> OtherSplit | None:
-    return splits.get(runs.results[0].data) if runs.results else None
+    return splits.get(runs.first.data) if runs.results else None
 
 
 def _without_runs(
@@ -475,7 +475,7 @@ def _without_runs(
     if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
         judged = judge_published(published, [network("parameters", experiment, *overrides)], metric)
         return replace(judged, reason=f"{judged.reason}, computed without a run")
-    if substituted and (values := measured(substituted.results, metric)):
+    if substituted and (values := substituted.runs.measured(metric)):
         elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"
         return Judgement(Verdict.NOT_RUN, f"not on the published data; {elsewhere}")
     return Judgement(Verdict.NOT_RUN, "no record of it yet; PROFILE=full makes one")

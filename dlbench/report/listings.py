@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -15,12 +15,9 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Diverged, Result, Runs, alike, measured
+from dlbench.report.results import Collection, Result, Runs, alike
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
-
-Group = Sequence[Result]
-"""Results of one configuration, a seed each."""
 
 MARK, OTHER_SPLIT_MARK = "*", "†"
 OUTDATED_NOTE = f"{MARK} made by earlier MINOR versions: comparable, but only its own commit gives its bits."
@@ -39,21 +36,16 @@ OTHER_DATA = {
 
 def ours(runs: Runs, metric: str, *, is_other_split: bool = False) -> Cell:
     """Mean, standard deviation and number of our runs, and how many diverged; with the marks that `NOTES` explains."""
-    found, lost = measured(runs.results, metric), runs.lost
+    found, lost = runs.measured(metric), runs.lost
     said = f"{len(lost)} diverged" if lost else ""
     if not found:
         return Cell(said or "-")
-    is_mixed = any(components.unlike(result.versions, runs.results[0].versions) for result in runs.results)
+    is_mixed = any(components.unlike(result.versions, runs.first.versions) for result in runs.results)
     marks = [MARK] * is_mixed + [OTHER_SPLIT_MARK] * is_other_split
     seeds = ", ".join(str(result.seed) for result in runs.results if metric in result.metrics)
     hint = f"seeds {seeds}" + (f"; diverged: seeds {', '.join(map(str, lost))}" if lost else "")
     text = ", ".join(filter(None, (mean_and_spread(found), said)))
     return Cell(text, sum(found) / len(found), hint=hint, marks=tuple(marks))
-
-
-def with_diverged(group: Group, diverged: Iterable[Diverged]) -> Runs:
-    """A group, and of the runs that diverged those of its configuration, on its data."""
-    return Runs(group, [run for run in diverged if run.is_like(group[0])])
 
 
 def number(value: float | None) -> Cell:
@@ -76,53 +68,43 @@ def interval(bounds: tuple[float, float] | None) -> Cell:
 
 
 def by_metric(
-    id: str,
-    title: str,
-    groups: Iterable[Group],
-    metrics: Mapping[str, str],
-    diverged: Sequence[Diverged] = (),
-    *,
-    has_data: bool = False,
+    id: str, title: str, groups: Iterable[Runs], metrics: Mapping[str, str], *, has_data: bool = False
 ) -> Grid:
     """A row a configuration, by experiment: settings, perhaps the hash of the data, and metrics by their heading."""
     labels = ("experiment", "settings", "data") if has_data else ("experiment", "settings")
 
-    def row(group: Group) -> tuple[Cell, ...]:
-        what = (group[0].experiment, group[0].settings, group[0].fingerprint[:12])
-        runs = with_diverged(group, diverged)
+    def row(runs: Runs) -> tuple[Cell, ...]:
+        what = (runs.first.experiment, runs.first.settings, runs.first.fingerprint[:12])
         return (*map(Cell, what[: len(labels)]), *(ours(runs, metric) for metric in metrics.values()))
 
-    rows = tuple(map(row, sorted(groups, key=lambda group: group[0].experiment)))
+    rows = tuple(map(row, sorted(groups, key=lambda runs: runs.first.experiment)))
     return Grid(id, title, (*texts(*labels), *numbers(*metrics)), rows, labels=len(labels))
 
 
-def leaderboards(groups: Iterable[Group], diverged: Sequence[Diverged] = ()) -> Section:
+def leaderboards(groups: Iterable[Runs]) -> Section:
     """For each data set every configuration run on it, the best first; another kind of task has a board of its own.
 
     Retrieval has none: its settings are how hard it is.
     """
-    boards: dict[tuple[str, str], list[Group]] = defaultdict(list)
-    for group in groups:
-        tested = [name for name in HEADINGS if name.startswith("test/") and measured(group, name)]
+    boards: dict[tuple[str, str], list[Runs]] = defaultdict(list)
+    for runs in groups:
+        tested = [name for name in HEADINGS if name.startswith("test/") and runs.measured(name)]
         if not tested or "test/retrieval_accuracy" in tested:
             continue
-        if measured(group, metric := ranked_by(group[0].data, tested)):
-            boards[group[0].data, metric].append(group)
-    grids = tuple(_board(data, metric, found, diverged) for (data, metric), found in sorted(boards.items()))
+        if runs.measured(metric := ranked_by(runs.first.data, tested)):
+            boards[runs.first.data, metric].append(runs)
+    grids = tuple(_board(data, metric, found) for (data, metric), found in sorted(boards.items()))
     return Section("leaderboards", "Leaderboards", grids)
 
 
-def _board(data: str, metric: str, groups: Iterable[Group], diverged: Sequence[Diverged]) -> Grid:
-    ranked = sorted(
-        groups, key=lambda group: statistics.fmean(measured(group, metric)), reverse=is_better_higher(metric)
-    )
-    others = [name for name in HEADINGS if name != metric and any(measured(group, name) for group in ranked)]
+def _board(data: str, metric: str, groups: Iterable[Runs]) -> Grid:
+    ranked = sorted(groups, key=lambda runs: statistics.fmean(runs.measured(metric)), reverse=is_better_higher(metric))
+    others = [name for name in HEADINGS if name != metric and any(runs.measured(name) for runs in ranked)]
     rows = []
-    for place, group in enumerate(ranked, start=1):
-        values = measured(group, metric)
+    for place, runs in enumerate(ranked, start=1):
+        values = runs.measured(metric)
         expected = prediction_interval(values) if len(values) > 1 else None
-        what = Cell(str(place), place), Cell(group[0].experiment), Cell(group[0].settings)
-        runs = with_diverged(group, diverged)
+        what = Cell(str(place), place), Cell(runs.first.experiment), Cell(runs.first.settings)
         rows.append((*what, ours(runs, metric), interval(expected), *(ours(runs, name) for name in others)))
     columns = (
         *numbers("place"),
@@ -133,18 +115,18 @@ def _board(data: str, metric: str, groups: Iterable[Group], diverged: Sequence[D
     return Grid(id, f"{data}, by {display_name(metric)}", columns, tuple(rows), labels=3)
 
 
-def costs(groups: Iterable[Group]) -> Section:
+def costs(groups: Iterable[Runs]) -> Section:
     """Time, memory, parameters and operations of every configuration."""
     columns = (
         *texts("experiment", "settings"),
         *numbers("runs", "minutes", "seconds an epoch", "peak memory, GB", "parameters", "MFLOP forward, an example"),
     )
     trained: dict[str, dict[str, Result]] = defaultdict(dict)
-    for result in (result for group in groups for result in group if not result.evaluated.get("members")):
+    for result in (each for runs in groups for each in runs.results if not each.evaluated.get("members")):
         # Decodings of one training cost it once; an ensemble costs what its members do.
         trained[configuration_id(result.identity)].setdefault(result.run, result)
-    found = [list(runs.values()) for runs in trained.values()]
-    rows = tuple(_cost(group) for group in sorted(found, key=lambda group: str(group[0].manifest["experiment"])))
+    found = [Runs(list(runs.values())) for runs in trained.values()]
+    rows = tuple(_cost(runs) for runs in sorted(found, key=lambda runs: str(runs.first.manifest["experiment"])))
     note = (
         "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
         "a run takes there, not a benchmark (see docs/benchmarks.md for that)."
@@ -152,42 +134,43 @@ def costs(groups: Iterable[Group]) -> Section:
     return Section("costs", "Cost", (Grid("costs-grid", "What a training takes", columns, rows, note, labels=2),))
 
 
-def _cost(group: Group) -> tuple[Cell, ...]:
+def _cost(runs: Runs) -> tuple[Cell, ...]:
     def median(of: str, unit: float, places: int) -> Cell:
-        found = [float(result.training[of]) for result in group if result.training[of] is not None]
+        found = [float(result.training[of]) for result in runs.results if result.training[of] is not None]
         value = statistics.median(found) / unit if found else None
         return Cell("-") if value is None else Cell(f"{value:.{places}f}", value)
 
     def extent(metric: str, unit: float) -> Cell:
-        found = measured(group, metric)
+        found = runs.measured(metric)
         if not found:
             return Cell("-")
         # A part of the data may have a smaller vocabulary, in another seed's part another one.
         ends = dict.fromkeys((min(found), max(found)))
         return Cell(" to ".join(format_value(end * unit) for end in ends), min(found))
 
-    experiment = str(group[0].manifest["experiment"])
+    experiment = str(runs.first.manifest["experiment"])
     return (
         Cell(experiment),
-        Cell(settings(experiment, group[0].config)),
-        Cell(str(len(group)), len(group)),
+        Cell(settings(experiment, runs.first.config)),
+        Cell(str(len(runs.results)), len(runs.results)),
         median("seconds", 60, 1),
-        median("seconds", int(group[0].training["epochs"]), 1),
+        median("seconds", int(runs.first.training["epochs"]), 1),
         median("peak_memory_bytes", 1e9, 2),
         extent("model/parameters", 1),
         extent("model/flops", 1e-6),
     )
 
 
-def other_data(results: Sequence[Result], lost: Sequence[Diverged] = ()) -> Section | None:
+def other_data(collection: Collection) -> Section | None:
     """What is not on the real data, apart and labelled."""
     grids = []
     for provenance, title in OTHER_DATA.items():
-        groups = alike(result for result in results if result.provenance == provenance)
-        if not groups:
+        found = alike(result for result in collection.results if result.provenance == provenance)
+        if not found:
             continue
-        metrics = {HEADINGS[name]: name for name in HEADINGS if any(measured(group, name) for group in groups)}
-        grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, lost, has_data=True))
+        groups = list(map(collection.runs, found))
+        metrics = {HEADINGS[name]: name for name in HEADINGS if any(runs.measured(name) for runs in groups)}
+        grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, has_data=True))
     about = Paragraph(
         "These runs are held against nothing that was published. Those on drawn or invented data show that everything "
         "works; those on another split or on stand-ins are compared with each other, where a report's claims stand. "

@@ -246,6 +246,15 @@ class Runs:
     diverged: Sequence[Diverged] = ()
 
     @property
+    def first(self) -> Result:
+        """The first result: what is not of its seed is the same of all."""
+        return self.results[0]
+
+    def measured(self, metric: str) -> list[float]:
+        """A metric in each result that has it."""
+        return measured(self.results, metric)
+
+    @property
     def lost(self) -> list[int]:
         """The seeds that have no result since their runs diverged; under other numerics one may have ended well."""
         return sorted({run.seed for run in self.diverged} - {result.seed for result in self.results})
@@ -279,6 +288,10 @@ class Collection:
     diverged: list[Diverged] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
+
+    def runs(self, group: Sequence[Result]) -> Runs:
+        """Results that are `alike`, and what diverged of their configuration, on their data."""
+        return Runs(group, [run for run in self.diverged if run.is_like(group[0])])
 
 
 def collect(stores: Iterable[Store]) -> Collection:
@@ -428,11 +441,11 @@ def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 @dataclass(frozen=True)
 class Substituted:
-    """What stands in for a configuration: a substitute by its heading, and its results, a seed each."""
+    """What stands in for a configuration: a substitute by its heading, and its runs."""
 
     heading: str
     substitute: Substitute
-    results: Sequence[Result]
+    runs: Runs
 
 
 @dataclass(frozen=True)
@@ -443,19 +456,19 @@ class Evidence:
     collection: Collection
 
     @cached_property
-    def real(self) -> dict[str, list[Result]]:
-        """Results on the real data, by configuration, a seed each."""
-        return by_configuration(self.on(REAL))
+    def real(self) -> dict[str, Runs]:
+        """The runs on the real data, by configuration."""
+        return {name: self.collection.runs(group) for name, group in by_configuration(self.on(REAL)).items()}
 
     @cached_property
-    def elsewhere(self) -> dict[tuple[str, str], dict[str, list[Result]]]:
-        """The same on the data of each substitute, by report and heading: of its provenance, and made as it says."""
+    def elsewhere(self) -> dict[tuple[str, str], dict[str, Runs]]:
+        """Those on the data of each substitute, by report and heading: of its provenance, and made as it says."""
         found = {}
         for name, report in self.reports.items():
             for heading, given in report.substitutes.items():
                 told = [(each, each.manifest["data"].get("stand_in") or {}) for each in self.on(given.provenance)]
                 made_so = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
-                found[name, heading] = by_configuration(made_so)
+                found[name, heading] = {key: Runs(group) for key, group in by_configuration(made_so).items()}
         return found
 
     def on(self, provenance: str) -> list[Result]:
@@ -486,23 +499,20 @@ class Evidence:
         except HydraException as error:
             raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
         if substitute:
-            return Runs(self.elsewhere[name, substitute].get(compared, ()))
-        results = self.real.get(compared, ())
-        data = {result.fingerprint for result in results}
-        diverged = [
+            return self.elsewhere[name, substitute].get(compared, Runs())
+        lost = [
             run
             for run in self.collection.diverged
             if run.configuration == trained and run.manifest["data"]["provenance"] == REAL
-            if not data or run.manifest["data"]["fingerprint"] in data
         ]
-        return Runs(results, diverged)
+        return self.real.get(compared, Runs(diverged=lost))
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
         if not self.runs(name, configuration).results:
             for heading, substitute in self.reports[name].substitutes.items():
-                if results := self.runs(name, configuration, substitute=heading).results:
-                    return Substituted(heading, substitute, results)
+                if (runs := self.runs(name, configuration, substitute=heading)).results:
+                    return Substituted(heading, substitute, runs)
         return None
 
 

@@ -12,8 +12,8 @@ from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
 from dlbench.report.document import Alert, Block, Cell, Document, Grid, Paragraph, Section, Verdict, numbers, texts
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, Group, by_metric, interval, number, ours, probability
-from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs, measured
+from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval, number, ours, probability
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
 from dlbench.terminal import format_value, sentence
@@ -60,9 +60,9 @@ def build(verdicts: Verdicts) -> Document:
         glance(verdicts),
         *(_report(name, verdicts) for name in evidence.reports),
         _findings(verdicts, real),
-        listings.leaderboards(real, collection.diverged),
+        listings.leaderboards(real),
         listings.costs(real),
-        listings.other_data(results, collection.diverged),
+        listings.other_data(collection),
         listings.runs(results),
         listings.diverged(collection),
         listings.left_out(collection),
@@ -261,7 +261,7 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         used = value.substituted
         tried = [value.variants.get(variant) for variant in variants]
         beside = [each.runs if each else Runs() for each in tried]
-        beside += [Runs(used.results) if used and used.heading == name else Runs() for name in substitutes]
+        beside += [used.runs if used and used.heading == name else Runs() for name in substitutes]
         further = (ours(runs, value.metric) for runs in beside)
         return Cell(value.row.label), *_value(value), probability(value.judged.holm), *further
 
@@ -350,7 +350,7 @@ LAST = "val/accuracy"
 MEAN, SPREAD = f"{LAST}_last{LAST_EPOCHS}_mean", f"{LAST}_last{LAST_EPOCHS}_std"
 
 
-def _findings(verdicts: Verdicts, groups: Sequence[Group]) -> Section:
+def _findings(verdicts: Verdicts, groups: Sequence[Runs]) -> Section:
     """What the reports could not know: what a variant changes, the noise of a last epoch, their slips."""
     parts = (_variants(verdicts), _readings(verdicts), _noise(groups), _slips(verdicts))
     return Section("findings", "Findings", sections=tuple(part for part in parts if part))
@@ -436,14 +436,8 @@ def _readings(verdicts: Verdicts) -> Section | None:
     return Section("readings", "What the published numbers say about the protocols", blocks) if rows else None
 
 
-HOLDS_VALUE = {
-    Verdict.REPRODUCED: "yes",
-    Verdict.IMPRECISE: "too imprecise",
-    Verdict.BETTER: "no",
-    Verdict.WORSE: "no",
-    Verdict.DIFFERS: "no",
-    Verdict.NOT_RUN: "not run",
-}
+INSIDE = {Verdict.REPRODUCED: "yes", **dict.fromkeys((Verdict.BETTER, Verdict.WORSE, Verdict.DIFFERS), "no")}
+"""Whether the interval holds the value; of other verdicts their word tells."""
 
 
 def _reading(value: Value, heading: str, tried: Tried) -> tuple[Cell, ...]:
@@ -451,17 +445,17 @@ def _reading(value: Value, heading: str, tried: Tried) -> tuple[Cell, ...]:
     return (
         Cell(f"{value.report}, {value.row.label}: {display_name(value.metric)}"),
         Cell(heading),
-        Cell(HOLDS_VALUE.get(tried.judged.verdict, "undecided"), hint=tried.judged.reason),
+        Cell(INSIDE.get(tried.judged.verdict, tried.judged.verdict.word), hint=tried.judged.reason),
         number(value.published),
         ours(tried.runs, value.metric),
         _distance(tried.judged),
     )
 
 
-def _noise(groups: Sequence[Group]) -> Section | None:
+def _noise(groups: Sequence[Runs]) -> Section | None:
     """How much of a last-epoch accuracy is that epoch's own."""
     # In a shorter training the last epochs are most of it, and what they differ by is learning.
-    found = [group for group in groups if measured(group, SPREAD) and group[0].training["epochs"] >= 2 * LAST_EPOCHS]
+    found = [runs for runs in groups if runs.measured(SPREAD) and runs.first.training["epochs"] >= 2 * LAST_EPOCHS]
     if not found:
         return None
     columns = {
@@ -471,7 +465,7 @@ def _noise(groups: Sequence[Group]) -> Section | None:
         "test accuracy, last epoch": "test/accuracy",
         "test accuracy, best validation epoch": "test/accuracy_best_val",
     }
-    spreads = [value for group in found for value in measured(group, SPREAD)]
+    spreads = [value for runs in found for value in runs.measured(SPREAD)]
     about = (
         "Reports state the last epoch's accuracy of one run. At batch 8 and a constant learning rate it swings from "
         f"epoch to epoch: over the last {LAST_EPOCHS} epochs the standard deviation within one run is "
@@ -480,7 +474,7 @@ def _noise(groups: Sequence[Group]) -> Section | None:
         f"{2 * LAST_EPOCHS} epochs are left out.)"
     )
     title = "Validation accuracy over the last epochs"
-    grid = by_metric("noise-grid", title, found, columns)
+    grid = by_metric("noise-grid", title, [Runs(runs.results) for runs in found], columns)
     return Section("noise", "How much of it is the last epoch's noise", (Paragraph(about), grid))
 
 

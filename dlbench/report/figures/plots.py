@@ -45,7 +45,7 @@ def draw(
     is_real = any(every.values())
     used = {} if is_real else {name: found for name in every if (found := substituted(name))}
     names = {name: f"{name} ({used[name].substitute.provenance})" if name in used else name for name in every}
-    results = {names[name]: used[name].results if name in used else found for name, found in every.items()}
+    results = {names[name]: used[name].runs.results if name in used else found for name, found in every.items()}
     results = {name: found for name, found in results.items() if found}
     if not results:
         return None

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import resources
 
 from dlbench import components
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
@@ -17,39 +18,6 @@ from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
 from dlbench.terminal import format_value, sentence
-
-METHOD = (
-    "A published value is one run, so it is held against the 95% prediction interval for one more run of ours: mean ± "
-    "t s sqrt(1 + 1/n), where s is the standard deviation over our n seeds. It is reproduced if it lies inside, if we "
-    f"have {ENOUGH_RUNS} runs or more, and if the interval reaches at most .03 to either side for an accuracy or error "
-    "rate, 10% of the value for any other metric; else it is too imprecise. Outside the interval, ours is better or "
-    "worse. One run gives no interval, so the value is undecided. A number of parameters is equal, or it differs.",
-    "The distance of a published value is counted in standard deviations of one more run, s sqrt(1 + 1/n); p is that "
-    "of Student's t test that it is 0, two-sided. Verdicts on values use this p as it is: of a hundred values that do "
-    "reproduce, five are expected outside their intervals. The column beside it corrects it by Holm's method for all "
-    "tested values of the report.",
-    f"Where ours is another split of the published data ({OTHER_SPLIT_MARK}), theirs and ours were tested on other "
-    "examples. An accuracy then differs by chance even between equal networks: its binomial variance a (1 - a) / "
-    "examples, once for their test set and once for ours, is added to the variance of one more run, with Welch and "
-    "Satterthwaite's degrees of freedom. How much a loss varies with the examples is not recorded, so a loss outside "
-    "its interval stays undecided.",
-    "A run whose loss left the finite numbers has diverged. It has no value to average, so it is counted beside the "
-    "mean of the others, and named.",
-    "A claim holds if each of its checks does, and fails if one does. A check compares two configurations, paired by "
-    "seed: it holds if the 95% interval of the mean difference (Student's t) lies wholly on the claimed side, beyond "
-    "the margin if there is one; it fails if the interval lies wholly on the other side; else it is undecided. Of "
-    "several checks of one claim, p is corrected by Holm's method; what is no longer below .05 is undecided. The "
-    "distance is counted in standard errors, positive on the claimed side. The permutation test of the same pairs "
-    "needs no normal distribution: its p is one-sided, and the smallest that it can reach stands behind it (with "
-    "three pairs, .125).",
-    "A protocol that does not say something can be read in several ways. Each reading is shown beside the others. One "
-    "that was chosen after the published values had been seen is post hoc: that it fits is no evidence, and it is "
-    "counted nowhere.",
-    "Only runs on the verified data sets are held against published values. Where there are none, but runs on another "
-    "part of the same files or on stand-in data, claims are checked on these as well, in the same way: what comes of "
-    "it stands apart, is called after its data, and is counted nowhere. All intervals assume that runs scatter "
-    "normally.",
-)
 
 
 def build(verdicts: Verdicts) -> Document:
@@ -66,7 +34,7 @@ def build(verdicts: Verdicts) -> Document:
         listings.runs(results),
         listings.diverged(collection),
         listings.left_out(collection),
-        Section("method", "How verdicts are reached", tuple(map(Paragraph, METHOD))),
+        _method(),
     )
     contradictions = tuple(f"{found.run}: {', '.join(found.differing)}" for found in collection.contradictions)
     alert = Alert("Reproducibility failure: records of one run, made under the same numerics, differ", contradictions)
@@ -76,6 +44,12 @@ def build(verdicts: Verdicts) -> Document:
         (alert,) if contradictions else (),
         tuple(_explained(section) for section in sections if section),
     )
+
+
+def _method() -> Section:
+    text = (resources.files("dlbench.report") / "templates" / "method.txt").read_text(encoding="utf-8")
+    told = text.strip().format(enough_runs=ENOUGH_RUNS, other_split_mark=OTHER_SPLIT_MARK)
+    return Section("method", "How verdicts are reached", tuple(map(Paragraph, told.split("\n\n"))))
 
 
 def _explained(section: Section) -> Section:

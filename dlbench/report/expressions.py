@@ -6,11 +6,10 @@ bounded, so that each comes to an end soon.
 """
 
 import ast
-import functools
 import math
 import operator
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial, wraps
 from typing import Any
 
 from hydra.errors import HydraException
@@ -102,7 +101,7 @@ def _parse(expression: str) -> ast.expr:
 def _bounded(compute: Callable[..., Any]) -> Callable[..., Any]:
     """Arithmetic on numbers alone, none larger than `LARGEST`."""
 
-    @functools.wraps(compute)
+    @wraps(compute)
     def within(*operands: Any) -> Any:
         for value in operands:
             if not isinstance(value, int | float):
@@ -156,7 +155,7 @@ def network(what: str, experiment: str, *overrides: str, **vocabularies: int) ->
     return int(files.kept(_measured, what, settings, sizes, code=files.code_hash("models")))
 
 
-@functools.cache
+@cache
 def _settings(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """The settings of an experiment's network."""
     if experiment not in experiments():

@@ -105,13 +105,12 @@ def csv_text(verdicts: Verdicts) -> str:
 def _published(verdicts: Verdicts) -> Iterator[Row]:
     for value in verdicts.values:
         configuration = verdicts.evidence.reports[value.report].configurations[value.row.of]
-        about = {"report": value.report, "table": value.table.title, "row": value.row.label}
-        about["experiment"] = configuration.experiment
+        about = {"source": "published", "report": value.report, "table": value.table.title, "row": value.row.label}
+        about |= {"experiment": configuration.experiment, "metric": value.metric, "verdict": value.judged.verdict.word}
         if not configuration.planned:
             about["configuration"] = configuration_of(configuration.experiment, configuration.overrides)
-        about |= {"source": "published", "metric": value.metric, "verdict": value.judged.verdict.word}
         yield {**about, "statistic": "value", "value": value.published}
-        yield from ({**about, **told} for told in _told(value.judged))
+        yield from _told(about, value.judged)
 
 
 def _about(result: Result) -> Row:
@@ -155,14 +154,13 @@ def _judged(verdicts: Verdicts) -> Iterator[Row]:
 
 def _checks(about: Row, judgements: Iterable[Judgement]) -> Iterator[Row]:
     for judgement in judgements:
-        found = {**about, "row": judgement.said, "verdict": judgement.verdict.word}
-        yield from ({**found, **told} for told in _told(judgement))
+        yield from _told({**about, "row": judgement.said, "verdict": judgement.verdict.word}, judgement)
 
 
-def _told(judged: Judgement) -> Iterator[Row]:
+def _told(about: Row, judged: Judgement) -> Iterator[Row]:
     """The numbers that decided."""
     low, high = judged.interval or (None, None)
     numbers = {"difference": judged.difference, "n": judged.n or None, "interval_low": low, "interval_high": high}
     numbers |= {"distance": judged.distance, "p": judged.p, "p_holm": judged.holm}
     numbers |= {"permutation_p": judged.permutation_p, "smallest_p": judged.smallest_p}
-    yield from ({"statistic": name, "value": number} for name, number in numbers.items() if number is not None)
+    yield from ({**about, "statistic": name, "value": told} for name, told in numbers.items() if told is not None)

@@ -274,38 +274,34 @@ def _judge_runs(
     share = min(max((statistics.fmean(ours) + published) / 2, 0.0), 1.0)
     expected = one_more(ours, binomial_variance(share, examples) if examples else 0.0)
     low, high = expected.interval
-    judged = Judgement(
-        Verdict.REPRODUCED,
-        f"published inside [{format_value(low)}, {format_value(high)}]",
+    around = f"[{format_value(low)}, {format_value(high)}]"
+    verdict, reason = Verdict.REPRODUCED, f"published inside {around}"
+    beyond = max(low - published, published - high)
+    decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
+    reach, allowed = (high - low) / 2, tolerance(metric, published)
+    # Half a unit of the last printed place, and a little for binary fractions.
+    if beyond > 0.5 * 10.0**-decimals * (1 + 1e-9):
+        reason = f"published {'above' if published > high else 'below'} {around} by {format_value(beyond)}"
+        if is_other_split and not examples:
+            verdict = Verdict.UNDECIDED
+            reason += ", but on another split, and how much this metric varies with it is not known"
+        elif not has_direction(metric):
+            verdict = Verdict.DIFFERS
+        else:
+            verdict = Verdict.BETTER if (published < low) == is_better_higher(metric) else Verdict.WORSE
+    elif len(ours) < ENOUGH_RUNS:
+        verdict, reason = Verdict.IMPRECISE, f"{reason}, but of {len(ours)} runs only"
+    elif reach > allowed:
+        verdict = Verdict.IMPRECISE
+        reason += f", but ±{format_value(reach)} is more than ±{format_value(allowed)}"
+    return Judgement(
+        verdict,
+        reason,
         interval=(low, high),
         distance=expected.distance(published),
         p=expected.p(published),
         n=len(ours),
     )
-    beyond = max(low - published, published - high)
-    decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
-    # Half a unit of the last printed place, and a little for binary fractions.
-    if beyond > 0.5 * 10.0**-decimals * (1 + 1e-9):
-        side = "above" if published > high else "below"
-        reason = f"published {side} [{format_value(low)}, {format_value(high)}] by {format_value(beyond)}"
-        if is_other_split and not examples:
-            reason += ", but on another split, and how much this metric varies with it is not known"
-            return replace(judged, verdict=Verdict.UNDECIDED, reason=reason)
-        return replace(judged, verdict=_difference(metric, is_ours_higher=published < low), reason=reason)
-    if len(ours) < ENOUGH_RUNS:
-        return replace(judged, verdict=Verdict.IMPRECISE, reason=f"{judged.reason}, but of {len(ours)} runs only")
-    reach, allowed = (high - low) / 2, tolerance(metric, published)
-    if reach > allowed:
-        reason = f"{judged.reason}, but ±{format_value(reach)} is more than ±{format_value(allowed)}"
-        return replace(judged, verdict=Verdict.IMPRECISE, reason=reason)
-    return judged
-
-
-def _difference(metric: str, *, is_ours_higher: bool) -> Verdict:
-    """What a value is that is not as published."""
-    if not has_direction(metric):
-        return Verdict.DIFFERS
-    return Verdict.BETTER if is_ours_higher == is_better_higher(metric) else Verdict.WORSE
 
 
 def tolerance(metric: str, published: float) -> float:

@@ -146,8 +146,8 @@ FAULTS: dict[str, Fault] = {
     "no binomial error": ("whole = variance + split_variance", "whole = variance", "test_report_statistics"),
     "no correction": ("(len(ps) - rank) * ps[place]", "ps[place]", "test_report_statistics"),
     "better is worse": (
-        "is_ours_higher == is_better_higher(metric)",
-        "is_ours_higher != is_better_higher(metric)",
+        "(published < low) == is_better_higher(metric)",
+        "(published < low) != is_better_higher(metric)",
         "test_report_statistics",
     ),
     "wide intervals reproduce": ("if reach > allowed:", "if False:", "test_report_statistics"),
@@ -156,7 +156,7 @@ FAULTS: dict[str, Fault] = {
     "two-sided p": ('alternative="greater"', 'alternative="two-sided"', "test_report_statistics test_report_checks"),
     "one run decides": ("if len(ours) == 1:", "if False:", "test_report_statistics"),
     "unpaired versions are paired": (
-        "seed not in unlike.keys() | (ours.unreached & theirs.unreached)",
+        "seed not in {*unlike} | (ours.unreached & theirs.unreached)",
         "seed not in ours.unreached & theirs.unreached",
         "test_report_versions test_report_checks",
     ),

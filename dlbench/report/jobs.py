@@ -150,25 +150,24 @@ class Paces:
             for key in _paced_as("evaluation", result.configuration, result.experiment, kind):
                 self._paces[key].append(result.result["seconds"] / sizes["test"])
 
-    def training(self, job: Job) -> float | None:
-        """How many seconds its training takes; None if nothing like it was measured."""
-        seconds = self._seconds("training", job.training, job, "train")
-        return None if seconds is None else seconds * job.config["trainer"]["epochs"]
+    def training(self, job: Job) -> float:
+        """How many seconds its training takes; infinitely many if nothing like it was measured."""
+        return self._seconds("training", job.training, job, "train") * float(job.config["trainer"]["epochs"])
 
-    def evaluation(self, job: Job) -> float | None:
-        """How many seconds its evaluation takes; None if nothing like it was measured."""
+    def evaluation(self, job: Job) -> float:
+        """How many seconds its evaluation takes; infinitely many if nothing like it was measured."""
         return self._seconds("evaluation", job.configuration, job, "test")
 
-    def _seconds(self, what: str, configuration: str, job: Job, split: str) -> float | None:
+    def _seconds(self, what: str, configuration: str, job: Job, split: str) -> float:
         """Seconds for all examples of a split, once."""
         if job.is_synthetic:
             kind, size = SYNTHETIC, float(job.synthetic_sizes[split])
         elif sizes := self._real_sizes.get(job.data):
             kind, size = REAL, sizes[split] * (job.fraction if split == "train" else 1)
         else:
-            return None
+            return inf
         keys = _paced_as(what, configuration, job.experiment, kind)
-        return next((fmean(self._paces[key]) * size for key in keys if key in self._paces), None)
+        return next((fmean(self._paces[key]) * size for key in keys if key in self._paces), inf)
 
 
 def _paced_as(what: str, configuration: str, experiment: str, kind: str) -> tuple[tuple[str, ...], ...]:
@@ -216,13 +215,13 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
     trainings: dict[tuple[str, str, int], float] = {}
     evaluations, unknown = 0.0, 0
     for job in lacking:
-        training = paces.training(job)
-        if training is None:
+        training, evaluation = paces.training(job), paces.evaluation(job)
+        if training == inf:
             unknown += 1
             continue
         needed = ((job.training, job.data, seed) for seed in (job.seed, *job.members))
         trainings |= {key: training for key in needed if not any(_is_usable(job, result) for result in trained[key])}
-        evaluations += paces.evaluation(job) or 0.0
+        evaluations += evaluation if evaluation < inf else 0.0
     longest = max(trainings.values(), default=0.0)
     together = sum(trainings.values()) + evaluations
     return Estimate(max(together / workers, longest), len(lacking), unknown, workers)
@@ -268,8 +267,7 @@ def jobs(
     paces = Paces(results)
 
     def seconds(job: Job) -> float:
-        training = paces.training(job)
-        return inf if training is None else training * (1 + len(job.members))
+        return paces.training(job) * (1 + len(job.members))
 
     chosen: dict[tuple[str, int, str], Job] = {}
     for place, seed in enumerate(SEEDS[profile]):

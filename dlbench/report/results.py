@@ -308,7 +308,9 @@ def collect(stores: Iterable[Store]) -> Collection:
         for record in (record for store in stores for record in store.all() if record.training.exists()):
             try:
                 contents = index.read(record, whole=True)
-                if _closing(record, contents, _CLOSED)["state"] == State.DIVERGED:
+                state = _closing(record, contents, _CLOSED)["state"]
+                _check_plan(record, contents)
+                if state == State.DIVERGED:
                     diverged.setdefault(record.id, _diverged(record, contents))
                     continue
                 results = list(_results_of(record, contents, known))
@@ -353,9 +355,8 @@ def _diverged(record: Record, contents: Contents) -> Diverged:
     """A training that diverged.
 
     Raises:
-        RecordError: As for `_check_plan`, or a component means something else today.
+        RecordError: A component means something else today.
     """
-    _check_plan(record, contents)
     if not components.is_comparable(contents.manifest["versions"]):
         raise RecordError(NO_LONGER)
     step = _closing(record, contents, _STOPPED)["step"]
@@ -368,9 +369,8 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
     """The evaluations of a finished training.
 
     Raises:
-        RecordError: As for `_check_plan`, or none of its evaluations can be used.
+        RecordError: A key is not as it must be, or none of its evaluations can be used.
     """
-    _check_plan(record, contents)
     training = _closing(record, contents, _TRAINING)
     problem, is_used = "", False
     for evaluation in map(record.evaluation, contents.results):

@@ -185,7 +185,6 @@ VALUE_COLUMNS = (
     *texts("metric", "verdict"),
     *numbers("published", "ours", "95% prediction interval", "distance in SD (p)"),
 )
-HOLM = numbers("p, Holm")
 CHECK_COLUMNS = (
     *texts("what is checked", "verdict"),
     *numbers("mean difference", "95% interval", "n", "distance in SE (p)", "p, Holm", "permutation p"),
@@ -236,14 +235,14 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         tried = [value.variants.get(variant) for variant in variants]
         beside = [each.runs if each else Runs() for each in tried]
         beside += [used.runs if used and used.heading == name else Runs() for name in substitutes]
-        further = (ours(runs, value.metric) for runs in beside)
-        return Cell(value.row.label), *_value(value), probability(value.judged.holm), *further
+        shown = (ours(runs, value.metric) for runs in beside)
+        return Cell(value.row.label), *_value(value), probability(value.judged.holm), *shown
 
     notes = [sentence(table.note)] if table.note else []
     splits = {value.split.about for value in values if value.split}
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
-    columns = (*texts("row"), *VALUE_COLUMNS, *HOLM, *numbers(*further))
+    columns = (*texts("row"), *VALUE_COLUMNS, *numbers("p, Holm", *further))
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
 
 

@@ -229,9 +229,9 @@ def test_auto_uses_tones_where_there_are_no_recordings_and_says_so(data: Path) -
     speak = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
     for command in ("python -m dlbench data fetch ljspeech", speak):
         assert command in str(said[0].message)
-    with pytest.raises(DataError, match=f"no recordings of ljspeech_spoken in .*; speak them with: {speak}$"):
+    with pytest.raises(DataError, match=f"no such recordings of ljspeech_spoken in .*; speak them with: {speak}$"):
         module(data, source="files", corpus="ljspeech_spoken").describe()
-    with pytest.raises(DataError, match=r"data\.source=files: no recordings of ljspeech in .*fetch ljspeech"):
+    with pytest.raises(DataError, match=r"data\.source=files: no such recordings of ljspeech in .*fetch ljspeech"):
         module(data, source="files", **absent).describe()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -16,14 +16,14 @@ from dlbench.data.synthetic.tones import CHORDS, LETTERS, LONGEST, SHORTEST, gen
 def test_tones_are_the_same_on_every_machine() -> None:
     corpus = generate(sizes=(8, 3, 3))
     assert corpus.fingerprint() == "95719af8dce14ecff4d99df93915373986faf75fd1a4c6d852d7c7a0d6d147e2"
-    assert corpus.splits["train"][0].text == "tolbomic, ginman?"
+    assert corpus.splits()["train"][0].text == "tolbomic, ginman?"
     assert (corpus.source, corpus.provenance) == ("synthetic", "synthetic")
 
 
 def test_a_larger_corpus_begins_with_the_smaller_one() -> None:
     small, large = generate(sizes=(3, 2, 2)), generate(sizes=(6, 3, 2))
-    for split, utterances in small.splits.items():
-        for one, other in zip(utterances, large.splits[split], strict=False):
+    for split, utterances in small.splits().items():
+        for one, other in zip(utterances, large.splits()[split], strict=False):
             assert (one.id, one.text, one.sha256) == (other.id, other.text, other.sha256)
             features = [corpus.features[item.start :][: item.frames] for corpus, item in ((small, one), (large, other))]
             np.testing.assert_array_equal(*features)

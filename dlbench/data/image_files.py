@@ -18,8 +18,8 @@ from typing import IO, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dlbench import paths
 from dlbench.data import registry
+from dlbench.data.splits import SPLITS, Splits
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 from dlbench.terminal import first_line, printable
@@ -40,26 +40,10 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """A data set in its three splits, and where it came from.
+class PictureSet(Splits[Pictures]):
+    """A data set of pictures with the names of its classes, in the order of their labels."""
 
-    ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``synthetic``); ``provenance`` tells
-    people what it is (``verified``: registered files in the published split; ``other split``: registered files in
-    another one; ``user copy``: right in structure, unknown in content; ``synthetic``: generated here); ``files`` maps
-    file names (no folders above the data set's own) to SHA-256.
-    """
-
-    train: Pictures
-    val: Pictures
-    test: Pictures
-    classes: tuple[str, ...]
-    source: str
-    provenance: str
-    files: dict[str, str] = field(default_factory=dict)
-
-    def splits(self) -> dict[str, Pictures]:
-        """The splits by name, in the order train, val, test."""
-        return {"train": self.train, "val": self.val, "test": self.test}
+    classes: tuple[str, ...] = field(kw_only=True)
 
     def fingerprint(self) -> str:
         """SHA-256 over every split's images and labels, with names, shapes and types; wherever they were read from."""
@@ -73,7 +57,7 @@ class PictureSet:
 
 # --- npz -------------------------------------------------------------------------------------------------------------
 
-KEYS = tuple(f"{split}_{kind}" for split in ("train", "val", "test") for kind in ("images", "labels"))
+KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels"))
 
 
 class _Header(NamedTuple):
@@ -122,7 +106,7 @@ class NpzForm:
                     if header.dtype.hasobject:
                         text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
                         raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead")
-                for split in ("train", "val", "test"):
+                for split in SPLITS:
                     self._expect_form(path, split, headers)
                 arrays = {key: _array(archive, members[key]) for key in KEYS}
         except DataError:
@@ -132,7 +116,7 @@ class NpzForm:
         except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
             text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
             raise DataError(f"{text}; {self.remedy}") from error
-        return {split: self.checked(path, split, arrays) for split in ("train", "val", "test")}
+        return {split: self.checked(path, split, arrays) for split in SPLITS}
 
     def checked(self, path: Path, split: str, arrays: _Arrays) -> Pictures:
         """One split of a file's arrays.
@@ -207,19 +191,9 @@ OCTMNIST_CLASSES = ("CNV", "DME", "drusen", "normal")
 COURSE_CUT = (182, 55, 42, 250)
 """How many pictures of each class the course left in the test split, the first of each (e2324)."""
 
-_OCTMNIST = registry.get("octmnist").files[0]
+OCTMNIST = registry.get("octmnist").files[0]
 _GET_OCTMNIST = "get it again with python -m dlbench data fetch octmnist"
 _OCTMNIST_FORM = NpzForm((28, 28, 1), ((28, 28),), (1,), 4, 200_000, _GET_OCTMNIST)
-
-
-def find_octmnist(folder: Path) -> Path | None:
-    """MedMNIST's npz file below a data folder, if it is there.
-
-    Raises:
-        DataError: See `dlbench.paths.require`.
-    """
-    paths.require(folder)
-    return _OCTMNIST.find(folder)
 
 
 def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
@@ -239,7 +213,7 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
             raise DataError(f"{text}; use data.test_cut=official")
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
-    provenance = "verified" if digest(path, _OCTMNIST.algorithm) == _OCTMNIST.known_hash else "user copy"
+    provenance = "verified" if digest(path, OCTMNIST.algorithm) == OCTMNIST.known_hash else "user copy"
     files = {printable(path.name): digest(path)}
     return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
 
@@ -255,9 +229,8 @@ def find_kmnist(folder: Path, *parts: KmnistPart) -> tuple[Path, ...] | None:
     """Images and labels of ``train``, ``t10k`` or both below a data folder; None if the first part's images are not.
 
     Raises:
-        DataError: Only some of the files are there; or see `dlbench.paths.require`.
+        DataError: Only some of the files are there.
     """
-    paths.require(folder)
     wanted = [file for part in parts for file in registered_kmnist(part)]
     found = [file.find(folder) for file in wanted]
     if found[0] is None:
@@ -302,7 +275,7 @@ def load_kmnist(*files: Path) -> PictureSet:
     source, trusted = ("idx", "verified") if is_published else ("test10k", "other split")
     provenance = trusted if is_registered else "user copy"
     named = {path.name: found for path, found in zip(files, hashes, strict=True)}
-    return PictureSet(train, val, test, KMNIST_CLASSES, source, provenance, named)
+    return PictureSet(train, val, test, source, provenance, named, classes=KMNIST_CLASSES)
 
 
 def shuffled(n: int) -> npt.NDArray[np.int64]:

@@ -1,15 +1,15 @@
 """Pictures as tensors: their layouts, and batches as a function of (seed, epoch)."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from dlbench.components import component
-from dlbench.seeding import derive_seed, generator
+from dlbench.data.datamodule import Batches, batch_loader
+from dlbench.seeding import generator
 
 Layout = Literal["chw", "scrambled"]
 
@@ -31,6 +31,8 @@ def to_network(pictures: Tensor, layout: Layout) -> Tensor:
 
 def shift(pictures: Tensor, down: int, right: int) -> Tensor:
     """Pictures (N, height, width, channels) moved by whole pixels; the rim repeats the nearest pixel."""
+    if not down and not right:
+        return pictures
     rows = (torch.arange(pictures.shape[1]) - down).clamp(0, pictures.shape[1] - 1)
     columns = (torch.arange(pictures.shape[2]) - right).clamp(0, pictures.shape[2] - 1)
     return pictures[:, rows][:, :, columns]
@@ -65,37 +67,18 @@ class PictureTensors(Dataset[tuple[Tensor, Tensor]]):
 
 
 @component("picture_batches", "1.0")
-class BatchOrder(Sampler[Tensor]):
-    """Positions of each batch: all of them, in order, or shuffled anew every epoch when a seed is given.
+class BatchOrder(Batches[Tensor]):
+    """Positions of each batch: all of them, in order, or shuffled anew every epoch when a seed is given."""
 
-    Lightning announces the epoch through `set_epoch`, also on resuming. The last batch may be smaller.
-    """
-
-    def __init__(self, size: int, batch_size: int, seed: int | None = None) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, whose order is drawn next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.size / self.batch_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        # A generator, so that the order is drawn with the first batch: on resuming, Lightning asks for the iterator
-        # before it announces the epoch.
+    def draw(self, epoch: int) -> Iterable[Tensor]:
+        """The batches of an epoch."""
         if self.seed is None:
             order = torch.arange(self.size)
         else:
-            order = torch.randperm(self.size, generator=generator(self.seed, "order", self.epoch))
-        yield from torch.split(order, self.batch_size)
+            order = torch.randperm(self.size, generator=generator(self.seed, "order", epoch))
+        return torch.split(order, self.batch_size)
 
 
 def loader(data: PictureTensors, batch_size: int, seed: int | None = None) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A DataLoader whose every batch is one gather; with a seed, shuffled (see `BatchOrder`).
-
-    Its own generator keeps the base seed that DataLoader draws out of the global stream.
-    """
-    private = torch.Generator().manual_seed(derive_seed(seed or 0, "loader"))
-    return DataLoader(data, batch_size=None, sampler=BatchOrder(len(data), batch_size, seed), generator=private)
+    """A DataLoader whose every batch is one gather; with a seed, shuffled (see `BatchOrder`)."""
+    return batch_loader(data, BatchOrder(len(data), batch_size, seed))

@@ -162,7 +162,7 @@ def load_folder(path: Path, cache: Path) -> PictureSet:
             raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error
     official = splits["seg_train"]
     train, val = (official[chosen] for chosen in split_indices(len(official)))
-    return PictureSet(train, val, splits["seg_test"], CLASSES, "folder", "user copy", files)
+    return PictureSet(train, val, splits["seg_test"], "folder", "user copy", files, classes=CLASSES)
 
 
 def read_split(base: Path, name: str) -> Pictures:

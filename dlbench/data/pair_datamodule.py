@@ -5,30 +5,21 @@ Where the files are not, invented words stand in (`dlbench.data.synthetic.words`
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from dlbench.components import component
 from dlbench.data import registry
+from dlbench.data.datamodule import read_once
 from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
 from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
 from dlbench.data.synthetic import words
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.errors import DataError, OddDataNotice
-from dlbench.paths import data_folder
 
 Source = Literal["auto", "files", "synthetic"]
-
-# The runs of a sweep share a process, and its pairs with it.
-_invent = lru_cache(maxsize=1)(words.generate)
-
-
-@lru_cache(maxsize=2)
-def _read(files: PairFiles, folder: Path, _changed_ns: tuple[int, ...]) -> PairSet:
-    return files.read(folder)
 
 
 @component(
@@ -39,7 +30,7 @@ def _read(files: PairFiles, folder: Path, _changed_ns: tuple[int, ...]) -> PairS
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder,),
 )
-class TransductionDataModule(SequenceDataModule):
+class TransductionDataModule(SequenceDataModule[PairSet]):
     """Sequence pairs in memory, batched by length.
 
     Args:
@@ -70,6 +61,9 @@ class TransductionDataModule(SequenceDataModule):
         ValueError: The arguments do not fit each other.
     """
 
+    drawn = "(invented) words"
+    generate = staticmethod(words.generate)
+
     def __init__(
         self,
         *,
@@ -94,33 +88,37 @@ class TransductionDataModule(SequenceDataModule):
         folder: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         split_off = tuple(holdout) if holdout is not None else None
         reading = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
         self.files = PairFiles(format, train, val, test, *reading)
-        self.source = source
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.name, self.is_own = self.files.name, self.files.is_own
+        self.real = f"{self.name} pairs"
         self.bucket_batches = bucket_batches
         self.reverse_source, self.fraction, self.noise = reverse_source, fraction, noise
-        self.synthetic_sizes = synthetic_sizes
-        self.folder = data_folder(folder)
-        self.seed = seed
 
     @cached_property
     def pair_set(self) -> PairSet:
-        """All pairs, read, or invented, once.
+        """All pairs, read, or invented, once; see `SuiteDataModule.load`."""
+        return self.load()
 
-        Raises:
-            DataError: They are missing or cannot be read.
-        """
-        if self.choose_synthetic(self.files, f"{self.files.name} pairs", "(invented) words"):
-            return _invent(sizes=tuple(self.synthetic_sizes))
-        places = (registry.find(name, self.folder) for name in self.files.paths())
-        changed = (path.stat().st_mtime_ns for path in places if path and path.exists())
-        found = _read(self.files, self.folder, tuple(changed))
+    def read(self) -> PairSet | None:
+        """See `PairFiles.read`."""
+        there = [path for name in self.files.paths() if (path := registry.find(name, self.folder))]
+        if not there:
+            return None
+        found = read_once(PairFiles.read, there, self.files, self.folder)
         for odd in found.notices:
             warnings.warn(odd, OddDataNotice, stacklevel=2)
         return found
+
+    def absence(self) -> str:
+        """What was looked for, and what is there instead."""
+        return self.files.absence(self.folder)
+
+    def remedy(self) -> str:
+        """How the files are had."""
+        return self.files.remedy
 
     def pairs(self, split: str) -> tuple[Pair, ...]:
         """A split as read; of training only the fraction in use. A batch's index is a position in it."""
@@ -162,12 +160,8 @@ class TransductionDataModule(SequenceDataModule):
         if notice := unseen(evaluated, vocabularies):
             warnings.warn(notice, OddDataNotice, stacklevel=2)
         return {
-            "name": self.files.name,
-            "source": pairs.source,
-            "provenance": pairs.provenance,
-            "fingerprint": pairs.fingerprint(),
+            **self.facts(pairs),
             "sizes": {split: len(self.pairs(split)) for split in pairs.splits()},
-            "files": pairs.files,
             "joiners": {"source": pairs.source_joiner, "target": pairs.target_joiner},
             "unknown": {
                 split: {

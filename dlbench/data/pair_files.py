@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from dlbench import paths
 from dlbench.data import registry
 from dlbench.data.pairs import Pair, PairSet, is_space
 from dlbench.errors import DataError
@@ -164,15 +163,6 @@ class PairFiles:
             return f"get the real ones with: python -m dlbench data fetch {self.name}"
         keys = "data.train" if self.val is None else "data.train, data.val and data.test, all three of them"
         return f"correct {keys}, or put the files there"
-
-    def are_in(self, folder: Path) -> bool:
-        """Whether any of the files is there.
-
-        Raises:
-            DataError: The data folder does not exist and is not just the default.
-        """
-        paths.require(folder)
-        return any(registry.find(path, folder) for path in self.paths())
 
     def absence(self, folder: Path) -> str:
         """A clause: what was looked for in a data folder, and what is there instead."""

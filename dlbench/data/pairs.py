@@ -1,26 +1,23 @@
 """Sequences in memory: pairs, what training has not seen of them, and batches as a function of (seed, epoch)."""
 
 import hashlib
-import math
 import unicodedata
-import warnings
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from dlbench.components import component
+from dlbench.data.datamodule import Batches, Data, SuiteDataModule, batch_loader
+from dlbench.data.splits import Splits
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
-from dlbench.errors import DataError, SyntheticDataNotice
-from dlbench.seeding import derive_seed, generator
+from dlbench.seeding import generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +29,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class PairSet:
-    """A data set in its three splits, and where it came from.
+class PairSet(Splits[tuple[Pair, ...]]):
+    """A data set of pairs.
 
-    ``source`` is the kind of source (``files``, ``synthetic``); ``provenance`` tells people what it is (``verified``:
-    every file has a registered SHA-256; ``user copy``: right in form, unknown in content; ``synthetic``: generated
-    here); ``files`` maps paths below the data folder to SHA-256. The joiners put a side's symbols together for people;
-    ``notices`` are lines for them about what looks odd.
+    The joiners put a side's symbols together for people; ``notices`` are lines for them about what looks odd.
     """
 
-    train: tuple[Pair, ...]
-    val: tuple[Pair, ...]
-    test: tuple[Pair, ...]
-    source: str
-    provenance: str
-    files: dict[str, str] = field(default_factory=dict)
-    source_joiner: str = " "
-    target_joiner: str = ""
-    notices: tuple[str, ...] = ()
-
-    def splits(self) -> dict[str, tuple[Pair, ...]]:
-        """The splits by name, in the order train, val, test."""
-        return {"train": self.train, "val": self.val, "test": self.test}
+    source_joiner: str = field(default=" ", kw_only=True)
+    target_joiner: str = field(default="", kw_only=True)
+    notices: tuple[str, ...] = field(default=(), kw_only=True)
 
     def fingerprint(self) -> str:
         """SHA-256 over the pairs of every split as text; wherever they were read from."""
@@ -213,33 +197,22 @@ class PairTensors(Split):
 
 
 @component("sequence_batches", "1.0")
-class BatchOrder(Sampler[Place]):
+class BatchOrder(Batches[Place]):
     """The batches of an epoch.
 
     With a seed, pairs are shuffled; pools of ``bucket_batches`` batches are each sorted by (source, target) length and
     cut into batches; the batches are shuffled. So pairs of like length come together, yet in other company each epoch.
     What does not fill a batch is set aside after the first shuffle, before any sorting, and comes last. A pool of one
     batch therefore gives plain random batches. Without a seed: all pairs sorted by length, the same in every epoch.
-
-    Lightning announces the epoch through `set_epoch`, also on resuming.
     """
 
     def __init__(self, data: Split, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> None:
+        super().__init__(len(data), batch_size, seed)
         self.lengths = data.source_lengths * (int(data.target_lengths.max()) + 1) + data.target_lengths
-        self.batch_size, self.bucket_batches, self.seed = batch_size, bucket_batches, seed
-        self.epoch = 0
+        self.bucket_batches = bucket_batches
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, whose batches are drawn next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / self.batch_size)
-
-    def __iter__(self) -> Iterator[Place]:
-        # A generator, so that the order is drawn with the first batch: on resuming, Lightning asks for the iterator
-        # before it announces the epoch.
-        epoch = self.epoch
+    def draw(self, epoch: int) -> Iterable[Place]:
+        """The batches of an epoch."""
         if self.seed is None:
             batches = list(torch.split(self.lengths.argsort(stable=True), self.batch_size))
         else:
@@ -252,70 +225,18 @@ class BatchOrder(Sampler[Place]):
             bucketed = [batch for pool in sorted_pools for batch in torch.split(pool, self.batch_size)]
             batches = [bucketed[number] for number in torch.randperm(len(bucketed), generator=stream).tolist()]
             batches += [rest] if len(rest) else []
-        for positions in batches:
-            yield epoch, positions
+        return [(epoch, positions) for positions in batches]
 
 
 def loader(data: Split, batch_size: int, bucket_batches: int = 1, seed: int | None = None) -> Loader:
-    """A DataLoader whose every batch is one gather a side; with a seed, shuffled (see `BatchOrder`).
-
-    Its own generator keeps the base seed that DataLoader draws out of the global stream.
-    """
-    private = torch.Generator().manual_seed(derive_seed(seed or 0, "loader"))
-    order = BatchOrder(data, batch_size, bucket_batches, seed)
-    return DataLoader(data, batch_size=None, sampler=order, generator=private)
+    """A DataLoader whose every batch is one gather a side; with a seed, shuffled (see `BatchOrder`)."""
+    return batch_loader(data, BatchOrder(data, batch_size, bucket_batches, seed))
 
 
-class Files(Protocol):
-    """Files of a data set, which may be there or not."""
+class SequenceDataModule(SuiteDataModule[Data]):
+    """Sequences; a subclass says where they are, and how a split becomes tensors."""
 
-    @property
-    def remedy(self) -> str:
-        """How they are had."""
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the user named them: then nothing takes their place."""
-
-    def are_in(self, folder: Path) -> bool:
-        """Whether they are in a data folder."""
-
-    def absence(self, folder: Path) -> str:
-        """A clause: what was looked for in a data folder, and what is there instead."""
-
-
-class SequenceDataModule(pl.LightningDataModule):
-    """What data sets of sequences share; a subclass says how a split becomes tensors."""
-
-    source: str
-    folder: Path
-    batch_size: int
-    eval_batch_size: int
     bucket_batches: int
-    seed: int
-
-    def choose_synthetic(self, files: Files, wanted: str, instead: str) -> bool:
-        """Whether synthetic data is to be used: as asked for, or, with a notice, where the files are not there.
-
-        Args:
-            files: Those to look for in the data folder.
-            wanted: What would be in them.
-            instead: What the synthetic data is.
-
-        Raises:
-            DataError: Files are asked for, or named by the user, and are not there.
-        """
-        if self.source == "synthetic":
-            return True
-        if files.are_in(self.folder):
-            return False
-        where, hints = f"no {wanted} in {self.folder}", f"{files.absence(self.folder)}; {files.remedy}"
-        if files.is_own:
-            raise DataError(f"{where}; {hints}, or take synthetic {instead} with data.source=synthetic")
-        if self.source == "files":
-            raise DataError(f"data.source=files: {where}; {hints}")
-        warnings.warn(f"{where}: using synthetic {instead}; {hints}", SyntheticDataNotice, stacklevel=3)
-        return True
 
     @abstractmethod
     def tensors(self, split: str) -> Split:
@@ -328,14 +249,6 @@ class SequenceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """In batches of like length, or random ones, by (seed, epoch)."""
         return loader(self.train_tensors(), self.batch_size, self.bucket_batches, self.seed)
-
-    def val_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("val")
-
-    def test_dataloader(self) -> Loader:
-        """By length."""
-        return self.evaluation_dataloader("test")
 
     def evaluation_dataloader(self, split: str) -> Loader:
         """A split by length; each batch's ``index`` says where its examples stand in the split."""

@@ -8,7 +8,7 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -27,11 +27,9 @@ from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
-from dlbench.paths import cache_folder, check_cache, data_folder
+from dlbench.paths import cache_folder, check_cache
 
 Source = Literal["auto", "files", "synthetic"]
-
-_generate = lru_cache(maxsize=1)(tones.generate)  # the runs of a sweep share a process, and its tones with it
 
 
 class SpeechTensors(Split):
@@ -87,7 +85,7 @@ class SpeechTensors(Split):
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder, log_mel),
 )
-class SpeechDataModule(SequenceDataModule):
+class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
     """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
 
     Args:
@@ -112,6 +110,9 @@ class SpeechDataModule(SequenceDataModule):
         ValueError: The arguments do not fit each other.
     """
 
+    drawn = "tones"
+    generate = staticmethod(tones.generate)
+
     def __init__(
         self,
         *,
@@ -131,36 +132,41 @@ class SpeechDataModule(SequenceDataModule):
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
         if target_symbols is not None and target_symbols < max_characters + 2:
             least = f"max_characters={max_characters} and two, for start and end"
             raise ValueError(f"target_symbols={target_symbols}: must be at least {least}")
         self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
-        self.source = source
+        self.name, self.is_own = corpus, self.files.is_own
+        self.real = f"recordings of {corpus}"
         self.frames, self.target_symbols = frames, target_symbols
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.bucket_batches = bucket_batches
         self.jobs = jobs or cpu_count()
-        self.synthetic_sizes = synthetic_sizes
-        self.folder = data_folder(folder)
         self.given_cache = cache
-        self.seed = seed
 
     @cached_property
     def speech(self) -> SpeechCorpus:
-        """All utterances, read, or made up, once.
+        """All utterances, read, or made up, once; see `SuiteDataModule.load`."""
+        return self.load()
 
-        Raises:
-            DataError: They are missing or cannot be read.
-        """
-        if self.choose_synthetic(self.files, f"recordings of {self.files.corpus}", "tones"):
-            return _generate(sizes=tuple(self.synthetic_sizes))
+    def read(self) -> SpeechCorpus | None:
+        """See `SpeechFiles.read`; the cache may not lie in the data folder."""
+        if not self.files.are_in(self.folder):
+            return None
         cache = cache_folder(self.given_cache)
         check_cache(cache, self.folder)
         found = self.files.read(self.folder, cache, self.jobs)
         for notice in found.notices:
             warnings.warn(notice, LeftOutNotice, stacklevel=2)
         return found
+
+    def absence(self) -> str:
+        """What was looked for, and what is there instead."""
+        return self.files.absence(self.folder)
+
+    def remedy(self) -> str:
+        """How the corpus is had."""
+        return self.files.remedy
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -169,7 +175,7 @@ class SpeechDataModule(SequenceDataModule):
 
     def utterances(self, split: str) -> tuple[Utterance, ...]:
         """A split in the order of its rows; a batch's index is a position in it."""
-        return self.speech.splits[split]
+        return self.speech.splits()[split]
 
     def features(self, split: str, position: int) -> Tensor:
         """An utterance's features (frames, bands), neither padded nor cropped."""
@@ -194,19 +200,15 @@ class SpeechDataModule(SequenceDataModule):
         ``left_out`` the rows that could not be used by reason; ``stand_in`` says how a spoken corpus was made.
         """
         speech = self.speech
+        splits = speech.splits()
         return {
-            "name": self.files.corpus,
-            "source": speech.source,
-            "provenance": speech.provenance,
-            "fingerprint": speech.fingerprint(),
-            "sizes": {split: len(part) for split, part in speech.splits.items()},
-            "seconds": {split: round(sum(item.seconds for item in part), 1) for split, part in speech.splits.items()},
-            "files": speech.files,
+            **self.facts(speech),
+            "seconds": {split: round(sum(item.seconds for item in part), 1) for split, part in splits.items()},
             "left_out": speech.left_out,
             "stand_in": speech.stand_in,
             "unknown": {
                 split: {"target": dict(sorted(VOCABULARY.unknown(item.text for item in part).items()))}
-                for split, part in speech.splits.items()
+                for split, part in splits.items()
             },
             "vocabulary_sizes": {"target": len(VOCABULARY)},
             "vocabularies": {"target": list(VOCABULARY.symbols)},

@@ -28,10 +28,10 @@ from dlbench.data.ljspeech import (
     read_metadata,
     refusal,
 )
+from dlbench.data.splits import SPLITS, Splits
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 
-SPLITS = ("train", "val", "test")
 PUBLISHED = (9825, 655, 2620)
 """Rows of each split (report e2324)."""
 
@@ -63,21 +63,16 @@ class Utterance:
     frames: int
 
 
-@dataclass(frozen=True)
-class SpeechCorpus:
-    """A data set in its three splits, and where it came from.
+@dataclass(frozen=True, kw_only=True)
+class SpeechCorpus(Splits[tuple[Utterance, ...]]):
+    """A data set of speech.
 
     ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
-    ``source`` is the kind of source (``files``, ``synthetic``); ``provenance`` tells people what it is; ``files`` maps
-    paths below the data folder to SHA-256; ``left_out`` counts rows that could not be used, by reason;
-    ``notices`` are lines about them; ``stand_in`` says how a spoken stand-in was made.
+    ``left_out`` counts rows that could not be used, by reason; ``notices`` are lines about them; ``stand_in`` says how
+    a spoken stand-in was made.
     """
 
-    splits: dict[str, tuple[Utterance, ...]]
     features: npt.NDArray[np.float32]
-    source: str
-    provenance: str
-    files: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     stand_in: dict[str, Any] | None = None
@@ -90,7 +85,7 @@ class SpeechCorpus:
         may differ between machines; samples do not.
         """
         digest = hashlib.sha256()
-        for split, utterances in self.splits.items():
+        for split, utterances in self.splits().items():
             lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
             digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
         return digest.hexdigest()
@@ -131,12 +126,7 @@ class SpeechFiles:
         return self.corpus not in ("ljspeech", "ljspeech_spoken")
 
     def are_in(self, folder: Path) -> bool:
-        """Whether the data folder has the corpus, with recordings.
-
-        Raises:
-            DataError: The data folder does not exist and is not just the default.
-        """
-        paths.require(folder)
+        """Whether the data folder has the corpus, with recordings."""
         return all(os.path.lexists(folder / place) for place in self._places())
 
     def absence(self, folder: Path) -> str:
@@ -200,8 +190,10 @@ class SpeechFiles:
         elif sha256 == registry.get("ljspeech").files[0].sha256 and self.splits == PUBLISHED and not faults:
             provenance = "verified" if have_published_lengths(found.samples) else "user copy"
         return SpeechCorpus(
-            splits,
-            features,
+            train=splits["train"],
+            val=splits["val"],
+            test=splits["test"],
+            features=features,
             source="files",
             provenance=provenance,
             files={f"{self.corpus}/{METADATA}": sha256},

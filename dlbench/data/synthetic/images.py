@@ -86,7 +86,7 @@ def _generate(
             images.append(np.clip(draw(labels[-1], rng) + 0.5, 0, 255).astype(np.uint8))
         splits.append(Pictures(np.concatenate(images)[:size], np.concatenate(labels)[:size].astype(np.int64)))
     train, val, test = splits
-    return PictureSet(train, val, test, classes, source="synthetic", provenance="synthetic")
+    return PictureSet(train, val, test, source="synthetic", provenance="synthetic", classes=classes)
 
 
 def _each(rng: Rng, low: float, high: float, shape: tuple[int, ...] = (1, 1)) -> Floats:

@@ -16,13 +16,13 @@ import torch
 from dlbench.data.ljspeech import RATE, VOCABULARY, Samples, hash_samples
 from dlbench.data.recordings import log_mel, single_thread
 from dlbench.data.speech_files import SpeechCorpus, Utterance
+from dlbench.data.splits import SPLITS
 from dlbench.data.synthetic import between, check, stream, words
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed
 
 Rng = np.random.Generator
 
-SPLITS = ("train", "val", "test")
 SHORTEST, LONGEST = 3, 20
 """Characters of a transcript."""
 
@@ -57,7 +57,13 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             start += len(frames)
         splits[split] = tuple(utterances)
     return SpeechCorpus(
-        splits, np.concatenate(features), source="synthetic", provenance="synthetic", waveforms=tuple(waveforms)
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        source="synthetic",
+        provenance="synthetic",
+        features=np.concatenate(features),
+        waveforms=tuple(waveforms),
     )
 
 

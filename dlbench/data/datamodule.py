@@ -1,0 +1,182 @@
+"""What the suite's LightningDataModules share: real data or synthetic, and batches as a function of (seed, epoch)."""
+
+import math
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dlbench import paths
+from dlbench.data.splits import Splits
+from dlbench.errors import DataError, SyntheticDataNotice
+from dlbench.seeding import derive_seed
+
+Index = TypeVar("Index")
+Batch = TypeVar("Batch")
+Data = TypeVar("Data", bound=Splits[Any])
+
+
+class Batches(Sampler[Index]):
+    """The batches of ``size`` examples in an epoch; a subclass draws them. The last batch may be smaller.
+
+    Lightning announces the epoch through `set_epoch`, also on resuming.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int | None = None) -> None:
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0, whose batches are drawn next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.size / self.batch_size)
+
+    def __iter__(self) -> Iterator[Index]:
+        # A generator, so that the order is drawn with the first batch: on resuming, Lightning asks for the iterator
+        # before it announces the epoch.
+        yield from self.draw(self.epoch)
+
+    @abstractmethod
+    def draw(self, epoch: int) -> Iterable[Index]:
+        """The batches of an epoch."""
+
+
+def batch_loader(data: Dataset[Batch], order: Batches[Any]) -> DataLoader[Batch]:
+    """A DataLoader of data whose index gives a whole batch.
+
+    Its own generator keeps the base seed that DataLoader draws out of the global stream.
+    """
+    private = torch.Generator().manual_seed(derive_seed(order.seed or 0, "loader"))
+    return DataLoader(data, batch_size=None, sampler=order, generator=private)
+
+
+# The runs of a sweep share a process, and its data with it.
+@lru_cache(maxsize=3)
+def _remembered(load: Callable[..., Any], arguments: tuple[Hashable, ...], _changed_ns: tuple[int, ...]) -> Any:
+    return load(*arguments)
+
+
+def read_once(load: Callable[..., Data], files: Iterable[Path], *arguments: Hashable) -> Data:
+    """What ``load`` makes of its arguments, read again only where one of the files has changed.
+
+    Raises:
+        DataError: A file cannot be read; or see ``load``.
+    """
+    try:
+        changed = tuple(path.stat().st_mtime_ns for path in files)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it a readable file") from error
+    return _remembered(load, arguments, changed)  # type: ignore[no-any-return]
+
+
+class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
+    """Real data, or synthetic data in its place; a subclass reads it and makes batches of it.
+
+    Args:
+        source: Where the data comes from: ``synthetic`` data is generated; ``auto`` takes real data if the data folder
+            has it, else synthetic data with a notice; what else there is, a subclass says.
+        batch_size: Examples a training step.
+        eval_batch_size: Examples a validation or test step.
+        synthetic_sizes: Examples to generate for train, val and test when the source is ``synthetic``.
+        folder: The data folder; default: see `dlbench.paths.data_folder`.
+        seed: The run's seed, on which the order of training examples depends.
+    """
+
+    name: str
+    """The data set's name."""
+
+    real: str
+    """What the real data is called, for people."""
+
+    drawn: ClassVar[str]
+    """What the synthetic data is called, for people."""
+
+    generate: ClassVar[Callable[..., Any]]
+    """Makes synthetic data of a seed and the sizes of train, val and test; a static method."""
+
+    is_own = False
+    """Whether the user named the real data's files, which are none of the suite's: then nothing takes their place."""
+
+    def __init__(
+        self,
+        source: str,
+        batch_size: int,
+        eval_batch_size: int,
+        synthetic_sizes: Sequence[int],
+        folder: str | None,
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.synthetic_sizes = synthetic_sizes
+        self.folder = paths.data_folder(folder)
+        self.seed = seed
+
+    def load(self) -> Data:
+        """The real data or the synthetic, as chosen.
+
+        Raises:
+            DataError: The real data is missing, altered in structure, or cannot be read; the data folder does not exist
+                and is not just the default.
+        """
+        if self.source != "synthetic":
+            paths.require(self.folder)
+            if (found := self.read()) is not None:
+                return found
+            where, hints = f"{self.real} in {self.folder}", f"{self.absence()}; {self.remedy()}"
+            if self.is_own:
+                raise DataError(f"no {where}; {hints}, or take synthetic {self.drawn} with data.source=synthetic")
+            if self.source != "auto":
+                raise DataError(f"data.source={self.source}: no such {where}; {hints}")
+            warnings.warn(f"no {where}: using synthetic {self.drawn}; {hints}", SyntheticDataNotice, stacklevel=3)
+        made: Data = read_once(self.generate, (), 0, tuple(self.synthetic_sizes))
+        return made
+
+    @abstractmethod
+    def read(self) -> Data | None:
+        """The real data of the chosen source; None if it is not in the data folder.
+
+        Raises:
+            DataError: It is altered in structure, or cannot be read.
+        """
+
+    @abstractmethod
+    def absence(self) -> str:
+        """A clause: what was looked for, and what is there instead."""
+
+    def remedy(self) -> str:
+        """How the real data is had."""
+        return f"get the real ones with: python -m dlbench data fetch {self.name}"
+
+    def facts(self, data: Data) -> dict[str, Any]:
+        """What a record says of any data: where from, how trusted, how much, and the fingerprint; no folders."""
+        return {
+            "name": self.name,
+            "source": data.source,
+            "provenance": data.provenance,
+            "fingerprint": data.fingerprint(),
+            "sizes": {name: len(split) for name, split in data.splits().items()},
+            "files": data.files,
+        }
+
+    @abstractmethod
+    def evaluation_dataloader(self, split: str) -> DataLoader[Any]:
+        """A split, in the same order in every epoch."""
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """See `evaluation_dataloader`."""
+        return self.evaluation_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """See `evaluation_dataloader`."""
+        return self.evaluation_dataloader("test")

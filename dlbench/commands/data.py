@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from joblib import cpu_count
@@ -33,7 +33,7 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
         return
     print(f"{'NAME':<23}{'SIZE':>9}  {'PRESENT':<8}  {'FETCH':<8} {'LICENCE':<28} TITLE")
     for row in rows:
-        size = "?" if row["bytes"] is None else f"{int(str(row['bytes'])) / 1e6:.1f} MB"
+        size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
         print(f"{row['name']:<23}{size:>9}  {row['present']:<8}  {row['fetch']:<8} {row['licence']:<28} {row['title']}")
     print(f"data folder: {where}")
     for row in rows:
@@ -41,7 +41,7 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
             print(f"{row['name']}: {row['note']}")
 
 
-def _row(data_set: DataSet, present: list[bool], stand_in: bool, folder: Path) -> dict[str, str | int | None]:
+def _row(data_set: DataSet, present: list[bool], stand_in: bool, folder: Path) -> dict[str, Any]:
     there = "yes" if all(present) else f"{sum(present)} of {len(present)}" if any(present) else "no"
     return {
         "name": data_set.name,

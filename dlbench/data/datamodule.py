@@ -87,7 +87,7 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
         eval_batch_size: Examples a validation or test step.
         synthetic_sizes: Examples to generate for train, val and test when the source is ``synthetic``.
         folder: The data folder; default: see `dlbench.paths.data_folder`.
-        seed: The run's seed, on which the order of training examples depends.
+        seed: The run's seed, on which the order of training examples depends, and whatever else of them is random.
     """
 
     name: str

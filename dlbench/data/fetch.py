@@ -5,7 +5,6 @@ import os
 import shutil
 import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from dlbench.data import image_files, intel_files, ljspeech, registry
-from dlbench.data.intel_files import SPLITS
 from dlbench.data.registry import DataSet, File, Folder
 from dlbench.errors import DataError
 from dlbench.files import digest
@@ -45,18 +43,28 @@ class Finding:
         return self.state in (State.TRUNCATED, State.BROKEN)
 
 
+def _place(data_set: DataSet, part: File | Folder, folder: Path) -> Path | None:
+    """Where a part of a set lies below the data folder; None if it is not there.
+
+    Raises:
+        DataError: There are several, and nothing says which is meant.
+    """
+    if data_set.name == "intel":  # whatever an npz in its folder is called
+        return intel_files.find_npz(folder)
+    if isinstance(part, File):
+        return part.find(folder)
+    path = folder / part.path
+    if data_set.name == "intel_folder" and (base := intel_files.find_folder(folder)):
+        path = intel_files.split_folder(base, path.name)
+    return path if path.is_dir() else None
+
+
 def is_present(data_set: DataSet, folder: Path) -> list[bool]:
     """For every registered file, then every folder, whether it exists; contents are not looked at."""
     try:
-        if data_set.name == "intel":
-            return [intel_files.find_npz(folder) is not None]
-        if data_set.name == "intel_folder":
-            base = intel_files.find_folder(folder)
-            return [base is not None and intel_files.split_folder(base, name).is_dir() for name in SPLITS]
+        return [_place(data_set, part, folder) is not None for part in data_set.parts]
     except DataError:  # several are
         return [True] * len(data_set.parts)
-    files = [file.find(folder) is not None for file in data_set.files]
-    return files + [(folder / part.path).is_dir() for part in data_set.folders]
 
 
 def is_stand_in(data_set: DataSet, folder: Path) -> bool:
@@ -72,7 +80,8 @@ def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
     copy, whatever its content.
     """
     stand_in = is_stand_in(data_set, folder)
-    for finding in _check(data_set, folder):
+    for part in data_set.parts:
+        finding = _check(data_set, part, folder)
         is_there = finding.state not in (State.MISSING, State.BROKEN)
         yield replace(finding, state=State.STAND_IN) if stand_in and is_there else finding
 
@@ -87,37 +96,25 @@ def _loader(data_set: DataSet, folder: Path) -> Callable[[Path], object] | None:
     return loaders.get(data_set.name)
 
 
-def _check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
-    for file in data_set.files:
-        path = file.find(folder)
-        if data_set.name == "intel":  # whatever an npz in its folder is called
-            try:
-                path = intel_files.find_npz(folder)
-            except DataError as error:
-                yield Finding(file.path, State.BROKEN, str(error))
-                continue
-        finding = _check_file(file, path, folder, _loader(data_set, folder))
-        yield finding if path else _missing(data_set, file, folder)
-    for number, part in enumerate(data_set.folders):
-        if data_set.name == "intel_folder":
-            yield _check_pictures(data_set, part, SPLITS[number], folder)
-        elif not (folder / part.path).is_dir():
-            yield _missing(data_set, part, folder)
-        else:
-            count = sum(1 for _ in (folder / part.path).glob(part.pattern))
-            state = State.OK if count == part.count else State.ALTERED if count else State.BROKEN
-            yield Finding(part.path, state, f"{count} of {part.count} files")
-
-
-def _missing(data_set: DataSet, part: File | Folder, folder: Path) -> Finding:
-    is_plain = not part.also and not data_set.similar(folder)
-    return Finding(part.path, State.MISSING, "" if is_plain else data_set.absence(folder, part))
-
-
-def _check_file(file: File, path: Path | None, folder: Path, load: Callable[[Path], object] | None = None) -> Finding:
-    """Hash a file and load it; without a loader, unpack one of unknown content."""
+def _check(data_set: DataSet, part: File | Folder, folder: Path) -> Finding:
+    try:
+        path = _place(data_set, part, folder)
+    except DataError as error:
+        return Finding(part.path, State.BROKEN, str(error))
     if path is None:
-        return Finding(file.path, State.MISSING)
+        is_plain = not part.also and not data_set.similar(folder)
+        return Finding(part.path, State.MISSING, "" if is_plain else data_set.absence(folder, part))
+    if isinstance(part, File):
+        return _check_file(part, path, folder, _loader(data_set, folder))
+    if data_set.name == "intel_folder":
+        return _check_pictures(part, path, folder)
+    count = sum(1 for _ in path.glob(part.pattern))
+    state = State.OK if count == part.count else State.ALTERED if count else State.BROKEN
+    return Finding(part.path, state, f"{count} of {part.count} files")
+
+
+def _check_file(file: File, path: Path, folder: Path, load: Callable[[Path], object] | None) -> Finding:
+    """Hash a file and load it; without a loader, unpack a gzip file of unknown content."""
     name = path.relative_to(folder).as_posix()
     try:
         found, size = digest(path, file.algorithm), path.stat().st_size
@@ -128,40 +125,30 @@ def _check_file(file: File, path: Path | None, folder: Path, load: Callable[[Pat
     try:
         if load:
             load(path)
-        elif not file.has(found):
+        elif path.suffix == ".gz" and not file.has(found):
             _unpack(path)
-    except Exception as error:  # gzip, zipfile and zlib meet damaged bytes with many kinds
+    except Exception as error:  # gzip and zlib meet damaged bytes with many kinds
         reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
         return Finding(name, State.TRUNCATED if is_short else State.BROKEN, reason)
     if file.has(found):
         return Finding(name, State.OK, "" if found == file.known_hash else "unpacked")
-    if is_short and not load and path.suffix not in (".gz", ".npz"):
+    if is_short and not load and path.suffix != ".gz":
         return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
     return Finding(name, State.ALTERED, note)
 
 
 def _unpack(path: Path) -> None:
-    """Read a gzip or npz file to its end, checking its checksums; other files are taken as they are."""
-    if path.suffix == ".gz":
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
-    elif path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            if (bad := archive.testzip()) is not None:
-                raise ValueError(bad)
+    """Read a gzip file to its end, checking its checksum."""
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
 
 
-def _check_pictures(data_set: DataSet, part: Folder, split: str, folder: Path) -> Finding:
+def _check_pictures(part: Folder, path: Path, folder: Path) -> Finding:
     """Load the pictures of ``seg_train`` or ``seg_test``."""
-    try:
-        base = intel_files.find_folder(folder)
-    except DataError as error:
-        return Finding(part.path, State.BROKEN, str(error))
-    path = intel_files.split_folder(base, split) if base else None
-    if base is None or path is None or not path.is_dir():
-        return _missing(data_set, part, folder)
-    name = path.relative_to(folder).as_posix()
+    split, name = Path(part.path).name, path.relative_to(folder).as_posix()
+    base = intel_files.find_folder(folder)
+    assert base is not None  # for the path lies in it
     try:
         count, odd = len(intel_files.read_split(base, split)), intel_files.left_out(base, split)
     except DataError as error:
@@ -180,11 +167,12 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
         DataError: a file that is there is not the registered one (it is left as it is); the set can only be had by
             hand; the source cannot be reached, refuses, or sends something else; or the folder cannot be written.
     """
-    states = [_check_file(file, file.find(folder), folder, _loader(data_set, folder)) for file in data_set.files]
-    for finding in states:
-        if finding.state not in (State.OK, State.MISSING):
-            text = f"{folder / finding.path}: {finding.state}, not the registered file"
-            raise DataError(f"{text}; move it away first to fetch {data_set.name} again")
+    for file in data_set.files:
+        if path := file.find(folder):
+            finding = _check_file(file, path, folder, _loader(data_set, folder))
+            if finding.state != State.OK:
+                text = f"{folder / finding.path}: {finding.state}, not the registered file"
+                raise DataError(f"{text}; move it away first to fetch {data_set.name} again")
     if all(is_present(data_set, folder)):
         return []
     if data_set.instead:
@@ -204,8 +192,8 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
 
 def _by_hand(data_set: DataSet, folder: Path) -> str:
     """A clause that says where people get a data set and where they put it."""
-    places = [file.path for file in data_set.files] + [part.path for part in data_set.folders]
-    return f"{data_set.manual}; put it into {folder} as {', '.join(places)}"
+    places = ", ".join(part.path for part in data_set.parts)
+    return f"{data_set.manual}; put it into {folder} as {places}"
 
 
 def _from_urls(data_set: DataSet, folder: Path, staging: Path, progress: bool) -> None:

@@ -47,15 +47,12 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
         max_source_length: The most symbols a source may have; a longer one is an error.
         normalisation: The normal form of Unicode in which text is read, before anything else; ``none``: as it is.
         strip: Whether spaces at either end of a spelling or a sentence are left out; else they are named.
-        batch_size: Pairs a training step.
-        eval_batch_size: Pairs a validation or test step.
         bucket_batches: How many batches' pairs are sorted by length together; 1: plain random batches.
         reverse_source: Whether source symbols come last first.
         fraction: The part of the training pairs to use, chosen by the seed; a smaller part lies in every larger one.
         noise: The probability with which a training source symbol is replaced by a random known one.
-        synthetic_sizes: Words to invent for train, val and test when the source is ``synthetic``.
-        folder: The data folder; default: see `dlbench.paths.data_folder`.
-        seed: The run's seed, on which order, noise and fraction depend.
+
+    The others are those of `SuiteDataModule`.
 
     Raises:
         ValueError: The arguments do not fit each other.

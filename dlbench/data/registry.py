@@ -12,26 +12,41 @@ from typing import Any
 
 import yaml
 
+from dlbench import paths
 from dlbench.errors import DataError
-from dlbench.paths import started_in
 from dlbench.terminal import is_like, nearest, printable
 
 
 @dataclass(frozen=True)
-class File:
-    """One file: ``path`` below the data folder, its size in bytes and its hash (``sha256`` or else ``md5``).
+class Part:
+    """A file or folder of a set: ``path`` below the data folder; ``also`` are folders where it is looked for as well.
 
-    ``unpacked`` is the SHA-256 of what a gzip file holds, where that is known; ``url`` is where exactly this file can
-    be downloaded; ``also`` are further folders below the data folder where it is looked for.
+    Those of a folder may be patterns.
     """
 
     path: str
+    also: Sequence[str] = field(default=(), kw_only=True)
+
+    @property
+    def elsewhere(self) -> str:
+        """Its other places, for people."""
+        unpacked = "unpacked too, " if Path(self.path).suffix == ".gz" else ""
+        return f" ({unpacked}also in {', '.join(self.also)})" if self.also else ""
+
+
+@dataclass(frozen=True)
+class File(Part):
+    """One file: its size in bytes and its hash (``sha256`` or else ``md5``).
+
+    ``unpacked`` is the SHA-256 of what a gzip file holds, where that is known; ``url`` is where exactly this file can
+    be downloaded.
+    """
+
     size: int | None
     sha256: str | None = None
     md5: str | None = None
     unpacked: str | None = None
     url: str | None = None
-    also: Sequence[str] = ()
 
     @property
     def algorithm(self) -> str:
@@ -64,29 +79,13 @@ class File:
         there = [path for path in places if path.is_file()] or [path for path in places if os.path.lexists(path)]
         return there[0] if there else None
 
-    @property
-    def elsewhere(self) -> str:
-        """Its other places, for people."""
-        unpacked = "unpacked too, " if Path(self.path).suffix == ".gz" else ""
-        return f" ({unpacked}also in {', '.join(self.also)})" if self.also else ""
-
 
 @dataclass(frozen=True)
-class Folder:
-    """A folder of many files without a hash each: ``path`` below the data folder, ``count`` files like ``pattern``.
+class Folder(Part):
+    """A folder of many files without a hash each: ``count`` files like ``pattern``."""
 
-    ``also`` are further folders where it is looked for, patterns among them.
-    """
-
-    path: str
     pattern: str
     count: int
-    also: Sequence[str] = ()
-
-    @property
-    def elsewhere(self) -> str:
-        """Its other places, for people."""
-        return f" (also in {', '.join(self.also)})" if self.also else ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class DataSet:
         )
         return [f"{each} ({why})" if why else each for each, why in zip(found, whys, strict=True)]
 
-    def absence(self, folder: Path, *parts: File | Folder) -> str:
+    def absence(self, folder: Path, *parts: Part) -> str:
         """A clause for people who miss the set, or parts of it: what was looked for, and what is there instead."""
         return absence(parts or self.parts, self.similar(folder))
 
@@ -180,7 +179,7 @@ def similar(folder: Path, name: str, places: Iterable[str]) -> list[str]:
     return found
 
 
-def absence(parts: Iterable[File | Folder | str], found: Sequence[str]) -> str:
+def absence(parts: Iterable[Part | str], found: Sequence[str]) -> str:
     """A clause: what was looked for, registered or just a path, and the first few of what was found instead."""
     pairs = [(part, "") if isinstance(part, str) else (part.path, part.elsewhere) for part in parts]
     groups = groupby(pairs, key=itemgetter(1))
@@ -216,25 +215,9 @@ def get(name: str) -> DataSet:
 
 def data_name(train: str) -> str:
     """A data set's name: of its training file the first folder below the data folder, or else the one it lies in."""
-    path = Path(train)
-    if leads_elsewhere(train):
-        path = user_path(train)
-        parts = (started_in() / path).resolve().parts[-2:]
-    else:
-        parts = (path.parts[0], path.name)
+    path = paths.folder(train) if leads_elsewhere(train) else Path(train)
+    parts = path.parts[-2:] if leads_elsewhere(train) else (path.parts[0], path.name)
     return next(name for part in (*parts, "data") if (name := part.strip(".").partition(".")[0]))
-
-
-def user_path(name: str) -> Path:
-    """A path as a user wrote it, with the home folder in place of ``~``.
-
-    Raises:
-        DataError: Nobody knows whose home folder is meant.
-    """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{name}: no such home folder is known; name the file in full") from error
 
 
 def leads_elsewhere(path: str) -> bool:
@@ -244,8 +227,9 @@ def leads_elsewhere(path: str) -> bool:
 
 def places(path: str, folder: Path) -> tuple[Path, ...]:
     """Where a file is looked for: in the data folder, then in the folder the command was started in."""
-    given = user_path(path)
-    return (given,) if given.is_absolute() else tuple(dict.fromkeys((folder / given, started_in() / given)))
+    if path.startswith("~"):
+        return (paths.folder(path),)
+    return tuple(dict.fromkeys((folder / path, paths.started_in() / path)))  # one, where the path is absolute
 
 
 def find(path: str, folder: Path) -> Path | None:

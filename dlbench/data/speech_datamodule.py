@@ -6,6 +6,7 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 (`dlbench.data.synthetic.tones`); anything else is a ``user copy``.
 """
 
+import os
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dlbench.components import component
-from dlbench.data import recordings
-from dlbench.data.ljspeech import RATE, VOCABULARY, LeftOutNotice
+from dlbench.data import recordings, registry
+from dlbench.data.ljspeech import METADATA, RATE, VOCABULARY, WAVES, LeftOutNotice
 from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
 from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
@@ -30,6 +31,9 @@ from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
 from dlbench.paths import cache_folder, check_cache
 
 Source = Literal["auto", "files", "synthetic"]
+
+SPEAK = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
+"""How the corpus of ``conf/data/ljspeech_spoken.yaml`` is made."""
 
 
 class SpeechTensors(Split):
@@ -97,14 +101,11 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         target_symbols: Pad every target to so many symbols, start and end included; default: to a batch's longest.
         max_characters: What transcripts are cut to.
         strict: Whether a row that cannot be used as it is, is an error; otherwise a line says how many there are.
-        batch_size: Recordings a training step.
-        eval_batch_size: Recordings a validation or test step.
         bucket_batches: How many batches' recordings are sorted by length together; 1: plain random batches.
         jobs: How many recordings are turned into features at a time; default: as there are processors.
-        synthetic_sizes: Utterances to make up for train, val and test when the source is ``synthetic``.
-        folder: The data folder; default: see `dlbench.paths.data_folder`.
         cache: Where features are kept; default: see `dlbench.paths.cache_folder`.
-        seed: The run's seed, on which the order of training recordings depends.
+
+    The others are those of `SuiteDataModule`.
 
     Raises:
         ValueError: The arguments do not fit each other.
@@ -137,7 +138,8 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
             least = f"max_characters={max_characters} and two, for start and end"
             raise ValueError(f"target_symbols={target_symbols}: must be at least {least}")
         self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
-        self.name, self.is_own = corpus, self.files.is_own
+        self.name, self.is_own = corpus, corpus not in ("ljspeech", "ljspeech_spoken")
+        self.places = f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"
         self.real = f"recordings of {corpus}"
         self.frames, self.target_symbols = frames, target_symbols
         self.bucket_batches = bucket_batches
@@ -151,7 +153,7 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
 
     def read(self) -> SpeechCorpus | None:
         """See `SpeechFiles.read`; the cache may not lie in the data folder."""
-        if not self.files.are_in(self.folder):
+        if not all(os.path.lexists(self.folder / place) for place in self.places):
             return None
         cache = cache_folder(self.given_cache)
         check_cache(cache, self.folder)
@@ -162,11 +164,16 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
 
     def absence(self) -> str:
         """What was looked for, and what is there instead."""
-        return self.files.absence(self.folder)
+        return registry.absence(self.places, registry.similar(self.folder, self.name, self.places))
 
     def remedy(self) -> str:
         """How the corpus is had."""
-        return self.files.remedy
+        if self.is_own:
+            return "correct data.corpus, or put the corpus there"
+        if self.name == "ljspeech_spoken":
+            return f"speak them with: {SPEAK}"
+        fetch = "python -m dlbench data fetch ljspeech"
+        return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
     @property
     def vocabulary(self) -> Vocabulary:

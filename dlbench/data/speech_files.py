@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,9 +36,6 @@ PUBLISHED = (9825, 655, 2620)
 
 LENGTHS = (86_117, 1.11, 10.10)
 """Of LJSpeech's recordings in seconds: all together (23:55:17), the shortest, the longest (README of LJSpeech 1.1)."""
-
-SPEAK = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
-"""How the corpus of ``conf/data/ljspeech_spoken.yaml`` is made."""
 
 MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
 
@@ -110,32 +106,6 @@ class SpeechFiles:
         if len(self.splits) != 3 or min(self.splits) < 1:
             raise ValueError(f"splits={list(self.splits)}: must be three positive numbers of rows (train, val, test)")
 
-    @property
-    def remedy(self) -> str:
-        """How a corpus is had."""
-        if self.is_own:
-            return "correct data.corpus, or put the corpus there"
-        if self.corpus == "ljspeech_spoken":
-            return f"speak them with: {SPEAK}"
-        fetch = "python -m dlbench data fetch ljspeech"
-        return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is the user's own corpus, none of the suite's."""
-        return self.corpus not in ("ljspeech", "ljspeech_spoken")
-
-    def are_in(self, folder: Path) -> bool:
-        """Whether the data folder has the corpus, with recordings."""
-        return all(os.path.lexists(folder / place) for place in self._places())
-
-    def absence(self, folder: Path) -> str:
-        """A clause: what was looked for in a data folder, and what is there instead."""
-        return registry.absence(self._places(), registry.similar(folder, self.corpus, self._places()))
-
-    def _places(self) -> tuple[str, str]:
-        return f"{self.corpus}/{METADATA}", f"{self.corpus}/{WAVES}"
-
     def read(self, folder: Path, cache: Path, jobs: int) -> SpeechCorpus:
         """The corpus, with features out of the cache, computed if need be.
 
@@ -148,15 +118,15 @@ class SpeechFiles:
         if sum(self.splits) > len(rows):
             text = f"{metadata}: {len(rows)} rows are too few for data.splits={list(self.splits)}"
             raise DataError(f"{text}, which ask for {sum(self.splits)}; choose smaller numbers")
-        rows = rows[: sum(self.splits)]
+        rows = [row and row._replace(text=self.text_of(row)) for row in rows[: sum(self.splits)]]
         for row in filter(None, rows):
-            if not self.text_of(row).strip():
+            if not row.text.strip():
                 faults.append(Fault(row.number, "empty", f"{row.id}, as cut"))
                 rows[row.number] = None
         unknown = [
             Fault(row.number, "unknown", f"{row.id} has {' '.join(sorted(symbols))}")
             for row in filter(None, rows)
-            if (symbols := VOCABULARY.unknown([self.text_of(row)]))
+            if (symbols := VOCABULARY.unknown([row.text]))
         ]
         faults = [fault for fault in faults if fault.row < len(rows)]
         if self.strict and (faults or unknown):
@@ -169,7 +139,7 @@ class SpeechFiles:
             splits[split] = tuple(
                 Utterance(
                     id=row.id,
-                    text=self.text_of(row),
+                    text=row.text,
                     row=row.number,
                     seconds=found.samples[row.number] / RATE,
                     path=metadata.parent / WAVES / f"{row.id}.wav",

@@ -152,7 +152,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "wide intervals reproduce": ("if reach > allowed:", "if False:", "test_report_statistics"),
     "what diverged vanishes": ("diverged.setdefault(record.id, _diverged(record, contents))", "pass", "test_results"),
-    "own files are replaced": ("if files.is_own:", "if False:", "test_pair_files"),
+    "own files are replaced": (
+        "if self.is_own:\n                raise",
+        "if False:\n                raise",
+        "test_pair_files",
+    ),
     "two-sided p": ('alternative="greater"', 'alternative="two-sided"', "test_report_statistics test_report_checks"),
     "one run decides": ("if len(ours) == 1:", "if False:", "test_report_statistics"),
     "unpaired versions are paired": (

@@ -4,6 +4,7 @@ A command's cold start takes longer than what most tests do with it. ``test_cli`
 """
 
 import atexit
+import io
 import multiprocessing
 import os
 import runpy
@@ -13,9 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from dlbench.__main__ import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pytest", "hydra.main", "dlbench.run", "torch.utils.tensorboard", "torchvision"])
@@ -105,10 +111,16 @@ def start(*overrides: str) -> subprocess.Popen[str]:
 
 
 def sweep(*overrides: str) -> tuple[int, str, str]:
-    """Exit code and what was printed."""
-    process = start(*overrides)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    """A sweep that this process starts, whose jobs are forked from what is warm: exit code and what was printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["dlbench"])  # the command sets both, and a process would forget them
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        try:
+            code = main(overrides)
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, out.getvalue(), err.getvalue()
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Forked) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from bits import endings
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from processes import wait_for
+from processes import sweep, wait_for
 
 from dlbench.records.store import Store
 from dlbench.report import jobs
@@ -262,18 +262,12 @@ def test_a_list_that_is_none_is_named(content: str | None, problem: str, tmp_pat
     listed = tmp_path / "jobs.json"
     if content is not None:
         listed.write_text(content)
-    code, error = sweep(f"hydra.sweeper.jobs={listed}", f"paths.runs={tmp_path}")
+    code, _, error = sweep("-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs={listed}", f"paths.runs={tmp_path}")
     assert code == 1
     (line,) = error.splitlines()
     assert line.startswith(f"dlbench: hydra.sweeper.jobs={listed}: {problem}")
 
 
 def test_a_list_is_needed(tmp_path: Path) -> None:
-    code, error = sweep(f"paths.runs={tmp_path}")
+    code, _, error = sweep("-m", "hydra/sweeper=listed", f"paths.runs={tmp_path}")
     assert (code, error) == (1, "dlbench: hydra.sweeper.jobs: no value; name a JSON file, a list of jobs\n")
-
-
-def sweep(*overrides: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "dlbench", "-m", "hydra/sweeper=listed", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    return done.returncode, done.stderr

@@ -257,9 +257,8 @@ def ended(runs: Path) -> dict[int, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 1])
 def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
-    workers: int, weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     deadly = ["+callbacks.own={_target_: own_callbacks.Deadly, seed: 1}", f"hydra.launcher.n_jobs={workers}"]
     code, out, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
     assert code == 1
@@ -269,10 +268,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
 
 
 @pytest.mark.slow
-def test_a_job_killed_once_goes_on_and_fails_nothing(
-    weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+def test_a_job_killed_once_goes_on_and_fails_nothing(weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path) -> None:
     deadly = f"+callbacks.own={{_target_: own_callbacks.Deadly, seed: 1, once: {tmp_path / 'died'}}}"
     code, _, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path / "runs"), deadly)
     assert code == 0, err

@@ -21,8 +21,6 @@ from typing import Any
 
 import pytest
 
-from dlbench.__main__ import main
-
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pytest", "hydra.main", "dlbench.run", "torch.utils.tensorboard", "torchvision"])
 Before = Callable[[], None]
@@ -112,6 +110,8 @@ def start(*overrides: str) -> subprocess.Popen[str]:
 
 def sweep(*overrides: str) -> tuple[int, str, str]:
     """A sweep that this process starts, whose jobs are forked from what is warm: exit code and what was printed."""
+    from dlbench.__main__ import main  # not for all: a process that runs it as a module warns if it was imported before
+
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["dlbench"])  # the command sets both, and a process would forget them

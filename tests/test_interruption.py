@@ -31,19 +31,28 @@ def undisturbed(tiny_in: TinyIn, compose: Compose, tmp_path_factory: pytest.Temp
     return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("undisturbed"))))
 
 
+MOMENTS = {
+    "in training": (Task, "training_step", 8),
+    "in validation": (ImageClassification, "validation_step", 1),
+    "before the evaluation": (ImageEvaluation, "__call__", 1),
+    "in its first batch": (ImageClassification, "predict_step", 1),
+    "in its last batch": (ImageClassification, "predict_step", 3),
+    "before it is written": (ImageEvaluation, "write", 1),
+    "while it is written": (ImageEvaluation, "write_maps", 1),
+}
+
+
 @pytest.mark.parametrize(
-    ("owner", "name", "nth"),
+    ("number", "owner", "name", "nth"),
     [
-        pytest.param(Task, "training_step", 8, id="in training"),
-        pytest.param(ImageClassification, "validation_step", 1, id="in validation"),
-        pytest.param(ImageEvaluation, "__call__", 1, id="before the evaluation"),
-        pytest.param(ImageClassification, "predict_step", 1, id="in its first batch"),
-        pytest.param(ImageClassification, "predict_step", 3, id="in its last batch"),
-        pytest.param(ImageEvaluation, "write", 1, id="before it is written"),
-        pytest.param(ImageEvaluation, "write_maps", 1, id="while it is written"),
+        *(pytest.param(signal.SIGTERM, *moment, id=f"SIGTERM {words}") for words, moment in MOMENTS.items()),
+        # Ctrl-C raises the same: once where Lightning has a handler of its own, once where it has none.
+        *(
+            pytest.param(signal.SIGINT, *MOMENTS[words], id=f"SIGINT {words}", marks=pytest.mark.slow)
+            for words in ("in training", "while it is written")
+        ),
     ],
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_which_then_goes_on(  # noqa: PLR0917
     number: signal.Signals,
     owner: Any,
@@ -151,8 +160,9 @@ def test_a_process_signalled_in_its_evaluation_ends_soon(tiny: list[str], tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
-@pytest.mark.parametrize("is_job", [True, False])
+@pytest.mark.parametrize(
+    ("number", "is_job"), [(signal.SIGUSR1, True), (signal.SIGUSR2, True), (signal.SIGUSR1, False)]
+)
 def test_a_job_whose_time_is_over_is_requeued_and_goes_on(
     number: signal.Signals, is_job: bool, undisturbed: Outcome, tiny: list[str], tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import json
 import resource
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from dlbench.run import Outcome, run
 
 Compose = Callable[..., DictConfig]
 Quick = Callable[[Path], list[str]]
-Killed = Callable[..., Record]
 EPOCHS = 4
 
 
@@ -50,17 +49,34 @@ def overrides(quick: Quick, tmp_path: Path) -> list[str]:
     return quick(tmp_path)
 
 
-@pytest.fixture
-def killed(overrides: list[str], tmp_path: Path) -> Killed:
+def killed(moment: Sequence[str], overrides: list[str], runs: Path) -> Record:
     """A record whose maker was killed at a moment, as die_at.py takes it."""
+    process = python(str(Path(__file__).with_name("die_at.py")), *moment, *overrides)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    (made,) = Store(runs).all()
+    return made
 
-    def record(*moment: str) -> Record:
-        process = python(str(Path(__file__).with_name("die_at.py")), *moment, *overrides)
-        assert process.returncode == -signal.SIGKILL, process.stderr
-        (made,) = Store(tmp_path).all()
-        return made
 
-    return record
+def copied(record: Record, runs: Path) -> Record:
+    return Record(Path(shutil.copytree(record.folder, runs / record.id)))
+
+
+@pytest.fixture(scope="module")
+def killed_once(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    runs = tmp_path_factory.mktemp("killed")
+    return killed(("dlbench.tasks.base:Task.training_step", "20", "before"), quick(runs), runs)
+
+
+@pytest.fixture
+def half(killed_once: Record, tmp_path: Path) -> Record:
+    """A record in the test's own folder whose maker was killed after some checkpoints."""
+    return copied(killed_once, tmp_path)
+
+
+@pytest.fixture
+def whole(uninterrupted: Outcome, tmp_path: Path) -> Record:
+    """The record of the uninterrupted run in the test's own folder."""
+    return copied(uninterrupted.record, tmp_path)
 
 
 def steps(record: Record, name: str) -> list[int]:
@@ -85,9 +101,9 @@ def steps(record: Record, name: str) -> list[int]:
     ],
 )
 def test_a_killed_run_ends_in_the_same_bits(
-    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
+    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
 ) -> None:
-    record = killed(*moment)
+    record = killed(moment, overrides, tmp_path)
     assert not record.training.exists() or record.state() == State.FINISHED
     assert record.evaluations() == []
     outcome = run(compose(*overrides))
@@ -102,11 +118,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     uninterrupted: Outcome,
     compose: Compose,
     overrides: list[str],
-    killed: Killed,
+    half: Record,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
-    *_, earlier, newest = record.checkpoints.all()
+    *_, earlier, newest = half.checkpoints.all()
     content = bytearray(newest.path.read_bytes())
     content[len(content) // 2] ^= 1
     newest.path.write_bytes(content)
@@ -115,7 +130,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     assert same_bits(outcome, uninterrupted)
     aside = newest.path.with_name(newest.path.name + ".aside-1")
     assert aside.read_bytes() == bytes(content)
-    assert steps(record, "train/loss") == [*range(1, EPOCHS + 1)]
+    assert steps(half, "train/loss") == [*range(1, EPOCHS + 1)]
 
 
 class Planted:
@@ -171,16 +186,14 @@ def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_
     uninterrupted: Outcome,
     compose: Compose,
     quick: Quick,
-    killed: Killed,
+    killed_once: Record,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    record, mark = killed("dlbench.tasks.base:Task.training_step", "20", "before"), tmp_path / "mark"
+    mark = tmp_path / "mark"
     for number, (name, told) in enumerate({**CONTENTS, "code": lambda content: mark}.items()):
         runs = tmp_path / f"forged{number}"
-        copy = Record(Path(shutil.copytree(record.folder, runs / record.id)))
-        newest = copy.checkpoints.all()[-1]
-        forged = forge(newest, told, mark)
+        forged = forge(copied(killed_once, runs).checkpoints.all()[-1], told, mark)
         outcome = run(compose(*quick(runs)))
         said = [line for line in capsys.readouterr().err.splitlines() if str(forged) in line]
         assert len(said) == 1 and said[0].endswith(f"set aside as {forged.name}.aside-1"), name
@@ -191,36 +204,33 @@ def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_
 
 @pytest.mark.slow
 def test_a_finished_runs_checkpoint_of_other_content_is_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = run(compose(*overrides)).record
     for told in (rename_weights, reshape_weights, CONTENTS["another type"]):
-        forged = forge(record.checkpoints.all()[-1], told, tmp_path)
-        shutil.rmtree(record.folder / "evaluations")
+        forged = forge(whole.checkpoints.all()[-1], told, whole.folder)
+        shutil.rmtree(whole.folder / "evaluations")
         assert same_bits(run(compose(*overrides)), uninterrupted)
         assert f"{forged}: " in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_gap_in_the_curves_is_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record
 ) -> None:
-    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
-    first, _, *rest = record.metrics.read_text().splitlines(keepends=True)
-    record.metrics.write_text("".join([first, *rest]))
+    first, _, *rest = half.metrics.read_text().splitlines(keepends=True)
+    half.metrics.write_text("".join([first, *rest]))
     outcome = run(compose(*overrides))
     assert same_bits(outcome, uninterrupted)
-    assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
+    assert steps(half, "val/accuracy") == [*range(1, EPOCHS + 1)]
 
 
 @pytest.mark.slow
 def test_changed_curves_are_never_gone_on_from(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed, capsys: pytest.CaptureFixture[str]
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
-    first, *rest = history.read(record.metrics)
+    first, *rest = history.read(half.metrics)
     changed = [{**first, "val/loss": first["val/loss"] + 1e-6}, *rest]
-    record.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
+    half.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
     outcome = run(compose(*overrides))
     assert "no checkpoint to go on from; set aside" in capsys.readouterr().err
     assert same_bits(outcome, uninterrupted)
@@ -229,23 +239,22 @@ def test_changed_curves_are_never_gone_on_from(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["identity.json", "config.yaml", "manifest.json"])
 def test_a_damaged_description_of_a_killed_run_is_not_carried_along(
-    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed
+    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record
 ) -> None:
-    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
-    before = (record.folder / name).read_bytes()
-    (record.folder / name).write_text("{")
+    before = (half.folder / name).read_bytes()
+    (half.folder / name).write_text("{")
     outcome = run(compose(*overrides))
     assert same_bits(outcome, uninterrupted)
-    record.read(whole=True)
+    half.read(whole=True)
     if name != "manifest.json":
-        assert (record.folder / name).read_bytes() == before
+        assert (half.folder / name).read_bytes() == before
 
 
 @pytest.mark.slow
 def test_checkpoints_damaged_after_the_end_are_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], capsys: pytest.CaptureFixture[str]
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for checkpoint in run(compose(*overrides)).record.checkpoints.all():
+    for checkpoint in whole.checkpoints.all():
         checkpoint.path.write_bytes(b"damaged")
     outcome = run(compose(*overrides, "evaluation.max_shift=2"))
     assert outcome.trained
@@ -279,13 +288,17 @@ def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick
     "error",
     [MemoryError(), OSError(5, "Input/output error"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
 )
-def test_a_whole_checkpoint_is_kept_where_reading_it_fails(
-    error: Exception, uninterrupted: Outcome, compose: Compose, overrides: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_whole_checkpoint_is_kept_where_reading_it_fails(  # noqa: PLR0917
+    error: Exception,
+    uninterrupted: Outcome,
+    compose: Compose,
+    overrides: list[str],
+    whole: Record,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is wrong then is the machine, not the file."""
-    record = run(compose(*overrides)).record
-    record.training.unlink()
-    before = [checkpoint.path for checkpoint in record.checkpoints.all()]
+    whole.training.unlink()
+    before = [checkpoint.path for checkpoint in whole.checkpoints.all()]
 
     def failing(*_: object, **__: object) -> None:
         raise error
@@ -293,16 +306,15 @@ def test_a_whole_checkpoint_is_kept_where_reading_it_fails(
     monkeypatch.setattr(torch, "load", failing)
     with pytest.raises(type(error)):
         run(compose(*overrides))
-    assert [checkpoint.path for checkpoint in record.checkpoints.all()] == before
+    assert [checkpoint.path for checkpoint in whole.checkpoints.all()] == before
     monkeypatch.undo()
     assert same_bits(run(compose(*overrides)), uninterrupted)
 
 
 def test_a_checkpoint_is_kept_where_writing_the_next_one_fails(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], killed: Killed, monkeypatch: pytest.MonkeyPatch
+    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = killed("dlbench.tasks.base:Task.training_step", "20", "before")
-    before = [checkpoint.path for checkpoint in record.checkpoints.all()]
+    before = [checkpoint.path for checkpoint in half.checkpoints.all()]
 
     def failing(*_: object) -> None:
         raise RuntimeError("cannot be saved")
@@ -311,8 +323,8 @@ def test_a_checkpoint_is_kept_where_writing_the_next_one_fails(
     with pytest.raises(RuntimeError, match="cannot be saved"):
         run(compose(*overrides))
     monkeypatch.undo()
-    assert {*before} >= {checkpoint.path for checkpoint in record.checkpoints.all()}
-    assert not list(record.folder.rglob("*.aside-*"))
+    assert {*before} >= {checkpoint.path for checkpoint in half.checkpoints.all()}
+    assert not list(half.folder.rglob("*.aside-*"))
     assert same_bits(run(compose(*overrides)), uninterrupted)
 
 

@@ -71,12 +71,11 @@ def test_in_a_group_each_process_makes_its_own_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", ["the second of srun -n4", "torchrun"])
-def test_a_new_process_in_a_group_makes_its_own_run(
-    group: str, overrides: list[str], expected: Outcome, tmp_path: Path
-) -> None:
+def test_a_new_process_in_groups_makes_its_own_run(overrides: list[str], expected: Outcome, tmp_path: Path) -> None:
+    """As torchrun starts it within a task of srun's."""
     command = [sys.executable, "-m", "dlbench", *overrides, f"paths.runs={tmp_path}"]
-    done = subprocess.run(command, env=os.environ | GROUPS[group], capture_output=True, text=True, check=False)
+    environment = os.environ | GROUPS["the second of srun -n4"] | GROUPS["torchrun"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{expected.result['metrics']['test/accuracy']:.4f}" in done.stdout
     assert any(tmp_path.glob(f"{expected.record.id}/tensorboard/*tfevents*"))

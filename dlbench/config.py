@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import hydra.utils
@@ -164,23 +165,28 @@ def trusted(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     return plain
 
 
-@cache
 def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     """The resolved configuration, as plain containers; it must not be changed.
 
     Raises:
         HydraException: There is no such experiment, or an override means nothing.
     """
+    environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
+    return _composed(experiment, overrides, f"{_hash_of(*folders())} {environment}")
+
+
+@cache
+def _composed(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     # Hydra takes a tenth of a second, and a report has dozens of configurations, most of which only set values. No
     # setting refers to another (`paths` to the environment alone), so these are set in what Hydra made of the rest.
     settings = [override for override in overrides if re.match(r"\w+\.[\w.]+=", override)]
     if not settings:
-        return _by_hydra(experiment, overrides)
+        return _by_hydra(experiment, overrides, surroundings)
     plain = composed(experiment, tuple(override for override in overrides if override not in settings))
     for override in OverridesParser.create().parse_overrides(settings):
         changed = _changed(plain, override.key_or_group.split("."), override.value())
         if changed is None:
-            return _by_hydra(experiment, overrides)  # which says what is wrong
+            return _by_hydra(experiment, overrides, surroundings)  # which says what is wrong
         plain = changed
     return plain
 
@@ -196,18 +202,16 @@ def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[st
     return None if changed is None else {**config, key: changed}
 
 
-def _by_hydra(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+def _by_hydra(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     """What Hydra makes of them, kept from process to process: it takes a quarter of a second, a listing asks dozens."""
-    environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
-    code = f"{_configurations()} {environment} {hydra.__version__} {omegaconf.__version__}"
+    code = f"{surroundings} {hydra.__version__} {omegaconf.__version__}"
     plain: dict[str, Any] = files.kept(_compose, experiment, list(overrides), code=code)
     return plain
 
 
 @cache
-def _configurations() -> str:
-    """A hash of all there are."""
-    return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in folders())
+def _hash_of(*configurations: Path) -> str:
+    return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in configurations)
 
 
 def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:

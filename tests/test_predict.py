@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from resealed import made_by, reseal
+from resealed import change, made_by, reseal
 
 from dlbench import commands
 from dlbench.components import by_name
@@ -127,6 +127,42 @@ def test_predictions_are_those_of_the_evaluation(predict: Predict, trained: Outc
     assert [row[:3] for row in rows] == [(row["index"], row["source"], row["hypothesis"]) for row in table(trained)]
     assert [row[3] for row in rows] == pytest.approx([float(row["probability"]) for row in table(trained)], rel=1e-3)
     assert files(trained.record.folder) == before
+
+
+def test_an_experiment_stands_for_its_newest_network_own_ones_first(
+    predict: Predict, trained: Outcome, copy: Record, tmp_path: Path
+) -> None:
+    word = sources(trained)[0]
+    assert predict(word, asked="p2g_attention").out == predict(word).out
+    older = Record(Path(shutil.copytree(copy.folder, tmp_path / "runs" / "older")))
+    change(older.manifest, started="2020-01-01T00:00:00+00:00")
+    shutil.rmtree(older.checkpoints.folder)
+    assert predict(word, record=copy, asked="p2g_attention").out == predict(word).out
+    answer = predict(word, asked="cnn_vanilla")
+    assert answer.code == 1
+    assert one_line(answer.err).startswith("dlbench: cnn_vanilla: no trained network of it in ")
+
+
+def test_a_fresh_checkout_spells(predict: Predict, tmp_path: Path) -> None:
+    answer = predict("k æ t", "m æ p", "--json", record=Store(tmp_path).record("none"), asked="p2g_attention")
+    assert (answer.code, answer.err) == (0, "")
+    assert [given["hypotheses"][0]["output"] for given in answer.json()] == ["cat", "map"]
+
+
+def test_what_is_exported_with_weights_predicts_the_same(
+    predict: Predict, trained: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, target = trained.record, tmp_path / "networks"
+    assert (
+        commands.call("records", ["export", str(target), record.id, "--weights", f"--runs={record.folder.parent}"]) == 0
+    )
+    exported = Store(target).record(record.id)
+    exported.read(whole=True)
+    (own,), (lean,) = ([each for each in one.checkpoints.all() if each.epoch == 2] for one in (record, exported))
+    assert lean.path.stat().st_size < own.path.stat().st_size / 2
+    assert len(exported.checkpoints.all()) == 1
+    words = sources(trained)[:3]
+    assert predict(*words, record=exported).out == predict(*words).out
 
 
 def test_arguments_and_lines_are_read_alike(predict: Predict, trained: Outcome) -> None:

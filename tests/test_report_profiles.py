@@ -388,7 +388,7 @@ def test_what_was_never_measured_is_counted_instead() -> None:
     [
         (Estimate(31.4 * 3600, 140, 12, 2), "140 runs: about 31 hours on 2 cores (12 without a measurement left out)"),
         (Estimate(240, 1, 0, 1), "1 run: about 4 minutes on 1 core"),
-        (Estimate(20, 3, 0, 2), "3 runs: about half a minute on 2 cores"),
+        (Estimate(20, 3, 0, 2), "3 runs: about 20 seconds on 2 cores"),
         (Estimate(0, 3, 3, 2), "3 runs on 2 cores; nothing like them was measured yet"),
     ],
 )

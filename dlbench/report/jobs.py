@@ -34,7 +34,7 @@ from dlbench.paths import data_folder, existing_data_folder
 from dlbench.records import labels
 from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, key_of
 from dlbench.report.schema import Configuration, Report
-from dlbench.terminal import nearest, say
+from dlbench.terminal import duration, nearest, say
 
 SYNTHETIC = "synthetic"
 SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
@@ -191,14 +191,7 @@ class Estimate:
         if self.unknown == self.runs:
             return f"{runs} on {cores}; nothing like them was measured yet"
         left_out = f" ({self.unknown} without a measurement left out)" if self.unknown else ""
-        return f"{runs}: about {_duration(self.seconds)} on {cores}{left_out}"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("hour", 3600), ("minute", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.0f} {unit}s"
-    return "a minute" if seconds > 30 else "half a minute"
+        return f"{runs}: about {duration(self.seconds)} on {cores}{left_out}"
 
 
 def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:

@@ -11,7 +11,7 @@ from dlbench.paths import conf
 from dlbench.records.store import Store
 
 PAGE = (conf().parent / "docs" / "extending.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:`([\w/.]+)`\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["trainer.device=cpu", "trainer.progress=none"]
 
 
@@ -19,19 +19,19 @@ def test_every_recipe_works_as_written(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("DLBENCH_DATA", "DLBENCH_RUNS"):
         monkeypatch.delenv(name, raising=False)
     shown = []
-    for language, content in BLOCK.findall(PAGE):
-        if language == "sh":
+    for name, language, content in BLOCK.findall(PAGE):
+        if name:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        else:
+            assert language == "sh"
             for line in content.splitlines():
                 program, *words = shlex.split(line)
                 assert program == "python"
-                done = python(*words, *SMALL, folder=tmp_path)
+                done = python(*words, *(SMALL if "dlbench" in words else []), folder=tmp_path)
                 assert done.returncode == 0, done.stderr
                 shown.append(done.stdout)
-        else:
-            name, _, text = content.removeprefix("# ").partition("\n")
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
     assert any("test/accuracy_top_2" in text for text in shown)
-    # The sweep's first run, another learning rate with two seeds, a network, and spelling; a measure trains nothing.
-    assert len(Store(tmp_path / "runs").all()) == 1 + 3 + 1 + 1
+    # The sweep's first run, its three others, a network, pictures, and spelling; a measure trains nothing.
+    assert len(Store(tmp_path / "runs").all()) == 1 + 3 + 1 + 1 + 1

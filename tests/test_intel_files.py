@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlbench import commands
-from dlbench.data import intel_files, registry
+from dlbench.data import image_folders, intel_files, registry
 from dlbench.data.fetch import State, check
 from dlbench.data.image_files import Pictures, PictureSet
-from dlbench.data.intel_files import CLASSES, find, load_folder, load_npz, split_indices
+from dlbench.data.image_folders import tenth
+from dlbench.data.intel_files import CLASSES, find, folders, load_folder, load_npz
 from dlbench.errors import DataError, OddDataNotice
 
 KINDS: dict[str, Callable[[Path], object]] = {
@@ -147,7 +148,7 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_named(official: Path, tm
     with pytest.raises(DataError, match=r"seg_test/sea/x\.png: cannot be read \(.*\); make it readable or remove it"):
         load_folder(official, tmp_path / "cache")
     with pytest.raises(DataError, match=r"seg_test/sea/x\.png in .*: cannot be read as a picture"):
-        intel_files.read_split(official, "seg_test")
+        folders(official).read("seg_test")
 
 
 def test_an_unreadable_folder_is_named(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +285,7 @@ def test_a_truncated_file_is_refused(scratch: Path, size: int) -> None:
 
 @given(st.integers(1, 3000))
 def test_the_split_partitions_the_files(n: int) -> None:
-    train, val = split_indices(n)
+    train, val = tenth(n)
     assert len(val) == -(-n // 10)
     assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(n))
     assert (np.diff(train) > 0).all()
@@ -300,7 +301,7 @@ def test_a_folder_is_read_by_class_and_number_and_cached(official: Path, tmp_pat
     data = load_folder(official, cache)
     assert (data.source, data.provenance, data.classes) == ("folder", "user copy", CLASSES)
     assert {name: len(part) for name, part in data.splits().items()} == {"train": 16, "val": 2, "test": 6}
-    whole = intel_files.read_split(official, "seg_train")
+    whole = folders(official).read("seg_train")
     assert np.array_equal(whole.labels, np.repeat(np.arange(6), 3))
     for k, number in enumerate((7, 10, 101)):
         with Image.open(official / "seg_train" / "forest" / f"{number}.png") as picture:
@@ -356,7 +357,7 @@ def read(official: Path, picture: Image.Image, name: str = "6.png", **options: o
     file = official / "seg_test" / "sea" / name
     picture.save(file, **options)
     try:
-        return intel_files.read_split(official, "seg_test").images[CLASSES.index("sea") + 1]
+        return folders(official).read("seg_test").images[CLASSES.index("sea") + 1]
     finally:
         file.unlink()
 
@@ -471,7 +472,7 @@ def test_pictures_that_are_not_read_are_named(official: Path, tmp_path: Path) ->
 def test_the_extensions_are_those_of_image_folder() -> None:
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    assert set(IMG_EXTENSIONS) == intel_files.READ
+    assert set(IMG_EXTENSIONS) == image_folders.READ
 
 
 def test_bad_folders_are_refused(official: Path, tmp_path: Path) -> None:
@@ -487,7 +488,7 @@ def test_bad_folders_are_refused(official: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"seg_test in .*: a class without pictures .*street"):
         load_folder(official, cache)
     bad.parent.rename(bad.parent.parent / "road")
-    with pytest.raises(DataError, match=r"seg_test in .* six class folders; missing street, extra road"):
+    with pytest.raises(DataError, match=r"seg_test in .* 6 class folders; missing street, extra road"):
         load_folder(official, cache)
     (official / "seg_test").rename(official / "elsewhere")
     with pytest.raises(DataError, match=r"seg_test in .*: no such folder"):
@@ -529,7 +530,7 @@ def real(real_data_folder: Path) -> PictureSet:
 def real_folder(real_data_folder: Path) -> dict[str, Pictures]:
     found = find(real_data_folder, "folder")
     assert found is not None
-    return {name: intel_files.read_split(found[1], name) for name in intel_files.SPLITS}
+    return {name: folders(found[1]).read(name) for name in intel_files.SPLITS}
 
 
 @pytest.mark.real_data
@@ -542,7 +543,7 @@ class TestRealData:
     def test_the_labels_follow_the_split(self, real: PictureSet) -> None:
         counts = np.bincount(real.train.labels) + np.bincount(real.val.labels)
         labels = np.repeat(np.arange(6), counts)
-        train, val = split_indices(14034)
+        train, val = tenth(14034)
         assert np.array_equal(real.train.labels, labels[train])
         assert np.array_equal(real.val.labels, labels[val])
 
@@ -554,12 +555,12 @@ class TestRealData:
     def test_no_picture_of_the_official_folder_is_left_out(self, real_data_folder: Path) -> None:
         found = find(real_data_folder, "folder")
         assert found is not None
-        assert intel_files.left_out(found[1]) is None
+        assert folders(found[1]).left_out() is None
 
     def test_training_pictures_lie_in_the_npz_by_class_and_number(
         self, real: PictureSet, real_folder: dict[str, Pictures]
     ) -> None:
-        train, val = split_indices(14034)
+        train, val = tenth(14034)
         places: dict[bytes, list[int]] = {}
         for indices, part in ((train, real.train), (val, real.val)):
             for index, image in zip(indices, part.images, strict=True):

@@ -150,7 +150,8 @@ def _check_pictures(part: Folder, path: Path, folder: Path) -> Finding:
     base = intel_files.find_folder(folder)
     assert base is not None  # for the path lies in it
     try:
-        count, odd = len(intel_files.read_split(base, split)), intel_files.left_out(base, split)
+        folders = intel_files.folders(base)
+        count, odd = len(folders.read(split)), folders.left_out(split)
     except DataError as error:
         return Finding(name, State.BROKEN, str(error))
     note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")

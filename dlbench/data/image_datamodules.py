@@ -14,6 +14,7 @@ from dlbench.components import component
 from dlbench.data import image_files, intel_files, registry
 from dlbench.data.datamodule import SuiteDataModule, read_once
 from dlbench.data.image_files import PictureSet, TestCut
+from dlbench.data.image_folders import load_image_folder
 from dlbench.data.images import BatchOrder, Layout, PictureTensors, loader, permute_pixels, shift, to_network
 from dlbench.data.synthetic import images
 from dlbench.errors import DataError
@@ -157,6 +158,48 @@ class IntelDataModule(PictureDataModule):
     def arrange(self, pictures: Tensor) -> Tensor:
         """Pictures (N, height, width, channels) in the layout chosen, (N, channels, height, width)."""
         return to_network(pictures, self.layout)
+
+
+@picture_component("image_folder", "1.0", outside=("root",))
+class ImageFolderDataModule(PictureDataModule):
+    """Anybody's pictures, in folders of their classes; see `dlbench.data.image_folders.load_image_folder`.
+
+    Args:
+        root: Their folder, absolute or below the data folder or the working folder.
+        side: To how many pixels a side they are resized.
+        batch_size: Pictures a training step.
+        eval_batch_size: Pictures a validation or test step.
+        folder: The data folder; default: see `dlbench.paths.data_folder`.
+        cache: Where resized pictures are kept; default: see `dlbench.paths.cache_folder`.
+        seed: The run's seed, on which the order of training examples depends.
+    """
+
+    real, is_own = "pictures", True
+    shown = "val", 0
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        side: Size = 48,
+        batch_size: Size = 8,
+        eval_batch_size: Size = 250,
+        folder: str | None = None,
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("folder", batch_size, eval_batch_size, (), folder, seed=seed)
+        self.root, self.side, self.given_cache = root, side, cache
+        self.name = registry.data_name(f"{root.rstrip('/')}/train")
+
+    def read(self) -> PictureSet:
+        """See `dlbench.data.image_folders.load_image_folder`."""
+        if (found := registry.find(self.root, self.folder)) is None:
+            places = " and ".join(map(str, registry.places(self.root, self.folder)))
+            raise DataError(f"data.root={self.root}: no such folder; looked for {places}")
+        cache = cache_folder(self.given_cache)
+        check_cache(cache, self.folder)
+        return load_image_folder(found, self.side, cache)
 
 
 @picture_component("kmnist", "1.0")

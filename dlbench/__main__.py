@@ -33,6 +33,9 @@ def _main(words: list[str]) -> int:
         except BrokenPipeError:
             return stop_writing()
         return 0 if words else 2
+    # As with `python -m`, a user's own classes are found that lie where the command is given.
+    if not {"", here := str(Path.cwd())} & {*sys.path}:
+        sys.path.append(here)
     from dlbench import commands
     from dlbench.terminal import nearest, say
 
@@ -43,9 +46,6 @@ def _main(words: list[str]) -> int:
     elif words[0].isalpha():
         say(f"{words[0]}: no such subcommand; {nearest(words[0], [*commands.NAMES, 'run'])}")
         return 2
-    # As with `python -m`, a user's own classes are found that lie where the command is given.
-    if not {"", here := str(Path.cwd())} & {*sys.path}:
-        sys.path.append(here)
     from dlbench.commands.run import compose_and_run
 
     return compose_and_run(words)

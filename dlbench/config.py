@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import hydra.utils
@@ -18,7 +17,7 @@ from omegaconf import OmegaConf
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dlbench import components, files, identity, paths
-from dlbench.cli import folders, own_folders
+from dlbench.cli import own_folders
 from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.terminal import nearest
@@ -172,7 +171,7 @@ def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
         HydraException: There is no such experiment, or an override means nothing.
     """
     environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
-    return _composed(experiment, overrides, f"{_hash_of(*folders())} {environment}")
+    return _composed(experiment, overrides, f"{own_folders()} {environment}")
 
 
 @cache
@@ -204,14 +203,17 @@ def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[st
 
 def _by_hydra(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     """What Hydra makes of them, kept from process to process: it takes a quarter of a second, a listing asks dozens."""
-    code = f"{surroundings} {hydra.__version__} {omegaconf.__version__}"
+    if own_folders():  # in which anything may lie
+        return _compose(experiment, list(overrides))
+    code = f"{_configurations()} {surroundings} {hydra.__version__} {omegaconf.__version__}"
     plain: dict[str, Any] = files.kept(_compose, experiment, list(overrides), code=code)
     return plain
 
 
 @cache
-def _hash_of(*configurations: Path) -> str:
-    return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in configurations)
+def _configurations() -> str:
+    """A hash of the suite's."""
+    return files.digest_of_all(paths.conf(), ["**/*.yaml"])
 
 
 def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def folder(name: str | Path) -> Path:
         # Not Path.resolve, which knows no error but a traceback for links in circles; a path of them leads nowhere.
         return Path(os.path.realpath(started_in() / Path(name).expanduser()))
     except RuntimeError as error:
-        raise DataError(f"{name}: no home folder is known; set HOME, or name the folder in full") from error
+        raise DataError(f"{name}: no such home folder is known; set HOME, or name it in full") from error
 
 
 def runs() -> Path:

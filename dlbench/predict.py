@@ -156,7 +156,7 @@ class Speller:
         if epoch not in checkpoints or not checkpoints[epoch].is_whole():
             problem = "damaged" if epoch in checkpoints else "missing"
             text = f"record {record.id}: the checkpoint of its {choice} epoch, {epoch}, is {problem}"
-            raise RecordError(f"{text}; run its command again, which trains what is lost")
+            raise RecordError(f"{text}; drop --checkpoint, or run its command again, which trains what is lost")
         return checkpoints[epoch]
 
     def _known_form(self, symbol: str) -> str:

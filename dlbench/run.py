@@ -81,7 +81,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives back: its record and evaluation, the result, whether anything had to be trained.
+    """What a run gives back: its record and evaluation, the result, whether it was trained or evaluated just now.
 
     ``objective`` is what a search goes by (see ``objective`` in ``conf/config.yaml``): the value of ``metric``, of
     which the highest (``mode`` is ``max``) or the lowest (``min``) is the best; None where it was not measured.
@@ -91,6 +91,7 @@ class Outcome:
     evaluation: Evaluation
     result: dict[str, Any]
     trained: bool
+    evaluated: bool
     metric: str
     mode: str | None
     objective: float | None
@@ -119,13 +120,13 @@ def execute(plan: Plan, wait: bool = True) -> Outcome:
         ConfigError: There is no such ``objective``, or no best value of it.
     """
     try:
-        trained, result = _execute(plan, wait)
+        trained, evaluated, result = _execute(plan, wait)
     except UnwritableError:
-        found = None if any(_obstacles(plan)) else _look_up(plan)[0]
+        found = None if any(obstacles(plan)) else _look_up(plan)[0]
         if found is None:
             raise
-        trained, result = False, found
-    return Outcome(plan.record, plan.evaluation, result, trained, *_objective(plan, result))
+        trained, evaluated, result = False, False, found
+    return Outcome(plan.record, plan.evaluation, result, trained, evaluated, *_objective(plan, result))
 
 
 def _objective(plan: Plan, result: Mapping[str, Any]) -> tuple[str, str | None, float | None]:
@@ -144,11 +145,12 @@ def _objective(plan: Plan, result: Mapping[str, Any]) -> tuple[str, str | None, 
     return metric, "max" if is_better_higher(metric) else "min", metrics[metric]
 
 
-def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:
+def _execute(plan: Plan, wait: bool) -> tuple[bool, bool, dict[str, Any]]:
     with plan.lock(wait):
         trained = ensure_trained(plan)
     # Each under its own lock alone, so that two ensembles of the same runs never wait for each other.
-    members = [] if _look_up(plan)[0] else [ensure_weights(member) for member in plan.members]
+    is_there = _look_up(plan)[0] is not None
+    members = [] if is_there else [ensure_weights(member) for member in plan.members]
     with plan.lock():
         try:
             result = ensure_evaluated(plan, members)
@@ -156,7 +158,7 @@ def _execute(plan: Plan, wait: bool) -> tuple[bool, dict[str, Any]]:
             say(str(error))
             trained = ensure_trained(plan)
             result = ensure_evaluated(plan, members)
-    return trained, result
+    return trained, not is_there, result
 
 
 def prepare(config: DictConfig) -> Plan:
@@ -273,12 +275,12 @@ def ensure_trained(plan: Plan) -> bool:
 
 def archive_unusable_record(plan: Plan) -> None:
     """Set aside an existing record that can be neither used nor gone on from; say why in a line."""
-    if reason := next(_obstacles(plan), None):
+    if reason := next(obstacles(plan), None):
         aside = set_aside(plan.record.folder)
         say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
 
 
-def _obstacles(plan: Plan) -> Iterator[str]:
+def obstacles(plan: Plan) -> Iterator[str]:
     """Why an existing record must make way, if it must."""
     record, state = plan.record, plan.record.state_on_disk()
     if state == State.ABSENT:

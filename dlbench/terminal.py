@@ -139,7 +139,7 @@ def watched(kind: ProgressKind) -> Iterator[None]:
     with ExitStack() as stack:
         shown: dict[ProgressKind, Callable[[str], None]] = {"lines": line, "none": lambda what: None}
         if (kind := suited(kind)) == "bar":
-            shown["bar"] = stack.enter_context(SafeConsole().status("")).update
+            shown["bar"] = stack.enter_context(SafeConsole().status("", spinner="line")).update
         token = _doing.set(shown[kind])
         try:
             yield
@@ -169,7 +169,7 @@ def duration(seconds: float) -> str:
     for unit, length in (("hour", 3600), ("minute", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.0f} {unit}s"
-    return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}"
+    return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}" if round(seconds) else "less than a second"
 
 
 def capitalised(text: str) -> str:

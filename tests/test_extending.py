@@ -12,7 +12,7 @@ from dlbench.records.store import Store
 
 PAGE = (conf().parent / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^(?:`([\w/.]+)`\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SMALL = ["trainer.device=cpu", "trainer.progress=none"]
+SMALL = ["trainer.device=cpu"]
 
 
 def test_every_recipe_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

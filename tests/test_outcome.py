@@ -42,9 +42,24 @@ def test_a_run_stands_beside_the_published_lines_most_like_it(
     assert "b2425: " in found[0].where
 
 
-def test_what_nobody_published_stands_alone(compose: Compose) -> None:
-    config = composed(compose, "+experiment=p2g_transformer")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+experiment=p2g_transformer"],
+        ["+experiment=p2g_attention", "data=cmudict"],
+        ["+experiment=p2g_lstm", "data.train=a.tsv", "data.val=b.tsv", "data.test=c.tsv"],
+        ["+experiment=cnn_bn_gap", "data=image_folder", "data.root=mine"],
+    ],
+)
+def test_what_nobody_published_of_this_data_stands_alone(overrides: list[str], compose: Compose) -> None:
+    config = composed(compose, *overrides)
     assert published_nearest(config, METRICS) == list(published(config)) == []
+
+
+def test_a_part_that_is_chosen_differs_from_one_that_is_not(compose: Compose) -> None:
+    found = published_nearest(composed(compose, "+experiment=p2g_lstm", "model/attention=bahdanau"), METRICS)
+    assert found
+    assert all(each.others == {"model.attention": None} for each in found)
 
 
 @pytest.mark.parametrize("run", ["0c52659b", "f4a5fa3f", "1ea796c4"])
@@ -62,6 +77,7 @@ def test_few_metrics_stand_for_all_tests_first(run: str) -> None:
     ("seconds", "text"),
     [
         (0.2, "0 seconds"),
+        (0.2, "less than a second"),
         (1, "1 second"),
         (89, "89 seconds"),
         (90, "2 minutes"),

@@ -138,6 +138,11 @@ def test_an_experiment_stands_for_its_newest_network_own_ones_first(
     change(older.manifest, started="2020-01-01T00:00:00+00:00")
     shutil.rmtree(older.checkpoints.folder)
     assert predict(word, record=copy, asked="p2g_attention").out == predict(word).out
+    change(older.manifest, started="2999-01-01T00:00:00+00:00")
+    shutil.copytree(copy.checkpoints.folder, older.checkpoints.folder)
+    (older.training).write_text("damaged")
+    assert predict(word, record=copy, asked="p2g_attention").out == predict(word).out
+    assert "p2g_attention?" in one_line(predict(word, asked="p2g_atention").err)
     answer = predict(word, asked="cnn_vanilla")
     assert answer.code == 1
     assert one_line(answer.err).startswith("dlbench: cnn_vanilla: no trained network of it in ")
@@ -145,7 +150,8 @@ def test_an_experiment_stands_for_its_newest_network_own_ones_first(
 
 def test_a_fresh_checkout_spells(predict: Predict, tmp_path: Path) -> None:
     answer = predict("k æ t", "m æ p", "--json", record=Store(tmp_path).record("none"), asked="p2g_attention")
-    assert (answer.code, answer.err) == (0, "")
+    assert answer.code == 0
+    assert one_line(answer.err) == "dlbench: record f4a5fa3f8a7f, p2g (verified): 10,000 train, 1,000 val, 1,000 test\n"
     assert [given["hypotheses"][0]["output"] for given in answer.json()] == ["cat", "map"]
 
 

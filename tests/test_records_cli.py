@@ -271,6 +271,12 @@ def test_show_tells_a_person_what_a_record_is_of_and_every_metric(records: Recor
         assert float(shown[name].replace(",", "")) == pytest.approx(value, abs=5e-5)
 
 
+def test_show_ends_quietly_when_nobody_reads_on(records: Records, finished: Record, store: Store) -> None:
+    words = f"{sys.executable} -m dlbench records show {finished.id} --runs {store.folder} | head -1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"run         {finished.id}\n", "")
+
+
 def test_show_says_everything_of_a_record_as_json(records: Records, finished: Record) -> None:
     answer = records("show", finished.id[:6], "--json")
     assert (answer.code, answer.err) == (0, "")

@@ -238,9 +238,17 @@ def test_at_most_so_many_are_shown_own_and_newest_first(runs: Path, classifiers:
 
 
 def test_decodings_count_among_those_shown(decoded: Record, tmp_path: Path) -> None:
-    view = View(tmp_path, [Store(decoded.folder.parent)], most=3)
-    view.refresh()
-    assert len(Board(view.folder).runs()) == 3
+    for most, is_cut in ((3, True), (4, False)):  # a training and its three decodings
+        view = View(tmp_path / str(most), [Store(decoded.folder.parent)], most=most)
+        view.refresh()
+        assert len(Board(view.folder).runs()) == most
+        assert bool(view.advice()) == is_cut
+
+
+def test_as_many_as_may_be_shown_are_all(runs: Path, tmp_path: Path) -> None:
+    view = View(tmp_path / "view", [Store(runs)], most=2)
+    assert view.refresh() == 2
+    assert view.advice() == ""
 
 
 def test_only_runs_with_a_wanted_name_are_shown(

@@ -13,7 +13,7 @@ class EpochBar(RichProgressBar):
     """Lightning's live bar, with epochs counted from 1; `EpochLines` prints the metrics."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """None."""
+        """No metrics beside the bar."""
         return {}
 
     def _get_train_description(self, current_epoch: int) -> str:

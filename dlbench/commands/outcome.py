@@ -14,21 +14,28 @@ from dlbench.config import composed
 from dlbench.errors import ConfigError, RecordError
 from dlbench.metrics.names import HEADINGS, METRICS
 from dlbench.records.files import ODD, read_json
-from dlbench.records.labels import DECODED_BY, NEVER_NAMED, SYNTHETIC_SOURCE, data_line, decoding, settings
+from dlbench.records.labels import DECODED_BY, NEVER_NAMED, SYNTHETIC_SOURCE, data_line, decoding, plain, settings
 from dlbench.records.store import Record, State, Store
+from dlbench.report.jobs import Job
 from dlbench.report.schema import load_all
-from dlbench.run import Outcome, Plan
+from dlbench.run import Outcome, Plan, obstacles
 from dlbench.terminal import duration, format_metric, print_columns, tell
+
+MISSING = object()
+"""Stands for no value, not even null."""
 
 
 def announce(plan: Plan) -> None:
     """Print what a run is made of, whether it is trained, and how long that takes."""
-    trainer, device = plan.config["trainer"], plan.settings.device_kind()
+    made_by = plan.settings
     how = decoding(plan.config["evaluation"])
     rows = [
         ["data", data_line(plan.facts)],
         ["settings", f"{settings(plan.config['name'], plan.config)}{f'{DECODED_BY}{how}' if how else ''}"],
-        ["training", f"{_count(trainer['epochs'], 'epoch')} on {device}, {_count(trainer['threads'], 'thread')}"],
+        [
+            "training",
+            f"{_count(made_by.epochs, 'epoch')} on {made_by.device_kind()}, {_count(made_by.threads, 'thread')}",
+        ],
         ["record", f"{_near(plan.record.folder)} ({_what_is_to_do(plan)})"],
     ]
     print_columns(rows)
@@ -37,12 +44,15 @@ def announce(plan: Plan) -> None:
 def show(plan: Plan, outcome: Outcome) -> None:
     """Print what came of a run: its state, the metrics that matter most beside those published, and its record."""
     result, metrics = outcome.result, outcome.result["metrics"]
-    seconds = {"trained": outcome.record.closed()["seconds"], "evaluated": result["seconds"]}
-    how = ", ".join(f"{what} in {duration(each)}" for what, each in seconds.items())
+    trained, evaluated = duration(outcome.record.closed()["seconds"]), duration(result["seconds"])
+    how = f"trained in {trained}, evaluated in {evaluated}"
+    if not outcome.trained:
+        looked_up = f"the training of {trained} was looked up; evaluated in {evaluated}"
+        how = looked_up if outcome.evaluated else f"looked up; it was {how}"
     step = f" at step {result['step']}" if "step" in result else ""
     print()
     tell(f"{result['experiment']} on {data_line(result['data']).partition(':')[0]}: {result['state']}{step}")
-    tell(how if outcome.trained else f"looked up; it was {how}")
+    tell(how)
     print()
     is_judged = result["data"]["source"] != SYNTHETIC_SOURCE and result["state"] == State.FINISHED
     nearest = published_nearest(plan.config, metrics) if is_judged else []
@@ -52,10 +62,11 @@ def show(plan: Plan, outcome: Outcome) -> None:
             f"{format_metric(each.values[name])} ({each.where})" for each in nearest if name in each.values
         )
         rows.append([f"  {name}", format_metric(metrics[name]), *([told] if nearest else [])])
-    print_columns(rows)
-    print()
+    if len(rows) > 1:
+        print_columns(rows)
+        print()
     if nearest and (others := nearest[0].others):
-        tell(f"published with {' '.join(f'{key}={_plain(value)}' for key, value in others.items())}")
+        tell(f"published with {' '.join(_setting(key, value) for key, value in others.items())}")
     tell(f"all {len(metrics)} metrics: python -m dlbench records show {outcome.record.id}")
     tell(f"record: {_near(outcome.record.folder)}")
 
@@ -90,15 +101,17 @@ def published_nearest(config: Mapping[str, Any], metrics: Container[str]) -> lis
 
 
 def published(config: Mapping[str, Any]) -> Iterator[Published]:
-    """Every published line of a configuration's experiment."""
-    own = _flat(config)
+    """Every published line of a configuration's experiment, on its data set."""
+    own, data = _flat(config), Job((), 0, config).data
     for name, report in load_all().items():
         for row in (row for table in report.tables for row in table.rows if row.published):
             configuration = report.configurations[row.of]
             if configuration.experiment == config["name"]:
-                theirs = _flat(composed(configuration.experiment, configuration.overrides))
-                others = {key: value for key, value in theirs.items() if own.get(key) != value}
-                yield Published(f"{name}: {row.label}", row.published, others)
+                theirs = composed(configuration.experiment, configuration.overrides)
+                # What is null on one side may be a part with settings on the other, whose keys are missing here.
+                others = {key: value for key, value in _flat(theirs).items() if own.get(key, MISSING) != value}
+                if Job((), 0, theirs).data == data:
+                    yield Published(f"{name}: {row.label}", row.published, others)
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +134,8 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _what_is_to_do(plan: Plan) -> str:
     """Whether a record is there already, and else how long it takes."""
+    if reason := next(obstacles(plan), None):
+        return f"made anew: {reason}"
     state = plan.record.state()
     if state in (State.FINISHED, State.DIVERGED):
         return "trained already" if not plan.evaluation.result.exists() else "finished already"
@@ -131,13 +146,16 @@ def _what_is_to_do(plan: Plan) -> str:
 
 
 def _expected_seconds(plan: Plan) -> tuple[float, int]:
-    """How long the training takes at the pace of runs of the experiment, and how many these are."""
+    """How long the training still takes at the pace of runs of the experiment, and how many these are."""
+    if plan.settings.limit_train_batches is not None:
+        return 0.0, 0
     paces: list[float] = []
     for store in (Store(plan.record.folder.parent), Store(paths.experiments() / "results")):
         for record in store.all():
             with suppress(RecordError, *ODD):
                 paces += _pace(record, plan)
-    examples = plan.facts.get("sizes", {}).get("train", 0) * plan.config["trainer"]["epochs"]
+    done = max((checkpoint.epoch for checkpoint in plan.record.checkpoints.all()), default=0)
+    examples = plan.facts.get("sizes", {}).get("train", 0) * (plan.settings.epochs - done)
     return (median(paces) * examples, len(paces)) if paces and examples else (0.0, 0)
 
 
@@ -149,7 +167,9 @@ def _pace(record: Record, plan: Plan) -> list[float]:
     is_like = manifest["experiment"] == plan.config["name"] and training["state"] == State.FINISHED
     is_like = is_like and (manifest["data"]["source"] == SYNTHETIC_SOURCE) == (plan.facts["source"] == SYNTHETIC_SOURCE)
     is_like = is_like and manifest["numerics"]["device"] == plan.settings.device_kind()
-    return [training["seconds"] / training["epochs"] / manifest["data"]["sizes"]["train"]] if is_like else []
+    if not is_like or record.settings()["trainer"].get("limit_train_batches") is not None:
+        return []
+    return [training["seconds"] / training["epochs"] / manifest["data"]["sizes"]["train"]]
 
 
 def _near(folder: Path) -> str:
@@ -161,5 +181,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _plain(value: Any) -> str:
-    return "null" if value is None else str(value)
+def _setting(key: str, value: Any) -> str:
+    """A setting in few words: a class stands by its name, and for all that it fills."""
+    part = key.removesuffix("._target_")
+    return f"{part}={plain(value).rpartition('.')[2] if part != key else plain(value)}"

@@ -4,6 +4,7 @@ import codecs
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,8 +20,9 @@ from dlbench.commands import Json, Runs, Trust, group
 from dlbench.errors import RecordError
 from dlbench.predict import InputError, Speller
 from dlbench.records.files import ODD
-from dlbench.records.store import Record, Store, find
-from dlbench.terminal import say, tell
+from dlbench.records.labels import data_line
+from dlbench.records.store import Record, State, Store, find
+from dlbench.terminal import nearest, say, tell
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from dlbench.evaluation.transduction import Prediction
@@ -117,11 +119,15 @@ def _find(run: str, runs: Path) -> Record:
     """
     folders = (runs, paths.experiments() / "networks", paths.experiments() / "results")
     if run not in experiments():
+        if not re.fullmatch("[0-9a-f]+", run):
+            raise RecordError(f"{run}: neither a record's identity nor an experiment; {nearest(run, experiments())}")
         return find(run, *folders)
-    for store in map(Store, folders):
+    for store in map(Store, folders):  # one trained on synthetic data is as good as any: it is said which it is
         having = [(manifest["started"], record) for record in store.all() if (manifest := _manifest(record, run))]
         if having:
-            return max(having, key=lambda one: one[0])[1]
+            record = max(having, key=lambda one: one[0])[1]
+            say(f"record {record.id}, {data_line(record.read_manifest()['data'])}")
+            return record
     raise RecordError(f"{run}: no trained network of it in {runs}; train one: python -m dlbench +experiment={run}")
 
 
@@ -129,8 +135,8 @@ def _manifest(record: Record, experiment: str) -> dict[str, Any] | None:
     """That of a finished record of an experiment that has weights; None of any other."""
     with suppress(RecordError, *ODD):
         manifest = record.read_manifest()
-        if manifest["experiment"] == experiment and record.training.exists() and record.checkpoints.all():
-            return manifest
+        is_there = manifest["experiment"] == experiment and record.checkpoints.all()
+        return manifest if is_there and record.state() == State.FINISHED else None
     return None
 
 

@@ -118,6 +118,8 @@ def show(run: Id, *, runs: Runs, as_json: Json = False) -> None:
         return
     try:
         _print_record(record, content)
+    except BrokenPipeError:  # whoever reads has enough
+        raise
     except ODD as error:
         raise RecordError(f"{record.folder}: {problem_of(error)}; --json shows what is there") from error
 
@@ -133,7 +135,7 @@ def _print_record(record: Record, content: Mapping[str, Any]) -> None:
         *([["error", str(content["failure"]["error"])]] if "failure" in content else []),
         ["begun", manifest["started"]],
         *([["trained in", duration(training["seconds"])]] if training else []),
-        ["commit", f"{manifest['code']['commit']}{' with changes' if manifest['code']['dirty'] else ''}"],
+        ["commit", f"{manifest['code']['commit'] or 'unknown'}{' with changes' if manifest['code']['dirty'] else ''}"],
         ["numerics", ", ".join(f"{key} {value}" for key, value in manifest["numerics"].items())],
         ["versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())],
         ["folder", str(record.folder)],
@@ -192,7 +194,7 @@ def export(
     runs: Runs,
     as_json: Json = False,
 ) -> None:
-    """Copy finished and diverged records, without weights, event files and quoted data, to be committed."""
+    """Copy finished and diverged records, without event files, quoted data and, unless asked for, weights."""
     records = [_find(prefix, runs) for prefix in ids] if ids else Store(runs).all()
     copied: list[str] = []
     for record in records:
@@ -211,8 +213,13 @@ def export(
             shutil.copytree(record.folder, half, symlinks=True, ignore=_all_but_portable(record))
             for evaluation in half.glob("evaluations/*"):
                 pack(evaluation)
-            if weights and state == State.FINISHED:
-                _copy_weights(record, half)
+            try:
+                if weights and state == State.FINISHED:
+                    _copy_weights(record, half)
+            except RecordError as error:
+                say(f"{error}; left out")
+                shutil.rmtree(half)
+                continue
             half.rename(target)
             copied.append(str(target))
             if not as_json:
@@ -250,9 +257,7 @@ def _copy_weights(record: Record, target: Path) -> None:
     for evaluation in record.evaluations():
         epoch = closing["best_epoch" if evaluation.settings().get("checkpoint") == "best" else "epochs"]
         if epoch not in whole:
-            raise RecordError(
-                f"record {record.id}: the checkpoint of epoch {epoch} is damaged or missing; run it again"
-            )
+            raise RecordError(f"record {record.id}: epoch {epoch} has no whole checkpoint; rerun=always trains it anew")
         weights = {"state_dict": load(whole[epoch])["state_dict"]}
         CheckpointFolder(target / "checkpoints").save(epoch, partial(torch.save, weights))
 

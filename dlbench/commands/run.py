@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dlbench import paths
 from dlbench.cli import choices, one_line_errors
@@ -32,13 +32,14 @@ def _composed(config: DictConfig) -> Any:
         return perform(config)
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():
-        if config.trainer.progress != "none":
+        is_quiet = OmegaConf.select(config, "trainer.progress") == "none"
+        if not is_quiet:
             tell(f"{config.name}, seed {config.seed}: preparing")  # torch takes seconds to import
         from dlbench.commands import outcome
         from dlbench.run import execute, prepare
 
         plan = prepare(config)
-        if config.trainer.progress != "none":
+        if not is_quiet:
             outcome.announce(plan)
         outcome.show(plan, execute(plan))
     return None

@@ -46,12 +46,16 @@ def brief(config: Mapping[str, Any], *, with_seed: bool = True) -> str:
     The precision is named where it is not the usual one; without the seed it names what is averaged over seeds.
     """
     model = config["model"]
+    attention = model.get("attention", {})
+    attention = attention if attention is None or isinstance(attention, Mapping) else {}  # an own network's argument
     precision = config["trainer"].get("precision", USUAL_PRECISION)
     shown = (
         f"lr={config['optimizer']['lr']}" if "lr" in config["optimizer"] else None,
         config["data"].get("layout"),
-        f"attention={choice('model/attention', model['attention'], ',')}" if "attention" in model else None,
-        *(f"{key}={model[key]:g}" for key in HOPFIELD if key in model),
+        f"attention={choice('model/attention', attention, ',')}"
+        if attention is None or "_target_" in attention
+        else None,
+        *(f"{key}={model[key]:g}" for key in HOPFIELD if type(model.get(key)) in (int, float)),
         precision if precision != USUAL_PRECISION else None,
         f"seed={config['seed']}" if with_seed else None,
     )

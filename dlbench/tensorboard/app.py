@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -87,10 +87,8 @@ def serve(
         thread.start()
         try:
             view.has_begun.wait()
-            if view.is_empty and only and any(store.all() for store in stores):
-                raise RecordError(f"--only {only.pattern}: in no run's name; names: python -m dlbench records list")
             if view.is_empty:
-                raise RecordError(f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap")
+                raise RecordError(_nothing(runs, stores, only))
             if not has_own:
                 say(f"no runs in {runs} yet: committed ones are shown")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -105,6 +103,14 @@ def serve(
         finally:
             stop.set()
             thread.join()
+
+
+def _nothing(runs: Path, stores: Sequence[Store], only: re.Pattern[str] | None) -> str:
+    """Why there is nothing to show, and what to do."""
+    if only is None or not any(store.all() for store in stores):
+        return f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap"
+    committed = "" if len(stores) > 1 else "; committed ones are looked through with --committed"
+    return f"--only {only.pattern}: in no run's name; one is cnn_bn_gap/lr=0.01 chw seed=42 (529c0c64){committed}"
 
 
 class View:
@@ -125,7 +131,7 @@ class View:
         self.folder, self.stores, self.only, self.most = folder, list(stores), only, most
         self.has_begun = threading.Event()  # as soon as there is a run to show, or there turned out to be none
         self._shown: dict[Path, Path | None] = {}
-        self._began: dict[Path, str] = {}
+        self._began: dict[Path, tuple[str, int]] = {}
         self._said: dict[Path, str] = {}
         self._is_cut = False
 
@@ -156,16 +162,16 @@ class View:
         folders |= {evaluation.folder for found in evaluations.values() for evaluation in found}
         self._hide(self._shown.keys() - folders)
         kept: set[Path] = set()
-        rows = 0
+        rows, self._is_cut = 0, False
         for record, folder, show in self._in_order(evaluations):
             if stop and stop.is_set():
                 return 0
-            if rows == self.most:
+            if rows == self.most and (folder == record.folder or decoding_of(Evaluation(folder))):
+                self._is_cut = True
                 break
             self._show(record, folder, show)
             kept.add(folder)
             rows += self._shown.get(folder) is not None
-        self._is_cut = rows == self.most
         self._hide(self._shown.keys() - kept)
         return sum(self._shown.get(record.folder) is not None for record in evaluations)
 
@@ -203,10 +209,12 @@ class View:
 
     def _when(self, record: Record) -> str:
         """When a record began; empty where it does not tell."""
-        if record.folder not in self._began:
-            with suppress(DlbenchError, *ODD):
-                self._began[record.folder] = str(record.read_manifest()["started"])
-        return self._began.get(record.folder, "")
+        with suppress(DlbenchError, *ODD):
+            changed = record.manifest.stat().st_mtime_ns
+            if self._began.get(record.folder, ("", 0))[1] != changed:
+                self._began[record.folder] = str(record.read_manifest()["started"]), changed
+            return self._began[record.folder][0]
+        return ""
 
     def _record(self, record: Record) -> None:
         if not record.manifest.exists() and record.is_locked():  # it is just being begun

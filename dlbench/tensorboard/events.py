@@ -18,7 +18,7 @@ from dlbench.errors import RecordError
 from dlbench.identity import settings_of
 from dlbench.records import history
 from dlbench.records.files import atomic_path
-from dlbench.records.labels import NONE, SYNTHETIC, chosen, plain
+from dlbench.records.labels import NONE, SYNTHETIC, SYNTHETIC_SOURCE, chosen, data_line, plain
 from dlbench.records.lock import still_held
 from dlbench.records.store import Evaluation, Record, State
 from dlbench.records.summary import decoding_of
@@ -97,12 +97,12 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
 
 def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
-    data, sizes = manifest["data"], manifest["data"]["sizes"]
-    source = f"**{SYNTHETIC}**" if data["source"] == "synthetic" else f"{data['name']} ({data['provenance']})"
+    name, _, sizes = data_line(manifest["data"]).partition(": ")
+    source = f"**{SYNTHETIC}**" if manifest["data"]["source"] == SYNTHETIC_SOURCE else name
     rows = {
         "run": manifest["run"],
         "experiment": manifest["experiment"],
-        "data": f"{source}: " + ", ".join(f"{count} {split}" for split, count in sizes.items()),
+        "data": f"{source}: {sizes}",
         **_settings(config),
     }
     head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())

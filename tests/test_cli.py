@@ -187,7 +187,7 @@ def test_without_a_home_what_needs_one_is_named(
         code = int(end.code or 0)
     assert code == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line == "dlbench: ~/x: no home folder is known; set HOME, or name the folder in full"
+    assert line == "dlbench: ~/x: no such home folder is known; set HOME, or name it in full"
     with pytest.raises(DataError, match="set HOME, or DLBENCH_CACHE to a folder for derived files"):
         paths.cache_folder()
     assert kept(abs, -3, code="c") == 3  # what would be kept is computed
@@ -386,7 +386,10 @@ def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refu
         ),
         (["+experiment=cnn_vanilla", "~optimizer"], ["optimizer: missing"]),
         (["+experiment=cnn_vanilla", "model=null"], ["dlbench: model=null: no such model; known: cnn, cnn_bn_gap"]),
-        (["data=null", "+experiment=cnn_vanilla"], ["dlbench: data=null: no such data; known: cmudict, intel, kmnist"]),
+        (
+            ["data=null", "+experiment=cnn_vanilla"],
+            ["dlbench: data=null: no such data; known: cmudict, image_folder"],
+        ),
         (["+experiment=cnn_vanilla", "trainer=5"], ["dlbench: trainer=5: no such trainer; known: default"]),
         (["+experiment=null"], ["dlbench: experiment=null: no such experiment; known: asr_attention, "]),
         (["+experiment=cnn_vanilla", "model="], ["dlbench: model=: no such model; known: cnn, cnn_bn_gap"]),

@@ -4,7 +4,6 @@ import codecs
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,7 +21,7 @@ from dlbench.predict import InputError, Speller
 from dlbench.records.files import ODD
 from dlbench.records.labels import data_line
 from dlbench.records.store import Record, State, Store, find
-from dlbench.terminal import nearest, say, tell
+from dlbench.terminal import is_like, nearest, say, tell
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from dlbench.evaluation.transduction import Prediction
@@ -119,8 +118,8 @@ def _find(run: str, runs: Path) -> Record:
     """
     folders = (runs, paths.experiments() / "networks", paths.experiments() / "results")
     if run not in experiments():
-        if not re.fullmatch("[0-9a-f]+", run):
-            raise RecordError(f"{run}: neither a record's identity nor an experiment; {nearest(run, experiments())}")
+        if is_like(run, experiments()):
+            raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
         return find(run, *folders)
     for store in map(Store, folders):  # one trained on synthetic data is as good as any: it is said which it is
         having = [(manifest["started"], record) for record in store.all() if (manifest := _manifest(record, run))]

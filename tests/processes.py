@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -100,6 +100,11 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     process = Forked(*arguments, **options)
     out, err = process.communicate()
     return subprocess.CompletedProcess(arguments, process.returncode or 0, out, err)
+
+
+def next_epoch(output: Iterable[str]) -> str:
+    """The next line that a run prints of an epoch; what it says before is passed over."""
+    return next((line for line in output if line.startswith("epoch ")), "")
 
 
 def start(*overrides: str) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from bits import same_bits
 from omegaconf import DictConfig
-from processes import Forked, python
+from processes import Forked, next_epoch, python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlbench.callbacks.recorder import EpochRecorder
@@ -354,7 +354,7 @@ def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
     name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str]
 ) -> None:
     process = Forked("-m", "dlbench", *overrides)
-    process.stdout.readline()
+    assert next_epoch(process.stdout)
     process.send_signal(signal.Signals[name])
     _, errors = process.communicate()
     assert process.returncode == 130

@@ -60,8 +60,10 @@ def test_the_wheel_holds_configurations_and_reports_and_no_tests_or_data(wheel: 
         f"{path.relative_to(ROOT)}" for top in ("dlbench", "hydra_plugins") for path in (ROOT / top).rglob("*.py")
     }
     assert modules == {name for name in names if name.endswith(".py")}
-    unwanted = (".npz", ".pyc", ".ckpt", ".jpg")
+    unwanted = (".npz", ".pyc", ".jpg", ".lock")
     assert not [name for name in names if name.endswith(unwanted) or "/tests/" in name or "tfevents" in name]
+    weights = [name for name in names if name.endswith(".ckpt")]
+    assert [name.rsplit("/", 3)[0] for name in weights] == ["dlbench/experiments/networks"]
 
 
 def test_the_installed_wheel_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:

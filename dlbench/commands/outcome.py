@@ -108,10 +108,11 @@ def published(config: Mapping[str, Any]) -> Iterator[Published]:
             configuration = report.configurations[row.of]
             if configuration.experiment == config["name"]:
                 theirs = composed(configuration.experiment, configuration.overrides)
+                if Job((), 0, theirs).data != data:
+                    continue
                 # What is null on one side may be a part with settings on the other, whose keys are missing here.
                 others = {key: value for key, value in _flat(theirs).items() if own.get(key, MISSING) != value}
-                if Job((), 0, theirs).data == data:
-                    yield Published(f"{name}: {row.label}", row.published, others)
+                yield Published(f"{name}: {row.label}", row.published, others)
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

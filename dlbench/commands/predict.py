@@ -121,11 +121,11 @@ def _find(run: str, runs: Path) -> Record:
         if is_like(run, experiments()):
             raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
         return find(run, *folders)
-    for store in map(Store, folders):  # one trained on synthetic data is as good as any: it is said which it is
-        having = [(manifest["started"], record) for record in store.all() if (manifest := _manifest(record, run))]
+    for store in map(Store, folders):
+        having = [(manifest, record) for record in store.all() if (manifest := _manifest(record, run))]
         if having:
-            record = max(having, key=lambda one: one[0])[1]
-            say(f"record {record.id}, {data_line(record.read_manifest()['data'])}")
+            manifest, record = max(having, key=lambda one: one[0]["started"])
+            say(f"record {record.id}, {data_line(manifest['data'])}")
             return record
     raise RecordError(f"{run}: no trained network of it in {runs}; train one: python -m dlbench +experiment={run}")
 

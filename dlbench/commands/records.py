@@ -253,9 +253,8 @@ def _copy_weights(record: Record, target: Path) -> None:
     from dlbench.callbacks.recorder import load
 
     whole = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all() if checkpoint.is_whole()}
-    closing = record.closed()
-    for evaluation in record.evaluations():
-        epoch = closing["best_epoch" if evaluation.settings().get("checkpoint") == "best" else "epochs"]
+    closing, choices = record.closed(), {each.settings().get("checkpoint") for each in record.evaluations()}
+    for epoch in {closing["best_epoch" if choice == "best" else "epochs"] for choice in choices}:
         if epoch not in whole:
             raise RecordError(f"record {record.id}: epoch {epoch} has no whole checkpoint; rerun=always trains it anew")
         weights = {"state_dict": load(whole[epoch])["state_dict"]}

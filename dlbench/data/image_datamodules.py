@@ -174,7 +174,6 @@ class ImageFolderDataModule(PictureDataModule):
         seed: The run's seed, on which the order of training examples depends.
     """
 
-    real, is_own = "pictures", True
     shown = "val", 0
 
     def __init__(

@@ -23,6 +23,7 @@ from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError, is_out_of_memory
 from dlbench.files import digest
 from dlbench.metrics.names import has_direction, is_better_higher
+from dlbench.own_code import PACKAGE
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
 from dlbench.records import history, seal
@@ -247,6 +248,8 @@ def build_task(plan: Plan) -> Task:
         "scheduler": build("scheduler", plan.config["scheduler"]),
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
+    is_ours = type(task).__module__.partition(".")[0] == PACKAGE
+    task.needs_no_gradients = is_ours and not any(identity.changing_callbacks(plan.config))
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     if not isinstance(task, _evaluated_by(evaluation)):
         raise ConfigError(

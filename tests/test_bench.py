@@ -19,7 +19,7 @@ from dlbench import commands
 from dlbench.bench import parts, plain, worker, workers
 from dlbench.bench.parts import BN_GAP, LAYERS, PARTS, QUICK, job
 from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
-from dlbench.bench.worker import Ours, step_flops
+from dlbench.bench.worker import Ours, flops_of
 from dlbench.bench.workers import BenchError, Job, Worker, all_cores, in_turns, measure, unset_thread_counts
 from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.data.images import to_network
@@ -92,9 +92,9 @@ def test_the_operations_of_a_step_are_counted_forward_and_backward() -> None:
     layer = nn.Linear(20, 30, bias=False)
     inputs = torch.randn(7, 20)
     product = 2 * 7 * 20 * 30
-    assert step_flops(lambda: layer(inputs).sum()) == 2 * product  # the input needs no gradient
+    assert flops_of(lambda: layer(inputs).sum().backward()) == 2 * product  # the input needs no gradient
     two_layers = nn.Sequential(nn.Linear(20, 30), nn.Linear(30, 20))
-    assert step_flops(lambda: two_layers(inputs).sum()) == 2 * product + 3 * product
+    assert flops_of(lambda: two_layers(inputs).sum().backward()) == 2 * product + 3 * product
 
 
 # turns and ratios

@@ -135,16 +135,19 @@ class Ours:
         for batch in itertools.islice(self.batches, steps):
             if reseeds:
                 self.task.on_train_batch_start(batch, 0)
-            loss = self.task.training_step(batch, 0) if checks_loss else self.task.loss(batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            self._step(batch, checks_loss)
         return {}
 
+    def _step(self, batch: Any, checks_loss: bool = False) -> None:
+        loss = self.task.training_step(batch, 0) if checks_loss else self.task.loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
     def flops(self, steps: int = 1) -> Answer:
-        """Operations of so many training steps, and the symbols of their batches; see `step_flops`."""
+        """Operations of so many training steps, and the symbols of their batches; see `flops_of`."""
         batches = list(itertools.islice(self.batches, steps))
-        flops = sum(step_flops(partial(self.task.loss, batch)) for batch in batches)
+        flops = sum(flops_of(partial(self._step, batch)) for batch in batches)
         return {"flops": flops, "symbols": sum(map(symbols_in, batches))}
 
     def rate(self, sizes: Sequence[int], dtype: str) -> Answer:
@@ -178,8 +181,8 @@ class Ours:
         return {}
 
 
-def step_flops(loss: Callable[[], Tensor]) -> int:
-    """Floating-point operations of a loss and its gradients, by torch's own counter.
+def flops_of(action: Callable[[], object]) -> int:
+    """Floating-point operations, by torch's own counter.
 
     A multiplication and an addition count as two; only matrix products and convolutions are counted. oneDNN is left
     out: its one operation for a whole LSTM is unknown to the counter.
@@ -187,7 +190,7 @@ def step_flops(loss: Callable[[], Tensor]) -> int:
     # TF32 stays as it is: without an Intel GPU torch warns of any other.
     without_onednn = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
     with without_onednn, FlopCounterMode(display=False) as counter:
-        loss().backward()  # type: ignore[no-untyped-call]
+        action()
     return int(counter.get_total_flops())
 
 

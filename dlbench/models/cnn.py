@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
 from dlbench.models.mlp import fully_connected
+from dlbench.models.wide_linear import WideLinear
 
 Pooling = Literal["max", "average", "none"]
 
 
-@component("convnet", "1.1", uses=(Dropout,))
+@component("convnet", "1.2", uses=(Dropout, WideLinear))
 class ConvNet(nn.Module):
     """Convolution blocks, then global average pooling or flattening, then fully connected layers.
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
 from dlbench.models.mlp import fully_connected
+from dlbench.models.wide_linear import WideLinear
 
 
-@component("lenet", "1.1", uses=(Dropout,))
+@component("lenet", "1.1", uses=(Dropout, WideLinear))
 class LeNet(nn.Module):
     """Convolution -> ReLU -> max-pool blocks, each with a kernel size and padding of its own, then a classifier.
 

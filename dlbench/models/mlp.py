@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
+from dlbench.models.wide_linear import WideLinear, linear
 
 
 def fully_connected(
@@ -36,7 +37,7 @@ def fully_connected(
         raise ValueError(f"the widths of hidden layers and classes must be positive, not {widths}")
     layers: list[nn.Module] = []
     for layer, (source, target) in enumerate(pairwise([inputs, *widths])):
-        layers.append(nn.Linear(source, target))
+        layers.append(linear(source, target))
         if layer < len(hidden):
             layers += [nn.BatchNorm1d(target)] if batch_norm[layer] else []
             layers += [nn.ReLU()] if layer < len(widths) - 1 else []
@@ -44,7 +45,7 @@ def fully_connected(
     return nn.Sequential(*layers)
 
 
-@component("mlp", "1.1", uses=(Dropout,))
+@component("mlp", "1.1", uses=(Dropout, WideLinear))
 class MLP(nn.Module):
     """Hidden layers on the flattened picture, with as many parameters as asked for, or a few more.
 

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import Monitor
+from dlbench.models.wide_linear import WideSGD
 from dlbench.seeding import reseed_global
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -47,6 +48,8 @@ class Task(pl.LightningModule):
     """
 
     monitor: ClassVar[Monitor]
+    needs_no_gradients = False
+    """Whether nothing but the optimiser reads gradients, so that some need not be computed: see `WideSGD`."""
 
     def __init__(
         self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int = 0
@@ -80,6 +83,8 @@ class Task(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule."""
         optimizer = self.optimizer_factory(self.parameters())
+        if isinstance(optimizer, WideSGD) and self.needs_no_gradients:
+            optimizer.use_factors()
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler_factory(optimizer)}
 
     def on_train_epoch_start(self) -> None:

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from dlbench.components import component
+from dlbench.models.wide_linear import WideSGD
 
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -21,6 +22,8 @@ def sgd(
     parameters: Iterable[Parameter], lr: Positive, momentum: Momentum = 0.0, weight_decay: NonNegative = 0.0
 ) -> Optimizer:
     """Stochastic gradient descent."""
+    if momentum == weight_decay == 0:
+        return WideSGD(parameters, lr)
     return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 

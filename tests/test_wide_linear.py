@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
+from conftest import Compose
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from conftest import Compose
 from dlbench.models.wide_linear import WIDE, WideLinear, WideSGD, linear
 from dlbench.run import build_task, prepare
 from dlbench.tasks.image_classification import ImageClassification

@@ -5,6 +5,7 @@ A further part is a function here, with a place in `PARTS`; what a worker is tol
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,20 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dlbench.bench import yoyodyne_worker
 from dlbench.bench.report import Part, Row, Target, compared, paired_ratio
-from dlbench.bench.workers import BenchError, Job, Usage, Worker, all_cores, in_turns, measure, speed, worker_pool
+from dlbench.bench.workers import (
+    BenchError,
+    Job,
+    Program,
+    Usage,
+    Worker,
+    all_cores,
+    in_turns,
+    measure,
+    speed,
+    worker_pool,
+)
 from dlbench.data import intel_files
 from dlbench.paths import data_folder
 from dlbench.records.store import Store
@@ -392,6 +405,68 @@ def speech(effort: Effort) -> Part:
     return Part("Padding of speech", "padded as published", rows, notes)
 
 
+P2G_STEPS = 157
+"""Of an epoch: 10,000 pairs in batches of 64."""
+
+
+def yoyodyne(effort: Effort) -> Part:
+    """Whole epochs of P2G, validation included, against those of yoyodyne, of which another Python has to be told."""
+    title, python, pairs = "P2G beside yoyodyne", os.environ.get("DLBENCH_YOYODYNE"), data_folder() / "p2g"
+    if not python or not (pairs / "train.tsv").exists():
+        return Part(title, "", [], ["left out: no Python that has yoyodyne in DLBENCH_YOYODYNE, or no p2g data"])
+    first, cores = all_cores()[:1], all_cores()
+    orders = {"random batches": "data.bucket_batches=1", "batches of like length": "data.bucket_batches=20"}
+    jobs = {
+        f"{order}, core {core}": job(effort, P2G, [core], override, warmup=P2G_STEPS)
+        for order, override in orders.items()
+        for core in cores
+    }
+
+    def launch(places: Sequence[int]) -> Program:
+        return Program(python, yoyodyne_worker.__file__, str(pairs), ",".join(map(str, places)))
+
+    with worker_pool(**jobs) as workers, launch(first) as on_one, launch(cores) as on_all:
+        accuracies = [on_one.ask()["accuracy"]]
+        on_all.ask()  # first epochs do not count
+
+        def ours(order: str, places: Sequence[int]) -> float:
+            """From an epoch's last step to the next one's; of runs side by side, the seconds for one epoch's work."""
+            chosen = [workers[f"{order}, core {place}"] for place in places]
+            for worker in chosen:
+                worker.send("step", steps=P2G_STEPS)
+            answers = [worker.receive() for worker in chosen]
+            return 1 / sum(1 / float(sum(answer.values()) - answer["symbols"]) for answer in answers)
+
+        def alone() -> float:
+            answer = on_one.ask()
+            accuracies.append(answer["accuracy"])
+            return float(answer["seconds"])
+
+        measures: dict[str, Callable[[], float]] = {ONE: alone, ALL: lambda: float(on_all.ask()["seconds"])}
+        for order in orders:
+            measures |= {f"{order}, one core": partial(ours, order, first), order: partial(ours, order, cores)}
+        taken = in_turns(min(effort.few, 4), measures)
+        metrics = workers[f"random batches, core {first[0]}"].ask("metrics")
+    rows = [
+        compared(f"{order}, {what}", "s", taken[key], taken[side], target, faster=True)
+        for order, goal in zip(orders, (None, Target("at least", 8)), strict=True)
+        for what, key, side, target in (
+            ("one core each", f"{order}, one core", ONE, None),
+            (f"a run on each of {len(cores)} cores / yoyodyne on all", order, ALL, goal),
+        )
+    ]
+    notes = [
+        "an epoch with its validation; ours writes its record and a checkpoint too, and its validation writes words "
+        "freely, where yoyodyne's is told the symbols before",
+        f"words right on validation after {len(accuracies) - 1} epochs: ours "
+        f"{1 - metrics['val/word_error_rate']:.3f} (random batches), yoyodyne {accuracies[-2]:.3f}",
+        f"yoyodyne {on_one.facts['version']}: its attentive LSTM of the same sizes, {on_one.facts['parameters']:,} "
+        f"parameters to our {metrics['model/parameters']:,}; its attention stands before the decoder's LSTM, so "
+        "that it trains symbol by symbol",
+    ]
+    return Part(title, "yoyodyne", rows, notes)
+
+
 PARTS: dict[str, Callable[[Effort], Part]] = {
-    part.__name__: part for part in (threads2, sweep, overhead, startup, memory, limits, sequences, speech)
+    part.__name__: part for part in (threads2, sweep, overhead, startup, memory, limits, sequences, speech, yoyodyne)
 }

@@ -32,8 +32,9 @@ TensorBoard, held between steps by a callback. What stands between two epochs is
 the part on overhead says what it costs. Sequences have a plain loop of their own: lists of tensors and a collate
 function, random batches, one decoder step at a time in training, one word at a time in decoding.
 
-Measure again on a machine that does nothing else: `make bench` (about 20 minutes on two cores);
-`ARGS='--only sweep --pairs 30'` for one part in more detail, `ARGS='--quick'` to see that it works.
+Measure again on a machine that does nothing else: `make bench` (about 25 minutes on two cores);
+`ARGS='--only sweep --pairs 30'` for one part in more detail, `ARGS='--quick'` to see that it works. With a Python in
+`DLBENCH_YOYODYNE` that has yoyodyne (`python -m venv y; y/bin/pip install yoyodyne`) it is held against that, too.
 """
 
 
@@ -108,11 +109,10 @@ class Row:
             "" if value is None else f"{value:.3g} {self.unit}" if value < 100 else f"{value:,.0f} {self.unit}"
             for value in (self.ours, self.reference)
         ]
-        spans = ["", "", ""]
+        found = ["", "", ""]
         if ratio := self.ratio:
-            ends = ((ratio.low, ratio.high), (min(ratio.pairs), max(ratio.pairs)))
-            spans = [f"{ratio.value:.3f}", *(f"{low:.3f} - {high:.3f}" for low, high in ends)]
-        return [self.what, *quantities, *spans, str(self.target or ""), self.verdict]
+            found = [f"{ratio.value:.3f}", f"{ratio.low:.3f} - {ratio.high:.3f}", str(len(ratio.pairs))]
+        return [self.what, *quantities, *found, str(self.target or ""), self.verdict]
 
 
 def compared(
@@ -148,7 +148,7 @@ class Part:
         """The part as a section of the page."""
         lines = [f"## {self.title}", ""]
         if self.rows:
-            headings = ("", "ours", self.reference, "ratio", "95% interval", "min - max", "target", "met?")
+            headings = ("", "ours", self.reference, "ratio", "95% interval", "pairs", "target", "met?")
             lines += [*_pipes([headings, *(row.cells() for row in self.rows)]), ""]
         if self.table:
             lines += [*_pipes(self.table), ""]

@@ -31,10 +31,11 @@ from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.beam import Beam
 from dlbench.decoding.sampling import Greedy, Nucleus
+from dlbench.models.cost import count_parameters
 from dlbench.protocols import Decoder
 from dlbench.run import Plan, prepare
 from dlbench.seeding import reseed_global
-from dlbench.tasks.base import Task
+from dlbench.tasks.base import Task, read_metrics
 from dlbench.tasks.transduction import symbols
 
 Answer = dict[str, Any]
@@ -174,6 +175,10 @@ class Ours:
         task.train()
         task.decoder = kept
         return {"written": [written[place] for place in range(len(written))]}
+
+    def metrics(self) -> Answer:
+        """Those of the last validation, and ``model/parameters``."""
+        return {**read_metrics(self.task.trainer), "model/parameters": count_parameters(self.task.model)}
 
     def save(self, path: str) -> Answer:
         """Write the weights to a file."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from dlbench.errors import DlbenchError
@@ -172,6 +172,47 @@ def speed(workers: Sequence[Worker], steps: int, unit: Literal["steps", "symbols
 
 
 # programs
+
+
+class Program:
+    """A program that prints a line of JSON (``facts``) when it is ready, and one for every empty line it is given.
+
+    It ends with the ``with`` block.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self.command = command
+
+    def __enter__(self) -> "Program":
+        self.errors = TemporaryFile("w+")
+        pipe = subprocess.PIPE
+        with unset_thread_counts():
+            self.process: Any = subprocess.Popen(
+                self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, bufsize=1
+            )
+        self.facts = self._answer()
+        return self
+
+    def ask(self) -> dict[str, Any]:
+        """Give it a line; its answer.
+
+        Raises:
+            BenchError: It ended before; with the last lines of its errors.
+        """
+        with contextlib.suppress(BrokenPipeError):  # `_answer` tells why
+            self.process.stdin.write("\n")
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        if line := self.process.stdout.readline():
+            return json.loads(line)  # type: ignore[no-any-return]
+        self.errors.seek(0)
+        raise _ended(self.command[0], self.process.wait(), self.errors.read())
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
 
 
 class Usage(NamedTuple):

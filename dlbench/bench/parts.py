@@ -459,7 +459,7 @@ def yoyodyne(effort: Effort) -> Part:
         "an epoch with its validation; ours writes its record and a checkpoint too, and its validation writes words "
         "freely, where yoyodyne's is told the symbols before",
         f"words right on validation after {len(accuracies) - 1} epochs: ours "
-        f"{1 - metrics['val/word_error_rate']:.3f} (random batches), yoyodyne {accuracies[-2]:.3f}",
+        f"{1 - metrics['val/wer']:.3f} (random batches), yoyodyne {accuracies[-2]:.3f}",
         f"yoyodyne {on_one.facts['version']}: its attentive LSTM of the same sizes, {on_one.facts['parameters']:,} "
         f"parameters to our {metrics['model/parameters']:,}; its attention stands before the decoder's LSTM, so "
         "that it trains symbol by symbol",

@@ -85,7 +85,9 @@ def build(section: str, node: Mapping[str, Any], **arguments: Any) -> Any:
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     given = {name: value for name, value in arguments.items() if takes_all or name in parameters}
     if missing := sorted(arguments.keys() - given.keys() - {*OPTIONAL}):
-        raise ConfigError(f"{section}._target_={node['_target_']}: has no argument {missing[0]}, which it is given")
+        remedy = "; choose a model for this data, or data for this model" if section == "model" else ""
+        what = f"has no argument {missing[0]}, which it is given"
+        raise ConfigError(f"{section}._target_={node['_target_']}: {what}{remedy}")
     try:
         return hydra.utils.instantiate(node, **given, _convert_="all")
     except hydra.errors.InstantiationException as error:

@@ -93,10 +93,19 @@ def _capability() -> str | None:
         return str(sys.modules["torch"].backends.cpu.get_cpu_capability())
     if chosen := os.environ.get("ATEN_CPU_CAPABILITY"):
         return {"avx512": "AVX512", "avx2": "AVX2", "default": "DEFAULT"}.get(chosen)
-    flags = set(next(iter(re.findall(r"^flags\s*: (.*)$", _cpuinfo(), re.MULTILINE)), "").split())
-    if not flags:
+    if not (flags := _flags()):
         return None
     return "AVX512" if flags >= AVX512 else "AVX2" if flags >= AVX2 else "DEFAULT"
+
+
+def _flags() -> set[str]:
+    """What an x86 processor says that it has; empty for others."""
+    return set(next(iter(re.findall(r"^flags\s*: (.*)$", _cpuinfo(), re.MULTILINE)), "").split())
+
+
+def emulates_bf16() -> bool:
+    """Whether an x86 processor has no instructions for products of 16 bits, which then take longer than of 32."""
+    return bool(flags := _flags()) and not flags & {"avx512_bf16", "amx_bf16"}
 
 
 def _gpu() -> str | None:

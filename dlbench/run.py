@@ -23,6 +23,7 @@ from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError, is_out_of_memory
 from dlbench.files import digest
 from dlbench.metrics.names import has_direction, is_better_higher
+from dlbench.numerics import emulates_bf16
 from dlbench.own_code import PACKAGE
 from dlbench.paths import DEFAULT, folder, started_in
 from dlbench.protocols import DataModule, Shown
@@ -177,6 +178,8 @@ def prepare(config: DictConfig) -> Plan:
     settings: TrainerSettings = build("trainer", plain["trainer"])
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
+    if settings.precision == "bf16-mixed" and settings.device_kind() == "cpu" and emulates_bf16():
+        say("trainer.precision=bf16-mixed: this processor has no bf16 instructions; 32-true would be faster")
     data: DataModule = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always", DataNotice)

@@ -1,8 +1,10 @@
 """What a person at the terminal reads: lines, tables, numbers, progress."""
 
 import difflib
+import shutil
 import statistics
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,19 +71,29 @@ def first_line(error: BaseException) -> str:
 
 UNLIMITED = 10_000
 """Columns that no table needs; a table takes what it needs of them."""
+MIN_FOLDED = 12
+"""Columns in which text can still be folded."""
 
 
 def print_whole(table: Table) -> None:
-    """Print a table as wide as it is and nothing cut; a narrower terminal wraps its lines."""
-    SafeConsole(width=UNLIMITED, highlight=False, markup=False).print(table)
+    """Print a table with nothing cut: on a narrow terminal its cells are folded, elsewhere it is as wide as it is."""
+    width = None if sys.stdout.isatty() else UNLIMITED
+    SafeConsole(width=width, highlight=False, markup=False).print(table)
 
 
 def print_columns(rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of texts of anybody's, their columns aligned; for thousands of rows, each of which costs rich 2 ms."""
+    """Print rows of texts of anybody's, their columns aligned, the last one folded where the terminal is too narrow.
+
+    For thousands of rows, each of which costs rich 2 ms.
+    """
     shown = [[printable(cell) for cell in row] for row in rows]
-    widths = _widths(shown)
-    for row in shown:
-        print("  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    *widths, last = _widths(shown)
+    left = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else UNLIMITED
+    for *cells, text in shown:
+        begin = "".join(f"{set_cell_size(cell, width)}  " for cell, width in zip(cells, widths, strict=True))
+        lines = textwrap.wrap(text, left, break_on_hyphens=False) if MIN_FOLDED <= left < last else [text]
+        for number, line in enumerate(lines or [""]):
+            print(f"{' ' * cell_len(begin) if number else begin}{line}".rstrip())
 
 
 def width_of(rows: Iterable[Sequence[str]]) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlbench.numerics import LIMITS, differences, numerics, processor_family, untold
+from dlbench import numerics as module
+from dlbench.numerics import LIMITS, differences, emulates_bf16, numerics, processor_family, untold
 
 
 def told(*, torch_first: bool, **limits: str) -> dict[str, Any]:
@@ -53,3 +54,12 @@ def test_an_older_record_is_held_against_what_it_tells() -> None:
     assert not differences(older, here)
     assert untold(older, here) == ["cpu", "limits"]
     assert differences({**older, "torch": "1.0"}, here) == [("torch", "1.0", here["torch"])]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fma avx2 avx512f", True), ("fma avx512_bf16", False), ("amx_bf16", False), (None, False)]
+)
+def test_a_processor_without_bf16_is_known(flags: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = f"processor : 0\nflags\t\t: {flags}\n" if flags else "Features : fp\n"
+    monkeypatch.setattr(module, "_cpuinfo", lambda: told)
+    assert emulates_bf16() is expected

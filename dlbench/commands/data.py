@@ -14,7 +14,7 @@ from dlbench.data import registry
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DataError
 from dlbench.paths import data_folder, existing_data_folder, is_name
-from dlbench.terminal import say
+from dlbench.terminal import print_columns, say
 
 app = group("The data sets of the suite.")
 
@@ -31,10 +31,11 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    print(f"{'NAME':<23}{'SIZE':>9}  {'PRESENT':<8}  {'FETCH':<8} {'LICENCE':<28} TITLE")
+    table = [["name", "size", "present", "fetch", "title (licence)"]]
     for row in rows:
         size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
-        print(f"{row['name']:<23}{size:>9}  {row['present']:<8}  {row['fetch']:<8} {row['licence']:<28} {row['title']}")
+        table.append([row["name"], size, row["present"], row["fetch"], f"{row['title']} ({row['licence']})"])
+    print_columns(table)
     print(f"data folder: {where}")
     for row in rows:
         if row["note"]:

@@ -59,8 +59,8 @@ def list_records(
         return 0
     if summaries:
         rows = _table(summaries)
-        if sys.stdout.isatty() and width_of(rows) > (width := shutil.get_terminal_size().columns):
-            rows = _narrow_table(summaries, width)
+        if sys.stdout.isatty() and width_of(rows) > shutil.get_terminal_size().columns:
+            rows = _narrow_table(summaries)
         print_columns(rows)
     else:
         committed = paths.experiments() / "results"
@@ -89,15 +89,14 @@ def _table(summaries: Sequence[Summary]) -> list[list[str]]:
     return rows
 
 
-def _narrow_table(summaries: Sequence[Summary], width: int) -> list[list[str]]:
-    """What tells runs apart and the first metric of the test, or else the state; the settings cut to fit."""
-    rows = [["run", "experiment", "settings", "result"]]
+def _narrow_table(summaries: Sequence[Summary]) -> list[list[str]]:
+    """The first metric of the test, or else the state, and what tells runs apart."""
+    rows = [["run", "experiment", "result", "settings"]]
     for row in summaries:
         tested = [name for name in HEADINGS if name.startswith("test/") and name in row.metrics]
         result = f"{HEADINGS[tested[0]]} {row.metrics[tested[0]]:.4f}" if tested else str(row.state)
-        rows.append([row.run[:8], row.experiment, " ".join(filter(None, (row.settings, row.decoding))), result])
-    left = max(12, width - width_of([[each for place, each in enumerate(row) if place != 2] for row in rows]) - 2)
-    return [[*row[:2], row[2] if len(row[2]) <= left else f"{row[2][: left - 1]}…", row[3]] for row in rows]
+        rows.append([row.run[:8], row.experiment, result, " ".join(filter(None, (row.settings, row.decoding)))])
+    return rows
 
 
 @app.command()

@@ -17,7 +17,7 @@ from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
-from dlbench.terminal import format_value, sentence
+from dlbench.terminal import format_value, mean_and_spread, sentence
 
 
 def build(verdicts: Verdicts) -> Document:
@@ -149,15 +149,17 @@ def glance(verdicts: Verdicts) -> Section:
 def headlines(verdicts: Verdicts) -> Grid:
     """The main table: of each report the values that its file calls headlines."""
     values = [value for value in verdicts.values if value.metric == value.row.headline]
-    named = [(value, f"{value.table.title}, {value.row.label}") for value in values]
-    rows = tuple((Cell(value.report), Cell(name), *_value(value)) for value, name in named)
+    rows = tuple(
+        (Cell(value.report), Cell(f"{value.table.title}, {value.row.label}"), *_value(value, beside=True))
+        for value in values
+    )
     note = (
         "CER: character error rate; of it and of the macro error rate less is better. Ours: mean ± standard deviation "
         "(number of seeds). Distance: the published value minus our mean, in standard deviations (SD) of one further "
         "run of ours; p: how likely chance alone takes it that far. Better and worse say what our result is."
     )
-    if elsewhere := [f"{value.report}, {name}: {value.judged.reason}" for value, name in named if value.stood_in]:
-        note += f" What was not run on the published data: {'; '.join(elsewhere)}."
+    if any(value.stood_in for value in values):
+        note += " In brackets: on other data than the published, so not compared."
     columns = (*texts("report", "what"), *VALUE_COLUMNS)
     return Grid("glance-headlines", "Published against reproduced", columns, rows, note, labels=2)
 
@@ -246,14 +248,17 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
     return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
 
 
-def _value(value: Value) -> tuple[Cell, ...]:
-    """What `VALUE_COLUMNS` names."""
+def _value(value: Value, beside: bool = False) -> tuple[Cell, ...]:
+    """What `VALUE_COLUMNS` names; with ``beside`` the results on other data, where there are only those."""
     judged, is_other_split = value.judged, value.split is not None and not is_exact(value.metric)
+    found = ours(value.runs, value.metric, is_other_split=is_other_split)
+    if beside and value.substituted and value.stood_in:
+        found = Cell(f"[{value.substituted.substitute.provenance}: {mean_and_spread(value.stood_in)}]")
     return (
         Cell(display_name(value.metric), hint=value.metric),
         Cell(judged.reason, verdict=judged.verdict),
         number(value.published),
-        ours(value.runs, value.metric, is_other_split=is_other_split),
+        found,
         interval(judged.interval),
         _distance(judged),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from dlbench.errors import SweepError
@@ -22,6 +22,8 @@ from dlbench.terminal import SafeConsole, mean_and_spread, print_whole, say
 METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
 LOST = JobOutcome(FAILED, error="ended without a word; its process was probably killed")
+MAX_WORD = 36
+"""Columns up to which a word of a configuration is not broken."""
 SECONDS = 0.5
 """Between two looks at what jobs have left word of."""
 
@@ -48,7 +50,7 @@ def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
     for job in jobs:
         groups[job.configuration].append(job)
     metrics = [name for name in METRICS if any(name in _metrics(outcome) for outcome in outcomes.values())]
-    table = Table("configuration", "runs", box=box.SIMPLE_HEAD)
+    table = Table(Column("configuration", overflow="fold"), "runs", box=box.SIMPLE_HEAD)
     for name in metrics:
         table.add_column(name, justify="right")
     if metrics:
@@ -64,6 +66,8 @@ def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
             _endings(ended),
             *(mean_and_spread(column) if column else "-" for column in values),
         )
+    first = table.columns[0]
+    first.min_width = min(MAX_WORD, max((len(word) for cell in first.cells for word in str(cell).split()), default=0))
     return table
 
 

@@ -41,7 +41,7 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (20 minutes on an idle machine; ARGS='--quick' tries it)
+bench: $(INSTALLED)  ## Measure speed against a plain PyTorch loop (25 minutes on an idle machine; ARGS='--quick' tries it)
 	$(BIN)/python -m dlbench bench $(ARGS)
 
 tensorboard: $(INSTALLED)  ## Open the newest runs in TensorBoard (ARGS='--committed', '--only REGEX', '--port N')

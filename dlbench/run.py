@@ -178,8 +178,6 @@ def prepare(config: DictConfig) -> Plan:
     settings: TrainerSettings = build("trainer", plain["trainer"])
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
-    if settings.precision == "bf16-mixed" and settings.device_kind() == "cpu" and emulates_bf16():
-        say("trainer.precision=bf16-mixed: this processor has no bf16 instructions; 32-true would be faster")
     data: DataModule = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always", DataNotice)
@@ -251,8 +249,8 @@ def build_task(plan: Plan) -> Task:
         "scheduler": build("scheduler", plan.config["scheduler"]),
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
-    is_ours = type(task).__module__.partition(".")[0] == PACKAGE
-    task.needs_no_gradients = is_ours and not any(identity.changing_callbacks(plan.config))
+    are_ours = all(plan.config[name]["_target_"].startswith(f"{PACKAGE}.") for name in ("task", "model", "optimizer"))
+    task.needs_no_gradients = are_ours and not any(identity.changing_callbacks(plan.config))
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     if not isinstance(task, _evaluated_by(evaluation)):
         raise ConfigError(
@@ -330,6 +328,8 @@ def _train(plan: Plan, root: Path) -> bool:
     checkpoint = resume_point(record)
     began = now() if checkpoint is None else recorder_state(checkpoint)["started"]
     write_plan(plan, began)
+    if plan.settings.precision == "bf16-mixed" and plan.settings.device_kind() == "cpu" and emulates_bf16():
+        say("trainer.precision=bf16-mixed: this processor has no bf16 instructions; 32-true would be faster")
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
         events.rebuild(record, record.tensorboard, events.EARLIER)

@@ -4,7 +4,6 @@ import difflib
 import shutil
 import statistics
 import sys
-import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
 _TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -71,6 +71,8 @@ def first_line(error: BaseException) -> str:
 
 UNLIMITED = 10_000
 """Columns that no table needs; a table takes what it needs of them."""
+FOLDING = Console()
+"""Rich asks for one to fold texts by cells."""
 MIN_FOLDED = 12
 """Columns in which text can still be folded."""
 
@@ -78,6 +80,8 @@ MIN_FOLDED = 12
 def print_whole(table: Table) -> None:
     """Print a table with nothing cut: on a narrow terminal its cells are folded, elsewhere it is as wide as it is."""
     width = None if sys.stdout.isatty() else UNLIMITED
+    for column in table.columns:
+        column.overflow = "fold"
     SafeConsole(width=width, highlight=False, markup=False).print(table)
 
 
@@ -86,12 +90,14 @@ def print_columns(rows: Iterable[Sequence[str]]) -> None:
 
     For thousands of rows, each of which costs rich 2 ms.
     """
-    shown = [[printable(cell) for cell in row] for row in rows]
+    if not (shown := [[printable(cell) for cell in row] for row in rows]):
+        return
     *widths, last = _widths(shown)
     left = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else UNLIMITED
     for *cells, text in shown:
         begin = "".join(f"{set_cell_size(cell, width)}  " for cell, width in zip(cells, widths, strict=True))
-        lines = textwrap.wrap(text, left, break_on_hyphens=False) if MIN_FOLDED <= left < last else [text]
+        folds = MIN_FOLDED <= left < last
+        lines = [line.plain for line in Text(text).wrap(FOLDING, left)] if folds else [text]
         for number, line in enumerate(lines or [""]):
             print(f"{' ' * cell_len(begin) if number else begin}{line}".rstrip())
 

@@ -426,7 +426,7 @@ def test_what_does_not_compose_is_named_with_the_remedy(
         ("data.synthetic_sizes=[48,24]", "data.synthetic_sizes must be three positive whole numbers"),
         ("model.hidden=[1024,wide]", "model.hidden[1]='wide': "),
         ("model.kernel_size=4", "model: kernel_size must be odd"),
-        ("model.in_channels=1", "model: does not take inputs of shape (3, 48, 48)"),
+        ("model.in_channels=1", "model: does not take pictures of shape (3, 48, 48)"),
         ("model.classes=3", "model.classes=3: the data has 6 classes"),
         ("scheduler.factor=2", "optimizer or scheduler: "),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: "),

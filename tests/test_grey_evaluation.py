@@ -265,7 +265,7 @@ def test_permuted_pixels_are_another_training_of_the_same_data(
 def test_the_networks_of_a_report_are_held_against_pictures_they_do_not_fit(compose: Compose, tiny: list[str]) -> None:
     from dlbench.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=r"model: does not take inputs of shape \(3, 48, 48\)"):
+    with pytest.raises(ConfigError, match=r"model: does not take pictures of shape \(3, 48, 48\)"):
         run(compose(EXPERIMENT, *tiny, "data=intel"))
     with pytest.raises(ConfigError, match=r"model\.classes=4: the data has 10 classes"):
         run(compose(EXPERIMENT, *tiny, "model.classes=4"))

@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,6 +32,7 @@ from dlbench.sweep.job import Job, JobOutcome, Words, labels
 from dlbench.sweep.launch import launch
 from dlbench.sweep.progress import Progress, table_of
 from dlbench.sweep.watch import OVERRIDE
+from dlbench.terminal import print_whole
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -415,13 +418,29 @@ def test_the_table_has_a_row_a_configuration() -> None:
     ]
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_table_fits_a_terminal_with_nothing_cut(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [job(2 * row + seed, seed=seed, lr=lr) for row, lr in enumerate((0.1, 0.2)) for seed in (0, 1)]
+    metrics = {"val/accuracy": 0.125, "test/accuracy": 0.25, "test/cer": 0.5, "test/wer": 0.75, "train/loss": 1.5}
+    ended = {each.number: JobOutcome("finished", metrics=metrics) for each in jobs}
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout.__class__, "isatty", lambda _: True, raising=False)
+    print_whole(table_of(jobs, ended))
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert "…" not in "".join(lines)
+    assert all("".join(lines).count(value) >= 2 for value in ("0.1250", "0.2500", "0.5000", "0.7500", "1.5000"))
+
+
 def test_the_table_of_transducers_has_their_error_rates() -> None:
     jobs = [job(number, seed=number) for number in range(2)]
     rates = {"val/cer_best": 0.2, "test/cer": 0.1, "test/wer": 0.5, "val/wer": 0.6, "test/loss": 1.0}
     metrics = [rates, rates | {"test/wer_at_3": 0.4}]
     ended = {number: JobOutcome("finished", metrics=found) for number, found in enumerate(metrics)}
     table = table_of(jobs, ended)
-    assert [column.header for column in table.columns][2:] == ["val/cer_best", "test/cer", "test/wer", "test/wer_at_3"]
+    assert [column.header for column in table.columns][2:] == ["best val CER", "test CER", "test WER", "WER@3"]
     assert [list(column.cells) for column in table.columns][2:] == [
         ["0.2000 (2)"],
         ["0.1000 (2)"],

@@ -1,14 +1,17 @@
 """A wide layer: the same network as torch's own, with fewer passes over its weights."""
 
 import copy
+import pickle
+from collections.abc import Iterable
 
 import pytest
 import torch
 from conftest import Compose
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import Parameter, functional
 from torch.optim import Optimizer
 
+from dlbench.bench.worker import flops_of
 from dlbench.models.wide_linear import WIDE, WideLinear, WideSGD, linear
 from dlbench.run import build_task, prepare
 from dlbench.tasks.image_classification import ImageClassification
@@ -67,7 +70,7 @@ def test_gradients_are_those_of_torch(layer: WideLinear) -> None:
 
 def test_training_without_gradients_is_that_with_them(layer: WideLinear) -> None:
     plain = as_torch_has_it(layer)
-    optimizer = WideSGD(layer.parameters(), LR)
+    optimizer = WideSGD(layer.parameters(), lr=LR)
     optimizer.use_factors()
     train(layer, optimizer)
     train(plain, torch.optim.SGD(plain.parameters(), LR))
@@ -78,7 +81,7 @@ def test_training_without_gradients_is_that_with_them(layer: WideLinear) -> None
 
 def test_gradients_of_several_batches_and_a_changed_learning_rate_add_up(layer: WideLinear) -> None:
     plain = as_torch_has_it(layer)
-    sides = (layer, WideSGD(layer.parameters(), LR)), (plain, torch.optim.SGD(plain.parameters(), LR))
+    sides = (layer, WideSGD(layer.parameters(), lr=LR)), (plain, torch.optim.SGD(plain.parameters(), LR))
     sides[0][1].use_factors()
     for network, optimizer in sides:
         optimizer.param_groups[0]["lr"] = LR / 3
@@ -91,7 +94,7 @@ def test_gradients_of_several_batches_and_a_changed_learning_rate_add_up(layer: 
 
 
 def test_a_hook_on_the_weights_sees_gradients_and_may_change_them(layer: WideLinear) -> None:
-    optimizer = WideSGD(layer.parameters(), LR)
+    optimizer = WideSGD(layer.parameters(), lr=LR)
     optimizer.use_factors()
     layer.weight.register_hook(torch.zeros_like)
     before = layer.weight.detach().clone()
@@ -119,18 +122,56 @@ def test_sixteen_bits_and_evaluation_go_torchs_own_way() -> None:
     assert torch.equal(layer.eval()(inputs), functional.linear(inputs, layer.weight, layer.bias))
 
 
-def test_a_copy_of_marked_weights_trains_on_its_own(layer: WideLinear) -> None:
-    optimizer = WideSGD(layer.parameters(), LR)
+def test_another_optimiser_of_the_same_weights_or_of_a_copy_has_gradients(layer: WideLinear) -> None:
+    optimizer = WideSGD(layer.parameters(), lr=LR)
     optimizer.use_factors()
     train(layer, optimizer)
-    twin = copy.deepcopy(layer)
-    other = torch.optim.Adam(twin.parameters())
-    train(twin, other)
-    assert twin.weight.grad is not None
+    other, unpickled = copy.deepcopy(layer), pickle.loads(pickle.dumps((layer, optimizer)))
+    optimizer.write_gradients()
+    for network, trainer in (
+        (other, WideSGD(other.parameters(), lr=LR)),
+        unpickled,
+        (layer, torch.optim.Adam(layer.parameters())),
+    ):
+        before = network.weight.detach().clone()
+        train(network, trainer)
+        assert network.weight.grad is not None
+        assert not torch.equal(network.weight, before)
+
+
+def test_an_optimiser_that_is_gone_takes_nothing(layer: WideLinear) -> None:
+    WideSGD(layer.parameters(), lr=LR).use_factors()
+    backward(layer, *a_batch(0))
+    assert layer.weight.grad is not None
+
+
+def test_frozen_weights_stay_and_inputs_without_gradient_cost_nothing(layer: WideLinear) -> None:
+    optimizer = WideSGD(layer.parameters(), lr=LR)
+    optimizer.use_factors()
+    layer.weight.requires_grad_(False)
+    before = layer.weight.detach().clone()
+    train(layer, optimizer)
+    assert torch.equal(layer.weight, before)
+    layer.weight.requires_grad_(True)
+    inputs, target = a_batch(0)
+    assert flops_of(lambda: backward(layer, inputs.detach(), target)) == 2 * len(inputs) * INPUTS * OUTPUTS  # forward
+    assert flops_of(optimizer.step) == 2 * len(inputs) * INPUTS * OUTPUTS
+
+
+def test_what_is_no_batch_of_vectors_goes_torchs_own_way(layer: WideLinear) -> None:
+    plain = as_torch_has_it(layer)
+    for shape in ((INPUTS,), (2, 3, INPUTS)):
+        inputs = torch.randn(shape, dtype=torch.float64)
+        assert torch.equal(layer(inputs), plain(inputs))
 
 
 class OwnTask(ImageClassification):
     """It might look at gradients."""
+
+
+def own_sgd(parameters: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> Optimizer:
+    """It might clip."""
+    return sgd(parameters, lr, momentum, weight_decay)
 
 
 @pytest.mark.parametrize(
@@ -139,17 +180,19 @@ class OwnTask(ImageClassification):
         ((), False),
         (("+callbacks.own={_target_: own_callbacks.Deadly, seed: 7}",), True),
         (("task._target_=test_wide_linear.OwnTask",), True),
+        (("optimizer._target_=test_wide_linear.own_sgd",), True),
     ],
-    ids=["plain", "own callback", "own task"],
+    ids=["plain", "own callback", "own task", "own optimiser"],
 )
 def test_a_run_does_without_gradients_only_where_nobody_else_can_want_them(
     compose: Compose, tiny: list[str], more: tuple[str, ...], has_gradient: bool
 ) -> None:
     plan = prepare(compose("+experiment=cnn_vanilla", *tiny, *more))
     task = build_task(plan)
-    task.configure_optimizers()
+    made = task.configure_optimizers()  # held: an optimiser that is gone takes nothing
     images, labels = torch.rand(4, 3, 48, 48), torch.tensor([0, 1, 2, 3])
     task.train().loss((images, labels)).backward()
     assert {type(layer) for layer in task.model.head if isinstance(layer, nn.Linear)} == {WideLinear, nn.Linear}
     widest = max(task.model.parameters(), key=torch.numel)
     assert (widest.grad is not None) == has_gradient
+    assert made["optimizer"]

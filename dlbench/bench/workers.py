@@ -184,35 +184,50 @@ class Program:
         self.command = command
 
     def __enter__(self) -> "Program":
-        self.errors = TemporaryFile("w+")
-        pipe = subprocess.PIPE
-        with unset_thread_counts():
-            self.process: Any = subprocess.Popen(
-                self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, bufsize=1
-            )
-        self.facts = self._answer()
+        with contextlib.ExitStack() as stack:
+            self.errors = stack.enter_context(TemporaryFile("w+"))
+            pipe = subprocess.PIPE
+            with unset_thread_counts():
+                try:
+                    self.process: Any = subprocess.Popen(
+                        self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, bufsize=1
+                    )
+                except OSError as error:
+                    raise BenchError(f"{self.command[0]} cannot be started: {error.strerror}") from error
+            stack.callback(self._end)
+            self.facts = self._answer()
+            self.stack = stack.pop_all()
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
 
     def ask(self) -> dict[str, Any]:
         """Give it a line; its answer.
 
         Raises:
-            BenchError: It ended before; with the last lines of its errors.
+            BenchError: It ended before, with the last lines of its errors; or what it wrote is no JSON.
         """
         with contextlib.suppress(BrokenPipeError):  # `_answer` tells why
             self.process.stdin.write("\n")
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        if line := self.process.stdout.readline():
+        if not (line := self.process.stdout.readline()):
+            self.errors.seek(0)
+            raise _ended(self.command[0], self.process.wait(), self.errors.read())
+        try:
             return json.loads(line)  # type: ignore[no-any-return]
-        self.errors.seek(0)
-        raise _ended(self.command[0], self.process.wait(), self.errors.read())
+        except ValueError as error:
+            raise BenchError(f"{self.command[0]} wrote {line[:80]!r}, no JSON") from error
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self.errors.close()
+    def _end(self) -> None:
+        """Its input ends, so that it ends by itself and clears up; where it does not, it is killed."""
+        try:
+            self.process.communicate(timeout=90)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
 
 
 class Usage(NamedTuple):

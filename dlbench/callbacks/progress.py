@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from dlbench.terminal import ProgressKind, suited
 
 DRAWN_A_SECOND = 3
-"""How often the bar is drawn. At Lightning's default, 100, it takes a sixth of a step's time."""
+"""How often the bar is drawn. At Lightning's default, 100, a CNN's step takes 1.12 to 1.19 times as long as without."""
 
 
 class EpochBar(RichProgressBar):

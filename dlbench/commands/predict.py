@@ -79,8 +79,8 @@ def predict(
 ) -> int:
     """How a recorded model spells, or translates, what it is given.
 
-    Phonemes are separated by spaces; a translator takes plain text. What cannot be read is named, the others are
-    answered all the same, and the exit code is 1.
+    Phonemes are separated by spaces, so each word is quoted: "k æ t"; a translator takes plain text. What cannot be
+    read is named, the others are answered all the same, and the exit code is 1.
     """
     beam = {"nbest": nbest, "width": width}
     nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}

@@ -95,7 +95,8 @@ def _narrow_table(summaries: Sequence[Summary]) -> list[list[str]]:
     for row in summaries:
         tested = [name for name in HEADINGS if name.startswith("test/") and name in row.metrics]
         result = f"{HEADINGS[tested[0]]} {row.metrics[tested[0]]:.4f}" if tested else str(row.state)
-        rows.append([row.run[:8], row.experiment, result, " ".join(filter(None, (row.settings, row.decoding)))])
+        told = (row.settings, row.decoding, "SYNTHETIC" if row.data.endswith("synthetic") else "")
+        rows.append([row.run[:8], row.experiment, result, " ".join(filter(None, told))])
     return rows
 
 

@@ -11,7 +11,7 @@ from dlbench.models.mlp import fully_connected
 from dlbench.models.wide_linear import WideLinear
 
 
-@component("lenet", "1.1", uses=(Dropout, WideLinear))
+@component("lenet", "1.2", uses=(Dropout, WideLinear))
 class LeNet(nn.Module):
     """Convolution -> ReLU -> max-pool blocks, each with a kernel size and padding of its own, then a classifier.
 

@@ -45,7 +45,7 @@ def fully_connected(
     return nn.Sequential(*layers)
 
 
-@component("mlp", "1.1", uses=(Dropout, WideLinear))
+@component("mlp", "1.2", uses=(Dropout, WideLinear))
 class MLP(nn.Module):
     """Hidden layers on the flattened picture, with as many parameters as asked for, or a few more.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.live import Live
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from dlbench.errors import SweepError
@@ -22,8 +22,6 @@ from dlbench.terminal import SafeConsole, mean_and_spread, print_whole, say
 METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
 LOST = JobOutcome(FAILED, error="ended without a word; its process was probably killed")
-MAX_WORD = 36
-"""Columns up to which a word of a configuration is not broken."""
 SECONDS = 0.5
 """Between two looks at what jobs have left word of."""
 
@@ -50,9 +48,9 @@ def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
     for job in jobs:
         groups[job.configuration].append(job)
     metrics = [name for name in METRICS if any(name in _metrics(outcome) for outcome in outcomes.values())]
-    table = Table(Column("configuration", overflow="fold"), "runs", box=box.SIMPLE_HEAD)
+    table = Table("configuration", "runs", box=box.SIMPLE_HEAD)
     for name in metrics:
-        table.add_column(name, justify="right")
+        table.add_column(HEADINGS.get(name, name), justify="right")
     if metrics:
         table.caption = "mean ± standard deviation (number of runs)"
     names = labels(jobs)
@@ -66,8 +64,6 @@ def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
             _endings(ended),
             *(mean_and_spread(column) if column else "-" for column in values),
         )
-    first = table.columns[0]
-    first.min_width = min(MAX_WORD, max((len(word) for cell in first.cells for word in str(cell).split()), default=0))
     return table
 
 
@@ -164,7 +160,8 @@ class Progress:
 
     def line(self) -> str:
         """The state of the sweep in a line."""
-        jobs = self.words.jobs()
+        if not (jobs := self.words.jobs()):
+            return "preparing"
         counts = Counter(outcome.state for outcome in self._outcomes.values())
         cached = sum(not outcome.trained and not outcome.error for outcome in self._outcomes.values())
         running = [word for job in jobs if job.number not in self._outcomes and (word := self._begun(job))]

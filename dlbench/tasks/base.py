@@ -122,6 +122,12 @@ class Task(pl.LightningModule):
             logger=False,
         )
 
+    def on_fit_end(self) -> None:
+        """Whoever goes on with the network has its gradients."""
+        for optimizer in self.trainer.optimizers:
+            if isinstance(optimizer, WideSGD):
+                optimizer.write_gradients()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The running mean goes on where it was."""
         checkpoint["training_loss"] = {"sum": self.loss_sum, "count": self.loss_count}

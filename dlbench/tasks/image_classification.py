@@ -60,7 +60,8 @@ class ImageClassification(Task):
         try:
             count_flops(self.model, shape)
         except RuntimeError as error:
-            raise ConfigError(f"model: does not take inputs of shape {shape}: {error}") from error
+            remedy = "choose a model for this data, or set model.in_channels and model.image_size"
+            raise ConfigError(f"model: does not take pictures of shape {shape} ({error}); {remedy}") from error
         outputs = int(self.model.outputs)  # type: ignore[arg-type]
         if outputs < classes:
             raise ConfigError(f"model.classes={outputs}: the data has {classes} classes")

@@ -23,7 +23,7 @@ def sgd(
 ) -> Optimizer:
     """Stochastic gradient descent."""
     if momentum == weight_decay == 0:
-        return WideSGD(parameters, lr)
+        return WideSGD(parameters, lr=lr)
     return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 

@@ -146,12 +146,12 @@ def main() -> None:
     content = kept() if KEPT.exists() else {}
     if problems := [*changed(content.get(numerics, {}), found), *blessed({numerics: found})]:
         sys.exit("\n".join(["other bits, but the same versions: raise a MINOR version first", *problems]))
-    # Bits of other machines are kept as long as they are of today's versions: nobody can renew them here.
+    # Nobody can renew another machine's bits here; those of earlier versions say nothing about today's.
     of_today = {
-        other: bits
+        other: {name: case for name, case in bits.items() if case["versions"] == found.get(name, {}).get("versions")}
         for other, bits in content.items()
-        if all(case.get("versions") == found.get(name, {}).get("versions") for name, case in bits.items())
     }
+    of_today = {other: bits for other, bits in of_today.items() if bits}
     KEPT.write_text(json.dumps({**of_today, numerics: found}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{KEPT.relative_to(ROOT)}: {len(found)} cases on {numerics}")
 

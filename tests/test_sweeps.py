@@ -418,7 +418,7 @@ def test_the_table_has_a_row_a_configuration() -> None:
     ]
 
 
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [80, 200])
 def test_the_table_fits_a_terminal_with_nothing_cut(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

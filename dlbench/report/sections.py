@@ -159,7 +159,7 @@ def headlines(verdicts: Verdicts) -> Grid:
         "run of ours; p: how likely chance alone takes it that far. Better and worse say what our result is."
     )
     if any(value.stood_in for value in values):
-        note += " In brackets: on other data than the published, so not compared."
+        note += " In brackets: on other data than the published, not compared."
     columns = (*texts("report", "what"), *VALUE_COLUMNS)
     return Grid("glance-headlines", "Published against reproduced", columns, rows, note, labels=2)
 
@@ -252,8 +252,8 @@ def _value(value: Value, beside: bool = False) -> tuple[Cell, ...]:
     """What `VALUE_COLUMNS` names; with ``beside`` the results on other data, where there are only those."""
     judged, is_other_split = value.judged, value.split is not None and not is_exact(value.metric)
     found = ours(value.runs, value.metric, is_other_split=is_other_split)
-    if beside and value.substituted and value.stood_in:
-        found = Cell(f"[{value.substituted.substitute.provenance}: {mean_and_spread(value.stood_in)}]")
+    if beside and value.stood_in:
+        found = Cell(f"[{mean_and_spread(value.stood_in)}]")
     return (
         Cell(display_name(value.metric), hint=value.metric),
         Cell(judged.reason, verdict=judged.verdict),

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from dlbench.bench import parts, plain, worker, workers
 from dlbench.bench.parts import BN_GAP, LAYERS, PARTS, QUICK, job
 from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
 from dlbench.bench.worker import Ours, flops_of
-from dlbench.bench.workers import BenchError, Job, Worker, all_cores, in_turns, measure, unset_thread_counts
+from dlbench.bench.workers import BenchError, Job, Program, Worker, all_cores, in_turns, measure, unset_thread_counts
 from dlbench.data.image_datamodules import IntelDataModule
 from dlbench.data.images import to_network
 from dlbench.models.cnn import ConvNet
@@ -246,11 +247,15 @@ def test_thread_counts_come_from_no_environment(monkeypatch: pytest.MonkeyPatch)
 # the whole command
 
 
+LEFT_OUT = {"memory", "yoyodyne"}
+"""Parts that the quick form leaves out, or that have a test of their own."""
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str]:
     """``make bench ARGS='--quick ...'``, with less to import: its exit code, its JSON, its page."""
     folder = tmp_path_factory.mktemp("quick")
-    names = [name for name in PARTS if name != "memory"]
+    names = [name for name in PARTS if name not in LEFT_OUT]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "IMPORTS", "json")
         only = [word for name in names for word in ("--only", name)]
@@ -264,7 +269,7 @@ def test_every_part_gives_ratios(quick: tuple[int, dict[str, Any], str]) -> None
     code, found, page = quick
     assert code == 0
     assert found["quick"] and not found["failures"]
-    assert found["parts"].keys() == PARTS.keys() - {"memory"}
+    assert found["parts"].keys() == PARTS.keys() - LEFT_OUT
     assert found["machine"]["cores"] == len(all_cores())
     for name, part in found["parts"].items():
         assert part["rows"], name
@@ -360,3 +365,26 @@ def test_a_process_is_not_charged_with_what_its_launcher_holds() -> None:
     late = "import os; os.fork() or (__import__('time').sleep(1), print('late'))"
     assert "late" in measure("-c", late).output
     del held
+
+
+def test_a_program_answers_line_by_line_and_ends_by_itself(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    answers = "print(0)\nfor line in sys.stdin: print(1, flush=True)"
+    code = f"import pathlib, sys\n{answers}\npathlib.Path({str(ended)!r}).touch()"
+    with Program(sys.executable, "-uc", code) as program:
+        assert (program.facts, program.ask(), program.ask()) == (0, 1, 1)
+        assert not ended.exists()
+    assert ended.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("no-such-python",), "no-such-python cannot be started: No such file"),
+        ((sys.executable, "-c", "print('rubbish')"), "no JSON"),
+        ((sys.executable, "-c", "1/0"), "ended with code 1: .*ZeroDivisionError"),
+    ],
+)
+def test_a_program_that_is_none_is_named(command: tuple[str, ...], said: str) -> None:
+    with pytest.raises(BenchError, match=f"(?s){said}"), Program(*command):
+        pass

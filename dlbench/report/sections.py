@@ -251,14 +251,14 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
 def _value(value: Value, beside: bool = False) -> tuple[Cell, ...]:
     """What `VALUE_COLUMNS` names; with ``beside`` the results on other data, where there are only those."""
     judged, is_other_split = value.judged, value.split is not None and not is_exact(value.metric)
-    found = ours(value.runs, value.metric, is_other_split=is_other_split)
-    if beside and value.stood_in:
-        found = Cell(f"[{mean_and_spread(value.stood_in)}]")
+    is_elsewhere = beside and value.stood_in
     return (
         Cell(display_name(value.metric), hint=value.metric),
         Cell(judged.reason, verdict=judged.verdict),
         number(value.published),
-        found,
+        Cell(f"[{mean_and_spread(value.stood_in)}]")
+        if is_elsewhere
+        else ours(value.runs, value.metric, is_other_split=is_other_split),
         interval(judged.interval),
         _distance(judged),
     )

@@ -137,6 +137,21 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | For
         time.sleep(0.01)
 
 
+def left(found: Callable[[], Iterable[int]], seconds: float = 20) -> list[int]:
+    """Which processes are still there after a while: one that has closed its pipes takes its time to vanish."""
+    deadline = time.monotonic() + seconds
+    while remaining := list(found()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return remaining
+
+
+def alive(processes: Iterable[int]) -> list[int]:
+    """Those of the processes that there still are; Linux alone."""
+    return [each for each in processes if Path(f"/proc/{each}").exists()]
+
+
 def _python(
     ends: tuple[Connection, Connection],
     arguments: tuple[str, ...],

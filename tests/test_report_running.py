@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from bits import endings
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from processes import sweep, wait_for
+from processes import left, sweep, wait_for
 
 from dlbench.records.store import Store
 from dlbench.report import jobs
@@ -194,7 +195,7 @@ def interrupted(process: subprocess.Popen[str], how: str, has_begun: Callable[[]
     assert process.returncode == 130, error
     assert error.count("interrupted; the same command goes on where it was") == 1
     assert "Traceback" not in error
-    assert members(process.pid) == []
+    assert left(partial(members, process.pid)) == []
 
 
 def members(session: int) -> list[int]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from processes import start, sweep, wait_for
+from processes import alive, left, start, sweep, wait_for
 
 from dlbench import paths
 from dlbench.cli import experiments
@@ -217,10 +218,7 @@ def test_a_sweep_that_is_interrupted_again_and_again_goes_on(
         if name != "SIGKILL":
             assert process.returncode == 130
             assert "interrupted; the same command goes on where it was" in err
-            deadline = time.monotonic() + 20
-            while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
-                time.sleep(0.1)
-            assert not [child for child in children if Path(f"/proc/{child}").exists()]
+            assert left(partial(alive, children)) == []
         assert len(endings(tmp_path)) < 2
     code, _, err = sweep(*command)
     assert code == 0
@@ -465,7 +463,4 @@ def test_no_worker_outlives_a_sweep_that_was_killed(tiny_in: TinyIn, tmp_path: P
     assert len(started) >= 3  # the server, and two jobs
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any(Path(f"/proc/{each}").exists() for each in started):
-        time.sleep(0.2)
-    assert not any(Path(f"/proc/{each}").exists() for each in started)
+    assert left(partial(alive, started)) == []

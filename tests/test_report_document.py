@@ -279,13 +279,20 @@ def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -
 def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, committed_document: Document) -> None:
     (grid,) = (block for block in sections(committed_document)["runs"].blocks if isinstance(block, Grid))
     results = {f"{result.run}/{result.evaluation.id}": result for result in committed.evidence.collection.results}
-    assert len(grid.rows) == len(results)
-    for name, command, identity, data, commit, *_ in (tuple(cell.text for cell in row) for row in grid.rows):
-        result = results[identity.rstrip("*")]
-        assert name == result.name
-        assert result.fingerprint[:12] in data
-        assert commit.startswith(result.manifest["code"]["commit"][:8])
-        assert shlex.split(command)[:4] == ["python", "-m", "dlbench", f"+experiment={result.experiment}"]
+    for experiment, told, command, runs, data, commits, *_ in ([cell.text for cell in row] for row in grid.rows):
+        seeds = []
+        for seed, name in (run.split(": ") for run in runs.split(", ")):
+            result = results.pop(name.rstrip("*"))
+            assert (result.experiment, result.settings, str(result.seed)) == (experiment, told, seed)
+            assert result.fingerprint[:12] in data
+            assert result.manifest["code"]["commit"][:8] in commits
+            seeds.append(seed)
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "dlbench"]
+        assert f"+experiment={experiment}" in words
+        assert words[-1] == f"seed={','.join(dict.fromkeys(seeds))}"
+        assert ("-m" in words[3:]) == ("," in words[-1])
+    assert results == {}
 
 
 def test_an_empty_folder_gives_a_report_too() -> None:

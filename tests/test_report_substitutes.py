@@ -272,7 +272,7 @@ def test_it_is_called_what_it_is_wherever_it_is_shown() -> None:
                     places += 1
     assert places == 4  # among the values and among the runs on other data
     named = [row for grid in grids(document) if grid.id == "runs-grid" for row in grid.rows]
-    assert all("other split" in row[3].text for row in named)
+    assert all("other split" in row[4].text for row in named)
     assert "6 on another split of it" in document.about
     texts = render_html(document), render_markdown(document), render_latex(document)
     assert all("holds on other data" in text and "not compared" in text for text in texts)

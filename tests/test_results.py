@@ -436,7 +436,7 @@ def test_a_run_whose_parts_are_gone_is_listed_without_a_command() -> None:
     for each in (result, gone):
         _, grid = runs([each]).blocks
         assert isinstance(grid, Grid)
-        commands.append(grid.rows[0][1].text)
+        commands.append(grid.rows[0][2].text)
     assert commands[0].startswith("python -m dlbench +experiment=cnn_vanilla")
     assert commands[1] == "-"
 

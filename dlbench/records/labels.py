@@ -167,6 +167,8 @@ def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
     own, found = settings_of(config), []
     for section in TRAINING_SECTIONS if usual else ():
         there = usual[section]
+        if own.get(section) == there:
+            continue
         here = components.with_younger(own.get(section, {}), there)
         target = here.get("_target_")
         if target != there.get("_target_"):
@@ -174,8 +176,8 @@ def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
         found += [
             f"{key}={plain(value)}".replace(" ", "")
             for key, value in here.items()
+            if key in there and there[key] != value and not key.startswith("_")
             if (section, key) not in ALWAYS_NAMED | NEVER_NAMED
-            if not key.startswith("_") and key in there and there[key] != value
         ]
     return found
 

@@ -19,10 +19,10 @@ from dlbench.report.schema import Check, Claim, Comparison, Configuration, Other
 from dlbench.report.statistics import (
     LEVEL,
     Judgement,
-    difference_interval,
     is_constant,
     judge_published,
     mean_difference,
+    mean_interval,
     of_curve,
     permutation_p,
     with_holm,
@@ -171,7 +171,7 @@ def _judge_pairs(
     if exact or len(pairs) < 2:
         return judged
     expected, (permuted, smallest_p) = mean_difference(claimed), permutation_p(claimed)
-    judged = replace(judged, interval=difference_interval(differences), permutation_p=permuted, smallest_p=smallest_p)
+    judged = replace(judged, interval=mean_interval(differences), permutation_p=permuted, smallest_p=smallest_p)
     if is_constant(claimed):
         return judged
     return replace(judged, distance=expected.mean / expected.deviation, p=expected.p(0))
@@ -186,7 +186,7 @@ def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tupl
         return Verdict.UNDECIDED, "n=1: no test possible"
     if is_constant(claimed):
         return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
-    low, high = difference_interval(claimed)
+    low, high = mean_interval(claimed)
     if low > 0 or (allows_none and low == 0):
         return Verdict.HOLDS, "so in the whole interval"
     if high < 0 or (not allows_none and high == 0):

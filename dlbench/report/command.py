@@ -30,10 +30,14 @@ IGNORED = {"trainer.progress", "data.jobs"}
 """They change nothing that is recorded."""
 
 
-def command(result: Result) -> str:
+def command(result: Result, *others: Result) -> str:
     """``python -m dlbench +experiment=NAME ...`` with every setting that is not the experiment's own.
 
     What is on stand-in data needs that first: see `preparation`.
+
+    Args:
+        result: What it makes.
+        others: Results that differ from it in nothing but their seeds: a sweep then makes them all.
     """
     wanted: dict[str, Any] = {**result.config, "evaluation": dict(result.evaluated)}
     ignored = IGNORED
@@ -52,8 +56,9 @@ def command(result: Result) -> str:
     sections = (*TRAINING_SECTIONS, "evaluation")
     changes = [change for section in sections for change in _changes(section, wanted.get(section), usual[section])]
     settings = [change for change in changes if change.lstrip("+~").partition("=")[0] not in ignored]
-    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={result.seed}"]
-    return shlex.join(["python", "-m", "dlbench", *words])
+    seeds = list(dict.fromkeys(str(each.seed) for each in (result, *others)))
+    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={','.join(seeds)}"]
+    return shlex.join(["python", "-m", "dlbench", *["-m"] * (len(seeds) > 1), *words])
 
 
 def preparation(result: Result) -> str | None:

@@ -1,15 +1,16 @@
 """Our runs, whatever was published: leaderboards, what they cost, what is on other data, and where each comes from."""
 
+import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from dlbench import components
 from dlbench.errors import ConfigError
-from dlbench.identity import configuration_id
+from dlbench.identity import TRAINING_SECTIONS, configuration_id
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.files import ODD
 from dlbench.records.labels import settings
@@ -180,39 +181,62 @@ def other_data(collection: Collection) -> Section | None:
 
 
 def runs(results: Iterable[Result]) -> Section:
-    """Every evaluation: what it is, what made it, and the command that makes it again."""
-    columns = texts("name, as in TensorBoard", "command", "run/evaluation", "data", "commit", "machine", "finished")
+    """What every evaluation is, what made it, and the command that makes it again; a row for all seeds."""
+    columns = texts(
+        "experiment", "settings", "command", "seed: run/evaluation", "data", "commit", "machine", "finished"
+    )
     ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
-    rows = tuple(map(_run, ordered))
+    alike: dict[str, list[Result]] = defaultdict(list)
+    for result in ordered:
+        made_by = [result.config[section] for section in TRAINING_SECTIONS if section in result.config]
+        key = [result.experiment, result.provenance, result.fingerprint, made_by, result.evaluated]
+        alike[json.dumps(key, sort_keys=True)].append(result)
     about = [
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
-        "data by the hash of its content."
+        "data by the hash of its content. Runs that differ only in their seed share a row, and a command that makes "
+        "them all. `python -m dlbench records show RUN` tells more of one."
     ]
-    if first := dict.fromkeys(made_by for result in ordered if (made_by := preparation(result))):
+    if first := dict.fromkeys(filter(None, (preparation(group[0]) for group in alike.values()))):
         about.append(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")
-    grid = Grid("runs-grid", f"{len(rows)} evaluations", columns, rows, OUTDATED_NOTE)
+    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, tuple(map(_row, alike.values())), OUTDATED_NOTE)
     return Section("runs", "Runs", (*map(Paragraph, about), grid))
 
 
-def _run(result: Result) -> tuple[Cell, ...]:
-    code, numerics, environment = (result.manifest[name] for name in ("code", "numerics", "environment"))
-    finished = str(result.training["finished"])
+def _row(group: Sequence[Result]) -> tuple[Cell, ...]:
+    first = group[0]
     try:
-        again = Cell(command(result), is_code=True)
+        again = Cell(command(*group), is_code=True)
     except (HydraException, OmegaConfBaseException, ConfigError, *ODD):
         again = Cell("-", hint="it has parts that this version does not have")
+    named = [f"{each.seed}: {each.run}/{each.evaluation.id}{MARK if each.is_outdated else ''}" for each in group]
+    finished = sorted(str(each.training["finished"]) for each in group)
     return (
-        Cell(result.name),
+        Cell(first.experiment),
+        Cell(first.settings),
         again,
-        Cell(f"{result.run}/{result.evaluation.id}{MARK if result.is_outdated else ''}"),
-        Cell(f"{result.data}, {result.provenance}, {result.fingerprint[:12]}", hint=result.fingerprint),
-        Cell(f"{(code['commit'] or 'none')[:8]}{', changed' if code['dirty'] else ''}"),
-        Cell(
-            f"{environment['processor']}, {numerics['device']}, torch {numerics['torch']}",
-            hint=f"{numerics['cpu_capability']}, {numerics['threads']} thread(s)",
-        ),
-        Cell(finished[:10], finished),
+        Cell(", ".join(named)),
+        Cell(f"{first.data}, {first.provenance}, {first.fingerprint[:12]}", hint=first.fingerprint),
+        _all(group, _commit),
+        _all(group, _machine),
+        Cell(" to ".join(dict.fromkeys(day[:10] for day in (finished[0], finished[-1]))), finished[-1]),
     )
+
+
+def _all(group: Iterable[Result], told: Callable[[Result], str]) -> Cell:
+    """What is told of results, each thing once."""
+    return Cell(", ".join(dict.fromkeys(map(told, group))))
+
+
+def _commit(result: Result) -> str:
+    code = result.manifest["code"]
+    return f"{(code['commit'] or 'none')[:8]}{' (changed)' if code['dirty'] else ''}"
+
+
+def _machine(result: Result) -> str:
+    numerics, environment = result.manifest["numerics"], result.manifest["environment"]
+    threads = f"{numerics['threads']} thread{'s' * (numerics['threads'] != 1)}"
+    how = (numerics["cpu_capability"], threads, numerics["device"], f"torch {numerics['torch']}")
+    return f"{environment['processor']} ({', '.join(how)})"
 
 
 def diverged(collection: Collection) -> Section | None:

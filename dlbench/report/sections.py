@@ -16,7 +16,7 @@ from dlbench.report.figures.plots import draw, published_against_ours
 from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval, number, ours, probability
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
 from dlbench.report.schema import Report, Table
-from dlbench.report.statistics import ENOUGH_RUNS, Judgement, difference_interval
+from dlbench.report.statistics import ENOUGH_RUNS, Judgement, mean_interval
 from dlbench.terminal import format_value, mean_and_spread, sentence
 
 
@@ -384,7 +384,7 @@ def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
         ours(Runs(value.runs.results), value.metric),
         ours(Runs(others), value.metric),
         Cell("-") if mean is None else Cell(f"{mean:+.4f} ({len(differences)})", mean),
-        interval(difference_interval(differences) if len(differences) > 1 else None),
+        interval(mean_interval(differences) if len(differences) > 1 else None),
     )
 
 

@@ -56,8 +56,8 @@ class Judgement:
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
 """A smaller p is told from chance."""
-RESAMPLES = 9999
-"""Up to 13 pairs have fewer sign flips than this, and the permutation test is exact."""
+MOST_FLIPS = 9999
+"""So many combinations of signs are tried: all of up to 13 pairs, which makes the permutation test exact."""
 
 PRINTED_DECIMALS = 4
 """The reports print so many; trailing zeros are lost where a value is read as a number."""
@@ -80,7 +80,7 @@ class Expected:
     @property
     def interval(self) -> Interval:
         """At 95%."""
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)) * self.deviation
+        reach = _quantile(self.freedom) * self.deviation
         return self.mean - reach, self.mean + reach
 
     def distance(self, value: float) -> float | None:
@@ -91,6 +91,11 @@ class Expected:
         """The two-sided p of a value; None where nothing varies."""
         distance = self.distance(value)
         return None if distance is None else float(2 * stats.t.sf(abs(distance), self.freedom))
+
+
+@cache
+def _quantile(freedom: float) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
@@ -132,9 +137,9 @@ def prediction_interval(values: Sequence[float]) -> Interval:
     return one_more(values).interval
 
 
-def difference_interval(differences: Sequence[float]) -> Interval:
-    """Where the mean difference lies at 95%: mean ± t s / sqrt(n); see `mean_difference`."""
-    return mean_difference(differences).interval
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Where the mean lies at 95%: mean ± t s / sqrt(n); see `mean_difference`."""
+    return mean_difference(values).interval
 
 
 def is_constant(values: Sequence[float]) -> bool:
@@ -166,26 +171,6 @@ def with_holm(judgements: Sequence[Judgement]) -> list[Judgement]:
 # --- other tests ------------------------------------------------------------------------------------------------------
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Where the mean lies, by a percentile bootstrap that is the same every time.
-
-    Raises:
-        ValueError: There are fewer than two values.
-    """
-    _at_least_two(values)
-    if min(values) == max(values):
-        return values[0], values[0]
-    means = np.sort(values)[_resamples(len(values))].mean(axis=1)
-    low, high = np.percentile(means, (50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)))
-    return float(low), float(high)
-
-
-@cache
-def _resamples(count: int) -> npt.NDArray[np.int64]:
-    """Which of so many values are drawn, in a row a resample; drawn once, for scipy takes ten times as long."""
-    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
-
-
 def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
     """The one-sided p of paired differences whose mean is greater than 0, and the smallest p that so many can reach.
 
@@ -195,15 +180,19 @@ def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
         ValueError: There are fewer than two differences.
     """
     _at_least_two(differences)
-    found = stats.permutation_test(
-        (np.sort(differences),),
-        np.mean,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue), max(2.0 ** -len(differences), 1 / (RESAMPLES + 1))
+    values, signs = np.sort(differences), _signs(len(differences))
+    reached = int(np.count_nonzero(signs @ values >= values.sum() - 1e-12 * np.abs(values).sum()))  # but for rounding
+    is_exact = len(signs) == 2 ** len(values)
+    p = reached / len(signs) if is_exact else (reached + 1) / (len(signs) + 1)
+    return p, max(2.0 ** -len(values), 1 / (MOST_FLIPS + 1))
+
+
+@cache
+def _signs(count: int) -> npt.NDArray[np.float64]:
+    """Every combination of so many signs, or random ones where these are too many, in a row each."""
+    if 2**count <= MOST_FLIPS:
+        return np.array(list(itertools.product((-1.0, 1.0), repeat=count)))
+    return np.random.default_rng(0).choice((-1.0, 1.0), (MOST_FLIPS, count))
 
 
 def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> float | None:

@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test test-slow golden lint bench tensorboard notebooks wheel clean
+.PHONY: help install reproduce-report docs-report test test-slow golden faults lint bench tensorboard notebooks wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,6 +35,9 @@ test-slow: $(INSTALLED)  ## Run the others: sweeps that are killed, edited copie
 
 golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
 	$(BIN)/python tests/golden/golden.py
+
+faults: $(INSTALLED)  ## Kill, fill, damage and fuzz by chance, and count what holds (10 minutes; ARGS='--seed 1')
+	$(BIN)/python tests/faults.py $(ARGS)
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

@@ -22,8 +22,7 @@ from dlbench.bench.parts import BN_GAP, LAYERS, PARTS, QUICK, job
 from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
 from dlbench.bench.worker import Ours, flops_of
 from dlbench.bench.workers import BenchError, Job, Program, Worker, all_cores, in_turns, measure, unset_thread_counts
-from dlbench.data.image_datamodules import IntelDataModule
-from dlbench.data.images import to_network
+from dlbench.data.image_datamodules import IntelDataModule, to_network
 from dlbench.models.cnn import ConvNet
 from dlbench.records import history
 from dlbench.records.store import Store

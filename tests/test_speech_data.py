@@ -275,7 +275,8 @@ def test_the_spoken_corpus_is_another_folder(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["data.frames=0", "data.batch_size=-1", "data.strict=perhaps", "data.source=kaggle"]
+    "override",
+    ["data.frames=0", "data.batch_size=-1", "data.strict=perhaps", "data.source=kaggle", "data.splits=[1,1]"],
 )
 def test_settings_that_cannot_be_are_named(compose: Compose, override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0]):

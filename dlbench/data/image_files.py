@@ -18,8 +18,7 @@ from typing import IO, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dlbench.data import registry
-from dlbench.data.splits import SPLITS, Splits
+from dlbench.data import SPLITS, Splits, registry
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 from dlbench.terminal import first_line, printable

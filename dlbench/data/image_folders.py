@@ -14,8 +14,8 @@ import PIL
 from PIL import Image
 
 from dlbench import paths
+from dlbench.data import SPLITS
 from dlbench.data.image_files import NpzForm, Pictures, PictureSet
-from dlbench.data.splits import SPLITS
 from dlbench.errors import DataError, OddDataNotice
 from dlbench.files import atomic_path, digest, regular
 

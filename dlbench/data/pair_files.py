@@ -128,8 +128,6 @@ class PairFiles:
             raise ValueError("name both files, val and test, or neither and split them off with holdout")
         if (self.val is None) == (self.holdout is None):
             raise ValueError("give either the files val and test or holdout=[words for val, words for test]")
-        if self.holdout is not None and (len(self.holdout) != 2 or min(self.holdout) < 1):
-            raise ValueError(f"holdout={list(self.holdout)}: must be two positive numbers of words, for val and test")
         if self.holdout is None and self.max_train_words is not None:
             raise ValueError("max_train_words goes with holdout")
         if self.stress and self.format != "cmudict":

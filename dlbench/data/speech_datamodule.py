@@ -9,26 +9,26 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Gt
 from joblib import cpu_count
 from torch import Tensor
 from torch.nn import functional
 
 from dlbench.components import component
 from dlbench.data import recordings, registry
+from dlbench.data.datamodule import Size, Sizes, cache_outside
 from dlbench.data.ljspeech import METADATA, RATE, VOCABULARY, WAVES, LeftOutNotice
 from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
 from dlbench.data.recordings import MELS, log_mel
 from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
-from dlbench.paths import cache_folder, check_cache
 
 Source = Literal["auto", "files", "synthetic"]
 
@@ -89,6 +89,7 @@ class SpeechTensors(Split):
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder, log_mel),
 )
+@dataclass(kw_only=True, eq=False)
 class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
     """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
 
@@ -111,40 +112,32 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         ValueError: The arguments do not fit each other.
     """
 
+    corpus: str = "ljspeech"
+    splits: Sizes = PUBLISHED
+    source: Source = "auto"
+    frames: Size | None = None
+    target_symbols: Size | None = None
+    max_characters: Size = 97
+    strict: bool = False
+    batch_size: Size = 64
+    eval_batch_size: Size = 16
+    bucket_batches: Size = 1
+    jobs: Size | None = None
+    synthetic_sizes: Sizes = (600, 100, 100)
+    cache: str | None = None
+
     drawn = "tones"
     generate = staticmethod(tones.generate)
 
-    def __init__(
-        self,
-        *,
-        corpus: str = "ljspeech",
-        splits: Sequence[int] = PUBLISHED,
-        source: Source = "auto",
-        frames: Annotated[int, Gt(0)] | None = None,
-        target_symbols: Annotated[int, Gt(0)] | None = None,
-        max_characters: Annotated[int, Gt(0)] = 97,
-        strict: bool = False,
-        batch_size: Annotated[int, Gt(0)] = 64,
-        eval_batch_size: Annotated[int, Gt(0)] = 16,
-        bucket_batches: Annotated[int, Gt(0)] = 1,
-        jobs: Annotated[int, Gt(0)] | None = None,
-        synthetic_sizes: Sequence[int] = (600, 100, 100),
-        folder: str | None = None,
-        cache: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
-        if target_symbols is not None and target_symbols < max_characters + 2:
-            least = f"max_characters={max_characters} and two, for start and end"
-            raise ValueError(f"target_symbols={target_symbols}: must be at least {least}")
-        self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
-        self.name, self.is_own = corpus, corpus not in ("ljspeech", "ljspeech_spoken")
-        self.places = f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"
-        self.real = f"recordings of {corpus}"
-        self.frames, self.target_symbols = frames, target_symbols
-        self.bucket_batches = bucket_batches
-        self.jobs = jobs or cpu_count()
-        self.given_cache = cache
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target_symbols is not None and self.target_symbols < self.max_characters + 2:
+            least = f"max_characters={self.max_characters} and two, for start and end"
+            raise ValueError(f"target_symbols={self.target_symbols}: must be at least {least}")
+        self.files = SpeechFiles(self.corpus, tuple(self.splits), self.max_characters, self.strict)
+        self.name, self.is_own = self.corpus, self.corpus not in ("ljspeech", "ljspeech_spoken")
+        self.places = f"{self.corpus}/{METADATA}", f"{self.corpus}/{WAVES}"
+        self.real = f"recordings of {self.corpus}"
 
     @cached_property
     def speech(self) -> SpeechCorpus:
@@ -153,18 +146,17 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
 
     def read(self) -> SpeechCorpus | None:
         """See `SpeechFiles.read`; the cache may not lie in the data folder."""
-        if not all(os.path.lexists(self.folder / place) for place in self.places):
+        if not all(os.path.lexists(self.data_folder / place) for place in self.places):
             return None
-        cache = cache_folder(self.given_cache)
-        check_cache(cache, self.folder)
-        found = self.files.read(self.folder, cache, self.jobs)
+        cache = cache_outside(self.data_folder, self.cache)
+        found = self.files.read(self.data_folder, cache, self.jobs or cpu_count())
         for notice in found.notices:
             warnings.warn(notice, LeftOutNotice, stacklevel=2)
         return found
 
     def absence(self) -> str:
         """What was looked for, and what is there instead."""
-        return registry.absence(self.places, registry.similar(self.folder, self.name, self.places))
+        return registry.absence(self.places, registry.similar(self.data_folder, self.name, self.places))
 
     def remedy(self) -> str:
         """How the corpus is had."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dlbench import paths
-from dlbench.data import recordings, registry
+from dlbench.data import SPLITS, Splits, recordings, registry
 from dlbench.data.ljspeech import (
     METADATA,
     RATE,
@@ -27,7 +27,6 @@ from dlbench.data.ljspeech import (
     read_metadata,
     refusal,
 )
-from dlbench.data.splits import SPLITS, Splits
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 
@@ -92,7 +91,7 @@ class SpeechFiles:
     """Which corpus is read, and how: arguments of `dlbench.data.speech_datamodule.SpeechDataModule`.
 
     Raises:
-        ValueError: ``corpus`` is no folder's name, or ``splits`` are not three positive numbers.
+        ValueError: ``corpus`` is no folder's name.
     """
 
     corpus: str
@@ -103,8 +102,6 @@ class SpeechFiles:
     def __post_init__(self) -> None:
         if not paths.is_name(self.corpus):
             raise ValueError(f"corpus={self.corpus!r}: must be the name of a folder in the data folder")
-        if len(self.splits) != 3 or min(self.splits) < 1:
-            raise ValueError(f"splits={list(self.splits)}: must be three positive numbers of rows (train, val, test)")
 
     def read(self, folder: Path, cache: Path, jobs: int) -> SpeechCorpus:
         """The corpus, with features out of the cache, computed if need be.

@@ -58,7 +58,7 @@ class Utterance:
     frames: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SpeechCorpus(Splits[tuple[Utterance, ...]]):
     """A data set of speech.
 
@@ -67,7 +67,7 @@ class SpeechCorpus(Splits[tuple[Utterance, ...]]):
     a spoken stand-in was made.
     """
 
-    features: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] = field(kw_only=True)
     left_out: dict[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     stand_in: dict[str, Any] | None = None
@@ -110,57 +110,59 @@ class SpeechFiles:
             DataError: ``metadata.csv`` cannot be read or has too few rows; a split has nothing usable; with ``strict``
                 anything is wrong with a row; the cache folder cannot be used.
         """
-        metadata = folder / self.corpus / METADATA
+        metadata, wanted = folder / self.corpus / METADATA, sum(self.splits)
         rows, faults = read_metadata(metadata)
-        if sum(self.splits) > len(rows):
-            text = f"{metadata}: {len(rows)} rows are too few for data.splits={list(self.splits)}"
-            raise DataError(f"{text}, which ask for {sum(self.splits)}; choose smaller numbers")
-        rows = [row and row._replace(text=self.text_of(row)) for row in rows[: sum(self.splits)]]
-        for row in filter(None, rows):
-            if not row.text.strip():
-                faults.append(Fault(row.number, "empty", f"{row.id}, as cut"))
-                rows[row.number] = None
+        if (total := len(rows) + len(faults)) < wanted:
+            text = f"{metadata}: {total} rows are too few for data.splits={list(self.splits)}"
+            raise DataError(f"{text}, which ask for {wanted}; choose smaller numbers")
+        rows = [row._replace(text=self.text_of(row)) for row in rows if row.number < wanted]
+        faults = [fault for fault in faults if fault.row < wanted]
+        faults += [Fault(row.number, "empty", f"{row.id}, as cut") for row in rows if not row.text.strip()]
+        rows = [row for row in rows if row.text.strip()]
         unknown = [
             Fault(row.number, "unknown", f"{row.id} has {' '.join(sorted(symbols))}")
-            for row in filter(None, rows)
+            for row in rows
             if (symbols := VOCABULARY.unknown([row.text]))
         ]
-        faults = [fault for fault in faults if fault.row < len(rows)]
         if self.strict and (faults or unknown):
             raise refusal(metadata, min(faults + unknown))
-        found, features = recordings.load(metadata.parent, rows, cache, jobs, self.strict)
-        faults = sorted(faults + found.faults)
-        starts = found.starts()
-        splits: dict[str, tuple[Utterance, ...]] = {}
-        for split, (begin, end) in zip(SPLITS, pairwise([0, *accumulate(self.splits)]), strict=True):
-            splits[split] = tuple(
-                Utterance(
-                    id=row.id,
-                    text=row.text,
-                    row=row.number,
-                    seconds=found.samples[row.number] / RATE,
-                    path=metadata.parent / WAVES / f"{row.id}.wav",
-                    sha256=found.sha256[row.number],
-                    start=starts[row.number],
-                    frames=found.frames[row.number],
-                )
-                for row in rows[begin:end]
-                if row and found.frames[row.number]
+        loaded = recordings.load(metadata.parent, rows, cache, jobs, self.strict)
+        faults = sorted(faults + loaded.faults)
+        if self.strict and faults:
+            raise refusal(metadata, faults[0])
+        utterances = [
+            Utterance(
+                id=row.id,
+                text=row.text,
+                row=row.number,
+                seconds=found.samples / RATE,
+                path=metadata.parent / WAVES / f"{row.id}.wav",
+                sha256=found.sha256,
+                start=found.start,
+                frames=found.frames,
             )
-            if not splits[split]:
+            for row in rows
+            if (found := loaded.recordings.get(row.number))
+        ]
+        splits = []
+        for split, (begin, end) in zip(SPLITS, pairwise([0, *accumulate(self.splits)]), strict=True):
+            splits.append(tuple(each for each in utterances if begin <= each.row < end))
+            if not splits[-1]:
                 reason = next(notices(metadata, [fault for fault in faults if begin <= fault.row < end]))
                 raise DataError(f"{metadata}: no usable row for {split}; {reason}")
-        unknown = [fault for fault in unknown if found.frames[fault.row]]
+        unknown = [fault for fault in unknown if fault.row in loaded.recordings]
         sha256, stand_in, provenance = digest(metadata), _stand_in(metadata.parent), "user copy"
         if stand_in is not None:
             provenance = "stand-in"
         elif sha256 == registry.get("ljspeech").files[0].sha256 and self.splits == PUBLISHED and not faults:
-            provenance = "verified" if have_published_lengths(found.samples) else "user copy"
+            lengths = [each.samples for each in loaded.recordings.values()]
+            provenance = "verified" if have_published_lengths(lengths) else "user copy"
+        train, val, test = splits
         return SpeechCorpus(
-            train=splits["train"],
-            val=splits["val"],
-            test=splits["test"],
-            features=features,
+            train,
+            val,
+            test,
+            features=loaded.features,
             source="files",
             provenance=provenance,
             files={f"{self.corpus}/{METADATA}": sha256},

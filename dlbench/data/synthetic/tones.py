@@ -40,7 +40,7 @@ def _between(rng: Rng, low: float, high: float) -> float:
 
 def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCorpus:
     """Training, validation and test utterances; no transcript comes twice."""
-    splits: dict[str, tuple[Utterance, ...]] = {}
+    splits: list[tuple[Utterance, ...]] = []
     waveforms: list[Samples] = []
     features: list[npt.NDArray[np.float32]] = []
     start = 0
@@ -55,11 +55,12 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             waveforms.append(samples)
             features.append(frames)
             start += len(frames)
-        splits[split] = tuple(utterances)
+        splits.append(tuple(utterances))
+    train, val, test = splits
     return SpeechCorpus(
-        train=splits["train"],
-        val=splits["val"],
-        test=splits["test"],
+        train,
+        val,
+        test,
         source="synthetic",
         provenance="synthetic",
         features=np.concatenate(features),

@@ -1,4 +1,4 @@
-"""Log-mel features of speech, scaled as Whisper does (report e2324; Radford et al. 2022)."""
+"""Utterances, and log-mel features of their recordings, scaled as Whisper does (report e2324; Radford et al. 2022)."""
 
 import errno
 import hashlib
@@ -8,9 +8,10 @@ import math
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from joblib import Parallel, delayed
 from torch import Tensor
 
 from dlbench.components import component
+from dlbench.data import Splits
 from dlbench.data.cache import filled
 from dlbench.data.ljspeech import FAULTS, METADATA, RATE, WAVES, Fault, Row, Samples, hash_samples, refusal
 from dlbench.errors import DataError
@@ -71,6 +73,53 @@ ABSENT = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ENAMETOOLONG:
 
 STREAMED = 0x7FF00000
 """A wave file written to a pipe states a size from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A recording and what is said in it.
+
+    ``text`` is as used (lower case, cut), ``row`` the place in ``metadata.csv`` counted from 0, ``path`` the file if
+    there is one, ``sha256`` that of the float32 samples. Its features are ``frames`` rows of the corpus's, from
+    ``start`` on.
+    """
+
+    id: str
+    text: str
+    row: int
+    seconds: float
+    path: Path | None
+    sha256: str
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class SpeechCorpus(Splits[tuple[Utterance, ...]]):
+    """A data set of speech.
+
+    ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
+    ``left_out`` counts rows that could not be used, by reason; ``notices`` are lines about them; ``stand_in`` says how
+    a spoken stand-in was made.
+    """
+
+    features: npt.NDArray[np.float32] = field(kw_only=True)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    stand_in: dict[str, Any] | None = None
+    waveforms: tuple[Samples, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the samples and the text of every utterance, by split; wherever they were read from.
+
+        Features are not in it: they are a function of the samples (`load`). Their last bits
+        may differ between machines; samples do not.
+        """
+        digest = hashlib.sha256()
+        for split, utterances in self.splits().items():
+            lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
+            digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
+        return digest.hexdigest()
 
 
 class Recording(NamedTuple):

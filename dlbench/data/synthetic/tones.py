@@ -15,8 +15,7 @@ import torch
 
 from dlbench.data import SPLITS
 from dlbench.data.ljspeech import RATE, VOCABULARY, Samples, hash_samples
-from dlbench.data.recordings import log_mel, single_thread
-from dlbench.data.speech_files import SpeechCorpus, Utterance
+from dlbench.data.recordings import SpeechCorpus, Utterance, log_mel, single_thread
 from dlbench.data.synthetic import stream, words
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed

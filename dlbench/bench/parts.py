@@ -110,11 +110,8 @@ def _throughput(
             sides = {"ours": [*workers.values()], "plain": [plain]}
             taken = in_turns(effort.pairs, {side: partial(speed, of, effort.steps) for side, of in sides.items()})
         rows.append(compared(case, "steps/s", taken["ours"], taken["plain"], Target("at least", goals[case])))
-    notes = [
-        f"data: {plain.facts['data']}",
-        f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores",
-    ]
-    return Part(title, "plain loop", rows, notes)
+    on = f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores"
+    return Part(title, "plain loop", rows, [f"data: {plain.facts['data']}", on])
 
 
 STEPS_PER_EPOCH = 1500
@@ -364,10 +361,11 @@ def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str,
         return scale * float(worker.ask("decode", decoder=decoder, **details)["seconds"])
 
     words = run.facts["words"]
-    measures = {decoder: partial(seconds, run, decoder) for decoder in ("greedy", "nucleus", "beam")}
-    for decoder, count in (("greedy", words), ("nucleus", min(effort.words, words))):
-        for name, worker in plain.items():
-            measures[f"{decoder}, {name}"] = partial(seconds, worker, decoder, words / count, words=count)
+    measures = {decoder: partial(seconds, run, decoder) for decoder in ("greedy", "nucleus", "beam")} | {
+        f"{decoder}, {name}": partial(seconds, worker, decoder, words / count, words=count)
+        for decoder, count in (("greedy", words), ("nucleus", min(effort.words, words)))
+        for name, worker in plain.items()
+    }
     # The comparison also warms up.
     ours, theirs = run.ask("decode", decoder="greedy"), plain[ONE].ask("decode", decoder="greedy", words=words)
     agreeing = sum(one == other for one, other in zip(ours["written"], theirs["written"], strict=True))

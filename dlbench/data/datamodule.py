@@ -144,7 +144,7 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
             paths.require(self.data_folder)
             if (found := self.read()) is not None:
                 return found
-            where, hints = f"{self.real} in {self.data_folder}", f"{self.absence()}; {self.remedy()}"
+            where, hints = f"{self.real} in {self.data_folder}", self.hints()
             if self.is_own:
                 raise DataError(f"no {where}; {hints}, or take synthetic {self.drawn} with data.source=synthetic")
             if self.source != "auto":
@@ -162,12 +162,8 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
         """
 
     @abstractmethod
-    def absence(self) -> str:
-        """A clause: what was looked for, and what is there instead."""
-
-    def remedy(self) -> str:
-        """How the real data is had."""
-        return f"get the real ones with: python -m dlbench data fetch {self.name}"
+    def hints(self) -> str:
+        """Clauses: what was looked for, what is there instead, and how the real data is had."""
 
     def facts(self, data: Data) -> dict[str, Any]:
         """What a record says of any data: where from, how trusted, how much, and the fingerprint; no folders."""

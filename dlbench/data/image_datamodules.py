@@ -112,8 +112,12 @@ class PictureDataModule(SuiteDataModule[PictureSet]):
         """The pictures, read, or drawn, once; see `SuiteDataModule.load`."""
         return self.load()
 
+    def hints(self) -> str:
+        """What was looked for, what is there instead, and how the real pictures are had."""
+        return f"{self.absence()}; {registry.fetching(self.name)}"
+
     def absence(self) -> str:
-        """What was looked for, and what is there instead."""
+        """A clause: what was looked for, and what is there instead."""
         return registry.get(self.name).absence(self.data_folder)
 
     def arrange(self, pictures: Tensor) -> Tensor:
@@ -282,13 +286,13 @@ class KmnistDataModule(PictureDataModule):
         found = image_files.find_kmnist(self.data_folder, *parts)
         return read_once(image_files.load_kmnist, found, *found) if found else None
 
-    def remedy(self) -> str:
-        """How the real pictures are had, and whether those of the other split are there."""
-        remedy = super().remedy()
+    def hints(self) -> str:
+        """Whether the pictures of the other split are there, too."""
+        hints = super().hints()
         with suppress(DataError):
             if self.source == "auto" and image_files.find_kmnist(self.data_folder, "t10k"):
-                remedy += "; the test pictures are there: data.source=test10k splits them"
-        return remedy
+                hints += "; the test pictures are there: data.source=test10k splits them"
+        return hints
 
     def arrange(self, pictures: Tensor) -> Tensor:
         """See `PictureDataModule.arrange`; pixels are permuted if that is asked for."""

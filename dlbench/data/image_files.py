@@ -141,6 +141,18 @@ class NpzForm:
         return DataError(f"{what}; {self.remedy}")
 
 
+def from_npz(
+    path: Path, splits: dict[str, Pictures], classes: tuple[str, ...], registered: registry.File
+) -> PictureSet:
+    """The data set of an npz file: ``verified`` if it is the registered one, any other that fits a ``user copy``."""
+    sha256 = digest(path)
+    found = sha256 if registered.sha256 else digest(path, registered.algorithm)
+    provenance = "verified" if found == registered.known_hash else "user copy"
+    return PictureSet(
+        **splits, classes=classes, source="npz", provenance=provenance, files={printable(path.name): sha256}
+    )
+
+
 # --- OctMNIST (report e2324) ------------------------------------------------------------------------------------------
 
 TestCut = Literal["course529", "official"]
@@ -173,9 +185,7 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
             raise DataError(f"{text}; use data.test_cut=official")
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
-    provenance = "verified" if digest(path, OCTMNIST.algorithm) == OCTMNIST.known_hash else "user copy"
-    files = {printable(path.name): digest(path)}
-    return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
+    return from_npz(path, splits, OCTMNIST_CLASSES, OCTMNIST)
 
 
 # --- Kuzushiji-MNIST (report d2223) -----------------------------------------------------------------------------------

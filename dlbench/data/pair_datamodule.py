@@ -103,13 +103,9 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
             warnings.warn(odd, OddDataNotice, stacklevel=2)
         return found
 
-    def absence(self) -> str:
-        """What was looked for, and what is there instead."""
-        return self.files.absence(self.data_folder)
-
-    def remedy(self) -> str:
-        """How the files are had."""
-        return self.files.remedy
+    def hints(self) -> str:
+        """What was looked for, what is there instead, and how the files are had."""
+        return f"{self.files.absence(self.data_folder)}; {self.files.remedy}"
 
     def pairs(self, split: str) -> tuple[Pair, ...]:
         """A split as read; of training only the fraction in use. A batch's index is a position in it."""

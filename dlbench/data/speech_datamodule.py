@@ -184,18 +184,15 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
             warnings.warn(notice, LeftOutNotice, stacklevel=2)
         return found
 
-    def absence(self) -> str:
-        """What was looked for, and what is there instead."""
-        return registry.absence(self.places, registry.similar(self.data_folder, self.name, self.places))
-
-    def remedy(self) -> str:
-        """How the corpus is had."""
+    def hints(self) -> str:
+        """What was looked for, what is there instead, and how the corpus is had."""
+        absence = registry.absence(self.places, registry.similar(self.data_folder, self.name, self.places))
         if self.is_own:
-            return "correct data.corpus, or put the corpus there"
+            return f"{absence}; correct data.corpus, or put the corpus there"
         if self.name == "ljspeech_spoken":
-            return f"speak them with: {SPEAK}"
+            return f"{absence}; speak them with: {SPEAK}"
         fetch = "python -m dlbench data fetch ljspeech"
-        return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
+        return f"{absence}; get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
     @property
     def vocabulary(self) -> Vocabulary:

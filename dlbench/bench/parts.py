@@ -169,7 +169,6 @@ def overhead(effort: Effort) -> Part:
 
 
 def _milliseconds(worker: Worker, layers: Sequence[str], effort: Effort) -> dict[str, list[float]]:
-    """Of a step of each layer, round by round."""
     return in_turns(
         effort.pairs, {layer: partial(worker.milliseconds, effort.steps, **LAYERS[layer]) for layer in layers}
     )

@@ -127,7 +127,6 @@ class ClassFolders:
         return f"{self.base}: files that look like pictures are not read: {named}; {remedy}"
 
     def _checked(self, split: str) -> Path:
-        """The folder of a split, which has a folder of every class and no other."""
         folder, name = self.splits[split], self.splits[split].relative_to(self.base)
         if not folder.is_dir():
             raise DataError(f"{name} in {self.base}: no such folder; {self.remedy}")

@@ -240,7 +240,6 @@ class PairFiles:
             yield number, bare if self.normalisation == "none" else unicodedata.normalize(self.normalisation, bare)
 
     def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:
-        """The numbers of comment lines."""
         begins = re.compile(r";;;|#(?=[\s#]|$)" if self.format == "cmudict" else r";;;|#")  # #HASH-MARK is a word
         found = frozenset(number for number, line in lines if begins.match(line))
         # Where most lines begin so, it is a symbol, as that of a word's boundary.
@@ -292,7 +291,6 @@ class PairFiles:
 
 
 def _sides(line: str, format: Format) -> tuple[str, str]:
-    """The source and the target side of a line."""
     if format == "cmudict":
         word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
         if "\t" in phonemes.strip():

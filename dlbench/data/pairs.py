@@ -94,7 +94,6 @@ def mostly_unseen(pairs: Iterable[Pair], vocabulary: Vocabulary) -> str | None:
 
 
 def _few(counts: Counter[str]) -> str:
-    """The most frequent."""
     most = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     return " ".join(map(visible, most[:_NAMED])) + " …" * (len(most) > _NAMED)
 

@@ -182,12 +182,11 @@ def read_wave(path: Path) -> Samples:
     Raises:
         DataError: It cannot be used, since something happened to it after features were computed.
     """
-    try:
-        return _read(path)
-    except _UnusableError as error:
-        kind, details = error.args
-        what, remedy = FAULTS[kind]
-        raise DataError(f"{path}: {what} ({details}); {remedy}") from None
+    found = _read(path)
+    if isinstance(found, tuple):
+        what, remedy = FAULTS[found[0]]
+        raise DataError(f"{path}: {what} ({found[1]}); {remedy}")
+    return found
 
 
 def _look(corpus: Path, rows: Sequence[Row], jobs: int) -> tuple[dict[int, str], list[Fault]]:
@@ -213,10 +212,9 @@ def _compute(folder: Path, corpus: Path, rows: Sequence[Row], jobs: int) -> None
     """Write the features of all recordings one after the other, and an index of them."""
 
     def featurise(row: Row) -> tuple[npt.NDArray[np.float32], int, str] | Fault:
-        try:
-            samples = _read(corpus / WAVES / f"{row.id}.wav")
-        except _UnusableError as error:
-            return Fault(row.number, *error.args)
+        samples = _read(corpus / WAVES / f"{row.id}.wav")
+        if isinstance(samples, tuple):
+            return Fault(row.number, *samples)
         return log_mel(torch.from_numpy(samples)).numpy(), len(samples), hash_samples(samples)
 
     found: list[Recording] = []
@@ -247,15 +245,10 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _UnusableError(Exception):
-    """A recording cannot be used; its arguments are a key of `FAULTS`, and the particulars."""
-
-
-def _read(path: Path) -> Samples:
-    """The samples of a recording.
+def _read(path: Path) -> Samples | tuple[str, str]:
+    """The samples of a recording, or why it cannot be used: a key of `FAULTS`, and the particulars.
 
     Raises:
-        _UnusableError: For what the file holds.
         DataError: The system cannot read it.
     """
     name = f"{WAVES}/{path.name}"
@@ -264,24 +257,22 @@ def _read(path: Path) -> Samples:
     except OSError as error:
         raise _unreadable(path, error) from error
     if not content:
-        raise _UnusableError("short", f"{name} has 0 bytes")
+        return "short", f"{name} has 0 bytes"
     # A wave file has as many bytes as its header says, but for one written to a pipe: it has no true number there.
     if content[:4] == b"RIFF" and len(content) < int.from_bytes(content[4:8], "little") + 8 < STREAMED:
-        raise _UnusableError("broken", f"{name} ends before its time")
+        return "broken", f"{name} ends before its time"
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise _UnusableError("broken", f"{name}: {' '.join(str(error).split()).rpartition(': ')[2]}") from error
-    if samples.shape[1] != 1:
-        raise _UnusableError("channels", f"{name} has {samples.shape[1]} channels")
-    if rate != RATE:
-        raise _UnusableError("rate", f"{name} has {rate} Hz")
-    if len(samples) < SHORTEST:
-        raise _UnusableError("short", f"{name} has {len(samples)} samples")
-    if not np.isfinite(samples).all():
-        raise _UnusableError("broken", f"{name} has samples that are no numbers")
+        return "broken", f"{name}: {' '.join(str(error).split()).rpartition(': ')[2]}"
+    faults = (
+        ("channels", samples.shape[1] != 1, f"{name} has {samples.shape[1]} channels"),
+        ("rate", rate != RATE, f"{name} has {rate} Hz"),
+        ("short", len(samples) < SHORTEST, f"{name} has {len(samples)} samples"),
+        ("broken", not np.isfinite(samples).all(), f"{name} has samples that are no numbers"),
+    )
     mono: Samples = samples[:, 0]
-    return mono
+    return next(((kind, details) for kind, is_so, details in faults if is_so), mono)
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

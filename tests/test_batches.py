@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dlbench.data.images import BatchOrder, PictureTensors, loader, shift, to_network
+from dlbench.data.image_datamodules import BatchOrder, PictureTensors, loader, shift, to_network
 
 SIZES = st.integers(1, 200)
 BATCH_SIZES = st.integers(1, 64)

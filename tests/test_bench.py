@@ -21,9 +21,8 @@ from dlbench.bench import parts, plain, worker, workers
 from dlbench.bench.parts import BN_GAP, LAYERS, PARTS, QUICK, job
 from dlbench.bench.report import Part, Ratio, Report, Row, Target, paired_ratio
 from dlbench.bench.worker import Ours, flops_of
-from dlbench.bench.workers import BenchError, Job, Program, Worker, all_cores, in_turns, measure, unset_thread_counts
-from dlbench.data.image_datamodules import IntelDataModule
-from dlbench.data.images import to_network
+from dlbench.bench.workers import BenchError, Job, Worker, all_cores, in_turns, measure, program, unset_thread_counts
+from dlbench.data.image_datamodules import IntelDataModule, to_network
 from dlbench.models.cnn import ConvNet
 from dlbench.records import history
 from dlbench.records.store import Store
@@ -284,7 +283,7 @@ def test_every_part_gives_ratios(quick: tuple[int, dict[str, Any], str]) -> None
             assert len(ratio["pairs"]) in (QUICK.few, QUICK.pairs)
             assert all(math.isfinite(value) and value > 0 for value in (ratio["value"], *ratio["pairs"])), row
             assert ratio["low"] <= ratio["value"] <= ratio["high"]
-    assert len(found["parts"]["overhead"]["table"]) == 1 + 1 + 5 + 2
+    assert len(found["parts"]["overhead"]["rows"]) == 2 + 4 + 2
     assert "mean nothing" in page and found["machine"]["processor"] in page
 
 
@@ -298,6 +297,8 @@ def test_the_part_on_sequences(quick: tuple[int, dict[str, Any], str]) -> None:
         "greedy / plain on one core",
         "nucleus, 3 samples / plain on one core",
         "beam search, width 5 / greedy",
+        "operations",
+        "p2g_attention, best matrix product on a core",
     ]
     assert any("synthetic, 64 training pairs" in note for note in part["notes"])
     assert any("on 24 of 24 words" in note for note in part["notes"])
@@ -371,8 +372,8 @@ def test_a_program_answers_line_by_line_and_ends_by_itself(tmp_path: Path) -> No
     ended = tmp_path / "ended"
     answers = "print(0)\nfor line in sys.stdin: print(1, flush=True)"
     code = f"import pathlib, sys\n{answers}\npathlib.Path({str(ended)!r}).touch()"
-    with Program(sys.executable, "-uc", code) as program:
-        assert (program.facts, program.ask(), program.ask()) == (0, 1, 1)
+    with program(sys.executable, "-uc", code) as (facts, ask):
+        assert (facts, ask(), ask()) == (0, 1, 1)
         assert not ended.exists()
     assert ended.exists()
 
@@ -386,5 +387,5 @@ def test_a_program_answers_line_by_line_and_ends_by_itself(tmp_path: Path) -> No
     ],
 )
 def test_a_program_that_is_none_is_named(command: tuple[str, ...], said: str) -> None:
-    with pytest.raises(BenchError, match=f"(?s){said}"), Program(*command):
+    with pytest.raises(BenchError, match=f"(?s){said}"), program(*command):
         pass

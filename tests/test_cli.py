@@ -423,7 +423,7 @@ def test_what_does_not_compose_is_named_with_the_remedy(
         ("trainer.device=gpu", "trainer.device='gpu': "),
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
         ("data.batch_size=8.5", "data.batch_size=8.5: "),
-        ("data.synthetic_sizes=[48,24]", "data.synthetic_sizes must be three positive whole numbers"),
+        ("data.synthetic_sizes=[48,24]", "data.synthetic_sizes=[48, 24]: Value should have at least 3 items"),
         ("model.hidden=[1024,wide]", "model.hidden[1]='wide': "),
         ("model.kernel_size=4", "model: kernel_size must be odd"),
         ("model.in_channels=1", "model: does not take pictures of shape (3, 48, 48)"),

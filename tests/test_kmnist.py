@@ -20,9 +20,8 @@ from torchvision.datasets import KMNIST
 
 from dlbench.data import image_files, registry
 from dlbench.data.fetch import State, check, is_present
-from dlbench.data.image_datamodules import KmnistDataModule
+from dlbench.data.image_datamodules import KmnistDataModule, permute_pixels, pixel_order, shift
 from dlbench.data.image_files import PictureSet
-from dlbench.data.images import permute_pixels, pixel_order, shift
 from dlbench.errors import DataError, SyntheticDataNotice
 
 TRAIN, TEST = 10_300, 2_200

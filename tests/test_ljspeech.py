@@ -17,12 +17,11 @@ import soundfile
 import torch
 from corpora import RATE, sound, write_corpus
 
-from dlbench.data import recordings, speech_files
+from dlbench.data import recordings, speech_datamodule
 from dlbench.data.ljspeech import LeftOutNotice, Row, read_metadata
 from dlbench.data.recordings import log_mel
 from dlbench.data.registry import REGISTRY, File
-from dlbench.data.speech_datamodule import SpeechDataModule
-from dlbench.data.speech_files import PUBLISHED, SpeechFiles, have_published_lengths
+from dlbench.data.speech_datamodule import PUBLISHED, SpeechDataModule, have_published_lengths
 from dlbench.errors import DataError
 from dlbench.files import digest
 
@@ -167,9 +166,6 @@ def test_splits_that_cannot_be_filled(data: Path) -> None:
     replace_row(data, 0, "A-00|two")  # another split's
     with pytest.raises(DataError, match=r"no usable row for val; .*:5: a recording is missing"):
         module(data).describe()
-    for splits in ((1, 1), (1, 0, 1)):
-        with pytest.raises(ValueError, match="three positive numbers of rows"):
-            module(data, splits=splits)
     for corpus in ("../spoken", "", ".", ".."):
         with pytest.raises(ValueError, match="name of a folder"):
             module(data, corpus=corpus)
@@ -214,10 +210,10 @@ def test_only_the_whole_published_split_of_the_registered_file_is_verified(
         return str(module(data, splits=splits).describe()["provenance"])
 
     assert provenance() == "user copy"  # not the published numbers of rows
-    monkeypatch.setattr(speech_files, "PUBLISHED", SPLITS)
+    monkeypatch.setattr(speech_datamodule, "PUBLISHED", SPLITS)
     assert provenance() == "user copy"  # noise of other lengths than the published recordings
     lengths = [2205 + 160 * number for number in range(len(TEXTS))]
-    monkeypatch.setattr(speech_files, "LENGTHS", (1, round(lengths[0] / RATE, 2), round(lengths[-1] / RATE, 2)))
+    monkeypatch.setattr(speech_datamodule, "LENGTHS", (1, round(lengths[0] / RATE, 2), round(lengths[-1] / RATE, 2)))
     assert provenance() == "verified"
     assert provenance((3, 3, 2)) == "user copy"
     (data / "spoken" / "stand-in.json").write_text("{}")
@@ -361,7 +357,7 @@ def test_a_recording_that_goes_while_others_are_read_is_not_kept_as_missing(
     assert module(data).describe()["left_out"] == {}
 
 
-@pytest.mark.parametrize("file", ["index.json", "features.f32"])
+@pytest.mark.parametrize("file", ["index.json", "features.f32", "hashes.json"])
 def test_a_damaged_cache_is_made_anew(data: Path, file: str) -> None:
     before = module(data)
     expected = before.describe(), before.features("test", 1)
@@ -384,9 +380,8 @@ def test_a_cache_that_cannot_be_used(data: Path) -> None:
 COMPUTE = """
 import sys, time
 from pathlib import Path
-from dlbench.data import recordings, speech_files
-from dlbench.data.registry import REGISTRY, File
-from dlbench.data.speech_files import SpeechFiles
+from dlbench.data import recordings
+from dlbench.data.speech_datamodule import SpeechDataModule
 data, pause = Path(sys.argv[1]), float(sys.argv[2])
 read = recordings._read
 def slow(path):
@@ -395,8 +390,8 @@ def slow(path):
     time.sleep(pause)
     return read(path)
 recordings._read = slow
-files = SpeechFiles("spoken", splits=(4, 2, 2), max_characters=97, strict=False)
-print(files.read(data, data.parent / "cache", jobs=2).fingerprint())
+given = {"corpus": "spoken", "splits": (4, 2, 2), "cache": str(data.parent / "cache"), "jobs": 2}
+print(SpeechDataModule(folder=str(data), **given).describe()["fingerprint"])
 """
 
 
@@ -434,7 +429,6 @@ def test_a_killed_computation_leaves_nothing_that_looks_complete(data: Path) -> 
 def test_the_real_transcripts(real_data_folder: Path) -> None:
     rows, faults = read_metadata(real_data_folder / "ljspeech" / "metadata.csv")
     assert (len(rows), len(faults)) == (13_100, 0) == (sum(PUBLISHED), 0)
-    files = SpeechFiles("ljspeech", PUBLISHED, 97, strict=False)
-    texts = [files.text_of(row) for row in rows if row]
+    texts = [row.text.lower()[:97] for row in rows]
     assert max(map(len, texts)) == 97
     assert texts[1] == "in being comparatively modern."

@@ -262,8 +262,8 @@ def test_the_published_settings(compose: Compose, tmp_path: Path) -> None:
     node = configured(compose, "data=ljspeech")
     _check_section("data", node)
     speech: SpeechDataModule = build("data", node, folder=str(tmp_path), cache=None, seed=1)
-    assert speech.files.splits == (9825, 655, 2620)
-    assert (speech.frames, speech.target_symbols, speech.files.max_characters) == (2754, 99, 97)
+    assert speech.splits == [9825, 655, 2620]
+    assert (speech.frames, speech.target_symbols, speech.max_characters) == (2754, 99, 97)
     assert (speech.batch_size, speech.eval_batch_size, speech.bucket_batches) == (64, 16, 1)
 
 
@@ -275,7 +275,8 @@ def test_the_spoken_corpus_is_another_folder(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["data.frames=0", "data.batch_size=-1", "data.strict=perhaps", "data.source=kaggle"]
+    "override",
+    ["data.frames=0", "data.batch_size=-1", "data.strict=perhaps", "data.source=kaggle", "data.splits=[1,1]"],
 )
 def test_settings_that_cannot_be_are_named(compose: Compose, override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0]):

@@ -1,4 +1,4 @@
-"""Synthetic pictures: reproducible, balanced, learned by small networks that differ; and what generators refuse."""
+"""Synthetic pictures: reproducible, balanced, learned by small networks that differ; and sizes that are refused."""
 
 import hashlib
 import random
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
+from dlbench.config import _check_section
 from dlbench.data.image_files import Pictures, PictureSet
-from dlbench.data.synthetic import tones, words
 from dlbench.data.synthetic.images import glyphs, scans, scenes
-from dlbench.errors import DataError
+from dlbench.errors import ConfigError
 from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
 
@@ -117,20 +118,9 @@ def test_a_small_network_learns_most_but_not_all(generate: Generate, channels: i
     assert 0.6 < accuracy(network, found) < 0.99
 
 
-generators = pytest.mark.parametrize("generate", [*SHAPES, words.generate, tones.generate])
-
-
-@generators
-@pytest.mark.parametrize(
-    "sizes", [(1, 2), (1, 2, 3, 4), (1, 2, 0), (1, -1, 2), (1, 2, True), (1.0, 2, 3), "123", 5, None]
-)
-def test_bad_sizes(generate: Callable[..., Any], sizes: Any) -> None:
-    with pytest.raises(DataError, match=r"^data\.synthetic_sizes must be three positive whole numbers .*$"):
-        generate(sizes=sizes)
-
-
-@generators
-@pytest.mark.parametrize("seed", [-1, 0.5, True, "0", None])
-def test_bad_seeds(generate: Callable[..., Any], seed: Any) -> None:
-    with pytest.raises(DataError, match=r"^the seed of synthetic \w+ must be a whole number from 0 up, not .*$"):
-        generate(seed=seed, sizes=(1, 1, 1))
+@pytest.mark.parametrize("data", ["intel", "kmnist", "octmnist", "p2g", "ljspeech"])
+@pytest.mark.parametrize("sizes", [[1, 2], [1, 2, 3, 4], [1, 2, 0], [1, -1, 2], [1, 2, True], [1.0, 2, 3], "123", 5])
+def test_bad_sizes_are_named(compose: Callable[..., Any], data: str, sizes: Any) -> None:
+    node: Any = OmegaConf.to_container(compose(f"data={data}").data)
+    with pytest.raises(ConfigError, match=r"^data\.synthetic_sizes(\[\d\])?=.*: (Input|Value|.str. inst)"):
+        _check_section("data", node | {"synthetic_sizes": sizes})

@@ -247,6 +247,8 @@ def test_every_configuration_fits_and_names_registered_files(compose: Compose, n
         ("data.noise=-0.1", r"data\.noise=-0\.1"),
         ("data.bucket_batches=0", r"data\.bucket_batches=0"),
         ("data.format=csv", r"data\.format='csv'"),
+        ("+data.holdout=[1]", r"data\.holdout=\[1\]: Value should have at least 2 items"),
+        ("+data.holdout=[0,1]", r"data\.holdout\[0\]=0: Input should be greater than 0"),
         ("data.test=null", "data: name both files, val and test"),
         ("+data.holdout=[1,2]", "data: give either the files val and test or holdout"),
         ("+data.stress=true", "data: stress goes with format=cmudict"),

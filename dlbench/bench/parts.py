@@ -15,16 +15,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dlbench.bench import yoyodyne_worker
-from dlbench.bench.report import Part, Row, Target, compared, paired_ratio
+from dlbench.bench.report import Part, Row, Target, compared
 from dlbench.bench.workers import (
     BenchError,
     Job,
-    Program,
     Usage,
     Worker,
     all_cores,
     in_turns,
     measure,
+    program,
     speed,
     worker_pool,
 )
@@ -110,11 +110,8 @@ def _throughput(
             sides = {"ours": [*workers.values()], "plain": [plain]}
             taken = in_turns(effort.pairs, {side: partial(speed, of, effort.steps) for side, of in sides.items()})
         rows.append(compared(case, "steps/s", taken["ours"], taken["plain"], Target("at least", goals[case])))
-    notes = [
-        f"data: {plain.facts['data']}",
-        f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores",
-    ]
-    return Part(title, "plain loop", rows, notes)
+    on = f"plain loop: fp32, {plain.facts['threads']} threads on {len(all_cores())} cores"
+    return Part(title, "plain loop", rows, [f"data: {plain.facts['data']}", on])
 
 
 STEPS_PER_EPOCH = 1500
@@ -137,9 +134,8 @@ BARE, *_, REAL = LAYERS
 
 
 def overhead(effort: Effort) -> Part:
-    """A real step over a bare one, layer by layer."""
-    rows, table = [], [["", "ms a step", "adds ms", "adds % of bare", "95% interval"]]
-    first, last, goal = all_cores()[:1], all_cores()[-1:], Target("at most", 1.03)
+    """A real step over a bare one, and layer by layer."""
+    rows, first, last = [], all_cores()[:1], all_cores()[-1:]
     for case in effort.chosen([BN_GAP, VANILLA]):
         with worker_pool(
             run=job(effort, case, first),
@@ -154,45 +150,33 @@ def overhead(effort: Effort) -> Part:
         of_ends = {
             what: 1000 * median(end[phase] for end in ends) / STEPS_PER_EPOCH for what, phase in EPOCH_ENDS.items()
         }
+        goal = Target("at most", 1.03)
         for what, taken, target in ((case, times, goal), (f"{case}, with a live bar", barred, None)):
             whole = [step + sum(of_ends.values()) for step in taken[REAL]]
             rows.append(compared(what, "ms/step", whole, taken[BARE], target))
-
-        table += [[case, "", "", "", ""], [BARE, f"{median(times[BARE]):.3f}", "", "", ""]]
-        for (_, before), (layer, now) in itertools.pairwise(times.items()):
-            added = [later - earlier for later, earlier in zip(now, before, strict=True)]
-            share = paired_ratio(added, times[BARE])
-            interval = f"{100 * share.low:+.2f} to {100 * share.high:+.2f}"
-            table.append(_layer(layer, median(now), median(added), share.value, interval))
-        total = median(times[REAL])
-        for what, adds in of_ends.items():
-            total += adds
-            table.append(_layer(what, total, adds, adds / median(times[BARE])))
+        layers = itertools.pairwise(times.items())
+        rows += [compared(f"{case}: {layer}", "ms/step", now, before) for (_, before), (layer, now) in layers]
+        rows += [Row(f"{case}: {what}", "ms/step", adds) for what, adds in of_ends.items()]
     notes = [
         f"data: {data}; a pinned core",
         "all layers are measured in turns in one process, on the run's own network, optimiser and batches; the live "
         "bar, which only a terminal gets, in a process of its own against the bare loop there",
-        "what a layer adds is the median over rounds of its difference from the one before",
+        "a line with + is held against the loop without it, which the line before tells (the first: the bare loop); of "
+        "an epoch's end, what it adds to a step",
         "validation is work, not overhead, and left out; the record lies in the system's temporary folder",
     ]
-    return Part("What Lightning, records and logging add to a step, fp32", "bare loop", rows, notes, table)
+    return Part("What Lightning, records and logging add to a step, fp32", "bare loop", rows, notes)
 
 
 def _milliseconds(worker: Worker, layers: Sequence[str], effort: Effort) -> dict[str, list[float]]:
-    """Of a step of each layer, round by round."""
     return in_turns(
         effort.pairs, {layer: partial(worker.milliseconds, effort.steps, **LAYERS[layer]) for layer in layers}
     )
 
 
-def _layer(what: str, step: float, adds: float, share: float, interval: str = "") -> list[str]:
-    """A line of the table: milliseconds a step, and what the layer adds, also as a share of the bare loop."""
-    return [what, f"{step:.3f}", f"{adds:+.3f}", f"{100 * share:+.2f}", interval]
-
-
 def limits(effort: Effort) -> Part:
     """A real step over its operations divided by the core's best matrix product, taken right beside it."""
-    rows, table = [], [["", "MFLOP a step", "best GFLOP/s, one core"]]
+    rows = []
     targets = {BN_GAP: Target("at most", 1.45), VANILLA: Target("at most", 1.7)}
     for case in effort.chosen([BN_GAP, BN_GAP + BF16, VANILLA, VANILLA + BF16]):
         with worker_pool(run=job(effort, case, all_cores()[:1])) as workers:
@@ -203,12 +187,16 @@ def limits(effort: Effort) -> Part:
             taken = in_turns(effort.pairs, measures)
         limit = [1000 * flops / rate for rate in taken["rate"]]
         rows.append(compared(case, "ms/step", taken["step"], limit, targets.get(case)))
-        table.append([case, f"{flops / 1e6:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"])
+        rows += [Row(f"{case}, operations", "MFLOP/step", flops / 1e6), _peak(case, taken["rate"])]
     notes = [
         f"data: {run.facts['data']}; one pinned core and thread, batch 8",
         f"limit = operations of forward and backward (torch's FlopCounterMode) / {effort.peak}",
     ]
-    return Part("How far a step is from its arithmetic limit", "limit", rows, notes, table)
+    return Part("How far a step is from its arithmetic limit", "limit", rows, notes)
+
+
+def _peak(case: str, rates: Sequence[float]) -> Row:
+    return Row(f"{case}, best matrix product on a core", "GFLOP/s", median(rates) / 1e9)
 
 
 def _rate(worker: Worker, effort: Effort, dtype: str = "float32") -> float:
@@ -337,7 +325,11 @@ def sequences(effort: Effort) -> Part:
         )
         if {ours, reference} <= taken.keys()
     ]
-    rows.append(compared("beam search, width 5 / greedy", "s", taken["beam"], taken["greedy"], Target("at most", 4)))
+    rows += [
+        compared("beam search, width 5 / greedy", "s", taken["beam"], taken["greedy"], Target("at most", 4)),
+        Row("operations", "GFLOP/epoch", flops / 1e9),
+        _peak(P2G, taken["rate"]),
+    ]
     notes = [
         f"data: {run.facts['data']}; fp32, batch 64; ours on one pinned core and thread, its epochs bucketed by length "
         f"({bucketed}) where no row says random batches (=1); the plain loop takes random batches",
@@ -352,11 +344,7 @@ def sequences(effort: Effort) -> Part:
         "limit = operations of forward and backward, what is computed of padding included (torch's FlopCounterMode, "
         f"LSTMs without oneDNN, which it cannot see into) / {effort.peak}",
     ]
-    table = [
-        ["", "GFLOP an epoch", "best GFLOP/s, one core"],
-        [P2G, f"{flops / 1e9:,.0f}", f"{median(taken['rate']) / 1e9:.0f}"],
-    ]
-    return Part("Sequences: P2G with attention", "reference", rows, notes, table)
+    return Part("Sequences: P2G with attention", "reference", rows, notes)
 
 
 def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str, list[float]], int]:
@@ -372,10 +360,11 @@ def _decodings(workers: Mapping[str, Worker], effort: Effort) -> tuple[dict[str,
         return scale * float(worker.ask("decode", decoder=decoder, **details)["seconds"])
 
     words = run.facts["words"]
-    measures = {decoder: partial(seconds, run, decoder) for decoder in ("greedy", "nucleus", "beam")}
-    for decoder, count in (("greedy", words), ("nucleus", min(effort.words, words))):
-        for name, worker in plain.items():
-            measures[f"{decoder}, {name}"] = partial(seconds, worker, decoder, words / count, words=count)
+    measures = {decoder: partial(seconds, run, decoder) for decoder in ("greedy", "nucleus", "beam")} | {
+        f"{decoder}, {name}": partial(seconds, worker, decoder, words / count, words=count)
+        for decoder, count in (("greedy", words), ("nucleus", min(effort.words, words)))
+        for name, worker in plain.items()
+    }
     # The comparison also warms up.
     ours, theirs = run.ask("decode", decoder="greedy"), plain[ONE].ask("decode", decoder="greedy", words=words)
     agreeing = sum(one == other for one, other in zip(ours["written"], theirs["written"], strict=True))
@@ -423,12 +412,11 @@ def yoyodyne(effort: Effort) -> Part:
         for core in cores
     }
 
-    def launch(places: Sequence[int]) -> Program:
-        return Program(python, yoyodyne_worker.__file__, str(pairs), ",".join(map(str, places)))
-
-    with worker_pool(**jobs) as workers, launch(first) as on_one, launch(cores) as on_all:
-        accuracies = [on_one.ask()["accuracy"]]
-        on_all.ask()  # first epochs do not count
+    launch = partial(program, python, yoyodyne_worker.__file__, str(pairs))
+    on_one, on_all = (launch(",".join(map(str, places))) for places in (first, cores))
+    with worker_pool(**jobs) as workers, on_one as (facts, ask_one), on_all as (_, ask_all):
+        accuracies = [ask_one()["accuracy"]]
+        ask_all()  # first epochs do not count
 
         def ours(order: str, places: Sequence[int]) -> float:
             """From an epoch's last step to the next one's; of runs side by side, the seconds for one epoch's work."""
@@ -440,11 +428,11 @@ def yoyodyne(effort: Effort) -> Part:
             return 1 / sum(1 / sum(float(answer.get(phase, 0)) for phase in phases) for answer in answers)
 
         def alone() -> float:
-            answer = on_one.ask()
+            answer = ask_one()
             accuracies.append(answer["accuracy"])
             return float(answer["seconds"])
 
-        measures: dict[str, Callable[[], float]] = {ONE: alone, ALL: lambda: float(on_all.ask()["seconds"])}
+        measures: dict[str, Callable[[], float]] = {ONE: alone, ALL: lambda: float(ask_all()["seconds"])}
         for order in orders:
             measures |= {f"{order}, one core": partial(ours, order, first), order: partial(ours, order, cores)}
         taken = in_turns(min(effort.few, 4), measures)
@@ -462,7 +450,7 @@ def yoyodyne(effort: Effort) -> Part:
         "freely, where yoyodyne's is told the symbols before",
         f"words right on validation after {len(accuracies) - 1} epochs: ours "
         f"{1 - metrics['val/wer']:.3f} (random batches), yoyodyne {accuracies[-2]:.3f}",
-        f"yoyodyne {on_one.facts['version']}: its attentive LSTM of the same sizes, {on_one.facts['parameters']:,} "
+        f"yoyodyne {facts['version']}: its attentive LSTM of the same sizes, {facts['parameters']:,} "
         f"parameters to our {metrics['model/parameters']:,}; its attention stands before the decoder's LSTM, so "
         "that it trains symbol by symbol",
     ]

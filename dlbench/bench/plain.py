@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 from torch.optim import Optimizer
 from torch.utils.data import TensorDataset
 
-from dlbench.data.images import PIXEL_SCALE, PictureTensors
+from dlbench.data.image_datamodules import PIXEL_SCALE, PictureTensors
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.models.attention import AdditiveAttention

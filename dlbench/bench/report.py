@@ -135,24 +135,20 @@ def compared(
 class Part:
     """A part's findings.
 
-    ``reference`` names what ours is held against, ``notes`` are lines on how, ``table`` is detail, headings first.
+    ``reference`` names what ours is held against, ``notes`` are lines on how.
     """
 
     title: str
     reference: str
     rows: Sequence[Row]
     notes: Sequence[str] = ()
-    table: Sequence[Sequence[str]] = ()
 
     def markdown(self) -> str:
         """The part as a section of the page."""
-        lines = [f"## {self.title}", ""]
-        if self.rows:
-            headings = ("", "ours", self.reference, "ratio", "95% interval", "pairs", "target", "met?")
-            lines += [*_pipes([headings, *(row.cells() for row in self.rows)]), ""]
-        if self.table:
-            lines += [*_pipes(self.table), ""]
-        return "\n".join([*lines, *(f"- {note}" for note in self.notes), ""])
+        headings = ["", "ours", self.reference, "ratio", "95% interval", "pairs", "target", "met?"]
+        table = [headings, ["---", *["---:"] * 7], *(row.cells() for row in self.rows)] if self.rows else []
+        lines = [f"| {' | '.join(cells)} |" for cells in table] + [""] * bool(table)
+        return "\n".join([f"## {self.title}", "", *lines, *(f"- {note}" for note in self.notes), ""])
 
 
 @dataclass(frozen=True)
@@ -211,9 +207,3 @@ def machine_line(machine: Mapping[str, Any]) -> str:
         f"torch {machine['torch']}, Lightning {machine['pytorch-lightning']}; {machine['date']}, "
         f"commit {commit}, load before {machine['load']}{busy}"
     )
-
-
-def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:
-    headings, *others = rows
-    rule = ["---", *["---:"] * (len(headings) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *others)]

@@ -235,7 +235,6 @@ class Gate(LambdaCallback):
         self._wait(trainer)
 
     def _count(self, trainer: pl.Trainer, _task: pl.LightningModule, _outputs: Any, batch: Any, index: int) -> None:
-        """Count steps down; at nought answer, and wait."""
         self.left -= 1
         self.symbols += symbols_in(batch)
         if not self.left:

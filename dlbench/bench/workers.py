@@ -174,60 +174,45 @@ def speed(workers: Sequence[Worker], steps: int, unit: Literal["steps", "symbols
 # programs
 
 
-class Program:
-    """A program that prints a line of JSON (``facts``) when it is ready, and one for every empty line it is given.
+@contextlib.contextmanager
+def program(*command: str) -> Iterator[tuple[Any, Callable[[], Any]]]:
+    """A program that prints a line of JSON when it is ready, and one for every empty line it is given.
 
-    It ends with the ``with`` block.
+    Gives the first one's value, and a function that asks for the next. The program ends with the ``with`` block.
+
+    Raises:
+        BenchError: It cannot be started, it ended before (with the last lines of its errors), or it wrote no JSON.
     """
-
-    def __init__(self, *command: str) -> None:
-        self.command = command
-
-    def __enter__(self) -> "Program":
-        with contextlib.ExitStack() as stack:
-            self.errors = stack.enter_context(TemporaryFile("w+"))
-            pipe = subprocess.PIPE
+    with TemporaryFile("w+") as errors:
+        pipe = subprocess.PIPE
+        try:
             with unset_thread_counts():
-                try:
-                    self.process: Any = subprocess.Popen(
-                        self.command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, bufsize=1
-                    )
-                except OSError as error:
-                    raise BenchError(f"{self.command[0]} cannot be started: {error.strerror}") from error
-            stack.callback(self._end)
-            self.facts = self._answer()
-            self.stack = stack.pop_all()
-        return self
+                process: Any = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, bufsize=1)
+        except OSError as error:
+            raise BenchError(f"{command[0]} cannot be started: {error.strerror}") from error
 
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()
+        def answer() -> Any:
+            if not (line := process.stdout.readline()):
+                errors.seek(0)
+                raise _ended(command[0], process.wait(), errors.read())
+            try:
+                return json.loads(line)
+            except ValueError as error:
+                raise BenchError(f"{command[0]} wrote {line[:80]!r}, no JSON") from error
 
-    def ask(self) -> dict[str, Any]:
-        """Give it a line; its answer.
+        def ask() -> Any:
+            with contextlib.suppress(BrokenPipeError):  # `answer` tells why
+                process.stdin.write("\n")
+            return answer()
 
-        Raises:
-            BenchError: It ended before, with the last lines of its errors; or what it wrote is no JSON.
-        """
-        with contextlib.suppress(BrokenPipeError):  # `_answer` tells why
-            self.process.stdin.write("\n")
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        if not (line := self.process.stdout.readline()):
-            self.errors.seek(0)
-            raise _ended(self.command[0], self.process.wait(), self.errors.read())
         try:
-            return json.loads(line)  # type: ignore[no-any-return]
-        except ValueError as error:
-            raise BenchError(f"{self.command[0]} wrote {line[:80]!r}, no JSON") from error
-
-    def _end(self) -> None:
-        """Its input ends, so that it ends by itself and clears up; where it does not, it is killed."""
-        try:
-            self.process.communicate(timeout=90)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            yield answer(), ask
+        finally:
+            try:  # its input ends, so that it ends by itself and clears up
+                process.communicate(timeout=90)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
 
 class Usage(NamedTuple):

@@ -4,22 +4,27 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Gt, Len
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlbench import paths
-from dlbench.data.splits import Splits
+from dlbench.data import Splits
 from dlbench.errors import DataError, SyntheticDataNotice
 from dlbench.seeding import derive_seed
 
 Index = TypeVar("Index")
 Batch = TypeVar("Batch")
 Data = TypeVar("Data", bound=Splits[Any])
+Size = Annotated[int, Gt(0)]
+Sizes = Annotated[Sequence[Size], Len(3, 3)]
+"""Of train, val and test."""
 
 
 class Batches(Sampler[Index]):
@@ -77,6 +82,18 @@ def read_once(load: Callable[..., Data], files: Iterable[Path], *arguments: Hash
     return _remembered(load, arguments, changed)  # type: ignore[no-any-return]
 
 
+def cache_outside(folder: Path, given: str | None) -> Path:
+    """The cache folder, given or the default one, outside the data folder.
+
+    Raises:
+        DataError: It lies inside, or no home folder is known.
+    """
+    cache = paths.cache_folder(given)
+    paths.check_cache(cache, folder)
+    return cache
+
+
+@dataclass(kw_only=True, eq=False)
 class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
     """Real data, or synthetic data in its place; a subclass reads it and makes batches of it.
 
@@ -90,10 +107,17 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
         seed: The run's seed, on which the order of training examples depends, and whatever else of them is random.
     """
 
-    name: str
+    source: str
+    batch_size: Size = 8
+    eval_batch_size: Size = 250
+    synthetic_sizes: Sizes
+    folder: str | None = None
+    seed: int = 0
+
+    name: str = field(init=False)
     """The data set's name."""
 
-    real: str
+    real: str = field(init=False)
     """What the real data is called, for people."""
 
     drawn: ClassVar[str]
@@ -102,25 +126,12 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
     generate: ClassVar[Callable[..., Any]]
     """Makes synthetic data of a seed and the sizes of train, val and test; a static method."""
 
-    is_own = False
+    is_own: bool = field(default=False, init=False)
     """Whether the user named the real data's files, which are none of the suite's: then nothing takes their place."""
 
-    def __init__(
-        self,
-        source: str,
-        batch_size: int,
-        eval_batch_size: int,
-        synthetic_sizes: Sequence[int],
-        folder: str | None,
-        *,
-        seed: int,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        self.source = source
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.synthetic_sizes = synthetic_sizes
-        self.folder = paths.data_folder(folder)
-        self.seed = seed
+        self.data_folder = paths.data_folder(self.folder)
 
     def load(self) -> Data:
         """The real data or the synthetic, as chosen.
@@ -130,10 +141,10 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
                 and is not just the default.
         """
         if self.source != "synthetic":
-            paths.require(self.folder)
+            paths.require(self.data_folder)
             if (found := self.read()) is not None:
                 return found
-            where, hints = f"{self.real} in {self.folder}", f"{self.absence()}; {self.remedy()}"
+            where, hints = f"{self.real} in {self.data_folder}", self.hints()
             if self.is_own:
                 raise DataError(f"no {where}; {hints}, or take synthetic {self.drawn} with data.source=synthetic")
             if self.source != "auto":
@@ -151,12 +162,8 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
         """
 
     @abstractmethod
-    def absence(self) -> str:
-        """A clause: what was looked for, and what is there instead."""
-
-    def remedy(self) -> str:
-        """How the real data is had."""
-        return f"get the real ones with: python -m dlbench data fetch {self.name}"
+    def hints(self) -> str:
+        """Clauses: what was looked for, what is there instead, and how the real data is had."""
 
     def facts(self, data: Data) -> dict[str, Any]:
         """What a record says of any data: where from, how trusted, how much, and the fingerprint; no folders."""

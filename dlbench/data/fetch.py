@@ -86,16 +86,6 @@ def check(data_set: DataSet, folder: Path) -> Iterator[Finding]:
         yield replace(finding, state=State.STAND_IN) if stand_in and is_there else finding
 
 
-def _loader(data_set: DataSet, folder: Path) -> Callable[[Path], object] | None:
-    """How files of pictures are loaded."""
-    loaders: dict[str, Callable[[Path], object]] = {
-        "intel": intel_files.load_npz,
-        "kmnist": partial(image_files.check_kmnist, folder=folder),
-        "octmnist": image_files.load_octmnist,
-    }
-    return loaders.get(data_set.name)
-
-
 def _check(data_set: DataSet, part: File | Folder, folder: Path) -> Finding:
     try:
         path = _place(data_set, part, folder)
@@ -105,17 +95,29 @@ def _check(data_set: DataSet, part: File | Folder, folder: Path) -> Finding:
         is_plain = not part.also and not data_set.similar(folder)
         return Finding(part.path, State.MISSING, "" if is_plain else data_set.absence(folder, part))
     if isinstance(part, File):
-        return _check_file(part, path, folder, _loader(data_set, folder))
-    if data_set.name == "intel_folder":
-        return _check_pictures(part, path, folder)
-    count = sum(1 for _ in path.glob(part.pattern))
+        return _check_file(data_set, part, path, folder)
+    name, odd, of = part.path, None, "files"
+    if data_set.name == "intel_folder" and (base := intel_files.find_folder(folder)):
+        split, name, of = Path(part.path).name, path.relative_to(folder).as_posix(), "pictures"
+        try:
+            folders = intel_files.folders(base)
+            count, odd = len(folders.read(split)), folders.left_out(split)
+        except DataError as error:
+            return Finding(name, State.BROKEN, str(error))
+    else:
+        count = sum(1 for _ in path.glob(part.pattern))
     state = State.OK if count == part.count else State.ALTERED if count else State.BROKEN
-    return Finding(part.path, state, f"{count} of {part.count} files")
+    return Finding(name, state, f"{count} of {part.count} {of}" + (f"; {odd}" if odd else ""))
 
 
-def _check_file(file: File, path: Path, folder: Path, load: Callable[[Path], object] | None) -> Finding:
-    """Hash a file and load it; without a loader, unpack a gzip file of unknown content."""
-    name = path.relative_to(folder).as_posix()
+def _check_file(data_set: DataSet, file: File, path: Path, folder: Path) -> Finding:
+    """Hash a file, and load pictures, or unpack another gzip file of unknown content."""
+    loaders: dict[str, Callable[[Path], object]] = {
+        "intel": intel_files.load_npz,
+        "kmnist": partial(image_files.check_kmnist, folder=folder),
+        "octmnist": image_files.load_octmnist,
+    }
+    load, name = loaders.get(data_set.name), path.relative_to(folder).as_posix()
     try:
         found, size = digest(path, file.algorithm), path.stat().st_size
     except OSError as error:
@@ -126,7 +128,9 @@ def _check_file(file: File, path: Path, folder: Path, load: Callable[[Path], obj
         if load:
             load(path)
         elif path.suffix == ".gz" and not file.has(found):
-            _unpack(path)
+            with gzip.open(path) as packed:  # to its end, where its checksum is
+                while packed.read(1 << 20):
+                    pass
     except Exception as error:  # gzip and zlib meet damaged bytes with many kinds
         reason = str(error) if isinstance(error, DataError) else f"does not unpack; {note}"
         return Finding(name, State.TRUNCATED if is_short else State.BROKEN, reason)
@@ -135,27 +139,6 @@ def _check_file(file: File, path: Path, folder: Path, load: Callable[[Path], obj
     if is_short and not load and path.suffix != ".gz":
         return Finding(name, State.TRUNCATED, f"{note}, expected {file.size} bytes")
     return Finding(name, State.ALTERED, note)
-
-
-def _unpack(path: Path) -> None:
-    """Read a gzip file to its end, checking its checksum."""
-    with gzip.open(path) as file:
-        while file.read(1 << 20):
-            pass
-
-
-def _check_pictures(part: Folder, path: Path, folder: Path) -> Finding:
-    """Load the pictures of ``seg_train`` or ``seg_test``."""
-    split, name = Path(part.path).name, path.relative_to(folder).as_posix()
-    base = intel_files.find_folder(folder)
-    assert base is not None  # for the path lies in it
-    try:
-        folders = intel_files.folders(base)
-        count, odd = len(folders.read(split)), folders.left_out(split)
-    except DataError as error:
-        return Finding(name, State.BROKEN, str(error))
-    note = f"{count} of {part.count} pictures" + (f"; {odd}" if odd else "")
-    return Finding(name, State.OK if count == part.count else State.ALTERED, note)
 
 
 def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]:
@@ -170,7 +153,7 @@ def fetch(data_set: DataSet, folder: Path, progress: bool = False) -> list[Path]
     """
     for file in data_set.files:
         if path := file.find(folder):
-            finding = _check_file(file, path, folder, _loader(data_set, folder))
+            finding = _check_file(data_set, file, path, folder)
             if finding.state != State.OK:
                 text = f"{folder / finding.path}: {finding.state}, not the registered file"
                 raise DataError(f"{text}; move it away first to fetch {data_set.name} again")
@@ -201,7 +184,7 @@ def _from_urls(data_set: DataSet, folder: Path, staging: Path, progress: bool) -
     for file in data_set.files:
         if file.find(folder) is None:
             with _explained(data_set, folder, file.url):
-                _download(file, staging / file.path, progress)
+                _download(file.url, file.algorithm, file.known_hash, staging / file.path, progress)
 
 
 def _from_archive(data_set: DataSet, folder: Path, staging: Path, progress: bool) -> None:
@@ -209,7 +192,7 @@ def _from_archive(data_set: DataSet, folder: Path, staging: Path, progress: bool
     assert archive is not None
     packed, unpacked = staging / ".archive", staging / ".unpacked"
     with _explained(data_set, folder, archive.url):
-        _download(File(".archive", archive.size, archive.sha256, url=archive.url), packed, progress)
+        _download(archive.url, "sha256", archive.sha256, packed, progress)
         with tarfile.open(packed) as tar:
             tar.extractall(unpacked, filter="data")
         target = staging / archive.target
@@ -239,13 +222,12 @@ def _from_kaggle(data_set: DataSet, folder: Path, staging: Path, progress: bool)
             shutil.copytree(found, staging / part.path, copy_function=link_or_copy)
 
 
-def _download(file: File, target: Path, progress: bool) -> None:
+def _download(url: str | None, algorithm: str, known_hash: str, target: Path, progress: bool) -> None:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    known = f"{file.algorithm}:{file.known_hash}"
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30)
-    pooch.retrieve(file.url, known, fname=target.name, path=target.parent, downloader=downloader)
+    pooch.retrieve(url, f"{algorithm}:{known_hash}", fname=target.name, path=target.parent, downloader=downloader)
 
 
 @contextmanager

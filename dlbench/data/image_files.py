@@ -10,16 +10,15 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dlbench.data import registry
-from dlbench.data.splits import SPLITS, Splits
+from dlbench.data import SPLITS, Splits, registry
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 from dlbench.terminal import first_line, printable
@@ -60,16 +59,6 @@ class PictureSet(Splits[Pictures]):
 KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels"))
 
 
-class _Header(NamedTuple):
-    """What an array says of itself."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-_Arrays = Mapping[str, npt.NDArray[Any]]
-
-
 @dataclass(frozen=True)
 class NpzForm:
     """What the arrays of an npz file must be like.
@@ -87,7 +76,7 @@ class NpzForm:
     remedy: str
 
     def read(self, path: Path) -> dict[str, Pictures]:
-        """The three splits of ``{train,val,test}_{images,labels}``; no array is unpacked before all headers are right.
+        """The three splits of ``{train,val,test}_{images,labels}``; no array is unpacked before its header is right.
 
         Raises:
             DataError: The file is missing, damaged, holds pickled objects, or an array is missing or of another form.
@@ -95,90 +84,73 @@ class NpzForm:
         try:
             with regular(path).open("rb") as file:
                 if file.read(6) == np.lib.format.MAGIC_PREFIX:
-                    raise DataError(f"{path}: a single array, not an npz archive of {', '.join(KEYS)}; {self.remedy}")
+                    raise self._wrong(f"{path}: a single array, not an npz archive of {', '.join(KEYS)}")
             with zipfile.ZipFile(path) as archive:
                 members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
                 if members.keys() != set(KEYS):
                     found, expected = (", ".join(sorted(keys)) or "none" for keys in (members, KEYS))
-                    raise DataError(f"{path}: has the keys {found}, expected {expected}; {self.remedy}")
-                headers = {key: _header(archive, members[key]) for key in KEYS}
-                for key, header in headers.items():
-                    if header.dtype.hasobject:
-                        text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
-                        raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead")
-                for split in SPLITS:
-                    self._expect_form(path, split, headers)
-                arrays = {key: _array(archive, members[key]) for key in KEYS}
+                    raise self._wrong(f"{path}: has the keys {found}, expected {expected}")
+                return {split: self._pictures(path, archive, split, members) for split in SPLITS}
         except DataError:
             raise
         except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file; {self.remedy}") from error
+            raise self._wrong(f"{path}: no such file") from error
         except Exception as error:  # zipfile, zlib and numpy's header parser meet damaged bytes with a dozen kinds
-            text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
-            raise DataError(f"{text}; {self.remedy}") from error
-        return {split: self.checked(path, split, arrays) for split in SPLITS}
+            raise self._wrong(f"{path}: cannot be read, truncated or altered ({first_line(error)})") from error
 
-    def checked(self, path: Path, split: str, arrays: _Arrays) -> Pictures:
-        """One split of a file's arrays.
-
-        Raises:
-            DataError: One of them is not as it must be.
-        """
-        arrays = {key: arrays[key] for key in (f"{split}_images", f"{split}_labels")}
-        self._expect_form(path, split, arrays)
-        images, labels = arrays.values()
-        low, high = labels.min(), labels.max()
-        if low < 0 or high >= self.classes:
-            text = f"{path}: {split}_labels is in {low}..{high}, expected 0..{self.classes - 1}"
-            raise DataError(f"{text}; {self.remedy}")
-        return Pictures(images.reshape(-1, *self.picture), labels.reshape(-1).astype(np.int64))
-
-    def _expect_form(self, path: Path, split: str, arrays: Mapping[str, _Header] | _Arrays) -> None:
-        """Refuse types and shapes, of arrays or of their headers, that are not as they must be."""
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-
-        def expect(is_right: bool, kind: str, found: _Header | npt.NDArray[Any], expected: str) -> None:
-            if not is_right:
-                text = f"{path}: {split}_{kind} is {found.dtype} {found.shape}, expected {expected}"
-                raise DataError(f"{text}; {self.remedy}")
+    def _pictures(
+        self, path: Path, archive: zipfile.ZipFile, split: str, members: Mapping[str, zipfile.ZipInfo]
+    ) -> Pictures:
+        def array(kind: str, expected: str, is_right: Callable[[np.dtype[Any], tuple[int, ...]], bool]) -> Any:
+            key = f"{split}_{kind}"
+            if members[key].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{key} is packed otherwise than numpy does")  # which zipfile unpacks without a limit
+            with archive.open(members[key]) as packed:
+                if np.lib.format.read_magic(packed) != (1, 0):
+                    raise ValueError(f"{key} is an array of a version that numpy does not write for numbers")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(packed)
+                if dtype.hasobject:
+                    text = f"{path}: {key} contains pickled objects, which can run code, and is not read"
+                    raise DataError(f"{text}; save plain arrays (uint8 images, integer labels) instead")
+                if not is_right(dtype, shape):
+                    raise self._wrong(f"{path}: {key} is {dtype} {shape}, expected {expected}")
+                packed.seek(0)
+                found = np.lib.format.read_array(packed, allow_pickle=False)
+                if packed.read(1):
+                    raise ValueError(f"{key} is longer than its header says")
+            return found
 
         shapes = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in self.stored)
-        is_image = images.dtype == np.uint8 and images.shape[1:] in self.stored
-        is_image = is_image and 0 < images.shape[0] <= self.most
-        expect(is_image, "images", images, f"uint8 {shapes} with N from 1 to {self.most}")
-        shape = (images.shape[0], *self.label)
-        expect(np.issubdtype(labels.dtype, np.integer) and labels.shape == shape, "labels", labels, f"integers {shape}")
+        images = array(
+            "images",
+            f"uint8 {shapes} with N from 1 to {self.most}",
+            lambda dtype, shape: dtype == np.uint8 and shape[1:] in self.stored and 0 < shape[0] <= self.most,
+        )
+        one_each = (len(images), *self.label)
+        labels = array(
+            "labels",
+            f"integers {one_each}",
+            lambda dtype, shape: np.issubdtype(dtype, np.integer) and shape == one_each,
+        )
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= self.classes:
+            raise self._wrong(f"{path}: {split}_labels is in {low}..{high}, expected 0..{self.classes - 1}")
+        return Pictures(images.reshape(-1, *self.picture), labels.reshape(-1).astype(np.int64))
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(f"{what}; {self.remedy}")
 
 
-_LONGEST_HEADER = 10_000
-"""Bytes, as numpy limits them."""
-
-
-def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Header:
-    """What an array of an npz file says of itself, without unpacking more than that.
-
-    Raises:
-        ValueError: It is no array, or packed in a way that numpy does not use (and zipfile unpacks without a limit).
-    """
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member.filename} is packed otherwise than numpy does")
-    with archive.open(member) as packed:
-        begin = io.BytesIO(packed.read(_LONGEST_HEADER))
-    version = np.lib.format.read_magic(begin)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read:
-        raise ValueError(f"{member.filename} has an array of version {version}")
-    shape, _, dtype = read[version](begin)
-    return _Header(dtype, shape)
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    """An array of an npz file, as long as its header says."""
-    with archive.open(member) as packed:
-        found = np.lib.format.read_array(packed, allow_pickle=False)
-        if packed.read(1):
-            raise ValueError(f"{member.filename} is longer than its header says")
-    return np.asarray(found)
+def from_npz(
+    path: Path, splits: dict[str, Pictures], classes: tuple[str, ...], registered: registry.File
+) -> PictureSet:
+    """The data set of an npz file: ``verified`` if it is the registered one, any other that fits a ``user copy``."""
+    sha256 = digest(path)
+    found = sha256 if registered.sha256 else digest(path, registered.algorithm)
+    provenance = "verified" if found == registered.known_hash else "user copy"
+    return PictureSet(
+        **splits, classes=classes, source="npz", provenance=provenance, files={printable(path.name): sha256}
+    )
 
 
 # --- OctMNIST (report e2324) ------------------------------------------------------------------------------------------
@@ -213,16 +185,17 @@ def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
             raise DataError(f"{text}; use data.test_cut=official")
         kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(COURSE_CUT)]
         splits["test"] = splits["test"][np.sort(np.concatenate(kept))]
-    provenance = "verified" if digest(path, OCTMNIST.algorithm) == OCTMNIST.known_hash else "user copy"
-    files = {printable(path.name): digest(path)}
-    return PictureSet(**splits, classes=OCTMNIST_CLASSES, source="npz", provenance=provenance, files=files)
+    return from_npz(path, splits, OCTMNIST_CLASSES, OCTMNIST)
 
 
 # --- Kuzushiji-MNIST (report d2223) -----------------------------------------------------------------------------------
 
 KMNIST_CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 KmnistPart = Literal["train", "t10k"]
-_GET_KMNIST = "get it again with python -m dlbench data fetch kmnist"
+
+
+def _wrong(what: str) -> DataError:
+    return DataError(f"{what}; get it again with python -m dlbench data fetch kmnist")
 
 
 def find_kmnist(folder: Path, *parts: KmnistPart) -> tuple[Path, ...] | None:
@@ -237,7 +210,7 @@ def find_kmnist(folder: Path, *parts: KmnistPart) -> tuple[Path, ...] | None:
         return None
     if missing := [file for file, path in zip(wanted, found, strict=True) if path is None]:
         text = f"{folder / missing[0].path}: no such file, though {found[0].name} is there"
-        raise DataError(f"{text}; {registry.get('kmnist').absence(folder, missing[0])}; {_GET_KMNIST}")
+        raise _wrong(f"{text}; {registry.get('kmnist').absence(folder, missing[0])}")
     return tuple(path for path in found if path is not None)
 
 
@@ -262,7 +235,7 @@ def load_kmnist(*files: Path) -> PictureSet:
     is_published = len(files) == 4
     held_out, words = (10_000, "10000") if is_published else (2000, "twice 1000")
     if len(known) <= held_out:
-        raise DataError(f"{files[0]}: {len(known)} pictures, too few to split off {words}; {_GET_KMNIST}")
+        raise _wrong(f"{files[0]}: {len(known)} pictures, too few to split off {words}")
     order = shuffled(len(known))
     train = known[order[held_out:]]
     if is_published:
@@ -312,8 +285,7 @@ def read_idx(images: Path, labels: Path) -> Pictures:
     """
     pictures, numbers = _read_pictures(images), _read_labels(labels)
     if len(numbers) != len(pictures):
-        text = f"{labels}: {len(numbers)} labels for the {len(pictures)} pictures in {images.name}"
-        raise DataError(f"{text}; {_GET_KMNIST}")
+        raise _wrong(f"{labels}: {len(numbers)} labels for the {len(pictures)} pictures in {images.name}")
     return Pictures(pictures, numbers)
 
 
@@ -324,8 +296,7 @@ def _read_pictures(path: Path) -> npt.NDArray[np.uint8]:
 def _read_labels(path: Path) -> npt.NDArray[np.int64]:
     found = _read_array(path, "labels")
     if found.max() >= len(KMNIST_CLASSES):
-        text = f"{path}: a label is {found.max()}, expected 0..{len(KMNIST_CLASSES) - 1}"
-        raise DataError(f"{text}; {_GET_KMNIST}")
+        raise _wrong(f"{path}: a label is {found.max()}, expected 0..{len(KMNIST_CLASSES) - 1}")
     return found.astype(np.int64)
 
 
@@ -349,18 +320,17 @@ def _read_array(path: Path, kind: str, *size: int) -> npt.NDArray[np.uint8]:
             header = content.read(4 + 4 * dimensions)
             shape = tuple(np.frombuffer(header[4:].ljust(4 * dimensions, b"\0"), ">i4").tolist())
             if header[:4] != bytes((0, 0, 8, dimensions)) or min(shape) < 1:
-                text = f"{path}: no IDX file of {kind}, or cut short, or empty"
-                raise DataError(f"{text} (begins with {header.hex(' ') or 'nothing'}); {_GET_KMNIST}")
+                begins = f"(begins with {header.hex(' ') or 'nothing'})"
+                raise _wrong(f"{path}: no IDX file of {kind}, or cut short, or empty {begins}")
             if shape[1:] != size or shape[0] > _MOST:
                 expected = f"({', '.join(map(str, ('N', *size)))}) with N up to {_MOST}"
-                raise DataError(f"{path}: holds uint8 {shape}, expected uint8 {expected}; {_GET_KMNIST}")
+                raise _wrong(f"{path}: holds uint8 {shape}, expected uint8 {expected}")
             values = content.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
-        text = f"{path}: cannot be read, truncated or altered ({first_line(error)})"
-        raise DataError(f"{text}; {_GET_KMNIST}") from error
+        raise _wrong(f"{path}: cannot be read, truncated or altered ({first_line(error)})") from error
     if len(values) != math.prod(shape):
-        text = f"{path}: has {'more' if len(values) > math.prod(shape) else 'fewer'} bytes than its header says"
-        raise DataError(f"{text} ({math.prod(shape)} of {kind}); {_GET_KMNIST}")
+        than = "more" if len(values) > math.prod(shape) else "fewer"
+        raise _wrong(f"{path}: has {than} bytes than its header says ({math.prod(shape)} of {kind})")
     return np.frombuffer(values, np.uint8).reshape(shape).copy()
 
 

@@ -14,23 +14,20 @@ import PIL
 from PIL import Image
 
 from dlbench import paths
-from dlbench.data.image_files import NpzForm, Pictures, PictureSet
-from dlbench.data.splits import SPLITS
+from dlbench.data import SPLITS
+from dlbench.data.cache import filled
+from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.errors import DataError, OddDataNotice
-from dlbench.files import atomic_path, digest, regular
+from dlbench.files import digest, regular
 
 READ = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
 """Extensions of files that are read, those of torchvision's ImageFolder; in capitals too."""
 
-_OTHERS = {
-    *(".apng", ".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe"),
-    *(".jxl", ".pbm", ".pnm", ".svg", ".tga"),
-}
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
+_OTHERS = frozenset((".gif", ".heic", ".heif", ".jxl", ".svg"))
+"""Further ones by which pictures are known; most others Pillow knows by their content."""
 
-
-MOST = 10**7
-"""Pictures of a split; nobody has more in memory."""
+KEPT = "pictures.npz"
+"""Resized pictures in the cache."""
 
 LAYOUT = "expected ROOT/train/CLASS/*, ROOT/test/CLASS/* and perhaps ROOT/val/CLASS/*, or ROOT/CLASS/*"
 
@@ -56,7 +53,7 @@ class ClassFolders:
     def load(self, cache: Path, name: str) -> tuple[dict[str, Pictures], dict[str, str]]:
         """Every split, its pictures resized to RGB (PIL, bilinear), and a hash of its files.
 
-        The resized pictures are kept in ``cache``, in a file that begins with ``name``. Their key is made of the
+        The resized pictures are kept in ``cache``, in a folder that begins with ``name``. Their key is made of the
         contents of all pictures (with names and the Pillow version), not of times or sizes: the contents are hashed for
         the record in any case, a changed picture can then never be taken for the old one, and a copied or touched
         folder needs no second decoding. The hash of a split is the SHA-256 of what ``sha256sum */*`` prints in it,
@@ -76,20 +73,16 @@ class ClassFolders:
             warnings.warn(notice, OddDataNotice, stacklevel=2)
         # "upright": pictures of 16 bits, transparent, turned and several ones were once kept as what they are not.
         told = f"{hashes} {self.side} bilinear upright {PIL.__version__}"
-        stem = f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-        splits = self._kept(cache, stem)
-        if splits is None:
+
+        def fill(folder: Path) -> None:
             splits = {split: self.read(split) for split in self.splits}
             kinds = ("images", "labels")
             arrays = {f"{split}_{kind}": getattr(part, kind) for split, part in splits.items() for kind in kinds}
-            try:  # readers see either nothing or all of it
-                named = atomic_path(cache / stem, lambda path: f"{stem}.{digest(path)[:16]}.npz")
-                with named as temporary, temporary.open("wb") as file:
-                    np.savez(file, **arrays)
-            except OSError as error:
-                text = f"{cache}: the cache folder cannot be written ({error.strerror})"
-                raise DataError(f"{text}; set DLBENCH_CACHE to a folder that can") from error
-        return splits, hashes
+            np.savez(folder / KEPT, **arrays)
+
+        folder = filled(cache / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}", fill)
+        with np.load(folder / KEPT, allow_pickle=False) as arrays:
+            return {split: Pictures(arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in hashes}, hashes
 
     def read(self, split: str) -> Pictures:
         """Decode and resize every picture of a split: uint8 (N, side, side, 3).
@@ -134,7 +127,6 @@ class ClassFolders:
         return f"{self.base}: files that look like pictures are not read: {named}; {remedy}"
 
     def _checked(self, split: str) -> Path:
-        """The folder of a split, which has a folder of every class and no other."""
         folder, name = self.splits[split], self.splits[split].relative_to(self.base)
         if not folder.is_dir():
             raise DataError(f"{name} in {self.base}: no such folder; {self.remedy}")
@@ -158,19 +150,6 @@ class ClassFolders:
             text = f"{error.filename}: cannot be read ({error.strerror})"
             raise DataError(f"{text}; make it readable or remove it") from error
         return manifest.hexdigest()
-
-    def _kept(self, cache: Path, stem: str) -> dict[str, Pictures] | None:
-        """The splits kept in a cache file, whose name holds its hash; None if it is missing or damaged."""
-        picture = (self.side, self.side, 3)
-        form = NpzForm(picture, (picture,), (), len(self.classes), MOST, self.remedy)
-        for cached in sorted(cache.glob(f"{stem}.*.npz")):
-            try:
-                if cached.name == f"{stem}.{digest(cached)[:16]}.npz":
-                    with np.load(cached, allow_pickle=False) as archive:
-                        return {split: form.checked(cached, split, archive) for split in self.splits}
-            except Exception:  # of whatever kind: the pictures are there to make it anew
-                continue
-        return None
 
 
 def load_image_folder(root: Path, side: int, cache: Path) -> PictureSet:
@@ -243,11 +222,10 @@ def _looks_like_picture(file: Path) -> bool:
     if file.suffix.lower() in READ | _OTHERS:
         return True
     try:
-        with file.open("rb") as opened:
-            begin = opened.read(12)
-    except OSError:
+        with Image.open(file):
+            return True
+    except Exception:  # Pillow meets what is no picture with many kinds
         return False
-    return begin.startswith(_BEGINNINGS) or begin[4:8] == b"ftyp" or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
 
 
 def _by_number(file: Path) -> tuple[bool, int, str]:

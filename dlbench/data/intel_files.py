@@ -10,11 +10,9 @@ from typing import Literal
 
 from dlbench import paths
 from dlbench.data import registry
-from dlbench.data.image_files import NpzForm, PictureSet
+from dlbench.data.image_files import NpzForm, PictureSet, from_npz
 from dlbench.data.image_folders import ClassFolders, tenth
 from dlbench.errors import DataError
-from dlbench.files import digest
-from dlbench.terminal import printable
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SPLITS = ("seg_train", "seg_test")
@@ -96,11 +94,7 @@ def load_npz(path: Path) -> PictureSet:
     Raises:
         DataError: The file is missing, damaged, holds pickled objects, or an array is missing or of another form.
     """
-    splits, sha256 = _FORM.read(path), digest(path)
-    provenance = "verified" if sha256 == registry.get("intel").files[0].sha256 else "user copy"
-    return PictureSet(
-        **splits, classes=CLASSES, source="npz", provenance=provenance, files={printable(path.name): sha256}
-    )
+    return from_npz(path, _FORM.read(path), CLASSES, registry.get("intel").files[0])
 
 
 def folders(base: Path) -> ClassFolders:

@@ -81,8 +81,8 @@ class Fault(NamedTuple):
     details: str
 
 
-def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
-    """All rows of ``metadata.csv`` in its order, ``None`` in the place of one that cannot be used, and why.
+def read_metadata(path: Path) -> tuple[list[Row], list[Fault]]:
+    """The usable rows of ``metadata.csv`` in its order, and what is wrong with each of the others.
 
     Raises:
         DataError: The file is missing, cannot be read, or has no rows.
@@ -95,14 +95,13 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     if not text.strip():
         raise DataError(f"{path}: no rows in it; {_FETCH}")
-    rows: list[Row | None] = []
+    rows: list[Row] = []
     faults: list[Fault] = []
     first: dict[str, int] = {}
     # Not str.splitlines, which also takes some characters inside a line for its end.
     for number, ended in enumerate(text.rstrip("\r\n").split("\n")):
         line = ended.rstrip("\r")
         name, *others = line.split("|")
-        rows.append(None)
         if wrong := re.search("[\udc80-\udcff]", line):  # what surrogateescape makes of bytes that are not UTF-8
             faults.append(Fault(number, "encoding", f"byte 0x{ord(wrong[0]) - 0xDC00:02x}"))
         elif len(others) != 2:
@@ -114,7 +113,7 @@ def read_metadata(path: Path) -> tuple[list[Row | None], list[Fault]]:
         elif not others[1].strip():
             faults.append(Fault(number, "empty", name))
         else:
-            rows[number] = Row(number, name, others[1], line)
+            rows.append(Row(number, name, others[1], line))
     return rows, faults
 
 
@@ -159,10 +158,14 @@ class Selection:
     stop: int | None = None
     max_characters: int | None = None
 
-    def choose(self, rows: Sequence[Row | None]) -> list[Row]:
-        """The chosen ones of all rows of a corpus; what cannot be used (``None``) is no choice."""
-        limit = self.max_characters
-        return [row for row in rows[self.start : self.stop] if row and (limit is None or len(row.text) <= limit)]
+    def takes(self, row: Row) -> bool:
+        """Whether a row is spoken."""
+        is_short = self.max_characters is None or len(row.text) <= self.max_characters
+        return is_short and self.covers(row.number)
+
+    def covers(self, number: int) -> bool:
+        """Whether the row of this number, from 0, lies where rows are chosen."""
+        return self.start <= number and (self.stop is None or number < self.stop)
 
 
 def engine(voice: str) -> str:
@@ -208,9 +211,10 @@ def speak(
         **asdict(speaker),
         "transcripts_sha256": digest(transcripts / METADATA),
     }
-    chosen = selection.choose(rows)
+    chosen = [row for row in rows if selection.takes(row)]
     if not chosen:
-        raise DataError(f"{transcripts / METADATA}: no row of {len(rows)} is chosen; widen --rows or --max-characters")
+        total = len(rows) + len(faults)
+        raise DataError(f"{transcripts / METADATA}: no row of {total} is chosen; widen --rows or --max-characters")
     mark = json.dumps(made_by | asdict(selection) | {"utterances": len(chosen)}, indent=2) + "\n"
     try:
         _check_target(corpus, made_by, chosen)
@@ -229,7 +233,7 @@ def speak(
     except OSError as error:
         text = f"{error.filename or corpus}: cannot be written ({error.strerror})"
         raise DataError(f"{text}; choose another folder with --into") from error
-    return chosen, [fault for fault in faults if fault.row in range(len(rows))[selection.start : selection.stop]]
+    return chosen, [fault for fault in faults if selection.covers(fault.row)]
 
 
 def utter(text: str, path: Path, speaker: Speaker) -> None:
@@ -266,7 +270,7 @@ def _check_target(corpus: Path, made_by: dict[str, str | int], chosen: Iterable[
         text = ", ".join(f"{key}={found.get(key)!r}" for key in other)
         raise DataError(f"{corpus}: spoken otherwise ({text}); remove it, or choose another name with --to")
     before = read_metadata(corpus / METADATA)[0] if (corpus / METADATA).exists() else []
-    if lost := {row.id for row in before if row} - {row.id for row in chosen}:
+    if lost := {row.id for row in before} - {row.id for row in chosen}:
         text = f"{corpus}: would lose {len(lost)} of its rows"
         raise DataError(f"{text}; widen --rows or --max-characters, or choose another name with --to")
 

@@ -5,14 +5,15 @@ Where the files are not, invented words stand in (`dlbench.data.synthetic.words`
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Len
 
 from dlbench.components import component
 from dlbench.data import registry
-from dlbench.data.datamodule import read_once
+from dlbench.data.datamodule import Size, Sizes, read_once
 from dlbench.data.pair_files import Format, Normalisation, PairFiles, other_order
 from dlbench.data.pairs import BatchOrder, Pair, PairSet, PairTensors, SequenceDataModule, mostly_unseen, subset, unseen
 from dlbench.data.synthetic import words
@@ -30,6 +31,7 @@ Source = Literal["auto", "files", "synthetic"]
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder,),
 )
+@dataclass(kw_only=True, eq=False)
 class TransductionDataModule(SequenceDataModule[PairSet]):
     """Sequence pairs in memory, batched by length.
 
@@ -58,41 +60,33 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
         ValueError: The arguments do not fit each other.
     """
 
+    format: Format
+    train: str
+    val: str | None = None
+    test: str | None = None
+    source: Source = "auto"
+    stress: bool = False
+    holdout: Annotated[Sequence[Size], Len(2, 2)] | None = None
+    max_train_words: Size | None = None
+    max_source_length: Size = 100
+    normalisation: Normalisation = "NFC"
+    strip: bool = False
+    batch_size: Size = 64
+    bucket_batches: Size = 20
+    reverse_source: bool = False
+    fraction: Annotated[float, Gt(0), Le(1)] = 1.0
+    noise: Annotated[float, Ge(0), Le(1)] = 0.0
+    synthetic_sizes: Sizes = (4000, 500, 500)
+
     drawn = "(invented) words"
     generate = staticmethod(words.generate)
 
-    def __init__(
-        self,
-        *,
-        format: Format,
-        train: str,
-        val: str | None = None,
-        test: str | None = None,
-        source: Source = "auto",
-        stress: bool = False,
-        holdout: Sequence[int] | None = None,
-        max_train_words: Annotated[int, Gt(0)] | None = None,
-        max_source_length: Annotated[int, Gt(0)] = 100,
-        normalisation: Normalisation = "NFC",
-        strip: bool = False,
-        batch_size: Annotated[int, Gt(0)] = 64,
-        eval_batch_size: Annotated[int, Gt(0)] = 250,
-        bucket_batches: Annotated[int, Gt(0)] = 20,
-        reverse_source: bool = False,
-        fraction: Annotated[float, Gt(0), Le(1)] = 1.0,
-        noise: Annotated[float, Ge(0), Le(1)] = 0.0,
-        synthetic_sizes: Sequence[int] = (4000, 500, 500),
-        folder: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
-        split_off = tuple(holdout) if holdout is not None else None
-        reading = (stress, split_off, max_train_words, max_source_length, normalisation, strip)
-        self.files = PairFiles(format, train, val, test, *reading)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.holdout = tuple(self.holdout) if self.holdout is not None else None
+        self.files = PairFiles(**{each.name: getattr(self, each.name) for each in fields(PairFiles)})
         self.name, self.is_own = self.files.name, self.files.is_own
         self.real = f"{self.name} pairs"
-        self.bucket_batches = bucket_batches
-        self.reverse_source, self.fraction, self.noise = reverse_source, fraction, noise
 
     @cached_property
     def pair_set(self) -> PairSet:
@@ -101,21 +95,17 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
 
     def read(self) -> PairSet | None:
         """See `PairFiles.read`."""
-        there = [path for name in self.files.paths() if (path := registry.find(name, self.folder))]
+        there = [path for name in self.files.paths() if (path := registry.find(name, self.data_folder))]
         if not there:
             return None
-        found = read_once(PairFiles.read, there, self.files, self.folder)
+        found = read_once(PairFiles.read, there, self.files, self.data_folder)
         for odd in found.notices:
             warnings.warn(odd, OddDataNotice, stacklevel=2)
         return found
 
-    def absence(self) -> str:
-        """What was looked for, and what is there instead."""
-        return self.files.absence(self.folder)
-
-    def remedy(self) -> str:
-        """How the files are had."""
-        return self.files.remedy
+    def hints(self) -> str:
+        """What was looked for, what is there instead, and how the files are had."""
+        return f"{self.files.absence(self.data_folder)}; {self.files.remedy}"
 
     def pairs(self, split: str) -> tuple[Pair, ...]:
         """A split as read; of training only the fraction in use. A batch's index is a position in it."""

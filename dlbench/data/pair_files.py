@@ -67,16 +67,12 @@ def normalise(text: str) -> str:
     return re.sub(r"[^a-z.!?]+", " ", re.sub(r"([.!?])", r" \1", letters))
 
 
-def _composed(text: str, form: Normalisation) -> str:
-    """Text in a normal form of Unicode, in which what looks the same is the same; ``none``: as it is."""
-    return text if form == "none" else unicodedata.normalize(form, text)
-
-
 def read_source(
     text: str, format: Format, stress: bool = False, normalisation: Normalisation = "NFC", strip: bool = False
 ) -> tuple[str, ...]:
     """The source side of a line, or what a person wrote in its place, as symbols; the others as in `PairFiles`."""
-    text = _composed(text, normalisation)
+    if normalisation != "none":
+        text = unicodedata.normalize(normalisation, text)
     if format == "target_source_characters":
         symbols = tuple(normalise(text))
         return stripped(symbols) if strip else symbols
@@ -92,14 +88,6 @@ def stripped(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 _Odd = defaultdict[str, list[str]]
 """Where in the files a kind of `_ODD` was found, and the text."""
-
-
-def _notices(odd: _Odd) -> tuple[str, ...]:
-    return tuple(
-        f"{what}: {len(odd[kind]):,} ({odd[kind][0]}{' …' * (len(odd[kind]) > 1)}); {remedy}"
-        for kind, (what, remedy) in _ODD.items()
-        if odd[kind]
-    )
 
 
 @dataclass(frozen=True)
@@ -128,8 +116,6 @@ class PairFiles:
             raise ValueError("name both files, val and test, or neither and split them off with holdout")
         if (self.val is None) == (self.holdout is None):
             raise ValueError("give either the files val and test or holdout=[words for val, words for test]")
-        if self.holdout is not None and (len(self.holdout) != 2 or min(self.holdout) < 1):
-            raise ValueError(f"holdout={list(self.holdout)}: must be two positive numbers of words, for val and test")
         if self.holdout is None and self.max_train_words is not None:
             raise ValueError("max_train_words goes with holdout")
         if self.stress and self.format != "cmudict":
@@ -160,7 +146,7 @@ class PairFiles:
     def remedy(self) -> str:
         """How the files are had."""
         if self.name in registry.REGISTRY and not self.is_own:
-            return f"get the real ones with: python -m dlbench data fetch {self.name}"
+            return registry.fetching(self.name)
         keys = "data.train" if self.val is None else "data.train, data.val and data.test, all three of them"
         return f"correct {keys}, or put the files there"
 
@@ -202,7 +188,12 @@ class PairFiles:
         registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
         known = [(file.path, file.sha256) for file in registered][: len(self.paths())]
         provenance = "verified" if list(files.items()) == known else "user copy"
-        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=_notices(odd))
+        notices = tuple(
+            f"{what}: {len(odd[kind]):,} ({odd[kind][0]}{' …' * (len(odd[kind]) > 1)}); {remedy}"
+            for kind, (what, remedy) in _ODD.items()
+            if odd[kind]
+        )
+        return PairSet(train, val, test, "files", provenance, files, source_joiner=joiner, notices=notices)
 
     def parse(self, content: bytes, path: Path, name: str = "", odd: _Odd | None = None) -> list[Pair]:
         """The pairs of one file, in its order; what is odd about its lines, which it calls ``name``, goes to ``odd``.
@@ -212,7 +203,7 @@ class PairFiles:
         """
         odd = _Odd(list) if odd is None else odd
         pairs: list[Pair] = []
-        lines = [(number, _composed(line, self.normalisation)) for number, line in _lines(content, path)]
+        lines = list(self._lines(content, path))
         comments = self._comments(lines)
         for number, line in lines:
             place = f"{name}:{number}"
@@ -236,8 +227,19 @@ class PairFiles:
         # Pronunciations of a word may differ in their stress alone.
         return list(dict.fromkeys(pairs)) if self.format == "cmudict" else pairs
 
+    def _lines(self, content: bytes, path: Path) -> Iterator[tuple[int, str]]:
+        """Lines with their numbers from 1; byte order mark, carriage returns and the last line's end are no content."""
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            number = content.count(b"\n", 0, error.start) + 1
+            raise DataError(f"{path}:{number}: not UTF-8; save the file in that encoding") from error
+        # Not str.splitlines, which also takes some characters inside a line for its end.
+        for number, line in enumerate(text.rstrip("\r\n").split("\n") if text else (), start=1):
+            bare = line.rstrip("\r")
+            yield number, bare if self.normalisation == "none" else unicodedata.normalize(self.normalisation, bare)
+
     def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:
-        """The numbers of comment lines."""
         begins = re.compile(r";;;|#(?=[\s#]|$)" if self.format == "cmudict" else r";;;|#")  # #HASH-MARK is a word
         found = frozenset(number for number, line in lines if begins.match(line))
         # Where most lines begin so, it is a symbol, as that of a word's boundary.
@@ -288,20 +290,7 @@ class PairFiles:
         return train, val, test
 
 
-def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1; a byte order mark, carriage returns and the last line's end are no content."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}:{number}: not UTF-8; save the file in that encoding") from error
-    # Not str.splitlines, which also takes some characters inside a line for its end.
-    for number, line in enumerate(text.rstrip("\r\n").split("\n") if text else (), start=1):
-        yield number, line.rstrip("\r")
-
-
 def _sides(line: str, format: Format) -> tuple[str, str]:
-    """The source and the target side of a line."""
     if format == "cmudict":
         word, phonemes = [*_COMMENT.sub("", line).split(maxsplit=1), "", ""][:2]
         if "\t" in phonemes.strip():

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dlbench.components import component
-from dlbench.data.datamodule import Batches, Data, SuiteDataModule, batch_loader
-from dlbench.data.splits import Splits
+from dlbench.data import Splits
+from dlbench.data.datamodule import Batches, Data, Size, SuiteDataModule, batch_loader
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 from dlbench.seeding import generator
 
@@ -94,7 +94,6 @@ def mostly_unseen(pairs: Iterable[Pair], vocabulary: Vocabulary) -> str | None:
 
 
 def _few(counts: Counter[str]) -> str:
-    """The most frequent."""
     most = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     return " ".join(map(visible, most[:_NAMED])) + " …" * (len(most) > _NAMED)
 
@@ -233,10 +232,11 @@ def loader(data: Split, batch_size: int, bucket_batches: int = 1, seed: int | No
     return batch_loader(data, BatchOrder(data, batch_size, bucket_batches, seed))
 
 
+@dataclass(kw_only=True, eq=False)
 class SequenceDataModule(SuiteDataModule[Data]):
     """Sequences; a subclass says where they are, and how a split becomes tensors."""
 
-    bucket_batches: int
+    bucket_batches: Size
 
     @abstractmethod
     def tensors(self, split: str) -> Split:

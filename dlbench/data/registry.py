@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,6 @@ class Part:
 
     path: str
     also: Sequence[str] = field(default=(), kw_only=True)
-
-    @property
-    def elsewhere(self) -> str:
-        """Its other places, for people."""
-        unpacked = "unpacked too, " if Path(self.path).suffix == ".gz" else ""
-        return f" ({unpacked}also in {', '.join(self.also)})" if self.also else ""
 
 
 @dataclass(frozen=True)
@@ -181,9 +174,15 @@ def similar(folder: Path, name: str, places: Iterable[str]) -> list[str]:
 
 def absence(parts: Iterable[Part | str], found: Sequence[str]) -> str:
     """A clause: what was looked for, registered or just a path, and the first few of what was found instead."""
-    pairs = [(part, "") if isinstance(part, str) else (part.path, part.elsewhere) for part in parts]
-    groups = groupby(pairs, key=itemgetter(1))
-    sought = [", ".join(path for path, _ in group) + elsewhere for elsewhere, group in groups]
+
+    def elsewhere(part: Part | str) -> str:
+        if isinstance(part, str) or not part.also:
+            return ""
+        return f" ({'unpacked too, ' * part.path.endswith('.gz')}also in {', '.join(part.also)})"
+
+    groups = groupby(parts, key=elsewhere)
+    places = {also: [part if isinstance(part, str) else part.path for part in group] for also, group in groups}
+    sought = [", ".join(each) + also for also, each in places.items()]
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return f"looked for {', '.join(sought)}" + (f"; found {', '.join(found[:3])}{more}" if found else "")
 
@@ -208,6 +207,11 @@ def get(name: str) -> DataSet:
     if name in REGISTRY:
         return REGISTRY[name]
     raise DataError(f"{name}: no such data set; {nearest(name, REGISTRY)}")
+
+
+def fetching(name: str) -> str:
+    """A clause that says how a set is had."""
+    return f"get the real ones with: python -m dlbench data fetch {name}"
 
 
 # --- files that a user names ------------------------------------------------------------------------------------------

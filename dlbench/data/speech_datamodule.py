@@ -6,34 +6,60 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 (`dlbench.data.synthetic.tones`); anything else is a ``user copy``.
 """
 
+import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Gt
 from joblib import cpu_count
 from torch import Tensor
 from torch.nn import functional
 
 from dlbench.components import component
-from dlbench.data import recordings, registry
-from dlbench.data.ljspeech import METADATA, RATE, VOCABULARY, WAVES, LeftOutNotice
+from dlbench.data import SPLITS, recordings, registry
+from dlbench.data.datamodule import Size, Sizes, cache_outside
+from dlbench.data.ljspeech import (
+    METADATA,
+    RATE,
+    STAND_IN,
+    VOCABULARY,
+    WAVES,
+    Fault,
+    LeftOutNotice,
+    notices,
+    read_metadata,
+    refusal,
+)
 from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
-from dlbench.data.recordings import MELS, log_mel
-from dlbench.data.speech_files import PUBLISHED, SpeechCorpus, SpeechFiles, Utterance
+from dlbench.data.recordings import MELS, SpeechCorpus, Utterance, log_mel
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
-from dlbench.paths import cache_folder, check_cache
+from dlbench.errors import DataError
+from dlbench.files import digest, regular
+from dlbench.paths import is_name
 
 Source = Literal["auto", "files", "synthetic"]
 
 SPEAK = "python -m dlbench data speak ljspeech --max-characters 60 --speed 300"
 """How the corpus of ``conf/data/ljspeech_spoken.yaml`` is made."""
+
+
+PUBLISHED = (9825, 655, 2620)
+"""Rows of each split (report e2324)."""
+
+LENGTHS = (86_117, 1.11, 10.10)
+"""Of LJSpeech's recordings in seconds: all together (23:55:17), the shortest, the longest (README of LJSpeech 1.1)."""
+
+MADE_BY = ("engine", "voice", "speed", "start", "stop", "max_characters")
 
 
 class SpeechTensors(Split):
@@ -89,6 +115,7 @@ class SpeechTensors(Split):
     former={"embedded_sizes": ("synthetic_sizes",)},
     uses=(BatchOrder, log_mel),
 )
+@dataclass(kw_only=True, eq=False)
 class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
     """Recordings as log-mel features, computed once and mapped from a file; transcripts by character.
 
@@ -111,40 +138,33 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         ValueError: The arguments do not fit each other.
     """
 
+    corpus: str = "ljspeech"
+    splits: Sizes = PUBLISHED
+    source: Source = "auto"
+    frames: Size | None = None
+    target_symbols: Size | None = None
+    max_characters: Size = 97
+    strict: bool = False
+    batch_size: Size = 64
+    eval_batch_size: Size = 16
+    bucket_batches: Size = 1
+    jobs: Size | None = None
+    synthetic_sizes: Sizes = (600, 100, 100)
+    cache: str | None = None
+
     drawn = "tones"
     generate = staticmethod(tones.generate)
 
-    def __init__(
-        self,
-        *,
-        corpus: str = "ljspeech",
-        splits: Sequence[int] = PUBLISHED,
-        source: Source = "auto",
-        frames: Annotated[int, Gt(0)] | None = None,
-        target_symbols: Annotated[int, Gt(0)] | None = None,
-        max_characters: Annotated[int, Gt(0)] = 97,
-        strict: bool = False,
-        batch_size: Annotated[int, Gt(0)] = 64,
-        eval_batch_size: Annotated[int, Gt(0)] = 16,
-        bucket_batches: Annotated[int, Gt(0)] = 1,
-        jobs: Annotated[int, Gt(0)] | None = None,
-        synthetic_sizes: Sequence[int] = (600, 100, 100),
-        folder: str | None = None,
-        cache: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(source, batch_size, eval_batch_size, synthetic_sizes, folder, seed=seed)
-        if target_symbols is not None and target_symbols < max_characters + 2:
-            least = f"max_characters={max_characters} and two, for start and end"
-            raise ValueError(f"target_symbols={target_symbols}: must be at least {least}")
-        self.files = SpeechFiles(corpus, tuple(splits), max_characters, strict)
-        self.name, self.is_own = corpus, corpus not in ("ljspeech", "ljspeech_spoken")
-        self.places = f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"
-        self.real = f"recordings of {corpus}"
-        self.frames, self.target_symbols = frames, target_symbols
-        self.bucket_batches = bucket_batches
-        self.jobs = jobs or cpu_count()
-        self.given_cache = cache
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target_symbols is not None and self.target_symbols < self.max_characters + 2:
+            least = f"max_characters={self.max_characters} and two, for start and end"
+            raise ValueError(f"target_symbols={self.target_symbols}: must be at least {least}")
+        if not is_name(self.corpus):
+            raise ValueError(f"corpus={self.corpus!r}: must be the name of a folder in the data folder")
+        self.name, self.is_own = self.corpus, self.corpus not in ("ljspeech", "ljspeech_spoken")
+        self.places = f"{self.corpus}/{METADATA}", f"{self.corpus}/{WAVES}"
+        self.real = f"recordings of {self.corpus}"
 
     @cached_property
     def speech(self) -> SpeechCorpus:
@@ -152,28 +172,27 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         return self.load()
 
     def read(self) -> SpeechCorpus | None:
-        """See `SpeechFiles.read`; the cache may not lie in the data folder."""
-        if not all(os.path.lexists(self.folder / place) for place in self.places):
+        """See `read_corpus`; the cache may not lie in the data folder."""
+        if not all(os.path.lexists(self.data_folder / place) for place in self.places):
             return None
-        cache = cache_folder(self.given_cache)
-        check_cache(cache, self.folder)
-        found = self.files.read(self.folder, cache, self.jobs)
+        cache = cache_outside(self.data_folder, self.cache)
+        folder, jobs = self.data_folder / self.corpus, self.jobs or cpu_count()
+        found = read_corpus(
+            folder, tuple(self.splits), max_characters=self.max_characters, strict=self.strict, cache=cache, jobs=jobs
+        )
         for notice in found.notices:
             warnings.warn(notice, LeftOutNotice, stacklevel=2)
         return found
 
-    def absence(self) -> str:
-        """What was looked for, and what is there instead."""
-        return registry.absence(self.places, registry.similar(self.folder, self.name, self.places))
-
-    def remedy(self) -> str:
-        """How the corpus is had."""
+    def hints(self) -> str:
+        """What was looked for, what is there instead, and how the corpus is had."""
+        absence = registry.absence(self.places, registry.similar(self.data_folder, self.name, self.places))
         if self.is_own:
-            return "correct data.corpus, or put the corpus there"
+            return f"{absence}; correct data.corpus, or put the corpus there"
         if self.name == "ljspeech_spoken":
-            return f"speak them with: {SPEAK}"
+            return f"{absence}; speak them with: {SPEAK}"
         fetch = "python -m dlbench data fetch ljspeech"
-        return f"get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
+        return f"{absence}; get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -236,3 +255,97 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
             frames=self.frames,
             target_symbols=self.target_symbols,
         )
+
+
+def read_corpus(
+    corpus: Path, splits: Sequence[int], *, max_characters: int, strict: bool, cache: Path, jobs: int
+) -> SpeechCorpus:
+    """A corpus in LJSpeech's layout, with features out of the cache, computed if need be.
+
+    The arguments are those of `SpeechDataModule`, but for ``corpus``, its folder.
+
+    Raises:
+        DataError: ``metadata.csv`` cannot be read or has too few rows; a split has nothing usable; with ``strict``
+            anything is wrong with a row; the cache folder cannot be used.
+    """
+    metadata, wanted = corpus / METADATA, sum(splits)
+    rows, faults = read_metadata(metadata)
+    if (total := len(rows) + len(faults)) < wanted:
+        text = f"{metadata}: {total} rows are too few for data.splits={list(splits)}"
+        raise DataError(f"{text}, which ask for {wanted}; choose smaller numbers")
+    rows = [row._replace(text=row.text.lower()[:max_characters]) for row in rows if row.number < wanted]
+    faults = [fault for fault in faults if fault.row < wanted]
+    faults += [Fault(row.number, "empty", f"{row.id}, as cut") for row in rows if not row.text.strip()]
+    rows = [row for row in rows if row.text.strip()]
+    unknown = [
+        Fault(row.number, "unknown", f"{row.id} has {' '.join(sorted(symbols))}")
+        for row in rows
+        if (symbols := VOCABULARY.unknown([row.text]))
+    ]
+    if strict and (faults or unknown):
+        raise refusal(metadata, min(faults + unknown))
+    loaded = recordings.load(corpus, rows, cache, jobs, strict)
+    faults = sorted(faults + loaded.faults)
+    if strict and faults:
+        raise refusal(metadata, faults[0])
+    utterances = [
+        Utterance(
+            id=row.id,
+            text=row.text,
+            row=row.number,
+            seconds=found.samples / RATE,
+            path=corpus / WAVES / f"{row.id}.wav",
+            sha256=found.sha256,
+            start=found.start,
+            frames=found.frames,
+        )
+        for row in rows
+        if (found := loaded.recordings.get(row.number))
+    ]
+    parts = []
+    for split, (begin, end) in zip(SPLITS, pairwise([0, *accumulate(splits)]), strict=True):
+        parts.append(tuple(each for each in utterances if begin <= each.row < end))
+        if not parts[-1]:
+            reason = next(notices(metadata, [fault for fault in faults if begin <= fault.row < end]))
+            raise DataError(f"{metadata}: no usable row for {split}; {reason}")
+    unknown = [fault for fault in unknown if fault.row in loaded.recordings]
+    sha256, stand_in, provenance = digest(metadata), _stand_in(corpus), "user copy"
+    if stand_in is not None:
+        provenance = "stand-in"
+    elif sha256 == registry.get("ljspeech").files[0].sha256 and splits == PUBLISHED and not faults:
+        lengths = [each.samples for each in loaded.recordings.values()]
+        provenance = "verified" if have_published_lengths(lengths) else "user copy"
+    train, val, test = parts
+    return SpeechCorpus(
+        train,
+        val,
+        test,
+        features=loaded.features,
+        source="files",
+        provenance=provenance,
+        files={f"{corpus.name}/{METADATA}": sha256},
+        left_out=dict(sorted(Counter(fault.kind for fault in faults).items())),
+        notices=tuple(notices(metadata, sorted(faults + unknown))),
+        stand_in=stand_in,
+    )
+
+
+def have_published_lengths(samples: Sequence[int]) -> bool:
+    """Whether recordings of so many samples last as long as LJSpeech's do, see `LENGTHS`, as far as these are stated.
+
+    Recordings have no registered hash; noise or another voice under their names lasts another time.
+    """
+    total, shortest, longest = LENGTHS
+    found = min(samples) / RATE, max(samples) / RATE
+    return abs(sum(samples) / RATE - total) <= 1 and tuple(round(each, 2) for each in found) == (shortest, longest)
+
+
+def _stand_in(corpus: Path) -> dict[str, Any] | None:
+    """How a stand-in was spoken; None for a corpus that is not marked as one."""
+    try:
+        mark = json.loads(regular(corpus / STAND_IN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        mark = None
+    return {key: mark[key] for key in MADE_BY if key in mark} if isinstance(mark, dict) else {"engine": "unknown"}

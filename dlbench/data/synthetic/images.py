@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dlbench.data.image_files import Pictures, PictureSet
-from dlbench.data.synthetic import check, stream
+from dlbench.data.synthetic import stream
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -70,12 +70,7 @@ def scans(seed: int = 0, sizes: Sequence[int] = (4000, 500, 1000)) -> PictureSet
 def _generate(
     of: str, classes: tuple[str, ...], draw: Callable[[Labels, Rng], Floats], seed: int, sizes: Sequence[int]
 ) -> PictureSet:
-    """Splits of pictures that ``draw`` draws for labels, (N, height, width, channels) of 0 to 255 before rounding.
-
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
-    check(of, seed, sizes)
+    """Splits of pictures that ``draw`` draws for labels, (N, height, width, channels) of 0 to 255 before rounding."""
     splits = []
     for split, size in enumerate(sizes):
         labels, images = [], []

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dlbench.data import SPLITS
 from dlbench.data.ljspeech import RATE, VOCABULARY, Samples, hash_samples
-from dlbench.data.recordings import log_mel, single_thread
-from dlbench.data.speech_files import SpeechCorpus, Utterance
-from dlbench.data.splits import SPLITS
-from dlbench.data.synthetic import between, check, stream, words
+from dlbench.data.recordings import SpeechCorpus, Utterance, log_mel, single_thread
+from dlbench.data.synthetic import stream, words
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed
 
@@ -33,14 +32,14 @@ LETTERS = [symbol for symbol in VOCABULARY.symbols[len(SPECIALS) :] if symbol !=
 CHORDS = dict(zip(LETTERS, ((low, high) for low in LOW for high in HIGH), strict=True))
 
 
-def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCorpus:
-    """Training, validation and test utterances; no transcript comes twice, a larger split begins with the smaller one.
+def _between(rng: Rng, low: float, high: float) -> float:
+    # Numpy's own ``uniform`` may be compiled to a fused multiply-add.
+    return low + (high - low) * rng.random()
 
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
-    check("tones", seed, sizes)
-    splits: dict[str, tuple[Utterance, ...]] = {}
+
+def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCorpus:
+    """Training, validation and test utterances; no transcript comes twice."""
+    splits: list[tuple[Utterance, ...]] = []
     waveforms: list[Samples] = []
     features: list[npt.NDArray[np.float32]] = []
     start = 0
@@ -55,11 +54,12 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             waveforms.append(samples)
             features.append(frames)
             start += len(frames)
-        splits[split] = tuple(utterances)
+        splits.append(tuple(utterances))
+    train, val, test = splits
     return SpeechCorpus(
-        train=splits["train"],
-        val=splits["val"],
-        test=splits["test"],
+        train,
+        val,
+        test,
         source="synthetic",
         provenance="synthetic",
         features=np.concatenate(features),
@@ -97,15 +97,15 @@ def _joint(rng: Rng) -> str:
 
 def play(text: str, rng: Rng) -> Samples:
     """A text as a waveform; symbols without a chord are rests."""
-    tempo, tuning = between(rng, 0.06, 0.1), between(rng, 0.985, 1.015)
-    rests = [between(rng, 0.02, 0.1) for _ in range(2)]
-    lengths = [int(RATE * tempo * between(rng, 0.85, 1.15)) for _ in text]
+    tempo, tuning = _between(rng, 0.06, 0.1), _between(rng, 0.985, 1.015)
+    rests = [_between(rng, 0.02, 0.1) for _ in range(2)]
+    lengths = [int(RATE * tempo * _between(rng, 0.85, 1.15)) for _ in text]
     parts = [_chord(CHORDS.get(symbol, ()), length, tuning, rng) for symbol, length in zip(text, lengths, strict=True)]
     silences = [np.zeros(int(RATE * rest)) for rest in rests]
-    wave = np.concatenate([silences[0], *parts, silences[1]]) * between(rng, 0.15, 0.4)
+    wave = np.concatenate([silences[0], *parts, silences[1]]) * _between(rng, 0.15, 0.4)
     # Two random numbers added up: whole numbers and their products are the same everywhere.
     noise = rng.random(len(wave)) + rng.random(len(wave)) - 1
-    wave += noise * between(rng, 0.01, 0.05)
+    wave += noise * _between(rng, 0.01, 0.05)
     samples: Samples = (np.floor(wave * 32767 + 0.5) / 32768).astype(np.float32)
     return samples
 
@@ -115,6 +115,6 @@ def _chord(pitches: Sequence[int], length: int, tuning: float, rng: Rng) -> npt.
     places = np.arange(length)
     wave = np.zeros(length)
     for pitch in pitches:
-        turn = (places * (pitch * tuning / RATE) + between(rng, 0, 1)) % 1 * 2 - 1
-        wave += 4 * turn * (1 - np.abs(turn)) * between(rng, 0.7, 1)
+        turn = (places * (pitch * tuning / RATE) + _between(rng, 0, 1)) % 1 * 2 - 1
+        wave += 4 * turn * (1 - np.abs(turn)) * _between(rng, 0.7, 1)
     return wave * np.minimum(1, np.minimum(places, length - 1 - places) / (0.005 * RATE))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlbench.data.pairs import Pair, PairSet
-from dlbench.data.synthetic import check, stream
+from dlbench.data.synthetic import stream
 from dlbench.seeding import derive_seed
 
 Sounds = tuple[str, ...]
@@ -185,12 +185,7 @@ _LONGEST = max(map(len, _RULES))
 
 
 def generate(seed: int = 0, sizes: Sequence[int] = (4000, 500, 500)) -> PairSet:
-    """Training, validation and test words; a pronunciation may come with two spellings, a pair comes once.
-
-    Raises:
-        DataError: The seed or the sizes are not whole numbers, or not positive.
-    """
-    check("words", seed, sizes)
+    """Training, validation and test words; a pronunciation may come with two spellings, a pair comes once."""
     train, val, test = (_split(seed, number, size) for number, size in enumerate(sizes))
     return PairSet(train, val, test, source="synthetic", provenance="synthetic")
 

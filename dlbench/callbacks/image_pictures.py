@@ -1,8 +1,7 @@
 """What a classifier does with pictures, and what a Hopfield network retrieves, in TensorBoard at chosen epochs."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -142,25 +141,12 @@ class ClassifierPictures(ChosenEpochs):
     ) -> None:
         super().__init__(epochs)
         self.mistakes, self.maps = mistakes, maps
-        self._logits: list[Tensor] = []
 
-    @contextmanager
-    def capture_outputs(self, task: ImageClassification) -> Iterator[None]:
-        """Keep the network's outputs."""
-        self._logits = []
-        keep = self._logits.append
-        hook = task.model.register_forward_hook(lambda _model, _images, logits: keep(logits.detach().float().cpu()))
-        try:
-            yield
-        finally:
-            hook.remove()
-
-    def draw(self, trainer: pl.Trainer, task: ImageClassification) -> None:
+    def draw(self, trainer: pl.Trainer, task: ImageClassification, outputs: list[Tensor]) -> None:
         """Log the pictures."""
-        probabilities = torch.cat(self._logits).softmax(dim=1)
-        self._logits = []
-        if not probabilities.isfinite().all():  # the run ends as diverged
+        if not outputs:  # of a task of one's own that gives none
             return
+        probabilities = torch.cat(outputs).softmax(dim=1)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         title, pictures = caption(trainer, data.pictures), data.pictures.splits()["val"]
         labels, names = torch.from_numpy(pictures.labels), data.class_names
@@ -219,7 +205,7 @@ class RetrievalPictures(ChosenEpochs):
         super().__init__(epochs)
         self.examples = examples
 
-    def draw(self, trainer: pl.Trainer, task: PictureRetrieval) -> None:
+    def draw(self, trainer: pl.Trainer, task: PictureRetrieval, outputs: list[Any]) -> None:
         """Log the picture."""
         result = task.last_result
         assert result is not None

@@ -98,8 +98,7 @@ class SpeechRecognition(SequenceTask):
         truth = batch.target[:, 1:]
         loss.update(self.loss(batch), (truth != PAD).sum() if self.ignore_padding else truth.numel())
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Accumulate the loss and, decoding greedily, the scores."""
-        super().validation_step(batch, batch_idx)
-        self.val_scores.update(symbols(self.decode(batch).tokens[:, 0]), symbols(batch.target))
+    def measure(self, tokens: Tensor, target: Tensor) -> None:
+        """Accumulate the scores."""
+        self.val_scores.update(symbols(tokens), symbols(target))
         self.log_dict(dict(self.val_scores.items()), logger=False)

@@ -106,12 +106,7 @@ def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
         **_settings(config),
     }
     head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())
-    return text("run", "\n".join([head, "|---|---|", *body]))
-
-
-def text(tag: str, markdown: str) -> Any:
-    """Something for the Text tab, as TensorBoard's Summary."""
-    return text_pb(tag, markdown)
+    return text_pb("run", "\n".join([head, "|---|---|", *body]))
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:

@@ -25,7 +25,7 @@ class DataModule(Protocol):
     """A data set in its splits ``train``, ``val`` and ``test``, as a LightningDataModule gives them.
 
     Its constructor may take ``folder``, ``cache`` and ``seed``. Batches depend on (seed, epoch) alone. Tasks,
-    evaluations and callbacks of a kind ask for more: see the protocols beside them.
+    evaluations and callbacks of a kind ask for more, which the DataModules in `dlbench.data` have.
     """
 
     batch_size: int

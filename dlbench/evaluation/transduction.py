@@ -7,22 +7,22 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from dlbench.components import component
-from dlbench.data.pairs import Pair, PairBatch, PairSet
-from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
+from dlbench.data.pair_datamodule import TransductionDataModule
+from dlbench.data.pairs import Pair
+from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS
 from dlbench.decoding.hypotheses import Ensemble
 from dlbench.evaluation import write_table
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
-from dlbench.protocols import DataModule, Decoder, Weights
+from dlbench.protocols import Decoder, Weights
 from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
@@ -151,20 +151,6 @@ class SequenceEvaluation:
             (folder / "artifacts" / "attention.json").write_text(f"{content}\n", encoding="utf-8")
 
 
-class PairData(DataModule, Protocol):
-    """What transduction asks of a DataModule beside what a run asks."""
-
-    pair_set: PairSet
-    target_vocabulary: Vocabulary
-    reverse_source: bool
-
-    def pairs(self, split: str) -> Sequence[Pair]:
-        """A split as it was read."""
-
-    def evaluation_dataloader(self, split: str) -> DataLoader[PairBatch]:
-        """A split in batches, each pair with its position."""
-
-
 @component(
     "transduction_evaluation",
     "1.0",
@@ -210,7 +196,7 @@ class TransductionEvaluation(SequenceEvaluation):
         self,
         trainer: pl.Trainer,
         task: Transduction,
-        data: PairData,
+        data: TransductionDataModule,
         last: Weights,
         best: Weights,
         *,
@@ -262,6 +248,6 @@ class TransductionEvaluation(SequenceEvaluation):
         found = {name: float(rate.compute()) for name, rate in rates.items()}
         return found | edits(texts, truth).named("test/cer")
 
-    def joiners(self, data: PairData) -> tuple[str, str]:
+    def joiners(self, data: TransductionDataModule) -> tuple[str, str]:
         """Those of the data set."""
         return data.pair_set.source_joiner, data.pair_set.target_joiner

@@ -63,13 +63,7 @@ class ChosenEpochs(pl.Callback):
 
 
 def caption(trainer: pl.Trainer, data: Any, of: str = "validation") -> str:
-    """What a picture is of, after which epoch, and of what data, where that is not the verified one.
-
-    Args:
-        trainer: It knows the epoch.
-        data: A data set with a ``source`` and a ``provenance``; see `dlbench.records.labels.data_caveat`.
-        of: What is shown.
-    """
+    """What a picture is of, after which epoch, and of what data, where that is not the verified one."""
     caveat = f", {SYNTHETIC}" if data.source == "synthetic" else _caveat(data)
     return f"{of}, epoch {trainer.current_epoch + 1}{caveat}"
 
@@ -84,12 +78,7 @@ def log(
 ) -> None:
     """Write to TensorBoard, with the epoch as step and in a folder that names the data where it is not the verified.
 
-    Args:
-        trainer: It has the loggers.
-        data: See `caption`.
-        images: By name.
-        tables: By name, in Markdown.
-        sounds: By name, samples (count,) and how many make a second.
+    Tables are in Markdown; sounds are samples (count,) and how many make a second.
     """
     epoch, folder = trainer.current_epoch + 1, f"pictures{_caveat(data)}"
     for logger in trainer.loggers:

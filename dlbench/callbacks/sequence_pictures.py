@@ -62,13 +62,7 @@ def edit_distance(prediction: Prediction) -> int:
 
 
 def attention_maps(predictions: Sequence[Prediction], about: str, *, joiner: str = "") -> Image:
-    """A heat map each: a column a symbol read, a row a symbol written, shaded by the weight from 0 to 1.
-
-    Args:
-        predictions: At least one, each with its attention.
-        about: What the picture is of.
-        joiner: Between the symbols of what is written.
-    """
+    """A heat map each: a column a symbol read, a row a symbol written, shaded by the weight from 0 to 1."""
     rows, columns = math.ceil(len(predictions) / COLUMNS), min(COLUMNS, len(predictions))
     figure = blank(3.6 * columns, 3.3 * rows + 0.6)
     figure.suptitle(f"{about}\na column a symbol read, a row a symbol written", fontsize=11)
@@ -91,10 +85,7 @@ def attention_maps(predictions: Sequence[Prediction], about: str, *, joiner: str
 
 
 def error_by_length(predictions: Sequence[Prediction], about: str) -> Image:
-    """Character error rate by length of the reference, in symbols, above the number of examples of that length.
-
-    The rate is the micro average within each length, as `dlbench.metrics.sequences.CharacterErrorRate`.
-    """
+    """Character error rate (micro) by length of the reference, in symbols, above the number of such examples."""
     lengths = np.array([len(each.pair.target) for each in predictions])
     errors = np.array([edit_distance(each) for each in predictions])
     width = math.ceil((lengths.max() - lengths.min() + 1) / BARS)
@@ -123,10 +114,7 @@ def error_by_length(predictions: Sequence[Prediction], about: str) -> Image:
 
 
 def sample_table(predictions: Sequence[Prediction], about: str, joiners: tuple[str, str]) -> str:
-    """Source, reference, prediction, whether it is right, and its edit distance, a row an example, in Markdown.
-
-    The joiners stand between the symbols of a source, and of a reference or prediction.
-    """
+    """Source, reference, prediction, whether it is right, and its edit distance, a row an example, in Markdown."""
     rows = []
     for each in predictions:
         texts = joiners[0].join(each.pair.source), *map(joiners[1].join, (each.pair.target, each.texts[0]))
@@ -181,13 +169,7 @@ def texts(transcript: Prediction) -> tuple[str, str, str]:
 
 
 def alignment(features: Tensor, transcript: Prediction, about: str) -> Image:
-    """A spectrogram and, below it on the same scale of time, what each symbol written attended to.
-
-    Args:
-        features: Log-mel features of the utterance, (frames, mels).
-        transcript: What was written for it; where nothing is attended to, the spectrogram stands alone.
-        about: What the picture is of.
-    """
+    """The spectrogram of log-mel features (frames, mels) and, below it, what each symbol attended to, if any did."""
     seconds = len(features) * HOP / RATE
     weights = transcript.attention
     if weights is not None and not len(weights):  # only padding was written

@@ -105,10 +105,7 @@ def write_predictions(path: Path, probabilities: Tensor, labels: Tensor, names: 
 def confusion(probabilities: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[Tensor, list[str]]:
     """Counts, a row a true class and a column a predicted one, and the columns' names.
 
-    Args:
-        probabilities: (examples, outputs); outputs that stand for no class share a last column, if any was predicted.
-        labels: (examples,).
-        names: The classes.
+    Of probabilities (examples, outputs) and labels (examples,). Outputs of no class share a last column, if they occur.
     """
     predicted = probabilities.argmax(dim=1).clamp(max=len(names))
     counts = multiclass_confusion_matrix(predicted, labels, num_classes=len(names) + 1)[: len(names)]
@@ -203,14 +200,9 @@ def _resized(pictures: Tensor, side: int) -> Tensor:
 
 
 def transform(pictures: Tensor, *, angle: float = 0, scale: float = 1) -> Tensor:
-    """Pictures (N, height, width, channels) of uint8, turned about their centre and then enlarged, bilinearly.
+    """Pictures (N, height, width, channels) of uint8, turned clockwise by degrees and then enlarged, bilinearly.
 
     As under shifts, the rim repeats the nearest pixel.
-
-    Args:
-        pictures: They stay as they are.
-        angle: In degrees, clockwise.
-        scale: Below 1 reduces.
     """
     size = list(pictures.shape[1:3])
     padded = transforms.pad(pictures.permute(0, 3, 1, 2), [side // 2 for side in reversed(size)], padding_mode="edge")
@@ -274,13 +266,9 @@ class RetrievalEvaluation:
 
 
 def queries_beside_patterns(result: RetrievalResult, count: int) -> Tensor:
-    """Stored patterns, their corrupted copies, and what was retrieved, (3, queries, channels, height, width).
+    """The first patterns, their corrupted copies, and what was retrieved, (3, queries, channels, height, width).
 
     The three are shown on the scale of the first, from its darkest pixel, 0, to its brightest, 1; the rest is cut off.
-
-    Args:
-        result: What was retrieved.
-        count: How many queries, at most, the first ones.
     """
     shown = torch.stack([result.patterns, result.queries, result.states])[:, :count].float().cpu()
     low, high = shown[0].amin(dim=(1, 2, 3), keepdim=True), shown[0].amax(dim=(1, 2, 3), keepdim=True)

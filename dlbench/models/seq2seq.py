@@ -27,17 +27,7 @@ def source_mask(lengths: Tensor, longest: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Embedding -> dropout -> LSTM -> dropout on its outputs.
-
-    Args:
-        symbols: Size of the source vocabulary.
-        size: Width H of the embedding and of the outputs.
-        layers: Layers of the LSTM.
-        directions: 2: forward and backward, half of H each; 1: forward alone.
-        embedding_dropout: Dropout of the embedding.
-        between_dropout: Dropout between layers.
-        output_dropout: Dropout of the outputs.
-    """
+    """Embedding -> dropout -> LSTM -> dropout on its outputs; of two directions each has half of the width."""
 
     def __init__(
         self,

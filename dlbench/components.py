@@ -311,10 +311,8 @@ def is_display_only(target: str) -> bool:
 
 
 def _meaning(known: Component) -> dict[str, Any]:
-    majors = {name: by_name()[name].major for name in known.uses if name in by_name()}
-    beyond = {
-        name: major for name, major in sorted(majors.items()) if major > 1
-    }  # so that a further use changes nothing
+    majors = {name: by_name()[name].major for name in sorted(known.uses) if name in by_name()}
+    beyond = {name: major for name, major in majors.items() if major > 1}  # so that a further use changes nothing
     return {"is": f"{known.name} {known.major}", **({"uses": beyond} if beyond else {})}
 
 

@@ -118,13 +118,11 @@ def verify(
     if not trust:
         named = [contents.config, *contents.settings.values()]
         components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)
-    manifest = contents.manifest
-    recorded_epochs = int(contents.config["trainer"]["epochs"])
+    manifest, recorded_epochs = contents.manifest, int(contents.config["trainer"]["epochs"])
     chosen = min(epochs or recorded_epochs, recorded_epochs)
     is_whole = chosen == recorded_epochs
-    results = list(contents.results.values()) if is_whole else []
     versions = dict(manifest["versions"])
-    for result in results:
+    for result in contents.results.values() if is_whole else ():
         versions |= result["versions"]
     outdated = components.outdated(versions)
     commit = manifest["code"]["commit"] if outdated or own_commit else None
@@ -328,11 +326,8 @@ def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str,
     if recorded["fingerprint"] != facts["fingerprint"] and recorded["source"] == facts["source"] == "synthetic":
         return f"record {manifest['run']} is on synthetic data as an older version made it; --own-commit makes it again"
     if recorded["fingerprint"] != facts["fingerprint"]:
-        return (
-            f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "
-            f"{facts['source']}, {facts['provenance']}); name the right data folder with --data FOLDER"
-        )
-    return (
-        f"record {manifest['run']}: what its configuration names means something else today (identity {identity}); own "
-        "code must be as it was then"
-    )
+        other = f"{recorded['source']}, {recorded['provenance']}; here {facts['source']}, {facts['provenance']}"
+        remedy = "name the right data folder with --data FOLDER"
+        return f"record {manifest['run']} was made with other data ({other}); {remedy}"
+    another = f"what its configuration names means something else today (identity {identity})"
+    return f"record {manifest['run']}: {another}; own code must be as it was then"

@@ -69,14 +69,7 @@ def collect(
     """Predictions in the order of ``pairs``, from batches in any order.
 
     Starts and padding, which a network may write before it has learned better, stand for no text and are left out, as
-    in validation.
-
-    Args:
-        decoded: The batches.
-        pairs: What was decoded, by position.
-        symbols: What the tokens stand for.
-        reverse_source: Turn attention, which is then to the reversed source, round again.
-        crop_attention: Leave out attention to what is behind the source's symbols.
+    in validation. Attention to a reversed source is turned round again, to what is behind it left out if asked for.
     """
     found: dict[int, Prediction] = {}
     for index, (tokens, log_probs, attention) in decoded:
@@ -98,13 +91,7 @@ def collect(
 
 
 class SequenceEvaluation:
-    """What evaluations of transduction and speech share: decode the test split, keep predictions and attention.
-
-    Args:
-        decoding: The decoding; see `dlbench.decoding`.
-        checkpoint: Which epoch's weights.
-        attention_examples: How many test examples' attention to keep.
-    """
+    """What evaluations of transduction and speech share: decode the test split, keep predictions and attention."""
 
     def __init__(self, decoding: Decoder, checkpoint: Literal["best", "last"], attention_examples: int) -> None:
         self.decoding, self.checkpoint, self.attention_examples = decoding, checkpoint, attention_examples
@@ -202,16 +189,7 @@ class TransductionEvaluation(SequenceEvaluation):
         *,
         members: Sequence[tuple[Weights, Weights]] = (),
     ) -> tuple[dict[str, float], list[Prediction]]:
-        """Metrics by name, and a prediction for every test pair in the split's order.
-
-        Args:
-            trainer: Gives device and precision.
-            task: The task; its weights are replaced.
-            data: The data.
-            last: Weights after the last epoch.
-            best: Weights after the best epoch.
-            members: The same two of each member.
-        """
+        """Metrics by name, and a prediction for every test pair in the split's order; see `Evaluation`."""
         choose = {"last": 0, "best": 1}[self.checkpoint]
         task.load_state_dict((last, best)[choose])
         if members:

@@ -21,13 +21,9 @@ from dlbench.tasks.transduction import SequenceTask, symbols
 
 def scores(split: str) -> MetricCollection:
     """The three similarities the report measures, and the character error rate (micro)."""
-    named: Any = {
-        f"{split}/jaccard": Jaccard(),
-        f"{split}/cosine": Cosine(),
-        f"{split}/damerau_levenshtein": DamerauLevenshtein(),
-        f"{split}/cer": CharacterErrorRate(),
-    }
-    return MetricCollection(named, compute_groups=False)
+    named: Any = {"jaccard": Jaccard(), "cosine": Cosine(), "damerau_levenshtein": DamerauLevenshtein()}
+    named["cer"] = CharacterErrorRate()
+    return MetricCollection({f"{split}/{name}": metric for name, metric in named.items()}, compute_groups=False)
 
 
 @component("speech_recognition", "1.0", uses=(Greedy, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate))

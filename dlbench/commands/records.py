@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -320,16 +321,13 @@ def clean(
 
 def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
     yield from sorted(path for path in runs.glob("*") if is_set_aside(path))
-    for record in Store(runs).all():
-        if not record.is_locked():
-            yield from sorted(path for path in record.folder.rglob("*") if is_set_aside(path) or _is_leftover(path))
-        has_weights_to_spare = record.state() == State.FINISHED and record.evaluations() and not record.is_locked()
+    for record in (record for record in Store(runs).all() if not record.is_locked()):
+        leftover = re.compile(r"\..*\.tmp")
+        inside = record.folder.rglob("*")
+        yield from sorted(path for path in inside if is_set_aside(path) or leftover.fullmatch(path.name))
+        has_weights_to_spare = record.state() == State.FINISHED and record.evaluations()
         if weights and has_weights_to_spare and record.checkpoints.folder.exists():
-            yield record.folder / "checkpoints"
-
-
-def _is_leftover(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == ".tmp"
+            yield record.checkpoints.folder
 
 
 def _find(prefix: str, runs: Path) -> Record:

@@ -49,7 +49,8 @@ class Task(Protocol):
     """What a training step and a loss are, as a LightningModule: see `dlbench.tasks.base.Task`.
 
     Its constructor takes ``model``, ``optimizer``, ``scheduler`` and ``seed``. It logs the monitored metric in
-    validation, as all its metrics, with ``self.log(..., logger=False)``.
+    validation, as all its metrics, with ``self.log(..., logger=False)``. Pictures show what its ``validation_step``
+    returns.
     """
 
     monitor: ClassVar[Monitor]

@@ -68,10 +68,8 @@ class ImageClassification(Task):
         super().check_data(data)
         has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in self.model.modules())
         if has_batch_norm and (data.batch_size == 1 or examples % data.batch_size == 1):
-            raise ConfigError(
-                f"data.batch_size={data.batch_size}: {examples} training examples leave a batch of one, which batch "
-                "normalisation cannot train on; choose another batch size"
-            )
+            why = f"{examples} training examples leave a batch of one, which batch normalisation cannot train on"
+            raise ConfigError(f"data.batch_size={data.batch_size}: {why}; choose another batch size")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (batch, outputs)."""

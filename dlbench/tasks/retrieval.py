@@ -198,10 +198,9 @@ class PictureRetrieval(Task):
             ConfigError: The epoch was too short.
         """
         if self.model.stored < self.model.patterns:
-            raise ConfigError(
-                f"trainer.limit_train_batches={self.trainer.limit_train_batches}: only {self.model.stored} pictures "
-                f"were stored, but model.patterns={self.model.patterns}; allow more batches or choose fewer patterns"
-            )
+            why = f"only {self.model.stored} pictures were stored, but model.patterns={self.model.patterns}"
+            limit = f"trainer.limit_train_batches={self.trainer.limit_train_batches}"
+            raise ConfigError(f"{limit}: {why}; allow more batches or choose fewer patterns")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing is asked of the validation split."""

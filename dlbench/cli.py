@@ -170,12 +170,10 @@ def _nearest_key(key: str) -> str | None:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig, OmegaConf
 
-    chosen = {group for group, _ in _chosen()}
-    written = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] in chosen]
-    own = own_folders()
+    there = {f"{group}={name}" for group, name in _chosen() if name in choices(group)}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config", own + [word for word in written if word.lstrip("+").partition("=")[2] in _names()])
+        config = compose("config", own_folders() + [word for word in sys.argv[1:] if word.lstrip("+") in there])
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if isinstance(node, DictConfig) and last in node:
@@ -189,11 +187,6 @@ def _nearest_key(key: str) -> str | None:
         return nearest(key, (str(name) for name in config))
     prefix = f"{parent}." if parent else ""
     return nearest(prefix + last, (prefix + str(name) for name in node if not str(name).startswith("_")))
-
-
-def _names() -> set[str]:
-    """The chosen names that exist."""
-    return {name for group, name in _chosen() if name in choices(group)}
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from dlbench import own_code
 from dlbench.errors import ConfigError, DlbenchError
 from dlbench.own_code import PACKAGE
@@ -131,16 +133,7 @@ def snapshot() -> dict[str, Component]:
 
 def parse(text: str) -> dict[str, Component]:
     """The components of a listing, by dotted path."""
-    return {
-        path: Component(
-            **{
-                **entry,
-                **{key: tuple(entry[key]) for key in ("outside", "formerly", "uses")},
-                "former": {old: tuple(new) for old, new in entry["former"].items()},
-            }
-        )
-        for path, entry in json.loads(text).items()
-    }
+    return TypeAdapter(dict[str, Component]).validate_json(text)
 
 
 @cache
@@ -292,7 +285,8 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
             raise ConfigError(f"_target_={target}: declares the name {known.name}, which is taken; choose another")
         return _meaning(known), known
     defined = inspect.getmodule(located)
-    named = next(name for name in _prefixes(target) if name in sys.modules)
+    parts = target.split(".")
+    named = next(name for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in sys.modules)
     # A module may name what another defines: both decide what it is.
     modules = dict.fromkeys((named, *((defined.__name__,) if defined else ())))
     told: dict[str, Any] = {"is": target}
@@ -302,12 +296,6 @@ def describe(target: str) -> tuple[dict[str, Any], Component]:
     if ours or not found:
         told["source"] = source_of(ours[0] if ours else named)
     return told, Component(target, "1.0")
-
-
-def _prefixes(target: str) -> list[str]:
-    """The dotted names that a target begins with, the longest first."""
-    parts = target.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def outside(target: str) -> tuple[str, ...]:
@@ -323,10 +311,8 @@ def is_display_only(target: str) -> bool:
 
 
 def _meaning(known: Component) -> dict[str, Any]:
-    majors = {name: by_name()[name].major for name in known.uses if name in by_name()}
-    beyond = {
-        name: major for name, major in sorted(majors.items()) if major > 1
-    }  # so that a further use changes nothing
+    majors = {name: by_name()[name].major for name in sorted(known.uses) if name in by_name()}
+    beyond = {name: major for name, major in majors.items() if major > 1}  # so that a further use changes nothing
     return {"is": f"{known.name} {known.major}", **({"uses": beyond} if beyond else {})}
 
 

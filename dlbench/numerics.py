@@ -34,7 +34,7 @@ def numerics(device: str, threads: int) -> dict[str, Any]:
     """
     found = {
         "torch": torch_version(),
-        "device": _gpu() if device == "cuda" else device,
+        "device": None if device == "cuda" else device,
         "cpu_capability": _capability(),
         "threads": threads,
         "cpu": processor_family(),
@@ -43,6 +43,7 @@ def numerics(device: str, threads: int) -> dict[str, Any]:
     if device == "cuda" and "torch" in sys.modules:
         import torch
 
+        found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         found["cuda"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     return found
 
@@ -106,14 +107,6 @@ def _flags() -> set[str]:
 def emulates_bf16() -> bool:
     """Whether an x86 processor has no instructions for products of 16 bits, which then take longer than of 32."""
     return bool(flags := _flags()) and not flags & {"avx512_bf16", "amx_bf16"}
-
-
-def _gpu() -> str | None:
-    if "torch" not in sys.modules:
-        return None
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

@@ -26,12 +26,10 @@ class InputError(DlbenchError):
 
 
 class Speller:
-    """The network of a finished record, with its vocabularies, as its evaluation uses it. The record is only read.
+    """The network of a transducer's record, with its vocabularies, as its evaluation uses it. The record is only read.
 
-    Args:
-        record: A transducer's.
-        choice: Which epoch's weights; default: those that the record's evaluation uses.
-        trust: Whether the record may name code that is not the suite's.
+    ``choice`` tells which epoch's weights, by default those that the record's evaluation uses; ``trust`` whether the
+    record may name code that is not the suite's.
 
     Raises:
         RecordError: It is no transducer's, not finished, or its weights are not there.
@@ -48,14 +46,11 @@ class Speller:
         try:
             facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             if "source" not in facts.get("vocabularies", {}):
-                is_speech = "vocabularies" in facts
-                kind = (
-                    "speech recogniser's, which reads no text"
-                    if is_speech
-                    else "image classifier's, which writes nothing"
-                )
-                text = f"record {record.id} ({experiment}) is {'a' if is_speech else 'an'} {kind}"
-                raise RecordError(f"{text}; choose a transducer's (python -m dlbench records list)")
+                kind = "an image classifier's, which writes nothing"
+                if "vocabularies" in facts:
+                    kind = "a speech recogniser's, which reads no text"
+                remedy = "choose a transducer's (python -m dlbench records list)"
+                raise RecordError(f"record {record.id} ({experiment}) is {kind}; {remedy}")
             vocabularies = {side: Vocabulary(tuple(symbols)) for side, symbols in facts["vocabularies"].items()}
             self.source_vocabulary, self.target_vocabulary = vocabularies["source"], vocabularies["target"]
             self.target_joiner: str = facts["joiners"]["target"]
@@ -103,11 +98,7 @@ class Speller:
     ) -> list["Prediction"]:
         """Decode sources, as `read` gives them, in batches by length.
 
-        Args:
-            sources: N of them.
-            decoder: The decoding.
-            device: As in ``trainer.device``.
-            seed: For sampling, which depends on it and on a source's position; default: the run's.
+        Sampling depends on the seed, by default the run's, and on a source's position.
 
         Raises:
             ConfigError: This machine has no such device.

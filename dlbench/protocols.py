@@ -25,7 +25,7 @@ class DataModule(Protocol):
     """A data set in its splits ``train``, ``val`` and ``test``, as a LightningDataModule gives them.
 
     Its constructor may take ``folder``, ``cache`` and ``seed``. Batches depend on (seed, epoch) alone. Tasks,
-    evaluations and callbacks of a kind ask for more: see the protocols beside them.
+    evaluations and callbacks of a kind ask for more, which the DataModules in `dlbench.data` have.
     """
 
     batch_size: int
@@ -49,7 +49,8 @@ class Task(Protocol):
     """What a training step and a loss are, as a LightningModule: see `dlbench.tasks.base.Task`.
 
     Its constructor takes ``model``, ``optimizer``, ``scheduler`` and ``seed``. It logs the monitored metric in
-    validation, as all its metrics, with ``self.log(..., logger=False)``.
+    validation, as all its metrics, with ``self.log(..., logger=False)``. Pictures show what its ``validation_step``
+    returns.
     """
 
     monitor: ClassVar[Monitor]

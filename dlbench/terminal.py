@@ -132,9 +132,7 @@ _doing: ContextVar[Callable[[str], None]] = ContextVar("doing", default=lambda w
 
 def suited(kind: ProgressKind) -> ProgressKind:
     """The same, but for ``auto`` what suits the terminal."""
-    if kind != "auto":
-        return kind
-    return "bar" if sys.stdout.isatty() else "lines"
+    return kind if kind != "auto" else "bar" if sys.stdout.isatty() else "lines"
 
 
 def doing(what: str) -> None:
@@ -201,5 +199,4 @@ def listed(items: Sequence[str]) -> str:
 
 def sentence(note: str) -> str:
     """A note as a sentence, with a capital letter first and a full stop."""
-    note = capitalised(note)
-    return note if note.endswith((".", "!", "?")) else f"{note}."
+    return capitalised(note) + ("" if note.endswith((".", "!", "?")) else ".")

@@ -80,11 +80,6 @@ class Verdict:
     left_out: list[str] = field(default_factory=list)
 
     @property
-    def is_reproduced(self) -> bool:
-        """Whether every value is the same to the bit."""
-        return not self.differences
-
-    @property
     def is_failure(self) -> bool:
         """Whether values differ that were promised to be equal."""
         return bool(self.differences) and not self.numerics and not self.untold
@@ -123,13 +118,11 @@ def verify(
     if not trust:
         named = [contents.config, *contents.settings.values()]
         components.check_trusted(named, f"record {record.id} (--trust takes own code)", RecordError)
-    manifest = contents.manifest
-    recorded_epochs = int(contents.config["trainer"]["epochs"])
+    manifest, recorded_epochs = contents.manifest, int(contents.config["trainer"]["epochs"])
     chosen = min(epochs or recorded_epochs, recorded_epochs)
     is_whole = chosen == recorded_epochs
-    results = list(contents.results.values()) if is_whole else []
     versions = dict(manifest["versions"])
-    for result in results:
+    for result in contents.results.values() if is_whole else ():
         versions |= result["versions"]
     outdated = components.outdated(versions)
     commit = manifest["code"]["commit"] if outdated or own_commit else None
@@ -160,7 +153,7 @@ def _by_today(asked: _Asked, progress: str | None, scratch: Path) -> tuple[Made,
     record, overrides = asked.record, asked.overrides() | {"paths": {**asked.paths, "runs": str(scratch)}}
     if progress:
         overrides["trainer"]["progress"] = progress
-    config = {**record.settings(), "evaluation": _first_settings(record)}
+    config = {**record.settings(), "evaluation": _alone(record.settings()["evaluation"])}
     again = prepare(OmegaConf.merge(OmegaConf.create(config), overrides))  # type: ignore[arg-type]
     if again.record.id != record.id:
         raise RecordError(_why_another(again.record.id, again.facts, asked.manifest))
@@ -171,10 +164,9 @@ def _by_today(asked: _Asked, progress: str | None, scratch: Path) -> tuple[Made,
     return (again.record, evaluations), again.numerics
 
 
-def _first_settings(record: Record) -> dict[str, Any]:
-    """The settings of an evaluation of the record, which its configuration may have been without the members of."""
-    found: dict[str, Any] = record.settings()["evaluation"]
-    return found | ({"members": []} if "members" in found else {})
+def _alone(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """An evaluation's settings without the members of an ensemble."""
+    return {**evaluation, **({"members": []} if "members" in evaluation else {})}
 
 
 def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
@@ -204,7 +196,7 @@ def _by_commit(asked: _Asked, scratch: Path) -> tuple[Made, dict[str, Any]]:
     for by, asked_of_it in to_make.items():
         with worktree(root, by, scratch / by) as tree:
             for evaluation in asked_of_it:
-                settings = evaluation.recorded_settings() if evaluation else config["evaluation"] | _alone(config)
+                settings = evaluation.recorded_settings() if evaluation else _alone(config["evaluation"])
                 whole = OmegaConf.merge(OmegaConf.create({**config, "evaluation": settings}), overrides)
                 whole.trainer.epochs, whole.trainer.progress = asked.epochs, "none"
                 folders = data_folder(asked.paths["data"]).absolute(), cache_folder(asked.paths["cache"])
@@ -230,10 +222,6 @@ def _of_seed(runs: Path, seed: int) -> Record:
     """The run itself; those of the other seeds are an ensemble's members."""
     folders = sorted(path.parent for path in runs.glob("*/training.json"))
     return next(Record(folder) for folder in folders if read_config(folder / "config.yaml")["seed"] == seed)
-
-
-def _alone(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"members": []} if "members" in config["evaluation"] else {}
 
 
 def _run_elsewhere(code: Path, config: Any, folder: Path) -> None:
@@ -338,11 +326,8 @@ def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str,
     if recorded["fingerprint"] != facts["fingerprint"] and recorded["source"] == facts["source"] == "synthetic":
         return f"record {manifest['run']} is on synthetic data as an older version made it; --own-commit makes it again"
     if recorded["fingerprint"] != facts["fingerprint"]:
-        return (
-            f"record {manifest['run']} was made with other data ({recorded['source']}, {recorded['provenance']}; here "
-            f"{facts['source']}, {facts['provenance']}); name the right data folder with --data FOLDER"
-        )
-    return (
-        f"record {manifest['run']}: what its configuration names means something else today (identity {identity}); own "
-        "code must be as it was then"
-    )
+        other = f"{recorded['source']}, {recorded['provenance']}; here {facts['source']}, {facts['provenance']}"
+        remedy = "name the right data folder with --data FOLDER"
+        return f"record {manifest['run']} was made with other data ({other}); {remedy}"
+    another = f"what its configuration names means something else today (identity {identity})"
+    return f"record {manifest['run']}: {another}; own code must be as it was then"

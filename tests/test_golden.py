@@ -141,7 +141,7 @@ HARMLESS: dict[str, Callable[[Path], None]] = {
     "a local name": lambda root: _edit(root / "dlbench/models/lenet.py", r"\bblocks\b", "layers_of_blocks"),
     "a private function's name": lambda root: _edit(root / "dlbench/tasks/retrieval.py", r"\b_compared\b", "_nearest"),
     "a further option": lambda root: _edit(
-        root / "dlbench/models/mlp.py", r"(        classes: int = 10,\n)", r"\1        further: bool = False,\n"
+        root / "dlbench/models/mlp.py", r"(        classes: Width = 10,\n)", r"\1        further: bool = False,\n"
     ),
     "a class moved": _move,
     "an error's text": lambda root: _edit(root / "dlbench/tasks/retrieval.py", r"choose fewer patterns", "take fewer"),

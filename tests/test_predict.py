@@ -286,7 +286,7 @@ def test_unknown_symbols_are_named_and_the_others_answered(predict: Predict) -> 
 def test_an_argument_that_cannot_be_read_is_named_by_its_number(predict: Predict) -> None:
     answer = predict("k æ t", " ", os.fsdecode(b"\xff"))
     assert answer.code == 1
-    assert [line.split(": ")[1] for line in answer.err.splitlines()] == ["argument 3", "argument 2"]
+    assert [line.split(": ")[1] for line in answer.err.splitlines()] == ["argument 2", "argument 3"]
 
 
 def test_special_symbols_are_no_input(predict: Predict) -> None:

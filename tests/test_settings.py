@@ -59,6 +59,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("model.channels=[32,wide,128]", r"model.channels\[1\]='wide': Input should be a valid integer"),
         ("model.hidden_bn=[true,0]", r"model.hidden_bn\[1\]=0: Input should be a valid boolean"),
         ("model.channels=32", "model.channels=32: Input should be "),
+        ("model.channels=[]", r"model.channels=\[\]: Value should have at least 1 item"),
+        ("model.channels=[8,0]", r"model.channels\[1\]=0: Input should be greater than 0"),
+        ("model.classes=0", "model.classes=0: Input should be greater than 0"),
         ("data.batch_size=0", "data.batch_size=0: Input should be greater than 0"),
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: Input should be less than or equal to 16"),
@@ -94,7 +97,6 @@ def test_unusual_but_right_values_pass(compose: Compose, override: str) -> None:
         ("model", "model.hidden=[8]", "model: hidden, hidden_bn and hidden_dropout must be of equal length"),
         ("model", "model.image_size=4", "model: image_size=4 is too small"),
         ("model", "model.dropout=1.5", "model: a dropout probability must be from 0 to 1, not 1.5"),
-        ("model", "model.channels=[]", "model: channels must be one or more positive widths"),
     ],
 )
 def test_what_a_constructor_refuses_is_named_in_one_line(

@@ -42,7 +42,7 @@ def test_gradients_are_those_of_the_energies(network: tuple[Tensor, Tensor], bet
         parts = (hopfield.convex_energy, hopfield.concave_energy, hopfield.energy)
         convex, concave, whole = (jacobian(lambda q, e=e: e(patterns, q, beta), query) for e in parts)
         close(convex, query)
-        close(concave, hopfield.concave_gradient(patterns, query, beta))
+        close(concave, -hopfield.update(patterns, query, beta))
         close(whole, hopfield.gradient(patterns, query, beta))
 
 

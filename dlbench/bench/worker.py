@@ -169,7 +169,7 @@ class Ours:
         task.eval()
         written: dict[int, list[Any]] = {}
         for batch in self.data.test_dataloader():
-            tokens = task.decode(batch).tokens
+            tokens = task.predict_step(batch, 0).hypotheses.tokens
             rows = iter(symbols(tokens.flatten(0, 1)))
             written |= {place: list(itertools.islice(rows, tokens.shape[1])) for place in batch.index.tolist()}
         task.train()

@@ -2,16 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
+from lightning_fabric.utilities import move_data_to_device
+from tensorboard.plugins.text.summary_v2 import text_pb
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from dlbench.records.labels import SYNTHETIC, data_caveat
-from dlbench.tensorboard.events import text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # takes a while to import, and few runs draw
@@ -20,9 +21,10 @@ Image = npt.NDArray[np.uint8]
 
 
 class ChosenEpochs(pl.Callback):
-    """Keeps what the validation gives that Lightning makes anyway, and shows it.
+    """Shows what the steps of the validation give that Lightning makes anyway.
 
-    So it costs no pass over the data and no random number: a training is the same to the bit with it and without.
+    So it costs no pass over the data and no random number: a training is the same to the bit with it and without. Where
+    something given is not finite nothing is shown: the run ends as diverged.
 
     Args:
         epochs: After which epochs, counted from 1. The last epoch is always one of them, unless there are none.
@@ -33,44 +35,35 @@ class ChosenEpochs(pl.Callback):
 
     def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = frozenset(epochs)
-        self._is_chosen, self._capture = False, ExitStack()
-
-    def capture_outputs(self, task: Any) -> AbstractContextManager[None]:
-        """A context within which what the task gives is kept, and which leaves the task as it was."""
-        return nullcontext()
+        self._outputs: list[Any] | None = None
 
     @abstractmethod
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
-        """Show what was kept, with `log`."""
+    def draw(self, trainer: pl.Trainer, task: Any, outputs: list[Any]) -> None:
+        """Show, with `log`, what the task's ``validation_step`` gave for each batch, on the CPU."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to keep, if this epoch is one to show."""
         epoch = trainer.current_epoch + 1
-        if self.epochs and trainer.loggers and (epoch in self.epochs or epoch == trainer.max_epochs):
-            self._is_chosen = True
-            self._capture.enter_context(self.capture_outputs(pl_module))
+        is_chosen = self.epochs and trainer.loggers and (epoch in self.epochs or epoch == trainer.max_epochs)
+        self._outputs = [] if is_chosen else None
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Keep what the step gave."""
+        if self._outputs is not None and outputs is not None:
+            self._outputs.append(move_data_to_device(outputs, "cpu"))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show."""
-        self._capture.close()
-        if self._is_chosen:
-            self._is_chosen = False
-            self.draw(trainer, pl_module)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave the task as it was."""
-        self._capture.close()
-        self._is_chosen = False
+        outputs, self._outputs = self._outputs, None
+        tensors = [part for part in tree_leaves(outputs) if isinstance(part, Tensor)]
+        if outputs is not None and all(part.isfinite().all() for part in tensors):
+            self.draw(trainer, pl_module, outputs)
 
 
 def caption(trainer: pl.Trainer, data: Any, of: str = "validation") -> str:
-    """What a picture is of, after which epoch, and of what data, where that is not the verified one.
-
-    Args:
-        trainer: It knows the epoch.
-        data: A data set with a ``source`` and a ``provenance``; see `dlbench.records.labels.data_caveat`.
-        of: What is shown.
-    """
+    """What a picture is of, after which epoch, and of what data, where that is not the verified one."""
     caveat = f", {SYNTHETIC}" if data.source == "synthetic" else _caveat(data)
     return f"{of}, epoch {trainer.current_epoch + 1}{caveat}"
 
@@ -85,12 +78,7 @@ def log(
 ) -> None:
     """Write to TensorBoard, with the epoch as step and in a folder that names the data where it is not the verified.
 
-    Args:
-        trainer: It has the loggers.
-        data: See `caption`.
-        images: By name.
-        tables: By name, in Markdown.
-        sounds: By name, samples (count,) and how many make a second.
+    Tables are in Markdown; sounds are samples (count,) and how many make a second.
     """
     epoch, folder = trainer.current_epoch + 1, f"pictures{_caveat(data)}"
     for logger in trainer.loggers:
@@ -99,7 +87,7 @@ def log(
             for name, image in images.items():
                 writer.add_image(f"{folder}/{name}", image, epoch, dataformats="HWC")
             for name, table in (tables or {}).items():
-                writer.file_writer.add_summary(text(f"{folder}/{name}", table), epoch)
+                writer.file_writer.add_summary(text_pb(f"{folder}/{name}", table), epoch)
             for name, (samples, rate) in (sounds or {}).items():
                 writer.add_audio(f"{folder}/{name}", samples[None], epoch, sample_rate=rate)
 

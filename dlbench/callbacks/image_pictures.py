@@ -1,8 +1,8 @@
 """What a classifier does with pictures, and what a Hopfield network retrieves, in TensorBoard at chosen epochs."""
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,11 +27,7 @@ INCHES = 1.3
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor, names: Sequence[str], about: str) -> Image:
-    """Counts, a row a true class and a column a predicted one, shaded by the share of the row.
-
-    Args (beside those of `dlbench.evaluation.images.confusion`):
-        about: What the picture is of.
-    """
+    """Counts, a row a true class and a column a predicted one, shaded by the share of the row; see `confusion`."""
     counted, columns = confusion(probabilities, labels, names)
     counts = counted.numpy()
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
@@ -54,15 +50,9 @@ def confusion_matrix(probabilities: Tensor, labels: Tensor, names: Sequence[str]
 def mistakes(
     probabilities: Tensor, labels: Tensor, pictures: Image, names: Sequence[str], about: str, *, count: int
 ) -> Image:
-    """The wrong predictions that the network gave the highest probability, the most confident first.
+    """Of the wrong predictions the ``count`` that the network gave the highest probability.
 
-    Args:
-        probabilities: (examples, outputs).
-        labels: (examples,).
-        pictures: (examples, height, width, channels), as a person sees them.
-        names: The classes.
-        about: What the picture is of.
-        count: How many to show at most.
+    Probabilities are (examples, outputs), labels (examples,), pictures (examples, height, width, channels).
     """
     confidence, predicted = probabilities.max(dim=1)
     wrong = (predicted != labels).nonzero()[:, 0]
@@ -75,15 +65,10 @@ def mistakes(
 
 
 def activation_maps(picture: Image, example: Tensor, maps: Tensor, about: str) -> Image:
-    """A picture, the network's input made from it, channel by channel, and the first convolution's outputs.
+    """A picture (height, width, channels), the input (channels, height, width) made of it, and the first layer's maps.
 
-    Those of a grey picture stand beside it, four in a row; those of a coloured one below.
-
-    Args:
-        picture: (height, width, channels), as a person sees it.
-        example: (channels, height, width), as the network gets it.
-        maps: (maps, height, width), before the nonlinearity; each has a grey scale of its own.
-        about: What the picture is of.
+    Maps are (maps, height, width); those of a grey picture stand beside it, four in a row, those of a coloured one
+    below. Each has a grey scale of its own.
     """
     inputs = [(f"input {number}", channel) for number, channel in enumerate(example.numpy())]
     outputs: list[Tile] = [(f"map {number}", channel) for number, channel in enumerate(maps.numpy())]
@@ -91,10 +76,8 @@ def activation_maps(picture: Image, example: Tensor, maps: Tensor, about: str) -
     columns = len(tiles)
     if len(inputs) == 1:
         columns = 5
-        rows = max(len(tiles), math.ceil(len(outputs) / 4))
-        tiles += [None] * (rows - len(tiles))
-        outputs += [None] * (4 * rows - len(outputs))
-        tiles = [tile for row in range(rows) for tile in (tiles[row], *outputs[4 * row : 4 * row + 4])]
+        rows = itertools.zip_longest(tiles, *(outputs[place::4] for place in range(4)))
+        tiles = [tile for row in rows for tile in row]
     else:
         tiles += outputs
     return _grid(tiles, f"{about}\nfirst layer, before its nonlinearity", columns=columns)
@@ -142,35 +125,19 @@ class ClassifierPictures(ChosenEpochs):
     ) -> None:
         super().__init__(epochs)
         self.mistakes, self.maps = mistakes, maps
-        self._logits: list[Tensor] = []
 
-    @contextmanager
-    def capture_outputs(self, task: ImageClassification) -> Iterator[None]:
-        """Keep the network's outputs."""
-        self._logits = []
-        keep = self._logits.append
-        hook = task.model.register_forward_hook(lambda _model, _images, logits: keep(logits.detach().float().cpu()))
-        try:
-            yield
-        finally:
-            hook.remove()
-
-    def draw(self, trainer: pl.Trainer, task: ImageClassification) -> None:
+    def draw(self, trainer: pl.Trainer, task: ImageClassification, outputs: list[Tensor]) -> None:
         """Log the pictures."""
-        probabilities = torch.cat(self._logits).softmax(dim=1)
-        self._logits = []
-        if not probabilities.isfinite().all():  # the run ends as diverged
+        if not outputs:  # of a task of one's own that gives none
             return
+        probabilities = torch.cat(outputs).softmax(dim=1)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         title, pictures = caption(trainer, data.pictures), data.pictures.splits()["val"]
         labels, names = torch.from_numpy(pictures.labels), data.class_names
         wrong = mistakes(probabilities, labels, pictures.images, names, title, count=self.mistakes)
-        shown = {
-            "confusion_matrix": confusion_matrix(probabilities, labels, names, title),
-            "most_confident_mistakes": wrong,
-        }
-        convolution = first_convolution(task.model)
-        if convolution is not None and self.maps:
+        matrix = confusion_matrix(probabilities, labels, names, title)
+        shown = {"confusion_matrix": matrix, "most_confident_mistakes": wrong}
+        if self.maps and (convolution := first_convolution(task.model)):
             picture, example = data.example()
             split, position = data.shown
             of = caption(trainer, data.pictures, "validation" if split == "val" else f"training picture {position}")
@@ -183,13 +150,7 @@ class ClassifierPictures(ChosenEpochs):
 
 
 def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
-    """A column a query: the stored pattern, its corrupted copy, what was retrieved, and whether that is right.
-
-    Args:
-        shown: (3, queries, channels, height, width), 0 to 1.
-        marks: For each query, whether it was retrieved.
-        about: What the picture is of.
-    """
+    """A column a query: pattern, corrupted copy and what was retrieved (`queries_beside_patterns`); right or wrong."""
     _, count, _, height, width = shown.shape
     gap = 2  # pixels
     grid = make_grid(shown.flatten(0, 1), nrow=count, padding=gap, pad_value=1.0)
@@ -219,17 +180,14 @@ class RetrievalPictures(ChosenEpochs):
         super().__init__(epochs)
         self.examples = examples
 
-    def draw(self, trainer: pl.Trainer, task: PictureRetrieval) -> None:
+    def draw(self, trainer: pl.Trainer, task: PictureRetrieval, outputs: list[Any]) -> None:
         """Log the picture."""
         result = task.last_result
         assert result is not None
         pictures: Any = trainer.datamodule.pictures  # type: ignore[attr-defined]
         retrieved = result.retrieved(task.tolerance)
-        title = (
-            f"{caption(trainer, pictures, of='stored pictures')}\n"
-            f"{task.model.patterns} patterns, {task.corruption} {task.amount:g}: {int(retrieved.sum())} of "
-            f"{len(retrieved)} retrieved"
-        )
-        marks = retrieved[: self.examples].tolist()
-        image = before_after(queries_beside_patterns(result, self.examples), marks, title)
-        log(trainer, pictures, {"before_after": image})
+        right = f"{int(retrieved.sum())} of {len(retrieved)} retrieved"
+        title = f"{caption(trainer, pictures, of='stored pictures')}\n"
+        title += f"{task.model.patterns} patterns, {task.corruption} {task.amount:g}: {right}"
+        shown = queries_beside_patterns(result, self.examples)
+        log(trainer, pictures, {"before_after": before_after(shown, retrieved[: self.examples].tolist(), title)})

@@ -37,15 +37,10 @@ class EpochLines(pl.Callback):
         """Print the validation metrics and the time left."""
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
         per_epoch = (time.monotonic() - self._began) / (epoch - self._first_epoch)
-        metrics = "  ".join(f"{name} {value:.4f}" for name, value in validation_metrics(trainer).items())
+        known = sorted(trainer.callback_metrics.items())
+        metrics = "  ".join(f"{name} {float(value):.4f}" for name, value in known if name.startswith("val/"))
         left = time.strftime("%H:%M:%S", time.gmtime(per_epoch * (epochs - epoch)))
         print(f"epoch {epoch}/{epochs}  {metrics}  {per_epoch:.1f} s an epoch, {left} left", flush=True)
-
-
-def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
-    """What the last validation gave, by name."""
-    metrics = sorted(trainer.callback_metrics.items())
-    return {name: float(value) for name, value in metrics if name.startswith("val/")}
 
 
 def progress(kind: ProgressKind) -> list[pl.Callback]:

@@ -133,7 +133,10 @@ class EpochRecorder(pl.callbacks.Checkpoint):
         self.seconds = 0.0
         self._epoch_began = 0.0
         # Of what was written, not of what lies on the disk: that may be damaged while the training runs.
-        self._curves = hashlib.sha256(record.metrics.read_bytes() if record.metrics.is_file() else b"")
+        self._curves = self._on_disk()
+
+    def _on_disk(self) -> Any:
+        return hashlib.sha256(self.record.metrics.read_bytes() if self.record.metrics.is_file() else b"")
 
     def check_curves(self) -> None:
         """See that the curves on the disk are those that were written.
@@ -141,11 +144,9 @@ class EpochRecorder(pl.callbacks.Checkpoint):
         Raises:
             RecordError: They are not.
         """
-        kept = self.record.metrics.read_bytes() if self.record.metrics.is_file() else b""
-        if hashlib.sha256(kept).hexdigest() != self._curves.hexdigest():
-            raise RecordError(
-                f"{self.record.metrics}: damaged while the training ran; the same command goes on from what is whole"
-            )
+        if self._on_disk().hexdigest() != self._curves.hexdigest():
+            remedy = "the same command goes on from what is whole"
+            raise RecordError(f"{self.record.metrics}: damaged while the training ran; {remedy}")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -186,13 +187,8 @@ class EpochRecorder(pl.callbacks.Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know, and the hash of the curves so far, which are part of what it goes on from."""
-        return {
-            "best_epoch": self.best_epoch,
-            "best_value": self.best_value,
-            "seconds": self.seconds,
-            "started": self.started,
-            "curves": self._curves.hexdigest(),
-        }
+        named = {name: getattr(self, name) for name in ("best_epoch", "best_value", "seconds", "started")}
+        return {**named, "curves": self._curves.hexdigest()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""

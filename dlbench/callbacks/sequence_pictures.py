@@ -2,9 +2,7 @@
 
 import math
 import textwrap
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,9 +18,8 @@ from dlbench.data.recordings import HOP
 from dlbench.evaluation.speech import PLACE_SECONDS, transcripts
 from dlbench.evaluation.transduction import END, Prediction, collect
 from dlbench.metrics.sequences import DamerauLevenshtein
-from dlbench.protocols import Hypotheses, StepModel
 from dlbench.tasks.speech import SpeechRecognition
-from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
+from dlbench.tasks.transduction import Decoded, Transduction
 
 Epochs = Sequence[Annotated[int, Gt(0)]]
 
@@ -32,41 +29,6 @@ BARS = 24
 
 NOTHING = "(nothing)"
 """Stands for an empty text."""
-
-
-class DecodedPictures(ChosenEpochs):
-    """Keeps what the task's decoder writes in a validation, and shows it."""
-
-    def __init__(self, epochs: Epochs) -> None:
-        super().__init__(epochs)
-        self._decoded: list[Decoded] = []
-
-    @abstractmethod
-    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
-        """Show what was decoded, with `log`."""
-
-    @contextmanager
-    def capture_outputs(self, task: SequenceTask) -> Iterator[None]:
-        """Put a decoder that keeps its results in the place of the task's own."""
-        self._decoded, decoder = [], task.decoder
-
-        def decode(model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
-            hypotheses = decoder(model, source, lengths, index, seed)
-            parts: Any = (None if part is None else part.cpu() for part in hypotheses)
-            self._decoded.append(Decoded(index.cpu(), Hypotheses(*parts)))
-            return hypotheses
-
-        task.decoder = decode
-        try:
-            yield
-        finally:
-            task.decoder = decoder
-
-    def draw(self, trainer: pl.Trainer, task: Any) -> None:
-        """Show what was decoded, and forget it."""
-        decoded, self._decoded = self._decoded, []
-        if all(hypotheses.log_probs.isfinite().all() for _, hypotheses in decoded):  # else the run ends as diverged
-            self.show(trainer, decoded)
 
 
 def without_formulas(text: str) -> str:
@@ -100,13 +62,7 @@ def edit_distance(prediction: Prediction) -> int:
 
 
 def attention_maps(predictions: Sequence[Prediction], about: str, *, joiner: str = "") -> Image:
-    """A heat map each: a column a symbol read, a row a symbol written, shaded by the weight from 0 to 1.
-
-    Args:
-        predictions: At least one, each with its attention.
-        about: What the picture is of.
-        joiner: Between the symbols of what is written.
-    """
+    """A heat map each: a column a symbol read, a row a symbol written, shaded by the weight from 0 to 1."""
     rows, columns = math.ceil(len(predictions) / COLUMNS), min(COLUMNS, len(predictions))
     figure = blank(3.6 * columns, 3.3 * rows + 0.6)
     figure.suptitle(f"{about}\na column a symbol read, a row a symbol written", fontsize=11)
@@ -129,10 +85,7 @@ def attention_maps(predictions: Sequence[Prediction], about: str, *, joiner: str
 
 
 def error_by_length(predictions: Sequence[Prediction], about: str) -> Image:
-    """Character error rate by length of the reference, in symbols, above the number of examples of that length.
-
-    The rate is the micro average within each length, as `dlbench.metrics.sequences.CharacterErrorRate`.
-    """
+    """Character error rate (micro) by length of the reference, in symbols, above the number of such examples."""
     lengths = np.array([len(each.pair.target) for each in predictions])
     errors = np.array([edit_distance(each) for each in predictions])
     width = math.ceil((lengths.max() - lengths.min() + 1) / BARS)
@@ -161,10 +114,7 @@ def error_by_length(predictions: Sequence[Prediction], about: str) -> Image:
 
 
 def sample_table(predictions: Sequence[Prediction], about: str, joiners: tuple[str, str]) -> str:
-    """Source, reference, prediction, whether it is right, and its edit distance, a row an example, in Markdown.
-
-    The joiners stand between the symbols of a source, and of a reference or prediction.
-    """
+    """Source, reference, prediction, whether it is right, and its edit distance, a row an example, in Markdown."""
     rows = []
     for each in predictions:
         texts = joiners[0].join(each.pair.source), *map(joiners[1].join, (each.pair.target, each.texts[0]))
@@ -174,7 +124,7 @@ def sample_table(predictions: Sequence[Prediction], about: str, joiners: tuple[s
 
 
 @component("transduction_pictures", "1.0", display_only=True)
-class TransductionPictures(DecodedPictures):
+class TransductionPictures(ChosenEpochs):
     """Attention of the first validation pairs, a table of predictions, and the error rate by length.
 
     A model without attention gets no attention maps.
@@ -195,11 +145,13 @@ class TransductionPictures(DecodedPictures):
         super().__init__(epochs)
         self.attention, self.samples = attention, samples
 
-    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
+    def draw(self, trainer: pl.Trainer, task: Transduction, outputs: list[Decoded]) -> None:
         """Log the pictures and the table."""
+        if not outputs:  # of a task of one's own that gives none
+            return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         symbols, pairs = data.target_vocabulary.symbols, data.pair_set
-        predictions = collect(decoded, data.pairs("val"), symbols, reverse_source=data.reverse_source)
+        predictions = collect(outputs, data.pairs("val"), symbols, reverse_source=data.reverse_source)
         title, joiners = caption(trainer, pairs), (pairs.source_joiner, pairs.target_joiner)
         images = {"error_by_length": error_by_length(predictions, title)}
         if attended := [each for each in predictions[: self.attention] if each.attention is not None]:
@@ -217,13 +169,7 @@ def texts(transcript: Prediction) -> tuple[str, str, str]:
 
 
 def alignment(features: Tensor, transcript: Prediction, about: str) -> Image:
-    """A spectrogram and, below it on the same scale of time, what each symbol written attended to.
-
-    Args:
-        features: Log-mel features of the utterance, (frames, mels).
-        transcript: What was written for it; where nothing is attended to, the spectrogram stands alone.
-        about: What the picture is of.
-    """
+    """The spectrogram of log-mel features (frames, mels) and, below it, what each symbol attended to, if any did."""
     seconds = len(features) * HOP / RATE
     weights = transcript.attention
     if weights is not None and not len(weights):  # only padding was written
@@ -257,7 +203,7 @@ def transcript_table(shown: Sequence[Prediction], about: str) -> str:
 
 
 @component("speech_pictures", "1.0", display_only=True)
-class SpeechPictures(DecodedPictures):
+class SpeechPictures(ChosenEpochs):
     """Spectrograms above their alignments, the sound itself, and a table of transcripts beside the reference.
 
     Args (beside those of `ChosenEpochs`):
@@ -277,10 +223,12 @@ class SpeechPictures(DecodedPictures):
         self.examples, self.samples = examples, samples
         self._played = False
 
-    def show(self, trainer: pl.Trainer, decoded: Sequence[Decoded]) -> None:
+    def draw(self, trainer: pl.Trainer, task: SpeechRecognition, outputs: list[Decoded]) -> None:
         """Log the pictures, the table and, once a training, the sound."""
+        if not outputs:  # of a task of one's own that gives none
+            return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        found, title = transcripts(decoded, data, "val"), caption(trainer, data.speech)
+        found, title = transcripts(outputs, data, "val"), caption(trainer, data.speech)
         shown = range(min(self.examples, len(found)))
         images = {f"utterance_{at}": alignment(data.features("val", at), found[at], title) for at in shown}
         tables = {"transcripts": transcript_table(found[: self.samples], title)}

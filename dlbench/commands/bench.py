@@ -18,7 +18,6 @@ from dlbench.terminal import nearest, say
 MIN_WIDTH = 150
 """Columns of the widest table; a narrower terminal wraps its lines."""
 
-
 app = group("Measure speed against plain PyTorch loops. A missed target is a finding, no failure.")
 
 

@@ -38,21 +38,15 @@ def notebooks(
         print(copy, flush=True)
 
 
-def read(text: Path) -> Any:
-    """A notebook's cells, without outputs, from its text; each is named by its place."""
-    notebook = jupytext.read(text)
-    for place, cell in enumerate(notebook.cells):
-        cell.id = str(place)
-    return notebook
-
-
 def execute(text: Path) -> Any:
     """A notebook executed where its text lies, by this Python.
 
     Raises:
         DlbenchError: A cell fails; the message names the error.
     """
-    notebook = read(text)
+    notebook = jupytext.read(text)
+    for place, cell in enumerate(notebook.cells):
+        cell.id = str(place)
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,

@@ -21,24 +21,19 @@ from dlbench.report.schema import load_all
 from dlbench.run import Outcome, Plan, obstacles
 from dlbench.terminal import duration, format_metric, print_columns, tell
 
-MISSING = object()
-"""Stands for no value, not even null."""
-
 
 def announce(plan: Plan) -> None:
     """Print what a run is made of, whether it is trained, and how long that takes."""
     made_by = plan.settings
     how = decoding(plan.config["evaluation"])
-    rows = [
-        ["data", data_line(plan.facts)],
-        ["settings", f"{settings(plan.config['name'], plan.config)}{f'{DECODED_BY}{how}' if how else ''}"],
-        [
-            "training",
-            f"{_count(made_by.epochs, 'epoch')} on {made_by.device_kind()}, {_count(made_by.threads, 'thread')}",
-        ],
-        ["record", f"{_near(plan.record.folder)} ({_what_is_to_do(plan)})"],
-    ]
-    print_columns(rows)
+    by = f"{made_by.device_kind()}, {_count(made_by.threads, 'thread')}"
+    rows = {
+        "data": data_line(plan.facts),
+        "settings": f"{settings(plan.config['name'], plan.config)}{f'{DECODED_BY}{how}' if how else ''}",
+        "training": f"{_count(made_by.epochs, 'epoch')} on {by}",
+        "record": f"{_near(plan.record.folder)} ({_what_is_to_do(plan)})",
+    }
+    print_columns(list(rows.items()))
 
 
 def show(plan: Plan, outcome: Outcome) -> None:
@@ -111,7 +106,7 @@ def published(config: Mapping[str, Any]) -> Iterator[Published]:
                 if Job((), 0, theirs).data != data:
                     continue
                 # What is null on one side may be a part with settings on the other, whose keys are missing here.
-                others = {key: value for key, value in _flat(theirs).items() if own.get(key, MISSING) != value}
+                others = {key: value for key, value in _flat(theirs).items() if (key, value) not in own.items()}
                 yield Published(f"{name}: {row.label}", row.published, others)
 
 

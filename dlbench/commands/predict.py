@@ -3,7 +3,6 @@
 import codecs
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,11 +38,6 @@ class Input:
     symbols: tuple[str, ...] = ()
     error: str | None = None
     prediction: "Prediction | None" = None
-
-    def fail(self, error: str) -> None:
-        """Note an error, and name it."""
-        self.error = error
-        say(f"{self.place}: {error}")
 
 
 def option(about: str, **limits: Any) -> Any:
@@ -91,7 +85,14 @@ def predict(
         if not (texts := list(_read(inputs or []))):
             say("no input; give it as arguments, or on standard input, one a line")
             return 1
-        if readable := [text for text in texts if _is_readable(text, speller)]:
+        for text in texts:
+            try:
+                text.symbols = () if text.error else speller.read(text.text)
+            except InputError as error:
+                text.error = str(error)
+            if text.error:
+                say(f"{text.place}: {text.error}")
+        if readable := [text for text in texts if not text.error]:
             decoder = _decoder(decoding, settings, speller.max_length, attention)
             predictions = speller.spell([text.symbols for text in readable], decoder, device=device, seed=seed)
             for text, prediction in zip(readable, predictions, strict=True):
@@ -100,14 +101,10 @@ def predict(
         is_blind = attention and any(text.prediction and text.prediction.attention is None for text in readable)
         if is_blind:
             say(f"record {speller.record.id}: its network gives no attention to show")
-        sys.stdout.flush()
         return int(is_blind or len(readable) < len(texts))
     except KeyboardInterrupt:
         say("interrupted")
         return 130
-    except BrokenPipeError:  # whoever reads has enough; the interpreter must not try to write the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
 
 
 def _find(run: str, runs: Path) -> Record:
@@ -158,21 +155,11 @@ def _settings(decoding: str, asked: dict[str, dict[str, Any]]) -> dict[str, Any]
         return {"p": 0.8, "temperature": 1.0, "samples": 5, **own}
     if decoding == "beam":
         nbest = own.get("nbest", 5)
-        width = own.get("width", max(5, nbest))
-        if nbest > width:
-            problem = f"--nbest {nbest} is more than --width {width} holds"
+        own = {"nbest": nbest, "width": max(5, nbest), **own}
+        if nbest > own["width"]:
+            problem = f"--nbest {nbest} is more than --width {own['width']} holds"
             raise typer.BadParameter(f"{problem}; raise --width or lower --nbest")
-        return {"nbest": nbest, "width": width}
     return own
-
-
-def _is_readable(given: Input, speller: Speller) -> bool:
-    """Whether the model can read a text, whose symbols are kept then; else it is named."""
-    try:
-        given.symbols = () if given.error else speller.read(given.text)
-    except InputError as error:
-        given.fail(str(error))
-    return not given.error
 
 
 def _read(arguments: list[str]) -> Iterator[Input]:
@@ -187,10 +174,8 @@ def _read(arguments: list[str]) -> Iterator[Input]:
         given[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in given[:1]]
     for number, content in enumerate(given, start=1):
         one = Input(content.decode("utf-8", "backslashreplace"), f"{kind} {number}")
-        try:
-            content.decode("utf-8")
-        except UnicodeDecodeError:
-            one.fail("not UTF-8; write it in that encoding")
+        if one.text.encode("utf-8") != content:
+            one.error = "not UTF-8; write it in that encoding"
         yield one
 
 

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -30,9 +32,10 @@ from dlbench.terminal import duration, format_metric, print_columns, say, tell, 
 PORTABLE = (*CORE, "training.json", "evaluations")
 """What a record is without weights and event files; these are committed."""
 
-DATA_PICTURES = ("before_after.png",)
+DATA_PICTURES = {"artifacts/before_after.png"}
 """Whole pictures of a data set, whose licence may not allow to share them."""
 
+PREDICTIONS = "predictions.csv"
 
 app = group("Look after the records of runs.")
 
@@ -195,11 +198,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Copy finished and diverged records, without event files, quoted data and, unless asked for, weights."""
-    records = [_find(prefix, runs) for prefix in ids] if ids else Store(runs).all()
     copied: list[str] = []
-    for record in records:
-        target = folder / record.id
-        state = record.state()
+    for record in [_find(prefix, runs) for prefix in ids] if ids else Store(runs).all():
+        target, state = folder / record.id, record.state()
         # What diverged has no evaluation, but it counts in the report.
         if state != State.DIVERGED and not (state == State.FINISHED and record.evaluations()):
             say(f"{record.id} is {state}, not finished and evaluated: left out")
@@ -210,10 +211,8 @@ def export(
         else:
             half = target.with_name(f".{record.id}.tmp")
             shutil.rmtree(half, ignore_errors=True)
-            shutil.copytree(record.folder, half, symlinks=True, ignore=_all_but_portable(record))
-            for evaluation in half.glob("evaluations/*"):
-                pack(evaluation)
             try:
+                _copy(record, half)
                 if weights and state == State.FINISHED:
                     _copy_weights(record, half)
             except RecordError as error:
@@ -229,17 +228,54 @@ def export(
 
 
 def _foreign(record: Record) -> Path | None:
-    """The first link, or what else is neither file nor folder, among what would be exported."""
-    ignored = _all_but_portable(record)
-    waiting = [record.folder]
-    while waiting:
-        path = waiting.pop()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            return path
-        if path.is_dir():
-            names = [each.name for each in path.iterdir()]
-            waiting += [path / name for name in sorted({*names} - {*ignored(str(path), names)}, reverse=True)]
-    return None
+    """The first link, or what else is neither file nor folder, where what is exported lies."""
+    named = [record.folder, *(record.folder / name for name in PORTABLE)]
+    paths = (path for path in (*named, *named[-1].rglob("*")) if path.exists() or path.is_symlink())
+    return next((path for path in paths if path.is_symlink() or not (path.is_file() or path.is_dir())), None)
+
+
+def _copy(record: Record, folder: Path) -> None:
+    """Write what is portable of a record into a new folder, each evaluation's outputs in one file, sealed anew.
+
+    Raises:
+        RecordError: An evaluation is damaged.
+    """
+    folder.mkdir(parents=True)
+    for path in (record.folder / name for name in PORTABLE):
+        if path.is_file():
+            shutil.copy2(path, folder)
+    for evaluation in record.evaluations():
+        target = folder / "evaluations" / evaluation.id
+        target.mkdir(parents=True)
+        names = sorted({*evaluation.outputs()} - DATA_PICTURES, key=lambda name: (name != PREDICTIONS, name))
+        with zipfile.ZipFile(target / OUTPUTS, "w") as archive:
+            for name in (evaluation.config.name, *names):
+                content = evaluation.output(name) or b""
+                if name == PREDICTIONS:
+                    content = _without_data(content, evaluation.folder / name)
+                # Without times, so that the same content is the same file.
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        result = seal.read(evaluation.result)
+        told = {key: value for key, value in result.items() if key not in ("schema", "files", "seal")}
+        seal.close(target / "result.json", told, seal.hashes(target))
+
+
+def _without_data(content: bytes, path: Path) -> bytes:
+    """Predictions without what they quote; an example's index says where it stands in its split.
+
+    Raises:
+        RecordError: They are no CSV.
+    """
+    rest = io.StringIO()
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
+        kept = [name for name in reader.fieldnames or () if name not in DATA_COLUMNS]
+        writer = csv.DictWriter(rest, kept, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: no CSV ({error}); leave this record out") from error
+    return rest.getvalue().encode("utf-8")
 
 
 def _copy_weights(record: Record, target: Path) -> None:
@@ -259,45 +295,6 @@ def _copy_weights(record: Record, target: Path) -> None:
             raise RecordError(f"record {record.id}: epoch {epoch} has no whole checkpoint; rerun=always trains it anew")
         weights = {"state_dict": load(whole[epoch])["state_dict"]}
         CheckpointFolder(target / "checkpoints").save(epoch, partial(torch.save, weights))
-
-
-def pack(folder: Path) -> None:
-    """Put all of an evaluation but its result together into one file, and seal it anew."""
-    if (predictions := folder / "predictions.csv").exists():
-        _leave_data_out(predictions)
-    outputs = (folder / "config.yaml", predictions, *sorted(folder.glob("artifacts/*")))
-    found = [path for path in outputs if path.is_file()]
-    if found:
-        with zipfile.ZipFile(folder / OUTPUTS, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in found:
-                # Without times, so that the same content is the same file.
-                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, path.read_bytes())
-                path.unlink()
-    shutil.rmtree(folder / "artifacts", ignore_errors=True)
-    result = seal.read(folder / "result.json")
-    content = {key: value for key, value in result.items() if key not in ("schema", "files", "seal")}
-    seal.close(folder / "result.json", content, seal.hashes(folder, without=("result.json",)))
-
-
-def _leave_data_out(path: Path) -> None:
-    """Rewrite predictions without what they quote; an example's index says where it stands in its split.
-
-    Raises:
-        RecordError: They are no CSV.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            kept = [name for name in reader.fieldnames or () if name not in DATA_COLUMNS]
-            rows = list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: no CSV ({error}); leave this record out") from error
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, kept, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @app.command(short_help="Delete what was set aside; shows it first.")
@@ -324,32 +321,13 @@ def clean(
 
 def _doomed(runs: Path, weights: bool) -> Iterator[Path]:
     yield from sorted(path for path in runs.glob("*") if is_set_aside(path))
-    for record in Store(runs).all():
-        if not record.is_locked():
-            yield from sorted(path for path in record.folder.rglob("*") if is_set_aside(path) or _is_leftover(path))
-        has_weights_to_spare = record.state() == State.FINISHED and record.evaluations() and not record.is_locked()
+    for record in (record for record in Store(runs).all() if not record.is_locked()):
+        leftover = re.compile(r"\..*\.tmp")
+        inside = record.folder.rglob("*")
+        yield from sorted(path for path in inside if is_set_aside(path) or leftover.fullmatch(path.name))
+        has_weights_to_spare = record.state() == State.FINISHED and record.evaluations()
         if weights and has_weights_to_spare and record.checkpoints.folder.exists():
-            yield record.folder / "checkpoints"
-
-
-def _is_leftover(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == ".tmp"
-
-
-def _all_but_portable(record: Record) -> Any:
-    def ignored(folder: str, names: list[str]) -> list[str]:
-        if Path(folder) == record.folder:
-            return [name for name in names if name not in PORTABLE]
-        if Path(folder).name == "evaluations":
-            return sorted(set(names) - {evaluation.id for evaluation in record.evaluations()})
-        kept_back = ("tfevents", *DATA_PICTURES)
-        return [
-            name
-            for name in names
-            if is_set_aside(Path(name)) or _is_leftover(Path(name)) or any(part in name for part in kept_back)
-        ]
-
-    return ignored
+            yield record.checkpoints.folder
 
 
 def _find(prefix: str, runs: Path) -> Record:

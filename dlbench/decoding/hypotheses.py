@@ -50,11 +50,7 @@ def unroll(
 
 @component("attended", "1.0")
 class Attended:
-    """Another decoding, whose first hypothesis is run through the model once more to keep the attention it was given.
-
-    Args:
-        decoder: The decoding.
-    """
+    """Another decoding, whose first hypothesis is run through the model once more to keep its attention."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder

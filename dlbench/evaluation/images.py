@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 from torchvision.utils import make_grid, save_image
 
 from dlbench.components import component
+from dlbench.data.image_datamodules import Loader, PictureDataModule
 from dlbench.evaluation import write_table
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
-from dlbench.protocols import DataModule, Weights
+from dlbench.protocols import Weights
 from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
@@ -30,25 +30,6 @@ NO_CLASS = "no class"
 
 TILE = 140
 """Side in pixels of an activation map in the ``activation_maps.png`` of `GreyEvaluation`."""
-
-Loader = DataLoader[tuple[Tensor, Tensor]]
-
-
-class PictureData(DataModule, Protocol):
-    """What the evaluation of a classifier asks of a DataModule beside what a run asks."""
-
-    class_names: tuple[str, ...]
-    pictures: Any
-    """Of its split ``test`` the ``labels``, an array (pictures,), are read."""
-
-    def evaluation_dataloader(self, split: str, down: int = 0, right: int = 0) -> Loader:
-        """A split in order, its pictures moved by whole pixels."""
-
-    def transformed_dataloader(self, split: str, transform: Any) -> Loader:
-        """A split in order, its pictures (N, height, width, channels) of uint8 changed by a function."""
-
-    def example(self) -> tuple[Tensor, Tensor]:
-        """A picture (height, width, channels), and (1, channels, height, width) as the network gets it."""
 
 
 @component("image_evaluation", "1.0", uses=(history.summarise,))
@@ -64,7 +45,7 @@ class ImageEvaluation:
         self.max_shift = max_shift
 
     def __call__(
-        self, trainer: pl.Trainer, task: ImageClassification, data: PictureData, last: Weights, best: Weights
+        self, trainer: pl.Trainer, task: ImageClassification, data: PictureDataModule, last: Weights, best: Weights
     ) -> tuple[dict[str, float], Tensor]:
         """Metrics by name, and the last epoch's class probabilities on the test split, (pictures, outputs)."""
         doing("testing after the best epoch")
@@ -92,7 +73,7 @@ class ImageEvaluation:
         metrics["model/receptive_field"] = receptive_field(task.model.features)  # type: ignore[arg-type]
         return metrics, probabilities
 
-    def write(self, folder: Path, task: ImageClassification, data: PictureData, probabilities: Tensor) -> None:
+    def write(self, folder: Path, task: ImageClassification, data: PictureDataModule, probabilities: Tensor) -> None:
         """Write ``predictions.csv``, ``artifacts/confusion_matrix.csv`` and ``artifacts/activation_maps.png``."""
         labels = torch.from_numpy(data.pictures.test.labels)
         write_predictions(folder / "predictions.csv", probabilities, labels, data.class_names)
@@ -100,7 +81,7 @@ class ImageEvaluation:
         if convolution := first_convolution(task.model):
             self.write_maps(folder / "artifacts" / "activation_maps.png", convolution, data)
 
-    def write_maps(self, path: Path, convolution: nn.Conv2d, data: PictureData) -> None:
+    def write_maps(self, path: Path, convolution: nn.Conv2d, data: PictureDataModule) -> None:
         """The first test picture as the network sees it, then the convolution's first eight maps (before ReLU).
 
         Each is scaled to 0-1.
@@ -124,10 +105,7 @@ def write_predictions(path: Path, probabilities: Tensor, labels: Tensor, names: 
 def confusion(probabilities: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[Tensor, list[str]]:
     """Counts, a row a true class and a column a predicted one, and the columns' names.
 
-    Args:
-        probabilities: (examples, outputs); outputs that stand for no class share a last column, if any was predicted.
-        labels: (examples,).
-        names: The classes.
+    Of probabilities (examples, outputs) and labels (examples,). Outputs of no class share a last column, if they occur.
     """
     predicted = probabilities.argmax(dim=1).clamp(max=len(names))
     counts = multiclass_confusion_matrix(predicted, labels, num_classes=len(names) + 1)[: len(names)]
@@ -181,7 +159,7 @@ class GreyEvaluation(ImageEvaluation):
         self.rotations, self.scales = rotations, scales
 
     def __call__(
-        self, trainer: pl.Trainer, task: ImageClassification, data: PictureData, last: Weights, best: Weights
+        self, trainer: pl.Trainer, task: ImageClassification, data: PictureDataModule, last: Weights, best: Weights
     ) -> tuple[dict[str, float], Tensor]:
         """Metrics by name, and the last epoch's class probabilities on the test split, (pictures, outputs)."""
         metrics, probabilities = super().__call__(trainer, task, data, last, best)
@@ -204,7 +182,7 @@ class GreyEvaluation(ImageEvaluation):
             del metrics["model/receptive_field"]
         return metrics, probabilities
 
-    def write_maps(self, path: Path, convolution: nn.Conv2d, data: PictureData) -> None:
+    def write_maps(self, path: Path, convolution: nn.Conv2d, data: PictureDataModule) -> None:
         """The picture of ``data.example()``, and beside it the first eight maps (before ReLU), four in a row.
 
         Each is scaled to 0-1.
@@ -222,14 +200,9 @@ def _resized(pictures: Tensor, side: int) -> Tensor:
 
 
 def transform(pictures: Tensor, *, angle: float = 0, scale: float = 1) -> Tensor:
-    """Pictures (N, height, width, channels) of uint8, turned about their centre and then enlarged, bilinearly.
+    """Pictures (N, height, width, channels) of uint8, turned clockwise by degrees and then enlarged, bilinearly.
 
     As under shifts, the rim repeats the nearest pixel.
-
-    Args:
-        pictures: They stay as they are.
-        angle: In degrees, clockwise.
-        scale: Below 1 reduces.
     """
     size = list(pictures.shape[1:3])
     padded = transforms.pad(pictures.permute(0, 3, 1, 2), [side // 2 for side in reversed(size)], padding_mode="edge")
@@ -293,13 +266,9 @@ class RetrievalEvaluation:
 
 
 def queries_beside_patterns(result: RetrievalResult, count: int) -> Tensor:
-    """Stored patterns, their corrupted copies, and what was retrieved, (3, queries, channels, height, width).
+    """The first patterns, their corrupted copies, and what was retrieved, (3, queries, channels, height, width).
 
     The three are shown on the scale of the first, from its darkest pixel, 0, to its brightest, 1; the rest is cut off.
-
-    Args:
-        result: What was retrieved.
-        count: How many queries, at most, the first ones.
     """
     shown = torch.stack([result.patterns, result.queries, result.states])[:, :count].float().cpu()
     low, high = shown[0].amin(dim=(1, 2, 3), keepdim=True), shown[0].amax(dim=(1, 2, 3), keepdim=True)

@@ -1,23 +1,22 @@
 """What is measured of a trained speech recogniser under a decoding, and the transcripts and alignments kept of it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dlbench.components import component
 from dlbench.data.ljspeech import RATE
-from dlbench.data.pairs import Pair, PairBatch
+from dlbench.data.pairs import Pair
 from dlbench.data.recordings import HOP
-from dlbench.data.vocabulary import UNK, Vocabulary
+from dlbench.data.speech_datamodule import SpeechDataModule
+from dlbench.data.vocabulary import UNK
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits
 from dlbench.models.cost import count_parameters
-from dlbench.protocols import DataModule, Decoder, Weights
+from dlbench.protocols import Decoder, Weights
 from dlbench.records import history
 from dlbench.seeding import generator
 from dlbench.tasks.speech import SpeechRecognition, scores
@@ -30,22 +29,7 @@ UNKNOWN = "#"
 """Stands in a text for every symbol outside the vocabulary."""
 
 
-class SpeechData(DataModule, Protocol):
-    """What speech recognition asks of a DataModule beside what a run asks."""
-
-    vocabulary: Vocabulary
-
-    def utterances(self, split: str) -> Sequence[Any]:
-        """A split, in order; of each one ``id`` and ``text`` are read."""
-
-    def evaluation_dataloader(self, split: str) -> DataLoader[PairBatch]:
-        """A split in batches, each utterance with its position."""
-
-    def features(self, split: str, position: int) -> Tensor:
-        """An utterance's log-mel features, (frames, mels)."""
-
-
-def transcripts(decoded: Sequence[Decoded], data: SpeechData, split: str) -> list[Prediction]:
+def transcripts(decoded: Sequence[Decoded], data: SpeechDataModule, split: str) -> list[Prediction]:
     """What was written for each utterance of a split, in order: a pair is its ``id`` and the symbols of its text.
 
     Attention is to all places of the encoder, those of padding too.
@@ -87,7 +71,7 @@ class SpeechEvaluation(SequenceEvaluation):
         super().__init__(decoding, checkpoint, attention_examples)
 
     def __call__(
-        self, trainer: pl.Trainer, task: SpeechRecognition, data: SpeechData, last: Weights, best: Weights
+        self, trainer: pl.Trainer, task: SpeechRecognition, data: SpeechDataModule, last: Weights, best: Weights
     ) -> tuple[dict[str, float], list[Prediction]]:
         """Metrics by name, and a transcript for every test utterance in the split's order; see `Evaluation`."""
         task.load_state_dict(last if self.checkpoint == "last" else best)
@@ -96,7 +80,7 @@ class SpeechEvaluation(SequenceEvaluation):
         parameters = {"model/parameters": float(count_parameters(task.model))}
         return metrics | measure(found, task.seed) | parameters, found
 
-    def joiners(self, data: SpeechData) -> tuple[str, str]:
+    def joiners(self, data: SpeechDataModule) -> tuple[str, str]:
         """A source is one word, the utterance's name."""
         return "", ""
 

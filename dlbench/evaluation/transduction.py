@@ -7,22 +7,22 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from dlbench.components import component
-from dlbench.data.pairs import Pair, PairBatch, PairSet
-from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
+from dlbench.data.pair_datamodule import TransductionDataModule
+from dlbench.data.pairs import Pair
+from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS
 from dlbench.decoding.hypotheses import Ensemble
 from dlbench.evaluation import write_table
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
-from dlbench.protocols import DataModule, Decoder, Weights
+from dlbench.protocols import Decoder, Weights
 from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
@@ -69,14 +69,7 @@ def collect(
     """Predictions in the order of ``pairs``, from batches in any order.
 
     Starts and padding, which a network may write before it has learned better, stand for no text and are left out, as
-    in validation.
-
-    Args:
-        decoded: The batches.
-        pairs: What was decoded, by position.
-        symbols: What the tokens stand for.
-        reverse_source: Turn attention, which is then to the reversed source, round again.
-        crop_attention: Leave out attention to what is behind the source's symbols.
+    in validation. Attention to a reversed source is turned round again, to what is behind it left out if asked for.
     """
     found: dict[int, Prediction] = {}
     for index, (tokens, log_probs, attention) in decoded:
@@ -98,13 +91,7 @@ def collect(
 
 
 class SequenceEvaluation:
-    """What evaluations of transduction and speech share: decode the test split, keep predictions and attention.
-
-    Args:
-        decoding: The decoding; see `dlbench.decoding`.
-        checkpoint: Which epoch's weights.
-        attention_examples: How many test examples' attention to keep.
-    """
+    """What evaluations of transduction and speech share: decode the test split, keep predictions and attention."""
 
     def __init__(self, decoding: Decoder, checkpoint: Literal["best", "last"], attention_examples: int) -> None:
         self.decoding, self.checkpoint, self.attention_examples = decoding, checkpoint, attention_examples
@@ -149,20 +136,6 @@ class SequenceEvaluation:
         if attended := [each.attention_as_json(self.read(each)) for each in kept]:
             content = json.dumps(attended, ensure_ascii=False)
             (folder / "artifacts" / "attention.json").write_text(f"{content}\n", encoding="utf-8")
-
-
-class PairData(DataModule, Protocol):
-    """What transduction asks of a DataModule beside what a run asks."""
-
-    pair_set: PairSet
-    target_vocabulary: Vocabulary
-    reverse_source: bool
-
-    def pairs(self, split: str) -> Sequence[Pair]:
-        """A split as it was read."""
-
-    def evaluation_dataloader(self, split: str) -> DataLoader[PairBatch]:
-        """A split in batches, each pair with its position."""
 
 
 @component(
@@ -210,22 +183,13 @@ class TransductionEvaluation(SequenceEvaluation):
         self,
         trainer: pl.Trainer,
         task: Transduction,
-        data: PairData,
+        data: TransductionDataModule,
         last: Weights,
         best: Weights,
         *,
         members: Sequence[tuple[Weights, Weights]] = (),
     ) -> tuple[dict[str, float], list[Prediction]]:
-        """Metrics by name, and a prediction for every test pair in the split's order.
-
-        Args:
-            trainer: Gives device and precision.
-            task: The task; its weights are replaced.
-            data: The data.
-            last: Weights after the last epoch.
-            best: Weights after the best epoch.
-            members: The same two of each member.
-        """
+        """Metrics by name, and a prediction for every test pair in the split's order; see `Evaluation`."""
         choose = {"last": 0, "best": 1}[self.checkpoint]
         task.load_state_dict((last, best)[choose])
         if members:
@@ -262,6 +226,6 @@ class TransductionEvaluation(SequenceEvaluation):
         found = {name: float(rate.compute()) for name, rate in rates.items()}
         return found | edits(texts, truth).named("test/cer")
 
-    def joiners(self, data: PairData) -> tuple[str, str]:
+    def joiners(self, data: TransductionDataModule) -> tuple[str, str]:
         """Those of the data set."""
         return data.pair_set.source_joiner, data.pair_set.target_joiner

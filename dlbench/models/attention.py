@@ -43,16 +43,9 @@ class Attention(nn.Module):
         return torch.cat([query, context], dim=-1)
 
     def forward(self, query: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Outputs (B, T, H) and weights (B, T, S), 0 where the mask (B, S) is false, at padding.
 
-        Args:
-            query: The decoder's outputs, (B, T, H).
-            memory: The encoder's outputs, (B, S, H).
-            keys: `keys` of the memory.
-            mask: (B, S), true where there is a symbol and no padding.
-
-        Returns:
-            Outputs (B, T, H) and weights (B, T, S), 0 at padding.
+        Queries are (B, T, H), the memory (B, S, H); ``keys`` are `keys` of the memory.
         """
         scores = self.scores(query, keys).masked_fill(~mask[:, None], -torch.inf)
         weights = scores.softmax(dim=-1)
@@ -62,9 +55,8 @@ class Attention(nn.Module):
     def in_parts(self, query: Tensor, memory: Tensor, keys: Tensor, mask: Tensor, read: Tensor) -> Tensor:
         """The outputs (B, T, H) of `forward` alone, on a CPU in parts of the batch that compute less padding.
 
-        Args (beside those of `forward`):
-            read: (B,), how many queries of each row are no padding, rising from row to row. What the others' outputs
-                are is left open.
+        ``read`` (B,) tells how many queries of each row are no padding, rising from row to row; what the others give is
+        left open.
         """
         count = min(PARTS, len(query)) if query.device.type == "cpu" else 1
         parts = zip(*(each.tensor_split(count) for each in (query, memory, keys, mask, read)), strict=True)
@@ -182,16 +174,10 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, query: Tensor, memory: KeysValues, mask: Tensor | None, weigh: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Outputs (B, T, H) of queries (B, T, H), and with ``weigh`` the weights (B, T, S), else nothing (0,).
 
-        Args:
-            query: (B, T, H).
-            memory: See `keys_and_values`.
-            mask: True where to look, broadcasts to (B, heads, T, S); None: everywhere.
-            weigh: Compute the weights, too, which the fused operation does not give.
-
-        Returns:
-            Outputs (B, T, H), and with ``weigh`` the weights (B, T, S), the mean over the heads, else nothing (0,).
+        Weights, which the fused operation does not give, are the mean over the heads. The mask is true where to look,
+        and broadcasts to (B, heads, T, S); None: everywhere.
         """
         queries, (keys, values) = self._split(self.query(query)), memory
         weights = query.new_empty(0)

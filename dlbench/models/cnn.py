@@ -1,14 +1,15 @@
-"""The convolutional image classifiers of the the 2024/25 reports (question 2), and their ablations."""
+"""The convolutional image classifiers of the 2024/25 reports (question 2), and their ablations."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import MinLen
 from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
-from dlbench.models.mlp import fully_connected
+from dlbench.models.mlp import Width, fully_connected
 from dlbench.models.wide_linear import WideLinear
 
 Pooling = Literal["max", "average", "none"]
@@ -42,7 +43,7 @@ class ConvNet(nn.Module):
         classes: Width of the output layer, or None for no output layer.
 
     Raises:
-        ValueError: An even kernel, no or empty blocks, lists of unequal length, or a picture too small for the blocks.
+        ValueError: An even kernel, lists of unequal length, or a picture too small for the blocks.
     """
 
     def __init__(
@@ -50,26 +51,24 @@ class ConvNet(nn.Module):
         *,
         in_channels: int = 3,
         image_size: int = 48,
-        channels: Sequence[int] = (32, 64, 128),
-        kernel_size: int = 3,
+        channels: Annotated[Sequence[Width], MinLen(1)] = (32, 64, 128),
+        kernel_size: Width = 3,
         convolution_bn: bool = False,
         pooling: Pooling = "max",
         dropout: float = 0.1,
         dropout_kind: Literal["element", "channel"] = "element",
         dropout_place: Literal["after_pooling", "before_pooling"] = "after_pooling",
         gap: bool = False,
-        hidden: Sequence[int] = (1024, 512),
+        hidden: Sequence[Width] = (1024, 512),
         hidden_bn: Sequence[bool] = (False, False),
         hidden_dropout: Sequence[float] = (0.1, 0.0),
-        classes: int | None = 6,
+        classes: Width | None = 6,
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, for same padding, not {kernel_size}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, for same padding, not {kernel_size}")
         if not len(hidden) == len(hidden_bn) == len(hidden_dropout):
             raise ValueError("hidden, hidden_bn and hidden_dropout must be of equal length, one entry a layer")
-        if not channels or min(channels) < 1:
-            raise ValueError(f"channels must be one or more positive widths, not {list(channels)}")
         final_size = image_size
         for _ in channels:  # pooling rounds an odd size down, a strided convolution with same padding up
             final_size = (final_size + (pooling == "none")) // 2

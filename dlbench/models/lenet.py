@@ -1,13 +1,14 @@
-"""The small convolutional classifiers of the reports d2223 and e2324 (d2223 and e2324), after LeNet-5."""
+"""The small convolutional classifiers of the reports d2223 and e2324, after LeNet-5."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
-from dlbench.models.mlp import fully_connected
+from dlbench.models.mlp import Width, fully_connected
 from dlbench.models.wide_linear import WideLinear
 
 
@@ -31,7 +32,7 @@ class LeNet(nn.Module):
         classes: Width of the output layer.
 
     Raises:
-        ValueError: Lists of unequal length, widths that are not positive, or a picture too small for the blocks.
+        ValueError: Lists of unequal length, or a picture too small for the blocks.
     """
 
     def __init__(
@@ -39,19 +40,17 @@ class LeNet(nn.Module):
         *,
         in_channels: int = 1,
         image_size: int = 28,
-        channels: Sequence[int] = (8, 16),
-        kernel_sizes: Sequence[int] = (5, 3),
-        paddings: Sequence[int] = (2, 0),
+        channels: Sequence[Width] = (8, 16),
+        kernel_sizes: Sequence[Width] = (5, 3),
+        paddings: Sequence[Annotated[int, Ge(0)]] = (2, 0),
         pooling: Literal["max", "none"] = "max",
-        hidden: Sequence[int] = (600, 120),
+        hidden: Sequence[Width] = (600, 120),
         hidden_dropout: Sequence[float] = (0.3, 0.0),
-        classes: int = 10,
+        classes: Width = 10,
     ) -> None:
         super().__init__()
         if not len(channels) == len(kernel_sizes) == len(paddings) > 0:
             raise ValueError("channels, kernel_sizes and paddings must be of equal length, one entry a convolution")
-        if min(*channels, *kernel_sizes) < 1 or min(paddings) < 0:
-            raise ValueError("channels and kernel_sizes must be positive, paddings not negative")
         stride = 2 if pooling == "none" else 1
         blocks: list[nn.Module] = []
         side = image_size

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.models.dropout import Dropout
 from dlbench.models.wide_linear import WideLinear, linear
+
+Width = Annotated[int, Gt(0)]
 
 
 def fully_connected(
@@ -19,22 +23,15 @@ def fully_connected(
 ) -> nn.Sequential:
     """Linear -> (BN) -> ReLU -> dropout for each hidden layer, then the linear output layer.
 
-    Args:
-        inputs: Width of the input.
-        hidden: Widths of the hidden layers.
-        dropout: For each hidden layer, the dropout probability after its ReLU.
-        outputs: Width of the output; None: the last hidden layer, without its ReLU, is the output.
-        batch_norm: For each hidden layer, whether it has batch normalisation; default: none has.
+    Without ``outputs`` the last hidden layer, without its ReLU, is the output; without ``batch_norm`` no layer has any.
 
     Raises:
-        ValueError: The lists are of unequal length, or a width is not positive.
+        ValueError: The lists are of unequal length.
     """
-    batch_norm = [False] * len(hidden) if batch_norm is None else batch_norm
+    batch_norm = batch_norm or [False] * len(hidden)
     if not len(hidden) == len(dropout) == len(batch_norm):
         raise ValueError("hidden_dropout must have one entry for each hidden layer")
     widths = [*hidden, *([] if outputs is None else [outputs])]
-    if min(widths, default=1) < 1:
-        raise ValueError(f"the widths of hidden layers and classes must be positive, not {widths}")
     layers: list[nn.Module] = []
     for layer, (source, target) in enumerate(pairwise([inputs, *widths])):
         layers.append(linear(source, target))
@@ -61,7 +58,7 @@ class MLP(nn.Module):
         classes: Width of the output layer.
 
     Raises:
-        ValueError: Widths or lists do not fit together; see `fully_connected`.
+        ValueError: The lists are of unequal length.
     """
 
     def __init__(
@@ -70,9 +67,9 @@ class MLP(nn.Module):
         in_channels: int = 1,
         image_size: int = 28,
         least_parameters: int = 420_906,
-        hidden: Sequence[int] = (120,),
+        hidden: Sequence[Width] = (120,),
         hidden_dropout: Sequence[float] = (0.3, 0.0),
-        classes: int = 10,
+        classes: Width = 10,
     ) -> None:
         super().__init__()
         pixels = in_channels * image_size**2

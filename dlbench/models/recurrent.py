@@ -184,17 +184,8 @@ class _Lstm(torch.autograd.Function):
         grad_gates = torch.empty_like(slopes)
         grad_sums = grad_gates.flatten(1)
         grad_hidden, grad_cell = torch.zeros_like(hidden), torch.zeros_like(cell)
-        parts = (
-            grad_hiddens,
-            grad_cells,
-            by_cell,
-            slopes[:, :3],
-            slopes[:, 3],
-            grad_gates[:, :3],
-            grad_gates[:, 3],
-            f,
-            grad_sums,
-        )
+        by_gate = slopes[:, :3], slopes[:, 3], grad_gates[:, :3], grad_gates[:, 3]
+        parts = (grad_hiddens, grad_cells, by_cell, *by_gate, f, grad_sums)
         steps = zip(rows, *(torch.split(part, rows) for part in parts), strict=True)
         for count, dh, dc, by_c, slope, o_slope, grad_ifg, grad_o, f, all_grads in reversed(list(steps)):
             h = grad_hidden[:count].add_(dh)
@@ -203,12 +194,5 @@ class _Lstm(torch.autograd.Function):
             torch.mul(o_slope, h, out=grad_o)
             c.mul_(f)
             torch.mm(all_grads, weight, out=h)
-        return (
-            grad_sums @ input_weight,
-            grad_hidden,
-            grad_cell,
-            grad_sums.t() @ inputs,
-            grad_sums.t() @ hiddens_before,
-            grad_sums.sum(0),
-            None,
-        )
+        grad_weights = grad_sums.t() @ inputs, grad_sums.t() @ hiddens_before
+        return grad_sums @ input_weight, grad_hidden, grad_cell, *grad_weights, grad_sums.sum(0), None

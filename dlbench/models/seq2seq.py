@@ -27,17 +27,7 @@ def source_mask(lengths: Tensor, longest: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Embedding -> dropout -> LSTM -> dropout on its outputs.
-
-    Args:
-        symbols: Size of the source vocabulary.
-        size: Width H of the embedding and of the outputs.
-        layers: Layers of the LSTM.
-        directions: 2: forward and backward, half of H each; 1: forward alone.
-        embedding_dropout: Dropout of the embedding.
-        between_dropout: Dropout between layers.
-        output_dropout: Dropout of the outputs.
-    """
+    """Embedding -> dropout -> LSTM -> dropout on its outputs; of two directions each has half of the width."""
 
     def __init__(
         self,
@@ -127,8 +117,7 @@ class Seq2Seq(nn.Module):
             output_dropout=encoder_dropout if encoder_output_dropout is None else encoder_output_dropout,
         )
         self.embedding = nn.Embedding(target_symbols, size)
-        between = decoder_dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(size, size, layers, batch_first=True, dropout=between)
+        self.lstm = nn.LSTM(size, size, layers, batch_first=True, dropout=decoder_dropout if layers > 1 else 0.0)
         self.attention = attention(size) if attention is not None else None
         self.decoder_dropout, self.output_dropout = Dropout(decoder_dropout), Dropout(output_dropout)
         self.output = nn.Linear(size, target_symbols)
@@ -201,9 +190,7 @@ class Seq2Seq(nn.Module):
             outputs = self.output_dropout(outputs)
         if self.attention is not None:
             outputs = attend(self.attention, outputs)
-        if not self.drops_before_attention:
-            outputs = self.output_dropout(outputs)
-        logits: Tensor = self.output(outputs)
+        logits: Tensor = self.output(outputs if self.drops_before_attention else self.output_dropout(outputs))
         return logits
 
 

@@ -127,14 +127,10 @@ class Block(nn.Module):
         memory: KeysValues | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues]:
-        """States (B, T, H) from states (B, T, H), and keys and values of these and earlier places.
+        """States (B, T, H) from states (B, T, H), and keys and values of these and of the places ``before``.
 
-        Args:
-            states: What the block reads.
-            mask: Which places may look at which; see `MultiHeadAttention.forward`.
-            before: Keys and values of earlier places.
-            memory: Those of the encoder's outputs, for a decoder.
-            memory_mask: Where the source is no padding, (B, 1, 1, S).
+        A decoder is given keys and values of the encoder's outputs as ``memory``, and where the source is no padding,
+        (B, 1, 1, S). For ``mask`` see `MultiHeadAttention.forward`.
         """
         normed = self.self_norm(states)
         known = self.attention.keys_and_values(normed, before)

@@ -68,10 +68,8 @@ class ImageClassification(Task):
         super().check_data(data)
         has_batch_norm = any(isinstance(layer, nn.BatchNorm1d) for layer in self.model.modules())
         if has_batch_norm and (data.batch_size == 1 or examples % data.batch_size == 1):
-            raise ConfigError(
-                f"data.batch_size={data.batch_size}: {examples} training examples leave a batch of one, which batch "
-                "normalisation cannot train on; choose another batch size"
-            )
+            why = f"{examples} training examples leave a batch of one, which batch normalisation cannot train on"
+            raise ConfigError(f"data.batch_size={data.batch_size}: {why}; choose another batch size")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (batch, outputs)."""
@@ -86,9 +84,9 @@ class ImageClassification(Task):
         images, labels = batch
         return functional.cross_entropy(self(images), labels)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accumulate ``val/loss`` and ``val/accuracy``."""
-        self._measure(batch, "val", self.val_loss, self.val_accuracy)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Accumulate ``val/loss`` and ``val/accuracy``; the logits."""
+        return self._measure(batch, "val", self.val_loss, self.val_accuracy)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Accumulate ``test/loss`` and ``test/accuracy``."""
@@ -99,9 +97,10 @@ class ImageClassification(Task):
         logits: Tensor = self(batch[0])
         return logits.float().softmax(dim=1)
 
-    def _measure(self, batch: Batch, split: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> None:
+    def _measure(self, batch: Batch, split: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> Tensor:
         images, labels = batch
-        logits: Any = self(images).float()
+        logits: Tensor = self(images).float()
         loss.update(functional.cross_entropy(logits, labels, reduction="none"))
         accuracy.update(logits, labels)
         self.log_dict({f"{split}/loss": loss, f"{split}/accuracy": accuracy}, logger=False)
+        return logits

@@ -17,15 +17,10 @@ Corruption = Literal["mask", "noise"]
 
 
 def corrupt(patterns: Tensor, kind: Corruption, amount: float, seed: int, purpose: str) -> Tensor:
-    """Corrupted copies of patterns (Q, channels, height, width), each by a stream of its own.
+    """Corrupted copies of centred patterns (Q, channels, height, width), each by a stream of its own.
 
-    Args:
-        patterns: Centred, so that 0 is a pattern's mean.
-        kind: ``mask`` sets a band of whole rows, at a place drawn at random, to 0. ``noise`` mixes the pattern x with
-            Gaussian noise n of the pattern's own root mean square, (1 - amount) x + amount n.
-        amount: The share of rows, rounded to whole ones, or of noise, 0 to 1; with 1 nothing of the pattern is left.
-        seed: The run's.
-        purpose: What the copies are for.
+    ``mask`` sets a band of whole rows, at a place drawn at random, to 0. ``noise`` mixes the pattern x with Gaussian
+    noise n of its own root mean square, (1 - amount) x + amount n. With an amount of 1 nothing of a pattern is left.
     """
     streams = [generator(seed, purpose, place) for place in range(len(patterns))]
     if kind == "noise":
@@ -80,12 +75,8 @@ class RetrievalResult(NamedTuple):
         ``distance`` the mean relative distance from where the network ended to the true pattern.
         """
         own = torch.arange(len(self.nearest), device=self.nearest.device)
-        found = {
-            "retrieval_accuracy": self.retrieved(tolerance),
-            "nearest_before": self.nearest_before == own,
-            "steps": self.steps,
-            "distance": self.distance,
-        }
+        found = {"retrieval_accuracy": self.retrieved(tolerance), "nearest_before": self.nearest_before == own}
+        found |= {"steps": self.steps, "distance": self.distance}
         return {f"{split}/{name}": values.double().mean().item() for name, values in found.items()}
 
 
@@ -179,10 +170,8 @@ class PictureRetrieval(Task):
         """
         images = data.tensors("train").images
         if len(images) < self.model.patterns:
-            raise ConfigError(
-                f"model.patterns={self.model.patterns}: there are {len(images)} training pictures to store; choose "
-                "fewer patterns"
-            )
+            there = f"there are {len(images)} training pictures to store; choose fewer patterns"
+            raise ConfigError(f"model.patterns={self.model.patterns}: {there}")
         self.model.make_room(images.shape[1:])
 
     def loss(self, batch: Batch) -> Tensor:
@@ -209,10 +198,9 @@ class PictureRetrieval(Task):
             ConfigError: The epoch was too short.
         """
         if self.model.stored < self.model.patterns:
-            raise ConfigError(
-                f"trainer.limit_train_batches={self.trainer.limit_train_batches}: only {self.model.stored} pictures "
-                f"were stored, but model.patterns={self.model.patterns}; allow more batches or choose fewer patterns"
-            )
+            why = f"only {self.model.stored} pictures were stored, but model.patterns={self.model.patterns}"
+            limit = f"trainer.limit_train_batches={self.trainer.limit_train_batches}"
+            raise ConfigError(f"{limit}: {why}; allow more batches or choose fewer patterns")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing is asked of the validation split."""

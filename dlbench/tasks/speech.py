@@ -21,13 +21,9 @@ from dlbench.tasks.transduction import SequenceTask, symbols
 
 def scores(split: str) -> MetricCollection:
     """The three similarities the report measures, and the character error rate (micro)."""
-    named: Any = {
-        f"{split}/jaccard": Jaccard(),
-        f"{split}/cosine": Cosine(),
-        f"{split}/damerau_levenshtein": DamerauLevenshtein(),
-        f"{split}/cer": CharacterErrorRate(),
-    }
-    return MetricCollection(named, compute_groups=False)
+    named: Any = {"jaccard": Jaccard(), "cosine": Cosine(), "damerau_levenshtein": DamerauLevenshtein()}
+    named["cer"] = CharacterErrorRate()
+    return MetricCollection({f"{split}/{name}": metric for name, metric in named.items()}, compute_groups=False)
 
 
 @component("speech_recognition", "1.0", uses=(Greedy, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate))
@@ -98,8 +94,7 @@ class SpeechRecognition(SequenceTask):
         truth = batch.target[:, 1:]
         loss.update(self.loss(batch), (truth != PAD).sum() if self.ignore_padding else truth.numel())
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Accumulate the loss and, decoding greedily, the scores."""
-        super().validation_step(batch, batch_idx)
-        self.val_scores.update(symbols(self.decode(batch).tokens[:, 0]), symbols(batch.target))
+    def measure(self, tokens: Tensor, target: Tensor) -> None:
+        """Accumulate the scores."""
+        self.val_scores.update(symbols(tokens), symbols(target))
         self.log_dict(dict(self.val_scores.items()), logger=False)

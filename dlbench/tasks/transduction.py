@@ -56,10 +56,17 @@ class SequenceTask(Task):
         logits: Tensor = self.model(batch.source, batch.source_lengths, batch.target[:, :-1])
         return logits
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Accumulate ``val/loss``."""
+    @abstractmethod
+    def measure(self, tokens: Tensor, target: Tensor) -> None:
+        """Accumulate and log what greedy decoding wrote, (B, L), against the targets (B, T)."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Accumulate ``val/loss`` and `measure`; what was decoded."""
         self.measure_loss(batch, self.val_loss)
         self.log("val/loss", self.val_loss, logger=False)
+        decoded = self.predict_step(batch, batch_idx)
+        self.measure(decoded.hypotheses.tokens[:, 0], batch.target)
+        return decoded
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Accumulate ``test/loss``; what is decoded is the evaluation's matter."""
@@ -67,13 +74,9 @@ class SequenceTask(Task):
         self.log("test/loss", self.test_loss, logger=False)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Decoded:
-        """Decode; see `decode`."""
-        return Decoded(batch.index, self.decode(batch))
-
-    def decode(self, batch: Any) -> Hypotheses:
         """Decode the model, or the ``ensemble``, if set, with ``decoder``."""
         model: Any = self.ensemble or self.model
-        return self.decoder(model, batch.source, batch.source_lengths, batch.index, self.seed)
+        return Decoded(batch.index, self.decoder(model, batch.source, batch.source_lengths, batch.index, self.seed))
 
 
 def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:
@@ -127,11 +130,9 @@ class Transduction(SequenceTask):
         super().on_train_epoch_end()
         self.log("train/loss_last_batch", self.epoch_losses[-1], logger=False)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Accumulate the loss and, decoding greedily, the error rates."""
-        super().validation_step(batch, batch_idx)
-        tokens = self.decode(batch).tokens[:, 0]
-        written, truth = symbols(tokens), symbols(batch.target)
+    def measure(self, tokens: Tensor, target: Tensor) -> None:
+        """Accumulate the error rates."""
+        written, truth = symbols(tokens), symbols(target)
         self.val_rates.update(written, truth)
         self.val_macro.update(symbols(tokens, keep_end=True) if self.val_macro.drop_last_symbol else written, truth)
         self.log_dict({**dict(self.val_rates.items()), "val/error_rate_macro": self.val_macro}, logger=False)

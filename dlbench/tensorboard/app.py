@@ -6,9 +6,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,33 +156,27 @@ class View:
         for store in self.stores:
             for record in sorted(store.all(), key=self._when, reverse=True):
                 records.setdefault(record.id, record)
-        evaluations = {record: record.evaluations() for record in records.values()}
-        folders = {record.folder for record in evaluations}
-        folders |= {evaluation.folder for found in evaluations.values() for evaluation in found}
-        self._hide(self._shown.keys() - folders)
+        # What may be a run in TensorBoard, by folder: each record, then its evaluations.
+        candidates: dict[Path, tuple[Record, Evaluation | None]] = {}
+        for record in records.values():
+            candidates[record.folder] = record, None
+            candidates |= {evaluation.folder: (record, evaluation) for evaluation in record.evaluations()}
+        self._hide(self._shown.keys() - candidates.keys())
         kept: set[Path] = set()
         rows, self._is_cut = 0, False
-        for record, folder, show in self._in_order(evaluations):
+        for folder, (record, evaluation) in candidates.items():
             if stop and stop.is_set():
                 return 0
-            if rows == self.most and (folder == record.folder or decoding_of(Evaluation(folder))):
+            if evaluation and record.folder not in self._shown:
+                continue
+            if rows == self.most and (not evaluation or decoding_of(evaluation)):
                 self._is_cut = True
                 break
-            self._show(record, folder, show)
+            self._show(folder, record, evaluation)
             kept.add(folder)
             rows += self._shown.get(folder) is not None
         self._hide(self._shown.keys() - kept)
-        return sum(self._shown.get(record.folder) is not None for record in evaluations)
-
-    def _in_order(
-        self, evaluations: Mapping[Record, list[Evaluation]]
-    ) -> Iterator[tuple[Record, Path, Callable[[Record], None]]]:
-        """What may be a run in TensorBoard, with what shows it: each record, and if it is shown its evaluations."""
-        for record, found in evaluations.items():
-            yield record, record.folder, self._record
-            if record.folder in self._shown:
-                for evaluation in found:
-                    yield record, evaluation.folder, partial(self._decoding, evaluation)
+        return sum(self._shown.get(record.folder) is not None for record in records.values())
 
     def _hide(self, folders: Iterable[Path]) -> None:
         for folder in list(folders):
@@ -193,12 +186,15 @@ class View:
             elif place:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def _show(self, record: Record, folder: Path, show: Callable[[Record], None]) -> None:
+    def _show(self, folder: Path, record: Record, evaluation: Evaluation | None) -> None:
         """Show what is in a folder, if it is not shown already."""
         if folder in self._shown:
             return
         try:
-            show(record)
+            if evaluation:
+                self._decoding(record, evaluation)
+            else:
+                self._record(record)
             self._said.pop(folder, None)
             if not self.is_empty:
                 self.has_begun.set()
@@ -239,7 +235,7 @@ class View:
             return
         self._shown[record.folder] = place
 
-    def _decoding(self, evaluation: Evaluation, record: Record) -> None:
+    def _decoding(self, record: Record, evaluation: Evaluation) -> None:
         result, place = evaluation.read(), None
         if how := decoding_of(evaluation):
             name = evaluation_name(record.read_manifest(), record.settings(), result, how)

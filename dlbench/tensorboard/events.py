@@ -99,19 +99,10 @@ def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """A run in a Markdown table, for the Text tab, as TensorBoard's Summary: experiment, data and settings."""
     name, _, sizes = data_line(manifest["data"]).partition(": ")
     source = f"**{SYNTHETIC}**" if manifest["data"]["source"] == SYNTHETIC_SOURCE else name
-    rows = {
-        "run": manifest["run"],
-        "experiment": manifest["experiment"],
-        "data": f"{source}: {sizes}",
-        **_settings(config),
-    }
+    own = {"run": manifest["run"], "experiment": manifest["experiment"], "data": f"{source}: {sizes}"}
+    rows = own | _settings(config)
     head, *body = (f"| {key} | {plain(value)} |" for key, value in rows.items())
-    return text("run", "\n".join([head, "|---|---|", *body]))
-
-
-def text(tag: str, markdown: str) -> Any:
-    """Something for the Text tab, as TensorBoard's Summary."""
-    return text_pb(tag, markdown)
+    return text_pb("run", "\n".join([head, "|---|---|", *body]))
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
@@ -164,13 +155,9 @@ def _undecoded(record: Record, rows: list[dict[str, Any]], results: list[Mapping
 
 
 def _final(
-    record: Record,
-    rows: list[dict[str, Any]],
-    result: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    settings: Settings,
+    record: Record, rows: list[dict[str, Any]], result: Mapping[str, Any], metrics: Mapping[str, float], own: Settings
 ) -> Events:
-    """Hyperparameters, among them what is known of the model before training and ``settings``; then the metrics.
+    """Hyperparameters, among them what is known of the model before training and its ``own``; then the metrics.
 
     Torch's and TensorBoard's own writers of hyperparameters know no failure and no times, or need TensorFlow.
     """
@@ -182,7 +169,7 @@ def _final(
         "state": result["state"],
         **_settings(record.settings()),
         **{name.replace("/", "."): value for name, value in metrics.items() if name.startswith("model/")},
-        **settings,
+        **own,
     }
     start = SessionStartInfo(start_time_secs=_seconds(manifest["started"]))
     for name, value in compared.items():
@@ -191,10 +178,11 @@ def _final(
     step, ended = rows[-1]["epoch"] if rows else 0, _seconds(result["finished"])
     status = Status.STATUS_SUCCESS if result["state"] == State.FINISHED else Status.STATUS_FAILURE
     end = SessionEndInfo(status=status, end_time_secs=ended)
-    for tag, session in (
-        (hparams.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
-        (hparams.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
-    ):
+    sessions = {
+        hparams.SESSION_START_INFO_TAG: HParamsPluginData(session_start_info=start),
+        hparams.SESSION_END_INFO_TAG: HParamsPluginData(session_end_info=end),
+    }
+    for tag, session in sessions.items():
         about = hparams.create_summary_metadata(session)
         yield step, ended, _value(tag=tag, metadata=about, tensor=hparams.NULL_TENSOR)
     for name, value in metrics.items():

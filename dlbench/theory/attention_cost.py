@@ -54,14 +54,11 @@ def forms(terms: int, *, causal: bool = False) -> dict[str, Form]:
 
     The fused one never holds all weights at once either (Dao et al. 2022): only its time grows as L^2.
     """
-    compared: dict[str, Form] = {
-        "softmax": softmax_attention,
+    return {
+        **({} if causal else {"softmax": softmax_attention}),
         "fused softmax": lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=causal),
         "linear": lambda q, k, v: linear_attention(q, k, v, terms, causal=causal),
     }
-    if causal:
-        del compared["softmax"]
-    return compared
 
 
 class Cost(NamedTuple):

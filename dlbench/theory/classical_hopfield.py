@@ -53,14 +53,10 @@ def asynchronous_update(weights: Tensor, states: Tensor) -> Tensor:
 
 
 def retrieve(weights: Tensor, queries: Tensor, *, synchronous: bool = False, max_steps: int = 100) -> Retrieval:
-    """Update each of the queries (Q, D), signs, until it stands still.
+    """Update each of the queries (Q, D), signs, until it stands still, by weights (D, D).
 
-    Args:
-        weights: (D, D).
-        queries: (Q, D).
-        synchronous: All neurons at once, which may end in a cycle of two states (it has then not converged). Otherwise
-            one after the other, which ends in a fixed point if `max_steps` suffices.
-        max_steps: Updates of all neurons, at most.
+    All neurons at once (``synchronous``) may end in a cycle of two states, which has then not converged; one after the
+    other ends in a fixed point if ``max_steps`` updates of all neurons suffice.
     """
     update = synchronous_update if synchronous else asynchronous_update
     return iterate(lambda states: update(weights, states), queries, tolerance=0, max_steps=max_steps)
@@ -69,14 +65,8 @@ def retrieve(weights: Tensor, queries: Tensor, *, synchronous: bool = False, max
 def overlap_after_retrieval(loads: Sequence[float], dim: int, seeds: Sequence[int], *, probes: int = 32) -> Tensor:
     """How much of a random pattern is left if retrieval starts at it: x's / D, 1 if all is, about 0 by chance.
 
-    Args:
-        loads: N / D, each at least 1 / D.
-        dim: Neurons D.
-        seeds: Each draws patterns of its own.
-        probes: How many of the patterns are retrieved (all, where there are fewer).
-
-    Returns:
-        Means over the patterns retrieved, (seeds, loads).
+    For loads N / D of at least 1 / D. Each seed draws patterns of its own, of which at most ``probes`` are retrieved;
+    returned are means over these, (seeds, loads).
     """
 
     def overlap(count: int, seed: int) -> float:

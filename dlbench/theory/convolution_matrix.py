@@ -7,7 +7,6 @@ vector, column after column ("F", as mathematicians and d2223 do) or row after r
 Matrices are scipy's CSR arrays: torch's sparse ones are still beta, and cannot be sliced or drawn.
 """
 
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -71,18 +70,6 @@ def convolution_matrix(
     columns = np.ravel_multi_index((u[inside], v[inside]), image, order=order)
     shape = (size[0] * size[1], image[0] * image[1])
     return sparse.csr_array((weight[inside].astype(np.float64), (rows, columns)), shape=shape)
-
-
-def layer_matrix(
-    kernels: NDArray[np.float64], image: Size, *, stride: Size = (1, 1), padding: Size = (0, 0), order: Order = "F"
-) -> sparse.csr_array[np.float64]:
-    """The matrix of a layer of C' x C filters, (C'H'W', CHW): a block, `convolution_matrix`, for each two channels.
-
-    The filters are (C', C, M, N), as `torch.nn.Conv2d` has them; the image's size is that of each channel, and the
-    channels stand one after the other.
-    """
-    one = partial(convolution_matrix, image=image, stride=stride, padding=padding, order=order)
-    return sparse.csr_array(sparse.block_array([[one(kernel) for kernel in row] for row in kernels]))
 
 
 def published_entry(i: NDArray[np.int64], j: NDArray[np.int64], kernel: Vector, height: int) -> Vector:

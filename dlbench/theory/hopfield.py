@@ -33,13 +33,9 @@ class Retrieval(NamedTuple):
 
 
 def iterate(step: Callable[[Tensor], Tensor], states: Tensor, tolerance: float, max_steps: int) -> Retrieval:
-    """Map each state until a step is no longer than the tolerance (Euclidean); one that stands still is left out.
+    """Map each state (Q, D) until a step is no longer than the tolerance (Euclidean), at most ``max_steps`` times.
 
-    Args:
-        step: Maps states (any number, D), each for itself.
-        states: The starts, (Q, D); they are not changed.
-        tolerance: The longest step of a state that stands still; 0: it must not change at all.
-        max_steps: How often a state is mapped at most.
+    ``step`` maps states (any number, D), each for itself; one that stands still is left out.
     """
     states = states.clone()
     steps = torch.zeros(len(states), dtype=torch.int64, device=states.device)
@@ -82,11 +78,6 @@ def energy(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
     return convex_energy(patterns, states, beta) + concave_energy(patterns, states, beta)
 
 
-def concave_gradient(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
-    """The gradient of the concave part, -X'p, (..., D)."""
-    return -update(patterns, states, beta)
-
-
 def gradient(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
     """The gradient of the energy, q - X'p, (..., D): an update is a step of gradient descent with step size 1."""
     return states - update(patterns, states, beta)
@@ -115,15 +106,7 @@ def update(patterns: Tensor, states: Tensor, beta: float) -> Tensor:
 def retrieve(
     patterns: Tensor, queries: Tensor, beta: float, *, tolerance: float = 1e-6, max_steps: int = 100
 ) -> Retrieval:
-    """Update each of the queries (Q, D) until it stands still.
-
-    Args:
-        patterns: (N, D).
-        queries: (Q, D).
-        beta: The inverse temperature.
-        tolerance: The longest step of a state that stands still, as a share of M.
-        max_steps: See `iterate`.
-    """
+    """Update each of the queries (Q, D) until it stands still: see `iterate`; the tolerance is a share of M."""
     longest = float(patterns.norm(dim=-1).amax())
     return iterate(lambda states: update(patterns, states, beta), queries, tolerance * longest, max_steps)
 
@@ -194,14 +177,10 @@ class StorageBound(NamedTuple):
 def storage_bound(dim: int, beta: float, radius: float, failure: float) -> StorageBound:
     """How many patterns drawn uniformly from a sphere can be stored (Ramsauer et al., Theorem 3).
 
-    Args:
-        dim: Width D, at least 2.
-        beta: The inverse temperature.
-        radius: K, for a sphere of radius M = K sqrt(D-1).
-        failure: The probability p that the patterns drawn cannot be stored, 0 < p < 1.
+    ``radius`` is K, for a sphere of radius M = K sqrt(D-1), ``failure`` the probability p that they cannot be stored.
 
     Raises:
-        ValueError: The width or the probability is outside of that.
+        ValueError: D is less than 2, or p is not between 0 and 1.
     """
     if dim < 2:
         raise ValueError(f"dim={dim}: the theorem needs at least 2")

@@ -69,12 +69,7 @@ def _factorials(degree: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
 def features(points: Tensor, terms: int) -> Tensor:
     """phi, the weighted monomials of a degree below K, by degree and then in the order of their variables.
 
-    Args:
-        points: (..., D).
-        terms: K, at least 1.
-
-    Returns:
-        (..., M).
+    Points are (..., D), features (..., M); K is at least 1.
     """
     dim = points.shape[-1]
     monomials = torch.ones_like(points[..., :1])
@@ -107,7 +102,7 @@ def linear_attention(
     causal: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
-    """The same in O(L M D), by features.
+    """The same in O(L M D), by features, (..., L, V).
 
     Args:
         queries: (..., L, D).
@@ -118,9 +113,6 @@ def linear_attention(
         causal: Each query attends to the keys at its own place and before it (L = S). The sums up to a chunk are
             carried from chunk to chunk; within a chunk the kernel is written out.
         chunk: Positions taken at a time; None: `CHUNK`, or `CAUSAL_CHUNK` if causal.
-
-    Returns:
-        (..., L, V).
     """
     chunk = chunk or (CAUSAL_CHUNK if causal else CHUNK)
     root = math.sqrt(_scale(queries, scale))
@@ -165,14 +157,8 @@ def error_bound(reach: float, terms: int) -> float:
 def approximation_error(terms: int, dim: int, spread: float, *, length: int = 256, seed: int = 0) -> float:
     """The approximation's relative error for random queries, keys and values: |approximated - softmax| / |softmax|.
 
-    It is the quadratic evaluation that is measured: the same up to rounding, and M can be anything.
-
-    Args:
-        terms: K.
-        dim: D.
-        spread: The standard deviation of s q'k; with s = 1 / sqrt(D), that of queries' and keys' elements, squared.
-        length: L.
-        seed: Of the draws.
+    It is the quadratic evaluation that is measured: the same up to rounding, and M can be anything. ``spread`` is the
+    standard deviation of s q'k; with s = 1 / sqrt(D), that of queries' and keys' elements, squared.
     """
     draws = generator(seed, "linear attention", dim, length)
     queries, keys, values = torch.randn(3, length, dim, generator=draws, dtype=torch.float64)

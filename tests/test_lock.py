@@ -19,7 +19,7 @@ import pytest
 from bits import same_bits
 from filelock import FileLock
 from omegaconf import DictConfig
-from processes import Forked, next_epoch
+from processes import Forked, next_epoch, wait_for
 
 from dlbench.errors import RecordError
 from dlbench.evaluation.images import ImageEvaluation
@@ -310,26 +310,56 @@ int flock(int file, int operation) { errno = ENOLCK; return -1; }
 """
 
 
+SERVER = """
+import os, sys
+import dlbench.run
+from dlbench.__main__ import main
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        out, err, *words = line.rstrip().split("\\t")
+        for number, path in ((1, out), (2, err)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv = ["dlbench"]
+        sys.exit(main(words))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Makes one run after the other, each in a process of its own, and imports once."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gcc"), reason="the file system without flock is a library compiled for the test")
 def test_without_flock_runs_are_locked_by_a_lease(quick: Callable[..., list[str]], tmp_path: Path) -> None:
     (tmp_path / "no_flock.c").write_text(NO_FLOCK)
     library = tmp_path / "no_flock.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "no_flock.c"], check=True)
-    runs = tmp_path / "runs"
-    command = [sys.executable, "-m", "dlbench", *quick(runs, epochs=20)]
-    options: dict[str, Any] = {"env": {**os.environ, "LD_PRELOAD": str(library)}, "text": True}
-    refused = subprocess.run(command, capture_output=True, **options, check=False)
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "has no flock" in refused.stderr
-    assert "use paths.lock=lease" in refused.stderr
-    with subprocess.Popen([*command, "paths.lock=lease"], stdout=subprocess.PIPE, **options) as first:
-        assert first.stdout
-        assert [next_epoch(first.stdout)[:8] for _ in range(2)] == ["epoch 1/", "epoch 2/"]
-        first.kill()
-    again = subprocess.run([*command, "paths.lock=lease"], capture_output=True, **options, check=False)
-    assert again.returncode == 0, again.stderr
-    assert "going on after epoch" in again.stderr
+    runs, out, err = (tmp_path / name for name in ("runs", "out", "err"))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, env={**os.environ, "LD_PRELOAD": library}
+    ) as server:
+        assert server.stdin and server.stdout
+
+        def begin(*more: str) -> int:
+            """Begin the run; its process."""
+            print(out, err, *quick(runs, epochs=12), *more, sep="\t", file=server.stdin, flush=True)
+            return int(server.stdout.readline())
+
+        begin()
+        refused = int(server.stdout.readline()), err.read_text()
+        first = begin("paths.lock=lease")
+        wait_for(lambda: "epoch 2/" in out.read_text(), server)
+        os.kill(first, signal.SIGKILL)
+        assert int(server.stdout.readline()) == -signal.SIGKILL
+        begin("paths.lock=lease")
+        again = int(server.stdout.readline()), err.read_text()
+        server.stdin.close()
+    assert (refused[0], refused[1].count("\n")) == (1, 1)
+    assert "has no flock" in refused[1]
+    assert "use paths.lock=lease" in refused[1]
+    assert again[0] == 0, again[1]
+    assert "going on after epoch" in again[1]
     (record,) = Store(runs).all()
     record.read(whole=True)
 

@@ -83,7 +83,11 @@ def test_copy_is_small(text: Path) -> None:
     assert text.with_suffix(".ipynb").stat().st_size < LARGEST
 
 
-SHORTER = {"tour": [("[3000,100,100]", "[300,30,30]"), ('"trainer.epochs": 8', '"trainer.epochs": 2')]}
+SHORTER = {
+    "tour": [("[3000,100,100]", "[300,30,30]"), ('"trainer.epochs": 8', '"trainer.epochs": 2')],
+    "hopfield": [("((100, 6), (300, 4), ", "((100, 1), (300, 1), ")],
+    "linear_attention": [("repeats=7", "repeats=1")],
+}
 """Of a text, what takes long, and what stands in its place here: no cell and no kind of output depends on it."""
 
 

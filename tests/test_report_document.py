@@ -279,6 +279,7 @@ def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -
 def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, committed_document: Document) -> None:
     (grid,) = (block for block in sections(committed_document)["runs"].blocks if isinstance(block, Grid))
     results = {f"{result.run}/{result.evaluation.id}": result for result in committed.evidence.collection.results}
+    seedless = set()
     for experiment, told, command, runs, data, commits, *_ in ([cell.text for cell in row] for row in grid.rows):
         seeds = []
         for seed, name in (run.split(": ") for run in runs.split(", ")):
@@ -292,7 +293,9 @@ def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, 
         assert f"+experiment={experiment}" in words
         assert words[-1] == f"seed={','.join(dict.fromkeys(seeds))}"
         assert ("-m" in words[3:]) == ("," in words[-1])
+        seedless.add((data, *(word for word in words[3:-1] if word != "-m")))
     assert results == {}
+    assert len(seedless) == len(grid.rows)
 
 
 def test_an_empty_folder_gives_a_report_too() -> None:

@@ -39,6 +39,13 @@ def command(result: Result, *others: Result) -> str:
         result: What it makes.
         others: Results that differ from it in nothing but their seeds: a sweep then makes them all.
     """
+    seeds = list(dict.fromkeys(str(each.seed) for each in (result, *others)))
+    sweep = ["-m"] if len(seeds) > 1 else []
+    return shlex.join(["python", "-m", "dlbench", *sweep, *seedless(result), f"seed={','.join(seeds)}"])
+
+
+def seedless(result: Result) -> list[str]:
+    """The words of a result's `command`, but for its seed: results with the same ones differ in nothing else."""
     wanted: dict[str, Any] = {**result.config, "evaluation": dict(result.evaluated)}
     ignored = IGNORED
     if result.provenance == "synthetic":
@@ -56,9 +63,7 @@ def command(result: Result, *others: Result) -> str:
     sections = (*TRAINING_SECTIONS, "evaluation")
     changes = [change for section in sections for change in _changes(section, wanted.get(section), usual[section])]
     settings = [change for change in changes if change.lstrip("+~").partition("=")[0] not in ignored]
-    seeds = list(dict.fromkeys(str(each.seed) for each in (result, *others)))
-    words = [f"+experiment={result.experiment}", *choices, *settings, f"seed={','.join(seeds)}"]
-    return shlex.join(["python", "-m", "dlbench", *["-m"] * (len(seeds) > 1), *words])
+    return [f"+experiment={result.experiment}", *choices, *settings]
 
 
 def preparation(result: Result) -> str | None:

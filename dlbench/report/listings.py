@@ -14,7 +14,7 @@ from dlbench.identity import TRAINING_SECTIONS, configuration_id
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.files import ODD
 from dlbench.records.labels import settings
-from dlbench.report.command import command, preparation
+from dlbench.report.command import command, preparation, seedless
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
 from dlbench.report.results import Collection, Result, Runs, alike
 from dlbench.report.statistics import prediction_interval
@@ -186,28 +186,37 @@ def runs(results: Iterable[Result]) -> Section:
         "experiment", "settings", "command", "seed: run/evaluation", "data", "commit", "machine", "finished"
     )
     ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
-    alike: dict[str, list[Result]] = defaultdict(list)
+    rows: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    known: dict[str, tuple[str, ...]] = {}  # a command takes a while to find, and most runs differ in their seed alone
     for result in ordered:
-        made_by = [result.config[section] for section in TRAINING_SECTIONS if section in result.config]
-        key = [result.experiment, result.provenance, result.fingerprint, made_by, result.evaluated]
-        alike[json.dumps(key, sort_keys=True)].append(result)
+        made_by = [result.config.get(section) for section in TRAINING_SECTIONS]
+        key = json.dumps([result.experiment, result.provenance, made_by, result.evaluated], sort_keys=True)
+        if key not in known:
+            known[key] = _seedless(result) or (key,)
+        rows[result.experiment, result.settings, result.fingerprint, *known[key]].append(result)
     about = [
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
         "data by the hash of its content. Runs that differ only in their seed share a row, and a command that makes "
         "them all. `python -m dlbench records show RUN` tells more of one."
     ]
-    if first := dict.fromkeys(filter(None, (preparation(group[0]) for group in alike.values()))):
+    if first := dict.fromkeys(filter(None, (preparation(group[0]) for group in rows.values()))):
         about.append(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")
-    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, tuple(map(_row, alike.values())), OUTDATED_NOTE)
+    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, tuple(map(_row, rows.values())), OUTDATED_NOTE)
     return Section("runs", "Runs", (*map(Paragraph, about), grid))
+
+
+def _seedless(result: Result) -> tuple[str, ...] | None:
+    """See `dlbench.report.command.seedless`; None where it has parts that this version does not have."""
+    try:
+        return tuple(seedless(result))
+    except (HydraException, OmegaConfBaseException, ConfigError, *ODD):
+        return None
 
 
 def _row(group: Sequence[Result]) -> tuple[Cell, ...]:
     first = group[0]
-    try:
-        again = Cell(command(*group), is_code=True)
-    except (HydraException, OmegaConfBaseException, ConfigError, *ODD):
-        again = Cell("-", hint="it has parts that this version does not have")
+    gone = Cell("-", hint="it has parts that this version does not have")
+    again = Cell(command(*group), is_code=True) if _seedless(first) else gone
     named = [f"{each.seed}: {each.run}/{each.evaluation.id}{MARK if each.is_outdated else ''}" for each in group]
     finished = sorted(str(each.training["finished"]) for each in group)
     return (

@@ -38,7 +38,7 @@ from dlbench.report.figures.style import BLUE, VERMILION
 from dlbench.report.frame import curves, frame
 from dlbench.report.results import collect
 from dlbench.report.schema import load_all
-from dlbench.report.statistics import difference_interval, judge_published, permutation_p
+from dlbench.report.statistics import judge_published, mean_interval, permutation_p
 
 RECORDS = paths.experiments() / "results"
 plt.rcParams |= {"figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -115,7 +115,7 @@ plt.show()
 compared = pd.concat({name: repetitions(name)["test/cer"] for name in ("p2g_lstm", "p2g_attention")}, axis=1).dropna()
 compared["difference"] = compared.p2g_lstm - compared.p2g_attention
 
-low, high = difference_interval(list(compared.difference))
+low, high = mean_interval(list(compared.difference))
 p, smallest = permutation_p(list(compared.difference))
 print(f"mean difference {compared.difference.mean():.4f}, 95% interval {low:.4f} to {high:.4f}")
 print(f"p = {p:.3f} (smallest possible with {len(compared)} pairs: {smallest:.3f})")

@@ -17,6 +17,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import soundfile
 from bits import endings
 from damage import CONTENT, damage
@@ -62,7 +64,7 @@ FAMILIES = {
         "data.synthetic_sizes=[48,24,24]",
     ),
 }
-EPOCHS = 4
+EPOCHS, COLD_START = 4, 4.0
 
 
 class Undisturbed(NamedTuple):
@@ -130,14 +132,16 @@ def kill(chance: random.Random, folder: Path) -> None:
 def tell(chance: random.Random, folder: Path) -> None:
     """Ctrl-C, SIGTERM or a signal of SLURM's at any moment, perhaps twice."""
     family = chance.choice(list(FAMILIES))
-    process = launched(command(family, folder))
-    time.sleep(chance.uniform(0.3, undisturbed(family).seconds))
+    words = [sys.executable, "-m", "dlbench", *command(family, folder)]  # from a cold start, as by a user
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(chance.uniform(0.3, undisturbed(family).seconds + COLD_START))
     number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
     for _ in range(chance.randint(1, 2)):
         process.send_signal(number)
         time.sleep(chance.choice([0, 0.05]))
     _, errors = process.communicate(timeout=60)
-    assert process.returncode in (0, 130, -number), (process.returncode, errors)  # 0: it was done; -: still starting
+    assert process.returncode in (0, 130, -number), (process.returncode, errors)  # 0: it was done; -: no longer Python
+    assert process.returncode or endings(folder)
     assert "Traceback" not in errors, errors
     same_in_the_end(family, folder)
 
@@ -183,9 +187,6 @@ def look_up_only(chance: random.Random, folder: Path) -> None:
         before: Callable[[], None] | None = None
     else:
         before = nobody
-        for path in folder.parents:
-            with contextlib.suppress(OSError):
-                path.chmod(path.stat().st_mode | 0o055)
     looked_up = launched(command(family, folder / "runs"), before=before)
     assert "Traceback" not in ended(looked_up)
     other = launched([*command(family, folder / "runs"), "seed=7"], before=before)
@@ -272,7 +273,7 @@ def spoil_finished(chance: random.Random, folder: Path) -> None:
     before, how = harmed.read_bytes(), damage(harmed, chance)
     if harmed.is_file() and harmed.read_bytes() == before:
         return
-    if how == "deleted" and "checkpoints" in harmed.parts:
+    if how == "deleted" and harmed.relative_to(record.folder).parts[0] in ("checkpoints", "tensorboard"):
         return  # they may be cleaned away
     if how == "deleted" and harmed.name in ("training.json", "result.json"):
         return  # then it is not finished, and is made again
@@ -292,7 +293,9 @@ def forge(chance: random.Random, folder: Path) -> None:
 
 
 NESTED = "[" * 40 + "]" * 40
-BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghijk"))
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{new}: &{new} [*{old}, *{old}]\n" for old, new in itertools.pairwise("abcdefghijklmnopqrstuvwxyz")
+)
 HOSTILE_YAML = (
     NESTED,
     BOMB,
@@ -301,7 +304,6 @@ HOSTILE_YAML = (
     "? [a]\n: b",
     "!!python/object:os.system x",
     "\0",
-    "a:\tb",
 )
 HOSTILE_SUMS = (
     *("factorial(10**7)", "comb(10**9, 5*10**8)", "2**10**9", "().__class__", "x.real", "[1]*10**9"),
@@ -313,16 +315,12 @@ def be_hostile(chance: random.Random, folder: Path) -> None:
     """YAML that grows, expressions that never end: refused, in less than ten seconds."""
     began = time.monotonic()
     if chance.random() < 0.5:
-        with contextlib.suppress(ConfigError):
+        with pytest.raises(ConfigError):
             parse_yaml(chance.choice(HOSTILE_YAML).encode(), "file", ConfigError)
     else:
         expression = chance.choice(HOSTILE_SUMS)
-        try:
-            evaluate(expression)
-        except (ConfigError, ValueError, ArithmeticError):
-            pass
-        else:
-            raise AssertionError(f"{expression} has a value")
+        with pytest.raises((ConfigError, ValueError, ArithmeticError)):
+            print(expression, evaluate(expression))
     assert time.monotonic() - began < 10
 
 
@@ -400,10 +398,10 @@ KINDS: dict[str, tuple[Try, int, bool]] = {
 def attempt(name: str, number: int, seed: int) -> str | None:
     """Make a try; how it did not hold, in words."""
     done, _, _ = KINDS[name]
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         try:
             done(random.Random(f"{seed} {name} {number}"), Path(folder))
-        except Exception as error:
+        except (Exception, pytest.fail.Exception) as error:  # the second is that of `pytest.raises`
             return f"{name}, try {number}: {type(error).__name__}: {error}"
     return None
 
@@ -418,6 +416,13 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := [name for name in chosen.kinds if name not in KINDS]:
         parser.error(f"{unknown[0]}: no such kind; choose of {', '.join(KINDS)}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
+    with tempfile.TemporaryDirectory(prefix="faults-") as cache, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLBENCH_CACHE", cache)
+        return _count(chosen)
+
+
+def _count(chosen: argparse.Namespace) -> int:
     for family in FAMILIES:
         undisturbed(family)
     print(f"{'kind':<32}{'tries':>6}{'held':>6}{'seconds':>9}")

@@ -343,7 +343,7 @@ def test_without_flock_runs_are_locked_by_a_lease(quick: Callable[..., list[str]
 
         def begin(*more: str) -> int:
             """Begin the run; its process."""
-            print(out, err, *quick(runs, epochs=12), *more, sep="\t", file=server.stdin, flush=True)
+            print(out, err, *quick(runs, epochs=20), *more, sep="\t", file=server.stdin, flush=True)
             return int(server.stdout.readline())
 
         begin()

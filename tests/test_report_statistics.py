@@ -97,8 +97,9 @@ def test_p_is_scipys_where_every_flip_is_tried(values: list[int]) -> None:
 
 def test_p_is_about_scipys_where_flips_are_random() -> None:
     values = np.random.default_rng(3).normal(0.2, 1, 40)
-    found = stats.permutation_test((values,), np.mean, permutation_type="samples", alternative="greater")
-    assert permutation_p(values.tolist())[0] == pytest.approx(found.pvalue, abs=0.015)
+    rng = np.random.default_rng(1)
+    found = stats.permutation_test((values,), np.mean, permutation_type="samples", alternative="greater", rng=rng)
+    assert permutation_p(values.tolist())[0] == pytest.approx(found.pvalue, abs=0.02)  # 5 standard errors of each p
 
 
 @pytest.mark.parametrize("count", [3, 13, 14, 20])

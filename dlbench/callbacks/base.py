@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from dlbench.records.labels import SYNTHETIC, data_caveat
+from dlbench.terminal import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # takes a while to import, and few runs draw
@@ -33,9 +34,13 @@ class ChosenEpochs(pl.Callback):
     shows: ClassVar[type[pl.LightningModule]]
     """The kind of task it is for."""
 
+    needs_outputs: ClassVar[bool] = True
+    """Whether it shows what the steps give."""
+
     def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = frozenset(epochs)
         self._outputs: list[Any] | None = None
+        self._has_told = False
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, task: Any, outputs: list[Any]) -> None:
@@ -58,7 +63,11 @@ class ChosenEpochs(pl.Callback):
         """Show."""
         outputs, self._outputs = self._outputs, None
         tensors = [part for part in tree_leaves(outputs) if isinstance(part, Tensor)]
-        if outputs is not None and all(part.isfinite().all() for part in tensors):
+        if outputs == [] and self.needs_outputs:
+            if not self._has_told:
+                say(f"no pictures: {type(pl_module).__name__}.validation_step returns nothing to show")
+            self._has_told = True
+        elif outputs is not None and all(part.isfinite().all() for part in tensors):
             self.draw(trainer, pl_module, outputs)
 
 

@@ -175,6 +175,7 @@ class RetrievalPictures(ChosenEpochs):
     """
 
     shows = PictureRetrieval
+    needs_outputs = False
 
     def __init__(self, epochs: Sequence[Annotated[int, Gt(0)]] = (1,), examples: Annotated[int, Gt(0)] = 8) -> None:
         super().__init__(epochs)

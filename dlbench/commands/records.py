@@ -247,15 +247,18 @@ def _copy(record: Record, folder: Path) -> None:
     for evaluation in record.evaluations():
         target = folder / "evaluations" / evaluation.id
         target.mkdir(parents=True)
-        names = sorted({*evaluation.outputs()} - DATA_PICTURES, key=lambda name: (name != PREDICTIONS, name))
+        result = evaluation.check()
+        sealed = evaluation.outputs() if OUTPUTS in result["files"] else result["files"]
+        names = {*sealed} - {*DATA_PICTURES, evaluation.config.name}
         with zipfile.ZipFile(target / OUTPUTS, "w") as archive:
-            for name in (evaluation.config.name, *names):
-                content = evaluation.output(name) or b""
+            for name in (evaluation.config.name, *sorted(names, key=lambda name: (name != PREDICTIONS, name))):
+                content = evaluation.output(name)
+                if content is None:
+                    raise RecordError(f"{evaluation.folder / name}: is missing")
                 if name == PREDICTIONS:
                     content = _without_data(content, evaluation.folder / name)
                 # Without times, so that the same content is the same file.
                 archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-        result = seal.read(evaluation.result)
         told = {key: value for key, value in result.items() if key not in ("schema", "files", "seal")}
         seal.close(target / "result.json", told, seal.hashes(target))
 
@@ -274,7 +277,7 @@ def _without_data(content: bytes, path: Path) -> bytes:
         writer.writeheader()
         writer.writerows(reader)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: no CSV ({error}); leave this record out") from error
+        raise RecordError(f"{path}: no CSV ({error})") from error
     return rest.getvalue().encode("utf-8")
 
 

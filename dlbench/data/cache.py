@@ -33,7 +33,7 @@ def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
 def _is_whole(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
-        return all(digest(folder / name) == sha256 for name, sha256 in hashes.items())
+        return bool(hashes) and all(digest(folder / name) == sha256 for name, sha256 in hashes.items())
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -114,10 +114,10 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
     folder: str | None = None
     seed: int = 0
 
-    name: str = field(init=False)
+    name: str = field(init=False, repr=False)
     """The data set's name."""
 
-    real: str = field(init=False)
+    real: str = field(init=False, repr=False)
     """What the real data is called, for people."""
 
     drawn: ClassVar[str]

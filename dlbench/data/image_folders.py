@@ -23,8 +23,12 @@ from dlbench.files import digest, regular
 READ = frozenset((".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"))
 """Extensions of files that are read, those of torchvision's ImageFolder; in capitals too."""
 
-_OTHERS = frozenset((".gif", ".heic", ".heif", ".jxl", ".svg"))
-"""Further ones by which pictures are known; most others Pillow knows by their content."""
+_OTHERS = {
+    *(".apng", ".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe"),
+    *(".jxl", ".pbm", ".pnm", ".svg", ".tga"),
+}
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cJXL ")
+"""By either of these pictures are known that are not read."""
 
 KEPT = "pictures.npz"
 """Resized pictures in the cache."""
@@ -222,10 +226,11 @@ def _looks_like_picture(file: Path) -> bool:
     if file.suffix.lower() in READ | _OTHERS:
         return True
     try:
-        with Image.open(file):
-            return True
-    except Exception:  # Pillow meets what is no picture with many kinds
+        with file.open("rb") as opened:
+            begin = opened.read(12)
+    except OSError:
         return False
+    return begin.startswith(_BEGINNINGS) or begin[4:8] == b"ftyp" or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
 
 
 def _by_number(file: Path) -> tuple[bool, int, str]:

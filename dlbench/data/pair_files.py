@@ -116,6 +116,8 @@ class PairFiles:
             raise ValueError("name both files, val and test, or neither and split them off with holdout")
         if (self.val is None) == (self.holdout is None):
             raise ValueError("give either the files val and test or holdout=[words for val, words for test]")
+        if self.holdout is not None and (len(self.holdout) != 2 or min(self.holdout) < 1):
+            raise ValueError(f"holdout must be two numbers of words of 1 or more, not {list(self.holdout)}")
         if self.holdout is None and self.max_train_words is not None:
             raise ValueError("max_train_words goes with holdout")
         if self.stress and self.format != "cmudict":

@@ -181,8 +181,9 @@ def absence(parts: Iterable[Part | str], found: Sequence[str]) -> str:
         return f" ({'unpacked too, ' * part.path.endswith('.gz')}also in {', '.join(part.also)})"
 
     groups = groupby(parts, key=elsewhere)
-    places = {also: [part if isinstance(part, str) else part.path for part in group] for also, group in groups}
-    sought = [", ".join(each) + also for also, each in places.items()]
+    sought = [
+        ", ".join(part if isinstance(part, str) else part.path for part in group) + also for also, group in groups
+    ]
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return f"looked for {', '.join(sought)}" + (f"; found {', '.join(found[:3])}{more}" if found else "")
 

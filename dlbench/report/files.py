@@ -95,10 +95,10 @@ Row = dict[str, Any]
 def csv_text(verdicts: Verdicts) -> str:
     """The table as CSV: published values, every run's, what several seeds come to, claims and slips."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
     for rows in (_published, _ours, _of_seeds, _judged):
-        writer.writerows([as_cell(row[name]) if name in row else "" for name in COLUMNS] for row in rows(verdicts))
+        writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows(verdicts))
     return text.getvalue()
 
 

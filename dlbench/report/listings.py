@@ -193,7 +193,8 @@ def runs(results: Iterable[Result]) -> Section:
         key = json.dumps([result.experiment, result.provenance, made_by, result.evaluated], sort_keys=True)
         if key not in known:
             known[key] = _seedless(result) or (key,)
-        rows[result.experiment, result.settings, result.fingerprint, *known[key]].append(result)
+        made_of = (result.settings, result.configuration, result.provenance, result.fingerprint)
+        rows[result.experiment, *made_of, *known[key]].append(result)
     about = [
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
         "data by the hash of its content. Runs that differ only in their seed share a row, and a command that makes "
@@ -206,16 +207,17 @@ def runs(results: Iterable[Result]) -> Section:
 
 
 def _seedless(result: Result) -> tuple[str, ...] | None:
-    """See `dlbench.report.command.seedless`; None where it has parts that this version does not have."""
+    """See `dlbench.report.command.seedless`; None where it has parts that no command of this version names."""
     try:
-        return tuple(seedless(result))
+        has_callbacks = any(key.startswith("callbacks.") for key in result.identity)
+        return None if has_callbacks else tuple(seedless(result))
     except (HydraException, OmegaConfBaseException, ConfigError, *ODD):
         return None
 
 
 def _row(group: Sequence[Result]) -> tuple[Cell, ...]:
     first = group[0]
-    gone = Cell("-", hint="it has parts that this version does not have")
+    gone = Cell("-", hint="it has parts that this version does not have, or callbacks that change the training")
     again = Cell(command(*group), is_code=True) if _seedless(first) else gone
     named = [f"{each.seed}: {each.run}/{each.evaluation.id}{MARK if each.is_outdated else ''}" for each in group]
     finished = sorted(str(each.training["finished"]) for each in group)

@@ -181,7 +181,7 @@ def permutation_p(differences: Sequence[float]) -> tuple[float, float]:
     """
     _at_least_two(differences)
     values, signs = np.sort(differences), _signs(len(differences))
-    reached = int(np.count_nonzero(signs @ values >= values.sum() - 1e-12 * np.abs(values).sum()))  # but for rounding
+    reached = int(np.count_nonzero(signs @ values >= values.sum() - 1e-12 * np.abs(values).sum()))  # rounding is less
     is_exact = len(signs) == 2 ** len(values)
     p = reached / len(signs) if is_exact else (reached + 1) / (len(signs) + 1)
     return p, max(2.0 ** -len(values), 1 / (MOST_FLIPS + 1))

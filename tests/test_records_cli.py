@@ -415,6 +415,32 @@ def test_exported_predictions_quote_no_data(decoded: Record, store: Store, recor
         assert found == kept
 
 
+def test_what_a_record_does_not_tell_of_is_not_exported(
+    decoded: Record, store: Store, records: Records, tmp_path: Path
+) -> None:
+    copy = Record(shutil.copytree(decoded.folder, store.folder / decoded.id))
+    for evaluation in copy.evaluations():
+        evaluation.artifacts.mkdir(exist_ok=True)
+        (evaluation.artifacts / ".x.csv.tmp").write_text("x")
+        (evaluation.artifacts / "before_after.png.bak").write_text("a picture with a licence")
+    assert records("export", tmp_path / "out", decoded.id).code == 0
+    for evaluation in Store(tmp_path / "out").record(decoded.id).evaluations():
+        assert evaluation.outputs() == decoded.evaluation(evaluation.id).outputs()
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "config.yaml"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_damage_is_not_sealed_anew(  # noqa: PLR0917
+    name: str, is_gone: bool, decoded: Record, store: Store, records: Records, tmp_path: Path
+) -> None:
+    copy = Record(shutil.copytree(decoded.folder, store.folder / decoded.id))
+    path = copy.evaluations()[0].folder / name
+    path.unlink() if is_gone else path.write_bytes(path.read_bytes().replace(b"0", b"1"))
+    answer = records("export", tmp_path / "out", decoded.id)
+    assert str(path) in answer.err
+    assert not (tmp_path / "out" / decoded.id).exists()
+
+
 def predictions(evaluation: Evaluation) -> list[dict[str, str]]:
     content = evaluation.output("predictions.csv")
     assert content is not None

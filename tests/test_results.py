@@ -441,6 +441,19 @@ def test_a_run_whose_parts_are_gone_is_listed_without_a_command() -> None:
     assert commands[1] == "-"
 
 
+def test_runs_share_a_row_only_where_one_command_makes_them() -> None:
+    one, two = (made("cnn_vanilla", seed=seed, metrics={"test/accuracy": 0.5}) for seed in (42, 43))
+    averaged = replace(two, identity={**two.identity, "callbacks.swa": {"is": "swa"}}, configuration="another")
+    copied = replace(two, manifest={**two.manifest, "data": {**two.manifest["data"], "provenance": "user copy"}})
+    for results, expected in (([one, two], 1), ([one, averaged], 2), ([one, copied], 2)):
+        _, grid = runs(results).blocks
+        assert isinstance(grid, Grid)
+        assert len(grid.rows) == expected
+        shown = [row[2].text for row in grid.rows]
+        assert shown[0].endswith("seed=42,43" if expected == 1 else "seed=42")
+        assert ("-" in shown) == (averaged in results)
+
+
 def test_a_record_of_an_unknown_experiment_is_left_out_by_name(store: Store, finished: Record) -> None:
     (evaluation,) = store.record(finished.id).evaluations()
     reseal_evaluation(evaluation, experiment="cnn_of_old")

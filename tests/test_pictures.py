@@ -24,6 +24,7 @@ from dlbench.errors import ConfigError
 from dlbench.identity import training
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.run import Outcome, run
+from dlbench.tasks.image_classification import ImageClassification
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -123,6 +124,22 @@ def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[
 
 def test_without_epochs_nothing_is_drawn(undrawn: Outcome) -> None:
     assert not accumulated(undrawn.record.tensorboard).Tags()["images"]
+
+
+class Silent(ImageClassification):
+    """An own task whose validation tells nobody what the network gave."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        super().validation_step(batch, batch_idx)
+
+
+def test_a_task_that_gives_nothing_to_show_is_told_once(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*tiny_in(tmp_path), "callbacks.pictures.epochs=[1,2]", f"task._target_={__name__}.Silent"]
+    outcome = run(compose(*FAST, *overrides))
+    assert not accumulated(outcome.record.tensorboard).Tags()["images"]
+    assert capsys.readouterr().err.count("no pictures: Silent.validation_step returns nothing to show") == 1
 
 
 def test_a_diverging_epoch_is_not_drawn(diverged: Outcome) -> None:

@@ -36,7 +36,7 @@ test-slow: $(INSTALLED)  ## Run the others: sweeps that are killed, edited copie
 golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
 	$(BIN)/python tests/golden/golden.py
 
-faults: $(INSTALLED)  ## Kill, fill, damage and fuzz by chance, and count what holds (10 minutes; ARGS='--seed 1')
+faults: $(INSTALLED)  ## Kill, fill, damage and fuzz by chance, and count what holds (15 minutes; ARGS='--seed 1')
 	$(BIN)/python tests/faults.py $(ARGS)
 
 lint: $(INSTALLED)  ## Check style and types

@@ -2,7 +2,7 @@
 
 Every try does one kind of harm, by chance from a seed, to real runs, sweeps and files. It holds if nothing is lost and
 nothing wrong is believed: a run that was stopped ends in the bits of one that was not; what is damaged is named in one
-line. ``--scale`` multiplies the numbers of tries, ten minutes of them on two cores. The exit code is 1 if one did not.
+line. ``--scale`` multiplies the numbers of tries, which take a quarter of an hour. The exit code is 1 if one did not.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +94,7 @@ def ended(process: Forked) -> str:
 
 @cache
 def undisturbed(family: str) -> Undisturbed:
-    """See `Undisturbed`; made once, before tries are made side by side."""
+    """See `Undisturbed`; made once."""
     runs, began = Path(tempfile.mkdtemp(prefix="faults-")), time.monotonic()
     atexit.register(shutil.rmtree, runs, ignore_errors=True)
     ended(launched(command(family, runs)))
@@ -378,26 +377,26 @@ def fuzz(chance: random.Random, folder: Path) -> None:
 
 # --- counting --------------------------------------------------------------------------------------------------------
 
-KINDS: dict[str, tuple[Try, int, bool]] = {
-    "killed at any moment": (kill, 30, True),
-    "signals at any moment": (tell, 30, True),
-    "six starts at once": (race, 4, False),
-    "full disk": (fill, 16, True),
-    "disk to be read only": (look_up_only, 5, False),
-    "interrupted record damaged": (spoil_interrupted, 16, True),
-    "worker or sweep lost": (lose_worker, 4, False),
-    "data changed": (change_data, 4, True),
-    "finished record damaged": (spoil_finished, 300, False),
-    "record forged": (forge, 60, False),
-    "hostile text": (be_hostile, 60, False),
-    "data files fuzzed (20 a try)": (fuzz, 100, False),
+KINDS: dict[str, tuple[Try, int]] = {
+    "killed at any moment": (kill, 30),
+    "signals at any moment": (tell, 30),
+    "six starts at once": (race, 4),
+    "full disk": (fill, 16),
+    "disk to be read only": (look_up_only, 5),
+    "interrupted record damaged": (spoil_interrupted, 16),
+    "worker or sweep lost": (lose_worker, 4),
+    "data changed": (change_data, 4),
+    "finished record damaged": (spoil_finished, 300),
+    "record forged": (forge, 60),
+    "hostile text": (be_hostile, 60),
+    "data files fuzzed (20 a try)": (fuzz, 100),
 }
-"""What is tried, how often, and whether two tries are made at a time."""
+"""What is tried, and how often."""
 
 
 def attempt(name: str, number: int, seed: int) -> str | None:
     """Make a try; how it did not hold, in words."""
-    done, _, _ = KINDS[name]
+    done, _ = KINDS[name]
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         try:
             done(random.Random(f"{seed} {name} {number}"), Path(folder))
@@ -428,11 +427,10 @@ def _count(chosen: argparse.Namespace) -> int:
     print(f"{'kind':<32}{'tries':>6}{'held':>6}{'seconds':>9}")
     counts, failed = dict[str, dict[str, float]](), list[str]()
     for name in chosen.kinds or KINDS:
-        _, tries, side_by_side = KINDS[name]
+        _, tries = KINDS[name]
         numbers, began = range(max(1, round(tries * chosen.scale))), time.monotonic()
-        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        with quiet[0], quiet[1], ThreadPoolExecutor(2 if side_by_side else 1) as pool:
-            found = [word for word in pool.map(partial(attempt, name, seed=chosen.seed), numbers) if word]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            found = [word for number in numbers if (word := attempt(name, number, chosen.seed))]
         failed += found
         counts[name] = {"tries": len(numbers), "held": len(numbers) - len(found), "seconds": time.monotonic() - began}
         print(f"{name:<32}{len(numbers):>6}{len(numbers) - len(found):>6}{counts[name]['seconds']:>9.0f}", flush=True)

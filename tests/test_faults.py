@@ -23,7 +23,7 @@ def test_a_try_that_does_not_hold_is_counted_and_told(
 
     numbers = iter(range(4))
     monkeypatch.setattr(faults, "FAMILIES", {})
-    monkeypatch.setattr(faults, "KINDS", {"unlucky": (every_second, 4, False)})
+    monkeypatch.setattr(faults, "KINDS", {"unlucky": (every_second, 4)})
     assert faults.main([]) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[1].split()[:3] == ["unlucky", "4", "2"]

@@ -11,7 +11,6 @@ import contextlib
 import gzip
 import io
 import itertools
-import json
 import os
 import random
 import resource
@@ -31,9 +30,9 @@ import pytest
 import soundfile
 from bits import endings
 from damage import CONTENT, damage
-from processes import Forked, left, start
+from processes import Forked, alive, left, start, wait_for
 from test_hostile_records import look, sources, spoil
-from test_sweeps import alive, has_trained, workers
+from test_sweeps import has_trained, workers
 
 from dlbench.data.image_files import read_idx
 from dlbench.data.intel_files import load_npz
@@ -182,10 +181,7 @@ def look_up_only(chance: random.Random, folder: Path) -> None:
     shutil.copytree(undisturbed(family).runs, folder / "runs")
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    if os.getuid():
-        before: Callable[[], None] | None = None
-    else:
-        before = nobody
+    before = None if os.getuid() else nobody
     looked_up = launched(command(family, folder / "runs"), before=before)
     assert "Traceback" not in ended(looked_up)
     other = launched([*command(family, folder / "runs"), "seed=7"], before=before)
@@ -200,8 +196,7 @@ def spoil_interrupted(chance: random.Random, folder: Path) -> None:
     """A run is killed, one of its files damaged; it goes on, perhaps from before, to the same bits."""
     family = chance.choice([name for name in FAMILIES if name != "retrieval"])
     process, has_begun = launched(command(family, folder)), has_trained(folder)
-    while not has_begun() and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(has_begun, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     files = [path for path in folder.rglob("*") if path.is_file() and ".locks" not in path.parts]
@@ -213,8 +208,7 @@ def lose_worker(chance: random.Random, folder: Path) -> None:
     """One of a sweep's processes dies, or the sweep with all of them; no process stays, and the bits are the same."""
     overrides = ("-m", *command("pictures", folder), "seed=1,2")
     process, has_begun = start(*overrides), has_trained(folder)
-    while not has_begun() and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(has_begun, process)
     children = workers(process.pid)
     if chance.random() < 0.5 or not children:
         process.kill()
@@ -410,7 +404,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of tries")
-    parser.add_argument("--json", type=Path, help="a file for the counts")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     chosen = parser.parse_args(arguments)
     if unknown := [name for name in chosen.kinds if name not in KINDS]:
@@ -425,19 +418,17 @@ def _count(chosen: argparse.Namespace) -> int:
     for family in FAMILIES:
         undisturbed(family)
     print(f"{'kind':<32}{'tries':>6}{'held':>6}{'seconds':>9}")
-    counts, failed = dict[str, dict[str, float]](), list[str]()
+    failed = list[str]()
     for name in chosen.kinds or KINDS:
         _, tries = KINDS[name]
         numbers, began = range(max(1, round(tries * chosen.scale))), time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             found = [word for number in numbers if (word := attempt(name, number, chosen.seed))]
         failed += found
-        counts[name] = {"tries": len(numbers), "held": len(numbers) - len(found), "seconds": time.monotonic() - began}
-        print(f"{name:<32}{len(numbers):>6}{len(numbers) - len(found):>6}{counts[name]['seconds']:>9.0f}", flush=True)
+        held, seconds = len(numbers) - len(found), time.monotonic() - began
+        print(f"{name:<32}{len(numbers):>6}{held:>6}{seconds:>9.0f}", flush=True)
     for word in failed:
         print(f"\n{word}", file=sys.stderr)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(counts, indent=2), encoding="utf-8")
     return int(bool(failed))
 
 

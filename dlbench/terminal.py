@@ -188,8 +188,9 @@ def duration(seconds: float) -> str:
 
 
 def capitalised(text: str) -> str:
-    """Text with a capital letter first; the others stay as they are."""
-    return text[:1].upper() + text[1:]
+    """Text with a capital letter first, unless its first word is a name such as ``a2425``."""
+    is_name = any(letter.isdigit() for letter in text.partition(" ")[0])
+    return text if is_name else text[:1].upper() + text[1:]
 
 
 def listed(items: Sequence[str]) -> str:

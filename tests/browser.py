@@ -60,6 +60,8 @@ def check_page(browser: Any, path: Path) -> None:
                 check_anchors(visit.page)
                 check_contents(visit.page, every=8)
                 check_sorting(visit.page, columns=(0, -1))
+            unfold(visit.page)
+            check_width(visit.page)
             # Of rows, which are all made alike, a few are enough: axe takes a minute for thousands.
             visit.page.evaluate("document.querySelectorAll('tr:nth-child(n+4)').forEach(row => row.remove())")
             check_access(visit.page)
@@ -83,16 +85,22 @@ def check_anchors(page: Any) -> None:
 
 def check_contents(page: Any, every: int = 1) -> None:
     """Each entry of the table of contents, or some, brings its heading into view, below what covers the top."""
-    folded = page.locator("summary")
+    folded = page.locator("nav summary")
     for link in page.locator("nav a").all()[::every]:
         if folded.is_visible():
             folded.click()
         link.click()
-        heading = page.locator(f'[id="{link.get_attribute("href")[1:]}"] > :is(h2, h3, h4, h5, h6)')
+        section = f'[id="{link.get_attribute("href")[1:]}"]'
+        heading = page.locator(f"{section} > :is(h2, h3, h4, h5, h6), {section} > details > summary > *")
         box = heading.bounding_box()
         assert 0 <= box["y"] <= page.viewport_size["height"] - box["height"]
         inside = "(x, [left, top]) => x.contains(document.elementFromPoint(left, top))"
         assert heading.evaluate(inside, [box["x"] + 2, box["y"] + 2]), "the heading is covered"
+
+
+def unfold(page: Any) -> None:
+    """Open all that is folded."""
+    page.locator("main details").evaluate_all("all => all.forEach(details => { details.open = true; })")
 
 
 def check_width(page: Any) -> None:

@@ -1,9 +1,11 @@
 """A report with everything in it that a report can hold, and with every sign that some format takes for its own."""
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from dlbench.report.document import Alert, Cell, Column, Document, Grid, Paragraph, Picture, Section, Verdict
+from dlbench.report.document import Alert, Cell, Column, Document, Grid, Paragraph, Picture, Points, Section, Verdict
 from dlbench.report.figures import style
 
 WEIRD = r"""<b>&amp; "x" 'y'</b> | a\|b \_%#$^~{}[]* -- ‘ɪŋˈɡlɪʃ’ ʃtʁ 🙂 ± ✓ → – <script>alert(1)</script>"""  # noqa: RUF001
@@ -24,6 +26,12 @@ def picture(id: str, title: str, *, is_wide: bool = False) -> Picture:
         pixels.imshow(np.arange(12).reshape(3, 4))
         svg = style.svg(figure)
     return Picture(id, title, svg, f'{title} with <, & and "quotes"', note="The `band` is over seeds.")
+
+
+def _counts() -> Grid:
+    counts = ((Verdict.REPRODUCED, 3), (Verdict.WORSE, 9), (Verdict.UNDECIDED, 60))
+    rows = ((Cell("all"), Cell("  ".join(f"{verdict.sign} {n}" for verdict, n in counts), counts=counts)),)
+    return Grid("counts", "How many", (Column("report"), Column("values", is_detail=True)), rows)
 
 
 def _verdicts() -> Grid:
@@ -71,12 +79,14 @@ def _long() -> Grid:
 
 def rich_document() -> Document:
     """The report."""
-    at_a_glance = Section(
-        "glance", "Did it reproduce?", (Paragraph("Five reports, held against `n` runs."), _verdicts())
-    )
+    at_a_glance = Section("glance", "Did it reproduce?", (_counts(), Points((Cell(WEIRD, link="slips"),)), _verdicts()))
     claims = tuple(
         Section(
-            f"claim-{verdict.name.lower()}", f"Claim about `dropout` {number}", (Paragraph(WEIRD),), verdict=verdict
+            f"claim-{verdict.name.lower()}",
+            f"Claim about `dropout` {number}",
+            (Paragraph(WEIRD), replace(_sortable(), id=f"checks-{number}", is_folded=True)),
+            verdict=verdict,
+            is_folded=True,
         )
         for number, verdict in enumerate(Verdict)
     )
@@ -91,5 +101,10 @@ def rich_document() -> Document:
         Paragraph("1. Everything below is computed."),
         Alert("Two records disagree", (WEIRD, "run `abc`: 0.1, 0.2")),
     )
-    sections = (at_a_glance, findings, Section("figures", "Figures", pictures), Section("runs", "Runs", (_long(),)))
+    sections = (
+        at_a_glance,
+        findings,
+        Section("figures", "Figures", pictures, is_folded=True),
+        Section("runs", "Runs", (_long(),)),
+    )
     return Document(f"Published and reproduced {WEIRD}", "Coursework results, recomputed and judged.", blocks, sections)

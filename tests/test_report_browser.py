@@ -19,6 +19,7 @@ from browser import (
     column,
     launched,
     opened,
+    unfold,
 )
 from rich_document import NUMBERS, rich_document
 
@@ -55,6 +56,8 @@ def test_a_page_is_sound(browser: Any, path: Path, width: str, scheme: str) -> N
         check_access(visit.page)
         check_anchors(visit.page)
         check_contents(visit.page)
+        unfold(visit.page)
+        check_access(visit.page)
         check_sorting(visit.page)
         check_width(visit.page)
         check_silence(visit, path)
@@ -62,6 +65,34 @@ def test_a_page_is_sound(browser: Any, path: Path, width: str, scheme: str) -> N
 
 def test_the_report_of_the_committed_records_is_sound(browser: Any, written: SimpleNamespace) -> None:
     check_page(browser, written.folder / "index.html")
+
+
+def test_what_is_folded_opens_by_a_link_into_it_an_address_and_a_click(browser: Any, path: Path) -> None:
+    with opened(browser, path) as visit:
+        page, inner = visit.page, visit.page.locator("#claim-holds p")
+        assert not inner.is_visible()
+        page.locator('nav a[href="#claim-holds"]').click()
+        assert inner.is_visible() and not page.locator("#claim-fails p").is_visible()
+        page.locator("#claim-holds > details > summary").click()
+        assert not inner.is_visible()
+        page.goto(f"{path.resolve().as_uri()}#checks-0")  # which is folded in a section that is
+        table = page.locator("#checks-0 table")
+        for _ in range(2):
+            table.wait_for()
+            assert table.bounding_box()["y"] < page.viewport_size["height"]
+            page.reload()
+
+
+def test_paper_shows_what_is_folded(page: Any) -> None:
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("main details:not([open])").count() == 0
+
+
+def test_a_bar_is_as_wide_as_its_share(page: Any) -> None:
+    parts = page.locator("#counts .bar > span")
+    assert parts.all_inner_texts() == ["✓ 3 reproduced", "▼ 9 worse", "? 60 undecided"]
+    few, more, most = parts.evaluate_all("all => all.map(each => each.getBoundingClientRect().width)")
+    assert few <= more < most / 5
 
 
 def test_numbers_are_sorted_as_numbers_and_blanks_come_last(page: Any) -> None:

@@ -114,5 +114,5 @@ def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: py
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "| report |" in text
+    assert "| what |" in text
     assert "old" not in text

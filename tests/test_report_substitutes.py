@@ -254,7 +254,7 @@ def test_the_glance_tells_it_apart() -> None:
     assert said.verdict == Verdict.HOLDS_ELSEWHERE
     unchanged = {block.id: block for block in before.blocks if isinstance(block, Grid)}
     assert unchanged.keys() == tables.keys()
-    assert all(unchanged[name].rows == tables[name].rows for name in ("glance-values", "glance-claims"))
+    assert all(unchanged[name].rows == tables[name].rows for name in ("glance-counts", "glance-claims"))
     assert "[0.7100 ± 0.0100 (3)]" in [cell.text for row in tables["glance-headlines"].rows for cell in row]
     assert "In brackets: on other data" in (tables["glance-headlines"].note or "")
 

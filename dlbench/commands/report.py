@@ -5,18 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from dlbench import paths
 from dlbench.commands import Runs, group
 from dlbench.report.checks import Verdicts
-from dlbench.report.document import Cell, Grid, Section
+from dlbench.report.document import Cell, Grid, Points, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.jobs import estimate, jobs, run
 from dlbench.report.schema import load_all
 from dlbench.report.sections import glance, summary
-from dlbench.terminal import print_whole
+from dlbench.terminal import print_columns, print_whole
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
 
@@ -71,18 +72,27 @@ def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> t
 
 
 def _show(section: Section) -> None:
-    """Print the grids of a section."""
+    """Print a section, but for what is folded on the page."""
 
     def text(cell: Cell) -> Text:
         verdict = cell.verdict
         return Text(f"{verdict.sign} {verdict.word}", style=STYLES[verdict.tone]) if verdict else Text(cell.text)
 
-    for grid in (block for block in section.blocks if isinstance(block, Grid)):
+    for block in section.blocks:
+        if isinstance(block, Points):
+            for item in block.items:
+                print_columns([("-", item.text)])
+            print()
+        if not isinstance(block, Grid) or block.is_folded:
+            continue
         table = Table(
-            title=grid.title, title_justify="left", caption=grid.note, caption_justify="left", box=box.SIMPLE_HEAD
+            title=block.title, title_justify="left", caption=block.note, caption_justify="left", box=box.SIMPLE_HEAD
         )
-        for column in grid.columns:
-            table.add_column(column.heading, justify="right" if column.is_number else "left")
-        for row in grid.rows:
-            table.add_row(*map(text, row))
+        shown = [place for place, column in enumerate(block.columns) if not column.is_detail]
+        for place in shown:
+            column = block.columns[place]
+            justify: JustifyMethod = "right" if column.is_number else "left"
+            table.add_column(column.heading, justify=justify, no_wrap=place >= block.labels)
+        for row in block.rows:
+            table.add_row(*(text(row[place]) for place in shown))
         print_whole(table)

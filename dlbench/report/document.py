@@ -45,6 +45,7 @@ class Cell:
         is_code: Whether the text is something to type.
         hint: An explanation for who asks for it.
         marks: Signs behind the text that the grid's note explains.
+        counts: How many there are of each verdict, which the text says in signs; the page draws them as a bar.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Cell:
     is_code: bool = False
     hint: str | None = None
     marks: tuple[str, ...] = ()
+    counts: tuple[tuple[Verdict, int], ...] = ()
 
     @property
     def shown(self) -> str:
@@ -63,10 +65,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, and whether numbers stand in it."""
+    """A column's heading, whether numbers stand in it, and whether a terminal and a phone leave it out."""
 
     heading: str
     is_number: bool = False
+    is_detail: bool = False
 
 
 def texts(*headings: str) -> tuple[Column, ...]:
@@ -81,7 +84,10 @@ def numbers(*headings: str) -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table with an id that can be led to; the first ``labels`` columns name the row."""
+    """A table with an id that can be led to; the first ``labels`` columns name the row.
+
+    On the page, of a folded one there is only the title until it is clicked.
+    """
 
     id: str
     title: str
@@ -89,6 +95,7 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     note: str | None = None
     labels: int = 1
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Short statements; the link of each leads to where it is told in full."""
+
+    items: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
 class Alert:
     """What must not be overlooked: a title and a line each."""
 
@@ -117,18 +131,22 @@ class Alert:
     lines: tuple[str, ...]
 
 
-Block = Grid | Picture | Paragraph | Alert
+Block = Grid | Picture | Paragraph | Points | Alert
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: an id that can be led to, a title, blocks, sections within; perhaps a verdict beside it."""
+    """A part of the report: an id that can be led to, a title, blocks, sections within; perhaps a verdict beside it.
+
+    On the page, of a folded one there is only the title until it is clicked, or a link leads into it.
+    """
 
     id: str
     title: str
     blocks: tuple[Block, ...] = ()
     sections: tuple["Section", ...] = ()
     verdict: Verdict | None = None
+    is_folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dlbench.report.document import (
     Grid,
     Paragraph,
     Picture,
+    Points,
     all_blocks,
     plain,
     spans,
@@ -103,6 +104,8 @@ def _markdown_blocks(blocks: Iterable[Block]) -> Iterator[str]:
             case Alert(title, lines):
                 head = ["> [!CAUTION]", f"> **{_markdown(title)}**", ">"]
                 yield "\n".join([*head, *(f"> - {_markdown(line)}" for line in lines)])
+            case Points(items):
+                yield "\n".join(f"- {_markdown_cell(item)}" for item in items)
             case Picture():
                 yield _anchor(block.id)
                 words = (f"**{_markdown(block.title)}**", _markdown(block.description), _markdown(block.note or ""))

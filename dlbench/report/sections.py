@@ -6,12 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
+from itertools import chain
 
 from dlbench import components
-from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact
+from dlbench.config import composed
+from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact, is_share_of_examples
+from dlbench.records.labels import chosen
 from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
-from dlbench.report.document import Alert, Block, Cell, Document, Grid, Paragraph, Section, Verdict, numbers, texts
+from dlbench.report.document import (
+    Alert,
+    Block,
+    Cell,
+    Column,
+    Document,
+    Grid,
+    Paragraph,
+    Points,
+    Section,
+    Verdict,
+    numbers,
+    texts,
+)
 from dlbench.report.figures.plots import draw, published_against_ours
 from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval, number, ours, probability
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
@@ -25,7 +41,6 @@ def build(verdicts: Verdicts) -> Document:
     evidence, collection = verdicts.evidence, verdicts.evidence.collection
     real, results = list(evidence.real.values()), collection.results
     sections = (
-        glance(verdicts),
         *(_report(name, verdicts) for name in evidence.reports),
         _findings(verdicts, real),
         listings.leaderboards(real),
@@ -38,11 +53,13 @@ def build(verdicts: Verdicts) -> Document:
     )
     contradictions = tuple(f"{found.run}: {', '.join(found.differing)}" for found in collection.contradictions)
     alert = Alert("Reproducibility failure: records of one run, made under the same numerics, differ", contradictions)
+    shown = (glance(verdicts), *(replace(section, is_folded=True) for section in sections if section))
     return Document(
         "Published results, reproduced",
-        f"{summary(verdicts)} {_about(results, len(collection.diverged))}",
+        f"The experiments of {len(evidence.reports)} published coursework reports on deep learning, run again, and "
+        f"their claims checked with statistics. {_about(results, len(collection.diverged))}",
         (alert,) if contradictions else (),
-        tuple(_explained(section) for section in sections if section),
+        tuple(map(_explained, shown)),
     )
 
 
@@ -105,17 +122,18 @@ CLAIMS = (Verdict.HOLDS, Verdict.FAILS, Verdict.UNDECIDED, Verdict.READER, Verdi
 
 
 def glance(verdicts: Verdicts) -> Section:
-    """How many values of each report reproduce, and what became of every claim."""
+    """How many values and claims of each report reproduce, what else was found, and the main values and all claims."""
     reports = verdicts.evidence.reports
-    counted = {
-        name: Counter(value.judged.verdict for value in verdicts.values if value.report == name) for name in reports
-    }
-    kinds = [kind for kind in VALUES if any(of_report[kind] for of_report in counted.values())]
-    rows = {Cell(name, link=name): of_report for name, of_report in counted.items()}
-    rows[Cell("all")] = sum(counted.values(), Counter())
-    counts = tuple(
-        (name, *(Cell(str(count[kind] or "-"), count[kind]) for kind in kinds)) for name, count in rows.items()
-    )
+    values = {name: [value.judged.verdict for value in verdicts.values if value.report == name] for name in reports}
+    claimed = {name: [claim.verdict for claim in verdicts.claims if claim.report == name] for name in reports}
+    counts = [
+        (Cell(report.title, link=name), _counts(VALUES, values[name]), _counts(CLAIMS, claimed[name]))
+        for name, report in reports.items()
+    ]
+    every = [list(chain.from_iterable(of.values())) for of in (values, claimed)]
+    if len(reports) > 1:
+        counts.append((Cell("all"), _counts(VALUES, every[0]), _counts(CLAIMS, every[1])))
+    signs = dict.fromkeys(kind for kind in (*VALUES, *CLAIMS) if kind in chain(*every))
     claims = tuple(
         (_claim_link(judged), Cell(", ".join(judged.made_by)), _decision(judged.verdict, judged.judgements))
         for judged in verdicts.claims
@@ -130,11 +148,14 @@ def glance(verdicts: Verdicts) -> Section:
         for heading, (verdict, judgements) in judged.substitutes.items()
         if verdict in ELSEWHERE.values()
     )
-    columns = (*texts("report"), *numbers(*(kind.word for kind in kinds)))
-    blocks: list[Block] = [
+    columns = texts("report", f"{len(verdicts.values)} published values", f"{len(verdicts.claims)} claims")
+    note = f"{', '.join(f'{kind.sign} {kind.word}' for kind in signs)}. {VALUES_NOTE}"
+    blocks: list[Block] = [Grid("glance-counts", "Values and claims by report", columns, tuple(counts), note)]
+    if points := _points(verdicts):
+        blocks.append(Points(points))
+    blocks += [
         headlines(verdicts),
-        Grid("glance-values", "All published values", columns, counts, VALUES_NOTE),
-        Grid("glance-claims", "Claims", texts("claim", "made by", "verdict"), claims),
+        Grid("glance-claims", "Every claim", texts("claim", "made by", "verdict"), claims, is_folded=True),
     ]
     if elsewhere:
         about = (
@@ -142,17 +163,24 @@ def glance(verdicts: Verdicts) -> Section:
             "That is no verdict on them: it is counted in none of the numbers above."
         )
         title, columns = "Claims on other data, counted nowhere", texts("claim", "data", "what it says")
-        blocks += [Paragraph(about), Grid("glance-elsewhere", title, columns, elsewhere)]
+        blocks.append(Grid("glance-elsewhere", title, columns, elsewhere, about, is_folded=True))
     return Section("glance", "Did it reproduce?", tuple(blocks))
+
+
+def _counts(kinds: Sequence[Verdict], found: Sequence[Verdict]) -> Cell:
+    """How many there are of each kind, most telling first: ``✓ 18  ▲ 15  ? 12``."""
+    counts = tuple((kind, found.count(kind)) for kind in kinds if kind in found)
+    return Cell("  ".join(f"{kind.sign} {count}" for kind, count in counts) or "-", len(found), counts=counts)
 
 
 def headlines(verdicts: Verdicts) -> Grid:
     """The main table: of each report the values that its file calls headlines."""
     values = [value for value in verdicts.values if value.metric == value.row.headline]
-    rows = tuple(
-        (Cell(value.report), Cell(f"{value.table.title}, {value.row.label}"), *_value(value, beside=True))
-        for value in values
-    )
+    rows = []
+    for value in values:
+        metric, verdict, published, ours, _, distance = _value(value, beside=True)
+        what = f"{value.report}: {value.table.title}, {value.row.label}: {metric.text}"
+        rows.append((Cell(what), verdict, published, ours, distance))
     note = (
         "CER: character error rate; of it and of the macro error rate less is better. Ours: mean ± standard deviation "
         "(number of seeds). Distance: the published value minus our mean, in standard deviations (SD) of one further "
@@ -160,8 +188,9 @@ def headlines(verdicts: Verdicts) -> Grid:
     )
     if any(value.stood_in for value in values):
         note += " In brackets: on other data than the published, not compared."
-    columns = (*texts("report", "what"), *VALUE_COLUMNS)
-    return Grid("glance-headlines", "Published against reproduced", columns, rows, note, labels=2)
+    detail = Column("distance in SD (p)", is_number=True, is_detail=True)
+    columns = (*texts("what", "verdict"), *numbers("published", "ours"), detail)
+    return Grid("glance-headlines", "Published against reproduced", columns, tuple(rows), note)
 
 
 def _claim_link(judged: ClaimVerdict) -> Cell:
@@ -245,7 +274,24 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers("p, Holm", *further))
-    return Grid(id, table.title, columns, tuple(map(cells, values)), " ".join(notes) or None, labels=2)
+    is_lacking = all(value.judged.verdict in LACKING and not value.stood_in for value in values)
+    title = (
+        f"{table.title}: none of {len(values)} values was run{_needed(report, table)}" if is_lacking else table.title
+    )
+    rows = tuple(map(cells, values))
+    return Grid(id, title, columns, rows, " ".join(notes) or None, labels=2, is_folded=is_lacking)
+
+
+LACKING = (Verdict.NOT_RUN, Verdict.PLANNED)
+"""What is said of where there is no run."""
+
+
+def _needed(report: Report, table: Table) -> str:
+    """How to run what a table tells of."""
+    of = [report.configurations[name] for name in dict.fromkeys(row.of for row in table.rows)]
+    data = {chosen("data", composed(each.experiment, each.overrides)["data"]): None for each in of if not each.planned}
+    fetched = " ".join(f"`python -m dlbench data fetch {name}`," for name in data)
+    return f" ({fetched} then `make reproduce-report PROFILE=full`)" if data else ""
 
 
 def _value(value: Value, beside: bool = False) -> tuple[Cell, ...]:
@@ -289,12 +335,13 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
         names = (f"{name}: `{' '.join((own.experiment, *own.overrides))}`." for name, own in used.items())
         blocks.append(Paragraph(" ".join(names)))
     for place, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
-        blocks.append(_checks(f"{id}-{place}", f"Checks, {variant}: {verdict.word}", judgements))
+        checks = _checks(f"{id}-{place}", f"Checks, {variant}: {verdict.word}", judgements)
+        blocks.append(replace(checks, is_folded=verdict in LACKING))
     for place, (heading, (verdict, judgements)) in enumerate(judged.substitutes.items(), start=1):
         substitute = report.substitutes[heading]
         title = f"On other data ({substitute.provenance}), no verdict on the claim: {verdict.word}"
         blocks.append(_checks(f"{id}-elsewhere-{place}", title, judgements, substitute.note(heading)))
-    return Section(id, judged.claim.text, tuple(blocks), verdict=judged.verdict)
+    return Section(id, judged.claim.text, tuple(blocks), verdict=judged.verdict, is_folded=True)
 
 
 def _checks(id: str, title: str, judgements: Sequence[Judgement], note: str | None = None) -> Grid:
@@ -323,6 +370,38 @@ def _permuted(judged: Judgement) -> Cell:
 
 
 # --- findings --------------------------------------------------------------------------------------------------------
+
+
+def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
+    """The findings in a sentence or two each: what a variant changes most, the noise of a last epoch, the slips."""
+    points = []
+    changed = [
+        (abs(statistics.fmean(others) - statistics.fmean(value.ours)), value, name, others)
+        for value in verdicts.values
+        for name, tried in value.variants.items()
+        if verdicts.evidence.reports[value.report].variants[name].kind == "change"
+        if value.metric.startswith("test/") and is_share_of_examples(value.metric)
+        if value.ours and (others := tried.runs.measured(value.metric))
+    ]
+    if changed:
+        _, value, name, others = max(changed, key=lambda found: found[0])
+        about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0]
+        here, there = mean_and_spread(value.ours), mean_and_spread(others)
+        text = f"{about}. With the {name}, {display_name(value.metric)} ({value.row.of}) is {there}, not {here}."
+        points.append(Cell(text, link="variants"))
+    if noisy := _noisy(list(verdicts.evidence.real.values())):
+        middle = format_value(statistics.median(_spreads(noisy)))
+        text = (
+            f"From one epoch to the next, validation accuracy swings by a standard deviation of {middle}. Reports "
+            "compare the last epochs of single runs: differences of that size tell nothing."
+        )
+        points.append(Cell(text, link="noise"))
+    if verdicts.slips:
+        wrong = sum(slip.verdict == Verdict.WRONG for slip in verdicts.slips)
+        text = f"{len(verdicts.slips)} formulas and numbers of the reports were computed again: {wrong} are wrong."
+        points.append(Cell(text, link="slips"))
+    return tuple(points)
+
 
 LAST = "val/accuracy"
 MEAN, SPREAD = f"{LAST}_last{LAST_EPOCHS}_mean", f"{LAST}_last{LAST_EPOCHS}_std"
@@ -430,11 +509,18 @@ def _reading(value: Value, heading: str, tried: Tried) -> tuple[Cell, ...]:
     )
 
 
+def _noisy(groups: Sequence[Runs]) -> list[Runs]:
+    """Runs whose last epochs tell of noise: in a shorter training, what these differ by is learning."""
+    return [runs for runs in groups if runs.measured(SPREAD) and runs.first.training["epochs"] >= 2 * LAST_EPOCHS]
+
+
+def _spreads(groups: Sequence[Runs]) -> list[float]:
+    return [value for runs in groups for value in runs.measured(SPREAD)]
+
+
 def _noise(groups: Sequence[Runs]) -> Section | None:
     """How much of a last-epoch accuracy is that epoch's own."""
-    # In a shorter training the last epochs are most of it, and what they differ by is learning.
-    found = [runs for runs in groups if runs.measured(SPREAD) and runs.first.training["epochs"] >= 2 * LAST_EPOCHS]
-    if not found:
+    if not (found := _noisy(groups)):
         return None
     columns = {
         "last epoch": LAST,
@@ -443,7 +529,7 @@ def _noise(groups: Sequence[Runs]) -> Section | None:
         "test accuracy, last epoch": "test/accuracy",
         "test accuracy, best validation epoch": "test/accuracy_best_val",
     }
-    spreads = [value for runs in found for value in runs.measured(SPREAD)]
+    spreads = _spreads(found)
     about = (
         "Reports state the last epoch's accuracy of one run. At batch 8 and a constant learning rate it swings from "
         f"epoch to epoch: over the last {LAST_EPOCHS} epochs the standard deviation within one run is "

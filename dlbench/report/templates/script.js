@@ -12,6 +12,7 @@ if (["light", "dark"].includes(chosen.theme)) document.documentElement.dataset.t
 addEventListener("DOMContentLoaded", () => {
   themes(document.querySelector(".theme"));
   contents(document.querySelector(".contents"));
+  folds();
   document.querySelectorAll("thead button").forEach((button) => button.addEventListener("click", () => sort(button)));
   hints(document.querySelector(".tip"));
 });
@@ -30,6 +31,27 @@ function themes(button) {
   button.hidden = false;
 }
 
+// A link into what is folded opens it; paper shows everything.
+function folds() {
+  const open = (hash) => {
+    const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+    const own = target?.querySelector(":scope > details.fold");
+    for (let each = own ?? target; each; each = each.parentElement) {
+      if (each.matches("details.fold")) each.open = true;
+    }
+    return target;
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link) open(link.hash);
+  });
+  addEventListener("hashchange", () => open(location.hash)?.scrollIntoView());
+  open(location.hash)?.scrollIntoView();
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details.fold").forEach((details) => { details.open = true; });
+  });
+}
+
 // A sidebar where there is room, else folded; the part being read is marked.
 function contents(details) {
   const isWide = matchMedia("(min-width: 64rem)");
@@ -40,7 +62,7 @@ function contents(details) {
   details.addEventListener("click", (event) => { if (event.target.closest("a")) fold(); });
   const sections = [...document.querySelectorAll("main section")];
   const mark = () => {
-    const read = sections.findLast((section) => section.getBoundingClientRect().top < 80);
+    const read = sections.findLast((section) => section.checkVisibility() && section.getBoundingClientRect().top < 80);
     const link = links.get(read?.id);
     if (link?.ariaCurrent) return;
     details.querySelector("[aria-current]")?.removeAttribute("aria-current");

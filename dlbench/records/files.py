@@ -93,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RecordError: It is missing, cut short, no object, or beyond the bounds of `parse_json`.
     """
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(files.regular(path).read_bytes())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error
     if not isinstance(value, dict):

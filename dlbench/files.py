@@ -87,13 +87,14 @@ def code_hash(*places: str) -> str:
     return digest_of_all(PACKAGE, [pattern for place in places for pattern in (f"{place}.py", f"{place}/*.py")])
 
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def as_cell(value: Any) -> Any:
     """A value for a CSV file: an apostrophe stands before a text, no number, that spreadsheets would run as a formula.
 
-    These begin with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, perhaps after apostrophes of their own.
+    These begin with ``=``, ``+``, ``-``, ``@``, one of these in full width, a tab or the end of a line, perhaps after
+    apostrophes of their own.
     """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
 

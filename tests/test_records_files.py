@@ -398,11 +398,11 @@ def test_a_closing_file_is_read_as_it_was_written(
 # --- cells of CSV files ----------------------------------------------------------------------------------------------
 
 
-@given(text=st.text(st.sampled_from("=+-@\t\r'1.e a"), max_size=6))
+@given(text=st.text(st.sampled_from("=+-@\t\r\n\uff1d\uff0d'1.e a"), max_size=6))
 def test_no_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
     cell = as_cell(text)
     assert from_cell(cell) == text
-    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0d")):
         float(cell)
 
 

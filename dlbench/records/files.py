@@ -53,7 +53,9 @@ def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterat
             still_held(path)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "free some space" if is_full else "choose another folder with paths.runs=FOLDER"
+        remedy = (
+            "free some space" if is_full else "choose another folder with paths.runs=FOLDER, or --output for a report"
+        )
         raise RecordError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 

@@ -2,37 +2,67 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
+    tell, sys.unraisablehook = sys.unraisablehook, _interrupt_again
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt:  # while modules are imported; later it is told what becomes of the work
+    except (
+        KeyboardInterrupt,
+        Exception,
+    ) as error:  # while modules are imported; later it is told what becomes of the work
         from dlbench.environment import requeue
+        from dlbench.errors import is_interruption
 
+        if not is_interruption(error):
+            raise
         print("; ".join(["dlbench: interrupted", *filter(None, [requeue()])]), file=sys.stderr)
         return 130
+    finally:
+        sys.unraisablehook = tell
+
+
+def _interrupt_again(ignored: Any) -> None:
+    """Have a Ctrl-C come once more that came where nothing can be raised, as in a destructor."""
+    if ignored.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(ignored)
+        return
+    import os
+    import signal
+    import threading
+
+    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def _print(text: str) -> int:
+    from dlbench.environment import escape_output, stop_writing
+
+    escape_output()
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        return stop_writing()
+    except OSError as error:
+        print(f"dlbench: cannot write: {error.strerror}; make room or permit it", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         from importlib.metadata import version
 
-        print(f"dlbench {version('dlbench')}")
-        return 0
+        return _print(f"dlbench {version('dlbench')}")
     is_run = words[:1] == ["run"] or not words or not words[0].isalpha()
     if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
-        from dlbench.environment import escape_output, stop_writing
         from dlbench.help import text
 
-        escape_output()
-        try:
-            print(text(), flush=True)
-        except BrokenPipeError:
-            return stop_writing()
-        return 0 if words else 2
+        return _print(text()) or (0 if words else 2)
+    from pathlib import Path
+
     # As with `python -m`, a user's own classes are found that lie where the command is given.
     if not {"", here := str(Path.cwd())} & {*sys.path}:
         sys.path.append(here)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import re
 import sys
@@ -11,12 +12,13 @@ from typing import Any, NoReturn
 
 import yaml
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from dlbench import paths
+from dlbench import files, paths
 from dlbench.environment import escape_output, requeue, stop_writing
-from dlbench.errors import DlbenchError, is_out_of_memory
-from dlbench.terminal import nearest, say
+from dlbench.errors import ConfigError, DlbenchError, is_interruption, is_out_of_memory
+from dlbench.terminal import first_line, nearest, say
 
 
 @contextlib.contextmanager
@@ -27,17 +29,19 @@ def one_line_errors() -> Iterator[None]:
     if is_verbose():
         yield
         return
+    logging.raiseExceptions = False  # else what cannot be written is told by a traceback, and goes on
     try:
         yield
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on where it was")
-        if said := requeue():
-            say(said)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(stop_writing())
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if is_interruption(error):
+            say("interrupted; the same command goes on where it was")
+            if said := requeue():
+                say(said)
+            sys.exit(130)
+        assert isinstance(error, Exception)
         if line := one_line(error):
             fail(line)
         raise
@@ -58,6 +62,8 @@ def one_line(error: Exception) -> str | None:
         case yaml.MarkedYAMLError() if error.problem_mark:
             mark, hint = error.problem_mark, "; indent with spaces" if r"'\t'" in str(error.problem) else ""
             said = f"{mark.name}:{mark.line + 1}: no YAML ({error.problem}){hint}"
+        case yaml.YAMLError():
+            said = f"no YAML: {' '.join(str(error).split())}"
         case UnicodeDecodeError() if path := _not_utf8():
             said = f"{path}: not UTF-8 (byte {error.start}); save it in that encoding"
         case ValueError():
@@ -67,7 +73,7 @@ def one_line(error: Exception) -> str | None:
         case OSError():
             where = f" {error.filename}" if error.filename else ""
             said = f"cannot read or write{where}: {error.strerror or error}; make room or permit it, and start again"
-    return said
+    return said or _faulty()
 
 
 def is_verbose() -> bool:
@@ -95,18 +101,18 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if match := re.search(r"Could not find '(?P<group>[\w/]+)/(?P<name>[^'/]*)'", text):
         return _no_such_choice(str(match["group"]), str(match["name"]))
-    if match := re.search(r"Could not override '(?P<key>[^']+)'", text):
+    if match := re.search(r"(?P<file>In '[^']+': )?Could not override '(?P<key>[^']+)'", text):
         key = str(match["key"])
         if inside := re.match(r"[\w/]+@(?P<group>\w+)\.", key):
             chosen = [name for group, name in _chosen() if group == inside["group"]]
             return f"{inside['group']}={', '.join(chosen)}: sets {key}, which is not there; {HEADER}"
         if hint := _nearest_key(key):
-            return f"{key}: no such key; {hint}"
+            return f"{match['file'] or ''}{key}: no such key; {hint}"
     return f"{text} (verbose=true shows where)"
 
 
 def _explain_value(error: ValueError) -> str | None:
-    if str(error).startswith("Only one of --"):
+    if str(error).startswith(("Only one of --", "Invalid defaults list")):
         return str(error)
     if str(error).startswith("Config group override must be"):
         return _explain_choice(error)
@@ -164,16 +170,46 @@ def _not_utf8() -> Path | None:
     return None
 
 
+def check_own() -> None:
+    """Hold the chosen files of the command line's own folders against the bounds of `dlbench.files.check_expanded`.
+
+    Raises:
+        ConfigError: One is beyond them.
+    """
+    for path in _own_files():
+        files.check_expanded(path, ConfigError)
+
+
+def _own_files() -> list[Path]:
+    """The files of the command line's own folders that it chooses by name."""
+    chosen = (folder / group / f"{name}.yaml" for folder in folders()[1:] for group, name in _chosen())
+    return [path for path in chosen if path.is_file()]
+
+
+def _faulty() -> str | None:
+    """What is wrong with the first of `_own_files` that cannot be read."""
+    for path in _own_files():
+        try:
+            OmegaConf.load(path)
+        except Exception as error:  # OmegaConf and PyYAML meet odd values with a dozen kinds
+            return f"{path}: cannot be read ({first_line(error)}); correct it"
+    return None
+
+
 def _nearest_key(key: str) -> str | None:
     """What may have been meant by an unknown key; None if the key is there and something else is wrong."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
     there = {f"{group}={name}" for group, name in _chosen() if name in choices(group)}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config", own_folders() + [word for word in sys.argv[1:] if word.lstrip("+") in there])
+        own = own_folders()
+        try:
+            config = compose("config", own + [word for word in sys.argv[1:] if word.lstrip("+") in there])
+        except HydraException:  # the key stands in what was chosen
+            config = compose("config", own)
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if isinstance(node, DictConfig) and last in node:

@@ -23,7 +23,13 @@ HIDDEN = re.compile(
 
 
 def escape_output() -> None:
-    """Let what the terminal's encoding lacks, and names of files that are not UTF-8, be written as escapes."""
+    """Let what the terminal's encoding lacks, and names of files that are not UTF-8, be written as escapes.
+
+    What is written to a stream that the shell has closed (``>&-``) goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by itself
 

@@ -35,6 +35,13 @@ class OddDataNotice(DataNotice):
     """Something in the data looks as if nobody meant it."""
 
 
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: what it breaks off may raise something of its own."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ended: Python, torch, the loader of libraries and the system say so each in its own way."""
     words = "can't allocate memory|cannot allocate memory|out of memory|failed to map segment"

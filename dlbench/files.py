@@ -21,6 +21,8 @@ from dlbench.paths import PACKAGE, cache_folder
 
 MOST_BYTES, DEEPEST, MOST_DIGITS = 2**20, 32, 40
 """What a YAML file may hold: its size, how deep it is nested, and the characters of a number."""
+MOST_VALUES = 100_000
+"""What one may hold where aliases are read, each value counted as often as it is named."""
 
 
 @contextlib.contextmanager
@@ -85,13 +87,14 @@ def code_hash(*places: str) -> str:
     return digest_of_all(PACKAGE, [pattern for place in places for pattern in (f"{place}.py", f"{place}/*.py")])
 
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def as_cell(value: Any) -> Any:
     """A value for a CSV file: an apostrophe stands before a text, no number, that spreadsheets would run as a formula.
 
-    These begin with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, perhaps after apostrophes of their own.
+    These begin with ``=``, ``+``, ``-``, ``@``, one of these in full width, a tab or the end of a line, perhaps after
+    apostrophes of their own.
     """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
 
@@ -106,8 +109,12 @@ def _is_number(text: str) -> bool:
 
 
 def read_at_most(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a file, of a larger one just enough to tell."""
-    with path.open("rb") as file:
+    """The content of a file, of a larger one just enough to tell.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    with regular(path).open("rb") as file:
         return file.read(most + 1)
 
 
@@ -191,6 +198,48 @@ def _check_events(text: str) -> None:
             problem = f"tags such as {tag} are not read; remove it"
         if problem:
             raise ConstructorError(None, None, problem, event.start_mark)  # type: ignore[arg-type]
+
+
+def check_expanded(path: Path, error: type[DlbenchError]) -> None:
+    """See that a YAML file that another library reads, aliases too, does not become endless or too deep by them.
+
+    What is no YAML at all is left to who reads it.
+
+    Raises:
+        DlbenchError: It does; of the class asked for.
+    """
+    with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):
+        for event, problem in _beyond(path.read_text(encoding="utf-8")):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise error(f"{path}:{line}: {problem}")
+
+
+def _beyond(text: str) -> Iterator[tuple[yaml.Event, str]]:
+    """Where a YAML file becomes too deep, or by its aliases endless or too large, and what is wrong there."""
+    sizes: dict[str | None, int] = {}
+    outer: list[tuple[str | None, int]] = [(None, 0)]  # of what is open: its anchor, and the values in it so far
+    for event in yaml.parse(text, _Loader):
+        anchor, size = getattr(event, "anchor", None), 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            outer.append((anchor, 1))
+            if len(outer) > DEEPEST:
+                yield event, f"is nested deeper than {DEEPEST}; write it flatter"
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            if anchor in (open_one for open_one, _ in outer):
+                yield event, f"*{anchor} stands in what it names; write it out"
+            size = sizes.get(anchor, 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = outer.pop()
+            sizes[anchor] = size
+        elif isinstance(event, yaml.ScalarEvent):
+            sizes[anchor] = 1
+        else:
+            continue
+        parent, count = outer.pop()
+        outer.append((parent, count + size))
+        if count + size > MOST_VALUES:
+            yield event, f"aliases make more than {MOST_VALUES:,} values of it; write it out"
 
 
 def _umask() -> int:

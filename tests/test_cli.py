@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,7 +150,9 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding: str, word: bytes) -> N
     assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", ["--help", "records list --json", "records list", "data list --json"])
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "records list --json", "records list", "data list --json", "--info all"]
+)
 def test_who_reads_no_further_gets_no_error(command: str) -> None:
     words = [sys.executable, "-m", "dlbench", *command.split()]
     environment = {**os.environ, "DLBENCH_RUNS": str(paths.experiments() / "results")}
@@ -157,21 +160,58 @@ def test_who_reads_no_further_gets_no_error(command: str) -> None:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode in (141, 1)  # rich, which prints tables, ends with 1
+    assert process.returncode in (141, 1, 0)  # rich, which prints tables, ends with 1; Hydra, which logs them, with 0
 
 
+@pytest.mark.parametrize("command", ["--help", "--version", "records list"])
+def test_an_output_that_is_full_is_a_line_and_one_that_is_closed_is_none(command: str, tmp_path: Path) -> None:
+    words = shlex.join([sys.executable, "-m", "dlbench", *command.split()])
+    for where, code, said in (
+        (">/dev/full", 1, r"dlbench: cannot .*: No space left on device; make room .*\n"),
+        (">&-", 0, ""),
+    ):
+        done = subprocess.run(f"{words} {where}", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert re.fullmatch(said, done.stderr)
+
+
+OF_CTRL_C = RuntimeError("Error calling __set_name__")
+"""What Python makes of a Ctrl-C that comes while a class is made."""
+OF_CTRL_C.__cause__ = KeyboardInterrupt()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OF_CTRL_C])
 @pytest.mark.parametrize("words", [["records", "list"], ["+experiment=cnn_bn_gap"], ["--version"]])
 def test_ctrl_c_while_modules_are_imported_is_a_line(
-    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr("dlbench.commands.call", interrupted)
     monkeypatch.setattr("dlbench.commands.run.compose_and_run", interrupted)
     monkeypatch.setattr("importlib.metadata.version", interrupted)
     assert main(words) == 130
     assert capsys.readouterr().err == "dlbench: interrupted\n"
+
+
+def test_a_ctrl_c_that_comes_in_a_destructor_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Deaf:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def import_much(*_: object) -> int:
+        Deaf()
+        time.sleep(30)
+        return 0
+
+    monkeypatch.setattr("dlbench.commands.call", import_much)
+    before = sys.unraisablehook
+    assert main(["records", "list"]) == 130
+    assert capsys.readouterr().err == "dlbench: interrupted\n"
+    assert sys.unraisablehook is before
 
 
 @pytest.mark.parametrize("words", [["+experiment=cnn_bn_gap", "paths.runs=~/x"], ["records", "list", "--runs", "~/x"]])
@@ -334,6 +374,20 @@ OWN = {
     "latin.yaml": (b"# @package _global_\nname: caf\xe9\n", "latin.yaml: not UTF-8 (byte 29)"),
     "twice.yaml": (b"# @package _global_\nname: x\nname: y\n", "twice.yaml:3: no YAML (found duplicate key name)"),
     "list.yaml": (b"# @package _global_\n- a\n", "Cannot merge DictConfig with ListConfig"),
+    "nul.yaml": (b"# @package _global_\nname: \0\n", "no YAML: unacceptable character #x0000"),
+    "deep.yaml": (b"# @package _global_\na: " + b"[" * 5000 + b"]" * 5000, "deep.yaml:2: is nested deeper than 32"),
+    "within.yaml": (b"# @package _global_\na: &a [*a]\n", "within.yaml:2: *a stands in what it names"),
+    "bomb.yaml": (
+        b"a: &a0 [x]\n"
+        + b"".join(b"b%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 9)),
+        "bomb.yaml:6: aliases make more than 100,000 values of it",
+    ),
+    "number.yaml": (b"# @package _global_\nseed: " + b"9" * 5000, "number.yaml: cannot be read (Exceeds the limit"),
+    "default.yaml": (
+        b"# @package _global_\ndefaults:\n  - override /modle: cnn\nname: x\n",
+        "In 'experiment/default': modle: no such key; did you mean model?",
+    ),
+    "defaults.yaml": (b"# @package _global_\ndefaults: 3\nname: x\n", "defaults must be a list (got int)"),
 }
 """An own experiment's file, and what is said of it."""
 
@@ -587,7 +641,7 @@ def test_every_subcommand_says_what_it_does(name: str, flag: str, capsys: pytest
     assert f"Usage: dlbench {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("what is wrong")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OF_CTRL_C, DataError("what is wrong")])
 def test_how_a_subcommand_ends_is_told(
     error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,7 +649,7 @@ def test_how_a_subcommand_ends_is_told(
         raise error
 
     monkeypatch.setattr("dlbench.commands.records.find", end)
-    code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    code = 1 if isinstance(error, DataError) else 130
     assert main(["records", "show", "x"]) == code
     said = "interrupted; the same command goes on where it was" if code == 130 else "what is wrong"
     assert capsys.readouterr().err == f"dlbench: {said}\n"

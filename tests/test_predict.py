@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -365,12 +366,19 @@ def recorded_so(spoil: Callable[[Record], object]) -> Callable[[Record], object]
     return spoilt
 
 
+def plant_code(record: Record) -> None:
+    checkpoint = record.checkpoints.all()[-1]
+    checkpoint.path.unlink()
+    record.checkpoints.save(checkpoint.epoch, lambda path: path.write_bytes(pickle.dumps(print)))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda record: record.training.unlink(), "is interrupted; choose a finished one"),
         (lambda record: shutil.rmtree(record.checkpoints.folder), "has no checkpoints"),
         (spoil_checkpoint, "is damaged"),
+        (plant_code, "holds more than tensors and plain values, which can run code and is not read)"),
         (spoil_manifest, "manifest.json: damaged"),
         (spoil_vocabulary, "manifest.json: damaged"),
         (spoil_config, "config.yaml: damaged"),

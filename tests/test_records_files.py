@@ -1,5 +1,6 @@
 """Records on disk: files whole or absent, checkpoints that know their own damage, states, and who may write."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from dlbench.errors import RecordError
 from dlbench.files import as_cell, digest, from_cell
 from dlbench.records import seal
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.files import atomic_path, read_json, set_aside, write_json, write_text
+from dlbench.records.files import atomic_path, read_config, read_json, set_aside, write_json, write_text
 from dlbench.records.store import Record, State, Store
 
 Holder = Callable[[Record], AbstractContextManager[object]]
@@ -92,6 +93,14 @@ def test_what_is_no_json_number_is_refused_before_anything_is_written(tmp_path: 
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": value})
     assert names(tmp_path) == []
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    os.mkfifo(path)
+    for read in (read_json, read_config):
+        with pytest.raises(RecordError, match=re.escape(f"{path}: cannot be read")):
+            read(path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"state": "fin', b"[1, 2]", b"\xff\xfe{}"])
@@ -389,11 +398,11 @@ def test_a_closing_file_is_read_as_it_was_written(
 # --- cells of CSV files ----------------------------------------------------------------------------------------------
 
 
-@given(text=st.text(st.sampled_from("=+-@\t\r'1.e a"), max_size=6))
+@given(text=st.text(st.sampled_from("=+-@\t\r\n\uff1d\uff0d'1.e a"), max_size=6))
 def test_no_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
     cell = as_cell(text)
     assert from_cell(cell) == text
-    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0d")):
         float(cell)
 
 

@@ -231,6 +231,7 @@ def test_arithmetic_does_without_torch() -> None:
         ("flor(2.5)", "flor: no such function; did you mean floor"),
         ("1 / 0", "division by zero"),
         ("sqrt(-1)", ""),
+        ("hessian_error(0, 0)", "out of range"),
         ("exp(10000)", "math range error"),
         ("(-1) ** 0.5", "it must be a finite number"),
         ("'a'", "is 'a'; it must be a finite number, or true or false"),

@@ -1,5 +1,6 @@
 """Sweeps: side by side, repeated, interrupted, with runs that fail, diverge or die; never another result for it."""
 
+import errno
 import math
 import os
 import re
@@ -92,6 +93,22 @@ def test_repeating_looks_finished_runs_up(swept: tuple[Path, int, str, str], tin
     assert err.count("finished, cached") == err.count("diverged, cached") == 2
     assert {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*/**/*") if path.is_file()} == before
     assert [path.name for path in (runs / ".sweep").iterdir()] == ["multirun.yaml"]
+
+
+@pytest.mark.slow
+def test_finished_runs_are_looked_up_where_nothing_can_be_written(
+    swept: tuple[Path, int, str, str], tiny_in: TinyIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *arguments: Any, **options: Any) -> None:
+        if ".sweep" in path.parts:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        mkdir(path, *arguments, **options)
+
+    mkdir = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    _, _, err = sweep("-m", *SWEPT, *tiny_in(swept[0]))
+    assert err.count("finished, cached") == err.count("diverged, cached") == 2
+    assert "Read-only" not in err
 
 
 def rows(printed: str) -> set[str]:

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import paths
-from dlbench.cli import choices, one_line_errors
+from dlbench.cli import check_own, choices, one_line_errors
 from dlbench.errors import ConfigError
 from dlbench.help import WITH_PLUS
 from dlbench.sweep import watch
@@ -52,6 +52,7 @@ def compose_and_run(words: Sequence[str]) -> int:
         return 2
     sys.argv[1:] = words  # where the errors of Hydra look what was chosen
     with one_line_errors():
+        check_own()
         sys.argv[1:] = in_order(put_right(words))
         with watch.watched():
             _composed()

@@ -53,7 +53,9 @@ def atomic_path(path: Path, name: Callable[[Path], str] | None = None) -> Iterat
             still_held(path)
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "free some space" if is_full else "choose another folder with paths.runs=FOLDER"
+        remedy = (
+            "free some space" if is_full else "choose another folder with paths.runs=FOLDER, or --output for a report"
+        )
         raise RecordError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 
@@ -93,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RecordError: It is missing, cut short, no object, or beyond the bounds of `parse_json`.
     """
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(files.regular(path).read_bytes())
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be read ({error})") from error
     if not isinstance(value, dict):

@@ -50,7 +50,7 @@ def evaluate(expression: str, **variables: float) -> Number:
     except FunctionNotDefined as error:
         name = error.func_name
         raise ConfigError(f"{expression}: {name}: no such function; {nearest(name, FUNCTIONS)}") from error
-    except (ConfigError, InvalidExpression, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+    except (ConfigError, InvalidExpression, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{expression}: {' '.join(str(error).split())}") from error
     if isinstance(value, bool):
         return value

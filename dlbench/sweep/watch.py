@@ -1,6 +1,8 @@
 """What is shown of a sweep while it runs and at its end, whatever launches it: see `dlbench.sweep.job.Words`."""
 
+import errno
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from dlbench import paths
 
@@ -40,12 +42,21 @@ class Watch(Callback):
         sweeps = paths.folder(str(config.paths.runs)) / ".sweep"
         _remove_forgotten(sweeps)
         folder = sweeps / uuid4().hex
-        folder.mkdir(parents=True)
+        keys = ["hydra.callbacks.watch.folder"]
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            # What is finished can be looked up; of what is not, its own job says that nothing can be written.
+            folder = Path(tempfile.mkdtemp(prefix="dlbench-sweep-"))
+            keys.append("hydra.sweep.dir")
         quoted = str(folder).replace("\\", r"\\").replace('"', r"\"")
         with read_write(config.hydra):
-            # Launchers compose each job's configuration from these.
-            config.hydra.overrides.hydra.append(f'hydra.callbacks.watch.folder="{quoted}"')
-            config.hydra.callbacks.watch.folder = str(folder)
+            for key in keys:
+                # Launchers compose each job's configuration from these.
+                config.hydra.overrides.hydra.append(f'{key}="{quoted}"')
+                OmegaConf.update(config, key, str(folder))
         _begun.append(Progress(Words(folder)))
         _begun[0].start()
 

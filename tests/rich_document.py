@@ -104,7 +104,7 @@ def rich_document() -> Document:
     sections = (
         at_a_glance,
         findings,
-        Section("figures", "Figures", pictures, is_folded=True),
+        Section("figures", "Figures", pictures),
         Section("runs", "Runs", (_long(),)),
     )
     return Document(f"Published and reproduced {WEIRD}", "Coursework results, recomputed and judged.", blocks, sections)

@@ -90,7 +90,7 @@ def test_paper_shows_what_is_folded(page: Any) -> None:
 
 def test_a_bar_is_as_wide_as_its_share(page: Any) -> None:
     parts = page.locator("#counts .bar > span")
-    assert parts.all_inner_texts() == ["✓ 3 reproduced", "▼ 9 worse", "? 60 undecided"]
+    assert parts.all_text_contents() == ["✓ 3 reproduced", "▼ 9 worse", "? 60 undecided"]
     few, more, most = parts.evaluate_all("all => all.map(each => each.getBoundingClientRect().width)")
     assert few <= more < most / 5
 

@@ -84,8 +84,10 @@ _STARTS_BLOCK = re.compile(r"^(\d*)([-+=.)])")
 def render_markdown(document: Document) -> str:
     """The whole report in one file that needs no other: of a picture it says in words what it shows."""
     sections = list(walk(document.sections))
-    contents = [
-        f"{'  ' * (level - 2)}- [{_markdown(section.title)}](#{quote(section.id)})" for level, section in sections
+    contents = [  # without the claims, which the first section lists
+        f"{'  ' * (level - 2)}- [{_markdown(section.title)}](#{quote(section.id)})"
+        for level, section in sections
+        if not section.verdict
     ]
     parts = [f"# {_markdown(document.title)}", _paragraph(document.about)]
     parts += [*_markdown_blocks(document.blocks), "\n".join(contents)]

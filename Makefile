@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test test-slow golden faults lint bench tensorboard notebooks wheel clean
+.PHONY: help install reproduce-report docs-report test test-slow golden faults lint bench tensorboard notebooks docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,9 +53,12 @@ tensorboard: $(INSTALLED)  ## Open the newest runs in TensorBoard (ARGS='--commi
 notebooks: $(INSTALLED)  ## Execute the notebooks (notebooks/*.py) and renew their copies (.ipynb)
 	$(BIN)/python -m dlbench notebooks $(ARGS)
 
+docs: $(INSTALLED)  ## Build the documentation as a site: site/index.html
+	$(BIN)/sphinx-build -qW --keep-going docs site
+
 wheel: $(INSTALLED)  ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:  ## Remove caches and builds; records and .venv stay
-	rm -rf build dist report .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist site report .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -60,9 +60,11 @@ def show(plan: Plan, outcome: Outcome) -> None:
     if len(rows) > 1:
         print_columns(rows)
         print()
+    option = paths.runs_option(outcome.record.folder.parent)
     if nearest and (others := nearest[0].others):
         tell(f"published with {' '.join(_setting(key, value) for key, value in others.items())}")
-    tell(f"all {len(metrics)} metrics: python -m dlbench records show {outcome.record.id}")
+    tell(f"all {len(metrics)} metrics: python -m dlbench records show {outcome.record.id}{option}")
+    tell(f"curves: python -m dlbench tensorboard{option}")
     tell(f"record: {_near(outcome.record.folder)}")
 
 

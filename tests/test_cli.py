@@ -91,6 +91,8 @@ def test_a_run_prints_its_metrics_whose_they_are_and_where_they_lie(started_twic
     assert table["model/parameters"] == "755,718"
     assert 0 <= float(table["test/accuracy"]) <= 1
     record = lines[-1].removeprefix("record: ")
+    assert re.fullmatch(rf"all \d+ metrics: python -m dlbench records show {Path(record).name}", lines[-3])
+    assert lines[-2] == "curves: python -m dlbench tensorboard"
     assert (started_twice.folder / record / "training.json").is_file()
 
 

@@ -282,7 +282,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
     code, out, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
     assert code == 1
     assert "1 of 2 runs failed" in err.splitlines()[-1]
-    assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in out
+    assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in err
     assert ended(tmp_path) == {2: weights[2]}
 
 

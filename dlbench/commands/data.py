@@ -38,8 +38,8 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
         table.append([row["name"], size, row["present"], got, f"{row['title']} ({row['licence']})"])
     print_columns(table)
     print(f"data folder: {where}")
-    print("download, Kaggle: python -m dlbench data fetch NAME gets it, from its source or from kaggle.com")
-    print("by hand: python -m dlbench data fetch NAME says where you find it")
+    print("download, Kaggle: python -m dlbench data fetch NAME gets it")
+    print("by hand: python -m dlbench data fetch NAME says where it is found")
     for row in rows:
         if row["note"]:
             print(f"{row['name']}: {row['note']}")

@@ -279,7 +279,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
     workers: int, weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
     deadly = ["+callbacks.own={_target_: own_callbacks.Deadly, seed: 1}", f"hydra.launcher.n_jobs={workers}"]
-    code, out, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
+    code, _, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
     assert code == 1
     assert "1 of 2 runs failed" in err.splitlines()[-1]
     assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in err

@@ -74,7 +74,7 @@ def _main(words: list[str]) -> int:
     if words[0] == "run":
         del words[0]
     elif words[0].isalpha():
-        say(f"{words[0]}: no such subcommand; {nearest(words[0], [*commands.NAMES, 'run'])}")
+        say(f"{words[0]}: no such subcommand (--help shows all); {nearest(words[0], [*commands.NAMES, 'run'])}")
         return 2
     from dlbench.commands.run import compose_and_run
 

@@ -1,6 +1,7 @@
 """Folders: those that a person names, made absolute once, and where the suite's own files lie."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,13 @@ def folder(name: str | Path) -> Path:
 def runs() -> Path:
     """The user's folder of records: ``$DLBENCH_RUNS``, else ``./runs``."""
     return folder(os.environ.get("DLBENCH_RUNS") or "runs")
+
+
+def runs_option(where: Path) -> str:
+    """What a command needs to look for records in a folder: `` --runs FOLDER``, or nothing for the usual one."""
+    if where == runs():
+        return ""
+    return f" --runs {shlex.quote(os.path.relpath(where) if where.is_relative_to(Path.cwd()) else str(where))}"
 
 
 LockKind = Literal["flock", "lease"]

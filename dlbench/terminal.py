@@ -13,6 +13,7 @@ from typing import Literal, TextIO, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -76,11 +77,23 @@ MIN_FOLDED = 12
 
 
 def print_whole(table: Table) -> None:
-    """Print a table with nothing cut: on a narrow terminal its cells are folded, elsewhere it is as wide as it is."""
-    width = None if sys.stdout.isatty() else UNLIMITED
+    """Print a table with nothing cut: on a narrow terminal its cells are folded, elsewhere it is as wide as it is.
+
+    Words are broken only where the longest words of all columns together are wider than the terminal.
+    """
+    console = SafeConsole(width=None if sys.stdout.isatty() else UNLIMITED, highlight=False, markup=False)
+    wide = console.options.update_width(UNLIMITED)
+    sizes = []
     for column in table.columns:
         column.overflow = "fold"
-    SafeConsole(width=width, highlight=False, markup=False).print(table)
+        cells = [Measurement.get(console, wide, cell) for cell in (column.header, *column.cells)]
+        sizes.append((max(cell.minimum for cell in cells), max(cell.maximum for cell in cells)))
+    missing = Measurement.get(console, wide, table).maximum - console.width
+    if 0 < missing <= sum(most - least for least, most in sizes):
+        for column, (least, most) in zip(table.columns, sizes, strict=True):
+            column.width = max(least, most - missing)  # the first columns, which hold words, are folded first
+            missing -= most - column.width
+    console.print(table)
 
 
 def print_columns(rows: Iterable[Sequence[str]]) -> None:
@@ -185,6 +198,12 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.0f} {unit}s"
     return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}" if round(seconds) else "less than a second"
+
+
+def clock(seconds: float) -> str:
+    """A time left, at least a second: ``00:01:30``, ``30:00:00``."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"
 
 
 def capitalised(text: str) -> str:

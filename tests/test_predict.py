@@ -143,6 +143,7 @@ def test_an_experiment_stands_for_its_newest_network_own_ones_first(
     shutil.copytree(copy.checkpoints.folder, older.checkpoints.folder)
     (older.training).write_text("damaged")
     assert predict(word, record=copy, asked="p2g_attention").out == predict(word).out
+    assert "nosuch: no record in " in one_line(predict(word, asked="nosuch").err)
     assert "did you mean p2g_attention" in one_line(predict(word, asked="p2g_atention").err)
     answer = predict(word, asked="cnn_vanilla")
     assert answer.code == 1

@@ -105,7 +105,7 @@ def test_every_record_is_listed_with_its_state(records: Records, finished: Recor
     assert rows[finished.id]["metrics"] == read_json(evaluation.result)["metrics"]
     assert rows[INTERRUPTED]["metrics"] == {}
     assert (rows[finished.id]["experiment"], rows[finished.id]["data"]) == ("cnn_bn_gap", "intel, synthetic")
-    assert rows[finished.id]["settings"] == "lr=0.01 chw seed=42 1 epochs"
+    assert rows[finished.id]["settings"] == "lr=0.01 layout=chw seed=42 epochs=1"
 
 
 @pytest.mark.parametrize("name", [FAILED, CORRUPT])
@@ -193,7 +193,7 @@ def test_the_listing_has_a_line_a_record(records: Records, store: Store, finishe
     metrics = read_json(evaluation.result)["metrics"]
     accuracies = f"{metrics['val/accuracy']:.4f} {metrics['test/accuracy']:.4f}"
     started = read_json(finished.manifest)["started"]
-    settings = f"{started[:10]} cnn_bn_gap lr=0.01 chw seed=42 1 epochs intel, synthetic"
+    settings = f"{started[:10]} cnn_bn_gap lr=0.01 layout=chw seed=42 epochs=1 intel, synthetic"
     assert lines[finished.id] == f"{finished.id} {settings} finished, reproducible here {accuracies}"
     others = settings.replace("seed=42", "seed=43")
     assert lines[outdated] == f"{outdated} {others} finished, comparable {accuracies}"
@@ -236,7 +236,7 @@ def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: 
     recorded = [read_json(evaluation.result)["metrics"] for evaluation in decoded.evaluations()]
     assert all(row["metrics"] in recorded for row in rows)
     assert len({row["metrics"]["test/cer"] for row in rows}) == 3
-    assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 2 epochs size=16"}
+    assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 epochs=2 size=16"}
     head, *lines = records("list").out.splitlines()
     titles = ["decoding", "data", "state", "val acc.", "test acc.", "best val CER", "test CER", "test WER", "WER@3"]
     assert re.split(r"\s{2,}", head.strip())[4:] == [*titles, "macro error"]
@@ -250,7 +250,7 @@ def test_the_precision_is_listed_where_it_is_not_the_usual_one(store: Store, rec
     record = store.record(outdated)
     change(record.config, trainer={**record.settings()["trainer"], "precision": "bf16-mixed"})
     reseal(record)
-    assert "lr=0.01 chw bf16-mixed seed=43 1 epochs" in records("list").out
+    assert "lr=0.01 layout=chw precision=bf16-mixed seed=43 epochs=1" in records("list").out
 
 
 # --- show ------------------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_show_says_why_a_run_failed(records: Records) -> None:
             FAILED[:2],
             f"several records begin with '{FAILED[:2]}' in {{folder}}; there are: {FAILED}, {INTERRUPTED}",
         ),
-        ("zz", "no record begins with 'zz' in {folder}; there are: "),
+        ("zz", "no record begins with 'zz' in {folder}; all: python -m dlbench records list --runs {folder}"),
         (CORRUPT, "{folder}/xc0/training.json: cannot be read"),
     ],
 )

@@ -360,12 +360,20 @@ def test_records_are_found_by_the_beginning_of_their_name(tmp_path: Path) -> Non
     assert [record.id for record in store.all()] == ["aaaa11112222", "aabb11112222"]
     assert store.find("aab").id == "aabb11112222"
     assert store.find("aaaa11112222").id == "aaaa11112222"
-    with pytest.raises(RecordError, match=r"several records begin with 'aa' in .*: aaaa11112222, aabb11112222$"):
+    with pytest.raises(RecordError, match=r"several records begin with 'aa' in .*: aaaa11112222, aabb11112222; all: "):
         store.find("aa")
-    with pytest.raises(RecordError, match=r"no record begins with 'cc' in .*: aaaa11112222, aabb11112222$"):
+    with pytest.raises(
+        RecordError, match=r"no record begins with 'cc' in \S+; all: python -m dlbench records list --runs \S+$"
+    ):
         store.find("cc")
-    with pytest.raises(RecordError, match=r"no record begins with 'x' in .*: none at all$"):
+    with pytest.raises(RecordError, match=r"no record begins with 'x' in \S+; all: "):
         Store(tmp_path / "nowhere").find("x")
+    with pytest.raises(RecordError, match=r"no record begins with 'aaab11112222' in \S+; nearest: aabb11112222, "):
+        store.find("aaab11112222")
+    for number in range(4):
+        begin(store.record(f"dddd1111222{number}"))
+    with pytest.raises(RecordError, match=r"there are: (dddd1111222\d, ){2}dddd11112222 and 1 more; all: "):
+        store.find("dd")
 
 
 def test_an_evaluation_counts_once_it_is_done_and_until_it_is_set_aside(record: Record) -> None:

@@ -312,6 +312,13 @@ def test_list_shows_every_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert commands.call("data", ["list", "--folder", str(tmp_path)]) == 0
     table = capsys.readouterr().out
     assert all(name in table for name in REGISTRY)
+    lines = {cells[0]: line for line in table.splitlines() if (cells := line.split())}
+    assert (" Kaggle " in lines["intel"], " by hand " in lines["p2g"], " download " in lines["kmnist"]) == (
+        True,
+        True,
+        True,
+    )
+    assert "data fetch NAME" in lines["download,"]
     assert commands.call("data", ["list", "--folder", str(tmp_path), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["cmudict"]["present"] == "1 of 2"

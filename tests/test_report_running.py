@@ -161,7 +161,7 @@ def test_jobs_that_are_no_grid_are_run_and_the_report_is_renewed_between_also_wh
     assert seen[0] == 1
     assert list((tmp_path / ".sweep").iterdir()) == []
     out, error = capfd.readouterr()
-    (failed,) = [line for line in out.splitlines() if "failed: " in line]
+    (failed,) = [line for line in error.splitlines() if "failed: " in line]
     assert failed.endswith(": optimizer.lr=-1: Input should be greater than 0")
     assert "1 of 3 runs failed" in error
     assert "Traceback" not in out + error

@@ -60,7 +60,8 @@ def test_failed_runs_are_named_with_their_cause_and_leave_the_others_alone(
     assert code == 1
     assert [record.state() for record in Store(runs).all()].count(State.FINISHED) == 2
     for seed in (1, 2):
-        assert f"failed: optimizer.lr=-1 seed={seed}: optimizer.lr=-1: Input should be greater than 0" in out
+        cause = f"failed: optimizer.lr=-1 seed={seed}: optimizer.lr=-1: Input should be greater than 0"
+        assert (out + err).count(cause) == 1
     assert "2 of 6 runs failed" in err.splitlines()[-1]
     assert "Traceback" not in out + err
 
@@ -278,10 +279,10 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbour_finishes(
     workers: int, weights: dict[int, str], tiny_in: TinyIn, tmp_path: Path
 ) -> None:
     deadly = ["+callbacks.own={_target_: own_callbacks.Deadly, seed: 1}", f"hydra.launcher.n_jobs={workers}"]
-    code, out, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
+    code, _, err = sweep("-m", *ONE, "seed=1,2", *tiny_in(tmp_path), *deadly)
     assert code == 1
     assert "1 of 2 runs failed" in err.splitlines()[-1]
-    assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in out
+    assert "failed: seed=1: its process was killed, twice, the second time with no other beside it" in err
     assert ended(tmp_path) == {2: weights[2]}
 
 
@@ -374,7 +375,7 @@ def test_the_line_counts_and_estimates_from_epochs(
     words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = Progress(words)
-    assert progress.line() == "0/3 done, 0 running, 0 cached, 0 failed, ? left"
+    assert progress.line() == "0/3 done, 0 running, 0 cached, 0 failed"
     curves = tmp_path / "metrics.jsonl"
     curves.write_text("{}\n" * 5)
     words.leave("curves", 1, {"curves": str(curves), "epochs_before": 2})
@@ -384,10 +385,14 @@ def test_the_line_counts_and_estimates_from_epochs(
     words.leave("outcome", 0, asdict(JobOutcome("finished", "id", trained=False)))
     progress.look()
     assert progress.line().startswith("1/3 done, 2 running, 1 cached, 0 failed, 00:02:30")
+    curves.write_text("{}\n" * 10)
+    (tmp_path / "others.jsonl").write_text("{}\n" * 10)
+    words.leave("curves", 2, {"curves": str(tmp_path / "others.jsonl"), "epochs_before": 0})
+    assert progress.line() == "1/3 done, 2 running, 1 cached, 0 failed, testing"
     words.leave("outcome", 1, asdict(JobOutcome("diverged", "id", trained=True, step=7)))
     words.leave("outcome", 2, asdict(JobOutcome("failed", error="no such thing")))
     progress.look()
-    assert progress.line() == "3/3 done, 0 running, 1 cached, 1 failed, 1 diverged, 00:00:00 left"
+    assert progress.line() == "3/3 done, 0 running, 1 cached, 1 failed, 1 diverged"
     with pytest.raises(SweepError, match=r"^1 of 3 runs failed"):
         progress.finish()
 
@@ -406,7 +411,37 @@ def test_a_job_that_left_no_word_of_its_end_has_failed(words: Words, capsys: pyt
     words.leave("outcome", 0, asdict(JobOutcome("finished", "id", True)))
     with pytest.raises(SweepError, match=r"^2 of 3 runs failed"):
         Progress(words).finish()
-    assert capsys.readouterr().out.count("ended without a word") == 2
+    assert capsys.readouterr().err.count("ended without a word") == 2
+
+
+def test_a_failure_is_told_once(words: Words, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(words)
+    for number in range(3):
+        words.leave("outcome", number, asdict(JobOutcome("failed", error=f"seed={number}: too small")))
+    progress.look()
+    with pytest.raises(SweepError, match=r"^3 of 3 runs failed"):
+        progress.finish()
+    said = capsys.readouterr()
+    assert [(said.out + said.err).count(f"failed: seed={number}: too small\n") for number in range(3)] == [1, 1, 1]
+
+
+def test_under_the_table_stand_the_data_and_where_to_go_on(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = "SYNTHETIC data: 48 train, 24 val, 24 test"
+    for number in range(3):
+        folder = str(tmp_path / "my runs")
+        words.leave("outcome", number, asdict(JobOutcome("finished", "id", True, folder=folder, data=drawn)))
+    Progress(words).finish()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        f"data: {drawn}",
+        f"each run: python -m dlbench records list --runs '{folder}'",
+        f"curves: python -m dlbench tensorboard --runs '{folder}'",
+    ]
+    monkeypatch.setenv("DLBENCH_RUNS", folder)
+    Progress(words).finish()
+    assert capsys.readouterr().out.endswith("python -m dlbench tensorboard\n")
 
 
 some_overrides = st.lists(st.sampled_from(["seed=1", "seed=2", "lr=0.1", "lr=0.2", "name=x"]), unique=True)
@@ -447,6 +482,23 @@ def test_the_table_fits_a_terminal_with_nothing_cut(
     assert all(len(line) <= columns for line in lines)
     assert "…" not in "".join(lines)
     assert all("".join(lines).count(value) >= 2 for value in ("0.1250", "0.2500", "0.5000", "0.7500", "1.5000"))
+
+
+def test_the_table_breaks_no_word_on_a_terminal_where_all_longest_words_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [("experiment=p2g_attention", f"model/attention={name}") for name in ("bahdanau", "bilinear")]
+    jobs = [job(2 * row + seed, *told[row], seed=seed, lr=row + 1) for row in (0, 1) for seed in (0, 1)]
+    metrics = {"val/cer_best": 0.125, "test/cer": 0.25, "test/wer": 0.5}
+    ended = {
+        each.number: JobOutcome("finished", metrics={k: v + each.number for k, v in metrics.items()}) for each in jobs
+    }
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout.__class__, "isatty", lambda _: True, raising=False)
+    print_whole(table_of(jobs, ended))
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert all(shown.count(word) == 1 for word in ("model/attention=bahdanau", "model/attention=bilinear"))
 
 
 def test_the_table_of_transducers_has_their_error_rates() -> None:

@@ -95,8 +95,8 @@ def classifiers(tmp_path: Path) -> Store:
 @pytest.mark.parametrize(
     ("run", "name"),
     [
-        ("0c52659b", "cnn_bn_gap/lr=0.01 scrambled seed=42 (0c52659b)"),
-        ("b6d1ead6", "cnn_vanilla/lr=0.01 chw seed=42 (b6d1ead6)"),
+        ("0c52659b", "cnn_bn_gap/lr=0.01 layout=scrambled seed=42 (0c52659b)"),
+        ("b6d1ead6", "cnn_vanilla/lr=0.01 layout=chw seed=42 (b6d1ead6)"),
     ],
 )
 def test_a_run_of_the_experiments_own_settings_has_a_short_name(run: str, name: str) -> None:
@@ -107,11 +107,12 @@ def test_a_name_tells_what_differs_from_the_experiment() -> None:
     record = COMMITTED.find("b2e0cd9b")
     config = record.settings()
     config["model"] |= {"hidden_bn": [True, True], "pooling": "no/thing", "classes": None}
+    config["data"]["_target_"] = "dlbench.data.pair_datamodule.TransductionDataModule"
     config["optimizer"] |= {"_target_": "dlbench.tasks.optim.adam", "beta1": 0.9}
     config["trainer"] |= {"epochs": 4, "device": "cuda"}
     name = run_name(read_json(record.manifest), config)
-    (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 chw seed=42 (.*) \(b2e0cd9b\)$", name)
-    different = {"pooling=no_thing", "hidden_bn=[true,true]", "classes=null", "optimizer=adam", "epochs=4"}
+    (settings,) = re.findall(r"^cnn_bn_gap/lr=0.01 layout=chw seed=42 (.*) \(b2e0cd9b\)$", name)
+    different = {"pooling=no_thing", "hidden_bn=[true,true]", "classes=null", "data=p2g", "optimizer=adam", "epochs=4"}
     assert set(settings.split()) == different
 
 
@@ -119,7 +120,7 @@ def test_a_name_tells_synthetic_data() -> None:
     record = COMMITTED.find("b2e0cd9b")
     manifest = read_json(record.manifest)
     manifest["data"]["source"] = "synthetic"
-    assert run_name(manifest, record.settings()) == "cnn_bn_gap (synthetic data)/lr=0.01 chw seed=42 (b2e0cd9b)"
+    assert run_name(manifest, record.settings()) == "cnn_bn_gap (synthetic data)/lr=0.01 layout=chw seed=42 (b2e0cd9b)"
 
 
 def test_a_name_tells_attention_and_precision(decoded: Record) -> None:
@@ -128,12 +129,12 @@ def test_a_name_tells_attention_and_precision(decoded: Record) -> None:
     assert run_name(manifest, config) == f"{group}/lr=0.003 attention=bahdanau {settings} ({decoded.id[:8]})"
     config["model"]["attention"]["layer_norm"] = True
     config["trainer"]["precision"] = "bf16-mixed"
-    expected = f"lr=0.003 attention=bahdanau,layer_norm=true bf16-mixed {settings}"
+    expected = f"lr=0.003 attention=bahdanau,layer_norm=true precision=bf16-mixed {settings}"
     assert run_name(manifest, config) == f"{group}/{expected} ({decoded.id[:8]})"
     config["model"]["attention"] = None
-    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 attention=none bf16-mixed seed=42")
+    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 attention=none precision=bf16-mixed seed=42")
     del config["model"]["attention"]
-    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 bf16-mixed seed=42")
+    assert run_name(manifest, config).startswith(f"{group}/lr=0.003 precision=bf16-mixed seed=42")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_decoding_has_a_name(overrides: list[str], name: str, compose: Callabl
 def test_a_run_of_an_experiment_that_is_gone_has_a_name() -> None:
     record = COMMITTED.find("b2e0cd9b")
     manifest = read_json(record.manifest) | {"experiment": "gone"}
-    assert run_name(manifest, record.settings()) == "gone/lr=0.01 chw seed=42 (b2e0cd9b)"
+    assert run_name(manifest, record.settings()) == "gone/lr=0.01 layout=chw seed=42 (b2e0cd9b)"
 
 
 # --- the view --------------------------------------------------------------------------------------------------------

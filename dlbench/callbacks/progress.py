@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
-from dlbench.terminal import ProgressKind, suited
+from dlbench.terminal import ProgressKind, clock, suited
 
 DRAWN_A_SECOND = 3
 """How often the bar is drawn. At Lightning's default, 100, a CNN's step takes 1.12 to 1.19 times as long as without."""
@@ -39,8 +39,8 @@ class EpochLines(pl.Callback):
         per_epoch = (time.monotonic() - self._began) / (epoch - self._first_epoch)
         known = sorted(trainer.callback_metrics.items())
         metrics = "  ".join(f"{name} {float(value):.4f}" for name, value in known if name.startswith("val/"))
-        left = time.strftime("%H:%M:%S", time.gmtime(per_epoch * (epochs - epoch)))
-        print(f"epoch {epoch}/{epochs}  {metrics}  {per_epoch:.1f} s an epoch, {left} left", flush=True)
+        left = f", {clock(per_epoch * (epochs - epoch))} left" if epoch < epochs else ""
+        print(f"epoch {epoch}/{epochs}  {metrics}  {per_epoch:.1f} s an epoch{left}", flush=True)
 
 
 def progress(kind: ProgressKind) -> list[pl.Callback]:

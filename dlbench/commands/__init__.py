@@ -1,15 +1,19 @@
 """The subcommands of ``dlbench``, a module each: ``dlbench records list``, ``dlbench report``."""
 
 import importlib
+import re
+import shlex
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dlbench import paths
 from dlbench.cli import one_line_errors
 from dlbench.errors import DlbenchError
+from dlbench.terminal import say
 
 NAMES = ("bench", "data", "notebooks", "predict", "records", "report", "tensorboard")
 
@@ -54,13 +58,44 @@ def call(name: str, words: Sequence[str]) -> int:
                 raise DlbenchError(f"{name} needs {error.name}; pip install 'dlbench[notebooks]'") from error
             try:
                 command = typer.main.get_command(module.app)
+                if wrong := _override(command, words):
+                    say(wrong)
+                    return 2
                 # Typer's own way to start would answer Ctrl-C without a word.
                 with command.make_context(f"dlbench {name}", list(words)) as context:
                     return int(command.invoke(context) or 0)
             except typer.Exit as end:
                 return end.exit_code
             except typer.TyperException as error:
-                error.show()  # type: ignore[attr-defined]  # all that Typer raises here have it
+                _said(error, name, words)
                 return int(error.exit_code)
     except SystemExit as end:
         return int(end.code or 0)
+
+
+_SETTING = re.compile(r"\+*([\w/.]+)=(.*)")
+
+
+def _override(command: Any, words: Sequence[str]) -> str | None:
+    """What is wrong with a word as runs take it, where this command has an option, and what to say; None: nothing."""
+    own = getattr(command, "commands", {}).get(words[0], command) if words else command
+    options = {option for parameter in own.params for option in parameter.opts}
+    takes_settings = any(parameter.metavar == "KEY=VALUE" for parameter in own.params)
+    for before, word in pairwise(["", *takewhile("--".__ne__, words)]):
+        if (found := _SETTING.fullmatch(word)) and not before.startswith("-"):
+            key, value = found[1].removeprefix("paths."), shlex.quote(found[2])
+            for option in (f"--{key}", *(["--folder"] if key == "data" and found[1] != key else [])):
+                if option in options:
+                    return f"{word}: only a run takes it so; here say {option} {value}"
+            if found[1] in ("paths.runs", "paths.data", "paths.cache") and not takes_settings:
+                return f"{word}: only a run takes it so; here set DLBENCH_{key.upper()}={value} in the environment"
+    return None
+
+
+def _said(error: typer.TyperException, name: str, words: Sequence[str]) -> None:
+    """Print what Typer found wrong; what runs alone have is told in a line."""
+    settings = [word for word in words if _SETTING.fullmatch(word)]
+    if settings and "unexpected extra argument" in str(error):
+        say(f"{settings[0]}: only runs have settings; python -m dlbench {name} --help shows what there is here")
+    else:
+        error.show()  # type: ignore[attr-defined]  # all that Typer raises here have it

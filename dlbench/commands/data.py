@@ -31,12 +31,15 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    table = [["name", "size", "present", "fetch", "title (licence)"]]
+    table = [["name", "size", "present", "got", "title (licence)"]]
     for row in rows:
-        size = "?" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
-        table.append([row["name"], size, row["present"], row["fetch"], f"{row['title']} ({row['licence']})"])
+        size = "unknown" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
+        got = {"manual": "by hand", "kaggle": "Kaggle"}.get(row["fetch"], "download")
+        table.append([row["name"], size, row["present"], got, f"{row['title']} ({row['licence']})"])
     print_columns(table)
     print(f"data folder: {where}")
+    print("download, Kaggle: python -m dlbench data fetch NAME gets it")
+    print("by hand: python -m dlbench data fetch NAME says where it is found")
     for row in rows:
         if row["note"]:
             print(f"{row['name']}: {row['note']}")

@@ -14,7 +14,16 @@ from dlbench.config import composed
 from dlbench.errors import ConfigError, RecordError
 from dlbench.metrics.names import HEADINGS, METRICS
 from dlbench.records.files import ODD, read_json
-from dlbench.records.labels import DECODED_BY, NEVER_NAMED, SYNTHETIC_SOURCE, data_line, decoding, plain, settings
+from dlbench.records.labels import (
+    DECODED_BY,
+    NEVER_NAMED,
+    SYNTHETIC_SOURCE,
+    chosen,
+    data_line,
+    decoding,
+    plain,
+    settings,
+)
 from dlbench.records.store import Record, State, Store
 from dlbench.report.jobs import Job
 from dlbench.report.schema import load_all
@@ -60,9 +69,11 @@ def show(plan: Plan, outcome: Outcome) -> None:
     if len(rows) > 1:
         print_columns(rows)
         print()
+    option = paths.runs_option(outcome.record.folder.parent)
     if nearest and (others := nearest[0].others):
         tell(f"published with {' '.join(_setting(key, value) for key, value in others.items())}")
-    tell(f"all {len(metrics)} metrics: python -m dlbench records show {outcome.record.id}")
+    tell(f"all {len(metrics)} metrics: python -m dlbench records show {outcome.record.id}{option}")
+    tell(f"curves: python -m dlbench tensorboard{option}")
     tell(f"record: {_near(outcome.record.folder)}")
 
 
@@ -178,6 +189,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _setting(key: str, value: Any) -> str:
-    """A setting in few words: a class stands by its name, and for all that it fills."""
+    """A setting in few words: a class stands by its configuration file's name, and for all that it fills."""
     part = key.removesuffix("._target_")
-    return f"{part}={plain(value).rpartition('.')[2] if part != key else plain(value)}"
+    return f"{part}={plain(value) if part == key else chosen(part.replace('.', '/'), {'_target_': value})}"

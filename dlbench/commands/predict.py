@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -117,6 +118,9 @@ def _find(run: str, runs: Path) -> Record:
     if run not in experiments():
         if is_like(run, experiments()):
             raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
+        if not re.fullmatch(r"[0-9a-f]+", run):
+            told = f"python -m dlbench records list{paths.runs_option(runs)} shows records, --help experiments"
+            raise RecordError(f"{run}: no record in {runs} begins so, and no experiment is called so; {told}")
         return find(run, *folders)
     for store in map(Store, folders):
         having = [(manifest, record) for record in store.all() if (manifest := _manifest(record, run))]

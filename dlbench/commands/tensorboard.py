@@ -35,8 +35,8 @@ def tensorboard(
 ) -> int:
     """Your newest 40 runs in TensorBoard, or the committed ones where you have none; new ones appear by themselves.
 
-    A name looks like "cnn_bn_gap/lr=0.01 chw seed=42 (529c0c64)": --only "cnn_.*seed=42" shows such runs, however many.
-    Any other option is passed on to TensorBoard: --port N, --host NAME, --bind_all, ...
+    A name looks like "cnn_bn_gap/lr=0.01 layout=chw seed=42 (529c0c64)": --only "cnn_.*seed=42" shows such runs,
+    however many. Any other option is passed on to TensorBoard: --port N, --host NAME, --bind_all, ...
     """
     from dlbench.tensorboard.app import serve
 

@@ -40,7 +40,7 @@ DECODED_BY = " decoded by "
 
 
 def brief(config: Mapping[str, Any], *, with_seed: bool = True) -> str:
-    """The settings that are compared most: ``lr=0.01 chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
+    """The settings that are compared most: ``lr=0.01 layout=chw seed=42``, ``lr=0.003 attention=bahdanau seed=42``.
 
     Of a Hopfield network these are its patterns and, if it has one, beta: ``patterns=100 beta=64 seed=42``.
     The precision is named where it is not the usual one; without the seed it names what is averaged over seeds.
@@ -51,19 +51,19 @@ def brief(config: Mapping[str, Any], *, with_seed: bool = True) -> str:
     precision = config["trainer"].get("precision", USUAL_PRECISION)
     shown = (
         f"lr={config['optimizer']['lr']}" if "lr" in config["optimizer"] else None,
-        config["data"].get("layout"),
+        f"layout={config['data']['layout']}" if "layout" in config["data"] else None,
         f"attention={choice('model/attention', attention, ',')}"
         if attention is None or "_target_" in attention
         else None,
         *(f"{key}={model[key]:g}" for key in HOPFIELD if type(model.get(key)) in (int, float)),
-        precision if precision != USUAL_PRECISION else None,
+        f"precision={precision}" if precision != USUAL_PRECISION else None,
         f"seed={config['seed']}" if with_seed else None,
     )
     return " ".join(part for part in shown if part)
 
 
 def settings(experiment: str, config: Mapping[str, Any]) -> str:
-    """What tells a configuration from others, the seed left out: ``lr=0.01 chw epochs=10``."""
+    """What tells a configuration from others, the seed left out: ``lr=0.01 layout=chw epochs=10``."""
     return " ".join([brief(config, with_seed=False), *changed_settings(experiment, config)])
 
 
@@ -128,7 +128,7 @@ def data_caveat(data: Mapping[str, Any]) -> str:
 
 
 def run_name(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """A readable name, as TensorBoard shows it: ``cnn_bn_gap/lr=0.01 scrambled seed=42 (529c0c64)``.
+    """A readable name, as TensorBoard shows it: ``cnn_bn_gap/lr=0.01 layout=scrambled seed=42 (529c0c64)``.
 
     Besides the brief settings it names what differs from the experiment's own.
     """
@@ -170,9 +170,8 @@ def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
         if own.get(section) == there:
             continue
         here = components.with_younger(own.get(section, {}), there)
-        target = here.get("_target_")
-        if target != there.get("_target_"):
-            found.append(f"{section}={str(target).rpartition('.')[2]}")
+        if here.get("_target_") != there.get("_target_"):
+            found.append(f"{section}={chosen(section, here)}")
         found += [
             f"{key}={plain(value)}".replace(" ", "")
             for key, value in here.items()

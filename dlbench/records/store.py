@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -402,12 +403,16 @@ class Store:
         Raises:
             RecordError: None or several do.
         """
-        matches = [record for record in self.all() if record.id.startswith(prefix)]
-        if len(matches) != 1:
-            known = ", ".join(record.id for record in matches or self.all()) or "none at all"
-            problem = "several records begin with" if matches else "no record begins with"
-            raise RecordError(f"{problem} {prefix!r} in {self.folder}; there are: {known}")
-        return matches[0]
+        known = {record.id: record for record in self.all()}
+        matches = [identity for identity in known if identity.startswith(prefix)]
+        if len(matches) == 1:
+            return known[matches[0]]
+        few = matches or difflib.get_close_matches(prefix, known, n=3)
+        problem = "several records begin with" if matches else "no record begins with"
+        named = f"; {'there are' if matches else 'nearest'}: {', '.join(few[:3])}" if few else ""
+        more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+        every = f"python -m dlbench records list{paths.runs_option(self.folder)}"
+        raise RecordError(f"{problem} {prefix!r} in {self.folder}{named}{more}; all: {every}")
 
 
 def find(prefix: str, *folders: Path) -> Record:

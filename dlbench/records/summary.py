@@ -163,4 +163,4 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
 def _settings(experiment: str, config: dict[str, Any]) -> str:
     """Those compared most, the epochs, and what else is not as in the experiment today."""
     others = [each for each in changed_settings(experiment, config) if not each.startswith("epochs=")]
-    return " ".join([brief(config), f"{config['trainer']['epochs']} epochs", *others])
+    return " ".join([brief(config), f"epochs={config['trainer']['epochs']}", *others])

@@ -187,7 +187,7 @@ class Result:
 
     @cached_property
     def settings(self) -> str:
-        """What tells its configuration from others: ``lr=0.01 chw epochs=10``, ``... decoded by greedy``."""
+        """What tells its configuration from others: ``lr=0.01 layout=chw epochs=10``, ``... decoded by greedy``."""
         words = settings(self.experiment, self.config)
         return f"{words}{DECODED_BY}{self.decoding}" if self.decoding else words
 

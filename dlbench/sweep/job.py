@@ -64,6 +64,8 @@ class JobOutcome:
         state: That of the training (``finished``, ``diverged``), ``failed``, or ``busy``: another process makes it.
         run: The record's ID.
         trained: Whether anything had to be trained.
+        folder: Where the record lies among others.
+        data: What the data is, in words.
         metrics: Those of the evaluation.
         step: Where the loss was lost.
         metric: What a search goes by.
@@ -77,6 +79,8 @@ class JobOutcome:
     state: str
     run: str | None = None
     trained: bool = False
+    folder: str | None = None
+    data: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     step: int | None = None
     metric: str | None = None
@@ -170,6 +174,7 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
     try:
         # Here, not above: the parent process does without torch.
         from dlbench.records import history
+        from dlbench.records.labels import data_line
         from dlbench.records.lock import BusyError
         from dlbench.run import execute, prepare
 
@@ -191,6 +196,8 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
     return JobOutcome(
         state=result["state"],
         run=outcome.record.id,
+        folder=str(outcome.record.folder.parent),
+        data=data_line(result["data"]),
         trained=outcome.trained,
         metrics=result["metrics"],
         step=result.get("step"),

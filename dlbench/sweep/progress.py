@@ -14,10 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dlbench import paths
 from dlbench.errors import SweepError
 from dlbench.metrics.names import HEADINGS
 from dlbench.sweep.job import FAILED, Job, JobOutcome, Words, labels
-from dlbench.terminal import SafeConsole, mean_and_spread, print_whole, say
+from dlbench.terminal import SafeConsole, clock, mean_and_spread, print_whole, printable, say, tell
 
 METRICS = (*HEADINGS, "train/loss")
 """The columns, as far as the runs have them."""
@@ -27,16 +28,17 @@ SECONDS = 0.5
 
 
 def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> None:
-    """Print the table, and the causes of what failed; with ``verbose=true`` their tracebacks too."""
+    """Print the table, what data it is of, and where to go on; with ``verbose=true`` the tracebacks of failures too."""
     print_whole(table_of(jobs, outcomes))
-    console = SafeConsole(highlight=False, markup=False, soft_wrap=True)
-    names = labels(jobs)
-    for job in jobs:
-        outcome = outcomes[job.number]
-        if outcome.error:
-            console.print(f"failed: {' '.join(names[job.number])}: {outcome.error}")
-            if outcome.details:
-                console.print(outcome.details)
+    ended = [outcomes[job.number] for job in jobs]
+    for data in dict.fromkeys(outcome.data for outcome in ended if outcome.data):
+        tell(f"data: {data}")
+    for folder in dict.fromkeys(outcome.folder for outcome in ended if outcome.folder):
+        option = paths.runs_option(Path(folder))
+        tell(f"each run: python -m dlbench records list{option}")
+        tell(f"curves: python -m dlbench tensorboard{option}")
+    for details in dict.fromkeys(outcome.details for outcome in ended if outcome.details):
+        print(printable(details, kept="\n"))
 
 
 def table_of(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> Table:
@@ -131,7 +133,11 @@ class Progress:
         self.stop()
         self.look()
         jobs = self.words.jobs()
+        names = labels(jobs)
         outcomes = {job.number: self._outcomes.get(job.number, LOST) for job in jobs}
+        for job in jobs:
+            if job.number not in self._outcomes:
+                say(_failure(" ".join(names[job.number]), str(LOST.error)), self._file)
         if jobs:
             show(jobs, outcomes)
         return outcomes
@@ -151,9 +157,9 @@ class Progress:
                 if notice not in self._notices:
                     self._notices.add(notice)
                     say(notice, self._file)
-            label = " ".join(names[job.number])
+            label = " ".join(names[job.number]) or "the run"
             if outcome.error:
-                say(f"{label}: failed: {outcome.error}", self._file)
+                say(_failure(label, outcome.error), self._file)
             elif not self._console.is_terminal:
                 how = outcome.state if outcome.trained else f"{outcome.state}, cached"
                 say(f"{label}: {how} ({self.line()})", self._file)
@@ -167,12 +173,10 @@ class Progress:
         running = [word for job in jobs if job.number not in self._outcomes and (word := self._begun(job))]
         parts = [f"{len(self._outcomes)}/{len(jobs)} done", f"{len(running)} running", f"{cached} cached"]
         parts += [f"{counts[state]} {state}" for state in (FAILED, "diverged") if counts[state] or state == FAILED]
-        left = self._seconds_left(jobs, running)
-        shown = "?" if left is None else time.strftime("%H:%M:%S", time.gmtime(left))
-        return ", ".join([*parts, f"{shown} left"])
+        return ", ".join([*parts, *self._left(jobs, running)])
 
-    def _seconds_left(self, jobs: Sequence[Job], running: Sequence[Mapping[str, Any]]) -> float | None:
-        """At the pace of the epochs trained so far; None before the first epoch."""
+    def _left(self, jobs: Sequence[Job], running: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The time left, at the pace of the epochs trained so far; nothing before the first epoch and at the end."""
         to_do = sum(job.epochs for job in jobs if job.number not in self._outcomes)
         trained = self._epochs_trained
         for word in running:
@@ -181,8 +185,8 @@ class Progress:
                 trained += rows - word["epochs_before"]
                 to_do -= rows
         if to_do <= 0:
-            return 0.0
-        return to_do * (time.monotonic() - self._began) / trained if trained > 0 else None
+            return ["testing"] if len(self._outcomes) < len(jobs) else []
+        return [f"{clock(to_do * (time.monotonic() - self._began) / trained)} left"] if trained > 0 else []
 
     def _begun(self, job: Job) -> dict[str, Any] | None:
         return self.words.read("curves", job.number)
@@ -194,6 +198,10 @@ class Progress:
 
     def _render(self) -> Text:
         return Text(self.line())
+
+
+def _failure(label: str, error: str) -> str:
+    return f"failed: {error}" if error.startswith(label) else f"failed: {label}: {error}"
 
 
 def _rows(path: Path) -> int:

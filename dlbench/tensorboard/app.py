@@ -109,7 +109,8 @@ def _nothing(runs: Path, stores: Sequence[Store], only: re.Pattern[str] | None) 
     if only is None or not any(store.all() for store in stores):
         return f"no runs in {runs}; make one: python -m dlbench +experiment=cnn_bn_gap"
     committed = "" if len(stores) > 1 else "; committed ones are looked through with --committed"
-    return f"--only {only.pattern}: in no run's name; one is cnn_bn_gap/lr=0.01 chw seed=42 (529c0c64){committed}"
+    one = "cnn_bn_gap/lr=0.01 layout=chw seed=42 (529c0c64)"
+    return f"--only {only.pattern}: in no run's name; one is {one}{committed}"
 
 
 class View:

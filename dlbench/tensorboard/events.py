@@ -111,7 +111,7 @@ def _settings(config: Mapping[str, Any]) -> Settings:
     found: Settings = {"seed": settings["seed"]}
     for section in SECTIONS:
         if section not in ("data", "trainer"):
-            found[section] = str(settings[section]["_target_"]).rpartition(".")[2]
+            found[section] = chosen(section, settings[section])
         found |= _flat(section, settings[section])
     return {"model.attention": NONE, **found} if "attention" in settings["model"] else found
 

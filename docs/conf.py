@@ -7,7 +7,8 @@ html_title = "dlbench"
 exclude_patterns = ["report/none"]
 myst_heading_anchors = 4
 default_role = "code"
-# The report sets its anchors itself, and its claims are headings of the fourth level; tests check the links of all pages.
-suppress_warnings = ["myst.header", "myst.xref_missing"]
+# The report sets its own anchors, and its claims are headings of the fourth level; tests check the links of all pages.
+suppress_warnings = ["myst.header", "myst.xref_missing", "misc.highlighting_failure"]
+napoleon_use_ivar = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"

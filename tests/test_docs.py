@@ -1,6 +1,8 @@
 """The README and ``docs/``: links lead somewhere, commands are there, and the README is short."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,15 @@ def test_the_readme_is_short_and_names_every_page() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150
     named = {target for target, _ in LINK.findall(text)}
-    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:] if page.parent.name == "docs"} <= named | {
-        "README.md"
-    }
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES if page.parent.name == "docs"}
+    assert pages <= named | {"docs/index.md", "docs/contributing.md"}  # which hold the README and CONTRIBUTING
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-qW", "--keep-going", "-d", str(tmp_path / "cache")]
+    folders = [str(ROOT / "docs"), str(tmp_path / "site")]
+    built = subprocess.run([*command, *folders], check=False, capture_output=True, text=True)
+    assert (built.returncode, built.stderr) == (0, "")
+    reference = (tmp_path / "site" / "reference.html").read_text(encoding="utf-8")
+    assert "dlbench.protocols.Evaluation" in reference and "dlbench.models.cnn" in reference

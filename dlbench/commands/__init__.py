@@ -15,7 +15,7 @@ from dlbench.cli import one_line_errors
 from dlbench.errors import DlbenchError
 from dlbench.terminal import say
 
-NAMES = ("bench", "data", "notebooks", "predict", "records", "report", "tensorboard")
+NAMES = ("bench", "data", "experiments", "notebooks", "predict", "records", "report", "tensorboard")
 
 # Options that several have.
 Runs = Annotated[

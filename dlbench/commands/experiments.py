@@ -1,0 +1,49 @@
+"""``dlbench experiments``: every experiment, sweep and search, with what its file says of it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlbench.cli import folders
+from dlbench.commands import Json, group
+from dlbench.terminal import print_columns
+
+GROUPS = {"experiment": "Experiments", "sweep": "Sweeps, many runs each", "search": "Searches for the best settings"}
+
+app = group("Every experiment, sweep and search, with what its file says of it.")
+
+
+@app.command()
+def experiments(
+    config_dir: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a folder of your own configurations")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every experiment, sweep and search, with what its file says of it."""
+    # `folders` finds --config-dir by itself, as a run does.
+    found = {
+        kind: {path.stem: about(path) for folder in folders() for path in sorted((folder / kind).glob("*.yaml"))}
+        for kind in GROUPS
+    }
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for kind, title in GROUPS.items():
+        print(f"{title}: dlbench +{kind}=NAME\n")
+        print_columns(sorted(found[kind].items()))
+        print()
+
+
+def about(path: Path) -> str:
+    """The comment at the beginning of a configuration, after the line that says where it goes."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            comments.append(line.removeprefix("#").strip())
+    return " ".join(comments)

@@ -312,3 +312,34 @@ def test_the_table_of_all_numbers_says_on_what_data() -> None:
     claims = [row for row in rows if row["source"] == "claim"]
     assert {(row["provenance"], row["verdict"]) for row in claims} == {(OTHER_SPLIT, "holds on other data")}
     assert {row["verdict"] for row in rows if row["source"] == "published"} == {"not run", "reproduced"}
+
+
+# --- a report of one's own data --------------------------------------------------------------------------------------
+
+
+def test_a_report_is_held_against_runs_on_its_own_data_alone() -> None:
+    own, other = "a" * 64, "b" * 64
+
+    def results(fingerprint: str, provenance: str) -> list[Result]:
+        values = enumerate((0.719, 0.72, 0.721), start=42)
+        told = {"fingerprint": fingerprint, "provenance": provenance}
+        return [
+            made("kmnist_cnn", "optimizer.lr=0.01", metrics={"test/accuracy": v}, seed=seed, **told)
+            for seed, v in values
+        ]
+
+    report = REPORT.model_copy(update={"own_data": (own[:12],), "substitutes": {}})
+    everything = [*results(other, "user copy"), *results("f" * 64, REAL)]
+    for found, expected in (
+        (everything, Verdict.NOT_RUN),
+        ([*everything, *results(own, "user copy")], Verdict.REPRODUCED),
+    ):
+        value = Verdicts(Evidence({"r": report}, Collection(found))).values[0]
+        assert value.judged.verdict == expected
+        if expected == Verdict.NOT_RUN:
+            assert f"user copy, {other[:12]}" in value.judged.reason and f"verified, {'f' * 12}" in value.judged.reason
+        else:
+            assert {result.fingerprint for result in value.runs.results} == {own}
+    without = REPORT.model_copy(update={"substitutes": {}})
+    value = Verdicts(Evidence({"r": without}, Collection(results(own, "user copy")))).values[0]
+    assert value.judged.verdict == Verdict.NOT_RUN and f"kmnist (user copy, {own[:12]}) alone" in value.judged.reason

@@ -403,7 +403,8 @@ class Verdicts:
                 if configuration.planned:
                     judged = Judgement(Verdict.PLANNED, "there is no such experiment yet")
                 elif judged.verdict == Verdict.NOT_RUN:
-                    judged = _without_runs(configuration, metric, published, substituted)
+                    others = evidence.on_other_data(configuration)
+                    judged = _without_runs(configuration, metric, published, substituted, others)
                 yield Value(runs, judged, name, table, row, metric, published, variants, substituted, split)
 
     @cached_property
@@ -468,9 +469,16 @@ def _split(runs: Runs, splits: Mapping[str, OtherSplit]) -> OtherSplit | None:
 
 
 def _without_runs(
-    configuration: Configuration, metric: str, published: float, substituted: Substituted | None
+    configuration: Configuration,
+    metric: str,
+    published: float,
+    substituted: Substituted | None,
+    others: Sequence[Result],
 ) -> Judgement:
-    """What can be told of a value that no run gave: a picture network's parameters are known without one."""
+    """What can be told of a value that no run gave: a picture network's parameters are known without one.
+
+    ``others`` are runs on data that the report does not judge by.
+    """
     experiment, overrides = configuration.experiment, configuration.overrides
     if metric == "model/parameters" and "in_channels" in composed(experiment, overrides)["model"]:
         judged = judge_published(published, [network("parameters", experiment, *overrides)], metric)
@@ -478,6 +486,9 @@ def _without_runs(
     if substituted and (values := substituted.runs.measured(metric)):
         elsewhere = f"{mean_and_spread(values)} on other data ({substituted.substitute.provenance}), not compared"
         return Judgement(Verdict.NOT_RUN, f"not on the published data; {elsewhere}")
+    if others:
+        data = sorted({f"{other.data} ({other.provenance}, {other.fingerprint[:12]})" for other in others})
+        return Judgement(Verdict.NOT_RUN, f"run on {', '.join(data)} alone, which is not the report's data")
     return Judgement(Verdict.NOT_RUN, "no record of it yet; PROFILE=full makes one")
 
 

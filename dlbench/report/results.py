@@ -450,7 +450,7 @@ class Substituted:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Reports by name, and what was collected; only results on the real data speak for a report's configurations."""
+    """Reports by name, and what was collected; only results on a report's data speak for its configurations."""
 
     reports: Mapping[str, Report]
     collection: Collection
@@ -459,6 +459,29 @@ class Evidence:
     def real(self) -> dict[str, Runs]:
         """The runs on the real data, by configuration."""
         return {name: self.collection.runs(group) for name, group in by_configuration(self.on(REAL)).items()}
+
+    @cached_property
+    def judging(self) -> dict[str, dict[str, Runs]]:
+        """By report, the runs that its values are held against: on the real data, or else on the report's own."""
+        found = dict.fromkeys(self.reports, self.real)
+        for name, report in self.reports.items():
+            if report.own_data:
+                own = by_configuration(each for each in self.collection.results if is_on(report, each.manifest["data"]))
+                found[name] = {key: self.collection.runs(group) for key, group in own.items()}
+        return found
+
+    @cached_property
+    def by_configuration(self) -> dict[str, list[Result]]:
+        """All results, whatever their data, by what they are of."""
+        found: dict[str, list[Result]] = defaultdict(list)
+        for result in self.collection.results:
+            found[result.configuration].append(result)
+        return found
+
+    def on_other_data(self, configuration: Configuration) -> list[Result]:
+        """The results of a configuration that has none on the data that a report judges by."""
+        _, compared = meanings_of(configuration.experiment, configuration.overrides)
+        return self.by_configuration.get(compared, [])
 
     @cached_property
     def elsewhere(self) -> dict[tuple[str, str], dict[str, Runs]]:
@@ -503,9 +526,9 @@ class Evidence:
         lost = [
             run
             for run in self.collection.diverged
-            if run.configuration == trained and run.manifest["data"]["provenance"] == REAL
+            if run.configuration == trained and is_on(report, run.manifest["data"])
         ]
-        return self.real.get(compared, Runs(diverged=lost))
+        return self.judging[name].get(compared, Runs(diverged=lost))
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
@@ -514,6 +537,13 @@ class Evidence:
                 if (runs := self.runs(name, configuration, substitute=heading)).results:
                     return Substituted(heading, substitute, runs)
         return None
+
+
+def is_on(report: Report, data: Mapping[str, Any]) -> bool:
+    """Whether data, as a record tells of it, is what a report's values are held against."""
+    if report.own_data:
+        return str(data["fingerprint"]).startswith(report.own_data)
+    return bool(data["provenance"] == REAL)
 
 
 def in_variant(report: Report, name: str, variant: Variant) -> Configuration | None:

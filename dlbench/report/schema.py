@@ -355,11 +355,13 @@ class Report(_Strict):
 
     ``data`` says in what our data differs from theirs; ``other_splits``, by the data set's name, where it is another
     split; ``variants`` are further columns of ours, ``substitutes`` what is shown where there are none of ours, both by
-    their heading.
+    their heading. ``own_data`` holds the hashes, or how they begin, of data that is none of the suite's: then only runs
+    on it are held against the report.
     """
 
     title: str
     data: str
+    own_data: tuple[Annotated[str, Field(pattern="^[0-9a-f]{12,64}$")], ...] = ()
     other_splits: dict[str, OtherSplit] = {}
     variants: dict[str, Variant] = {}
     substitutes: dict[str, Substitute] = {}

@@ -24,8 +24,8 @@ install: $(INSTALLED)  ## Create .venv and install the project with exact versio
 reproduce-report: $(INSTALLED)  ## Run what the reports lack and judge them: report/index.html (PROFILE=quick|full|none)
 	$(BIN)/python -m dlbench report --profile $(PROFILE) --runs $(RUNS) $(ARGS)
 
-docs-report: $(INSTALLED)  ## Render docs/report (index.html, report.md, ...) and the README's table from the committed records
-	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md
+docs-report: $(INSTALLED)  ## Render docs/report, the README's table and the pages of results from the committed records
+	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md --pages docs
 
 test: $(INSTALLED)  ## Run the quick tests (ARGS='tests/test_beam.py -k width' for some of them)
 	$(PYTEST) -m "not slow" $(ARGS)

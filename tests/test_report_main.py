@@ -1,17 +1,22 @@
 """The command: what it writes, prints and refuses; and that TensorBoard tells the same."""
 
 import csv
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from board import accumulated
+from scipy import stats
 
-from dlbench import commands
+from dlbench import commands, paths
+from dlbench.errors import ConfigError
 from dlbench.records.store import Store
 from dlbench.report.checks import Verdicts
 from dlbench.report.files import MARKS, main_table
+from dlbench.report.pages import render
 from dlbench.report.results import Collection, Evidence
 from dlbench.report.schema import load_all
 from dlbench.tensorboard.app import View
@@ -100,6 +105,72 @@ def test_the_committed_report_is_that_of_the_committed_records(written: SimpleNa
     now, docs = (folder / "report.md" for folder in (written.folder, DOCS / "report"))
     assert docs.read_text(encoding="utf-8") == now.read_text(encoding="utf-8")
     assert main_table(committed) in (DOCS.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_pages_are_those_of_the_committed_records(committed: Verdicts) -> None:
+    # make docs-report renews them.
+    templates = list((paths.experiments() / "pages").glob("*.j2"))
+    assert templates
+    for template in templates:
+        assert (DOCS / template.stem).read_text(encoding="utf-8") == render(template, committed.evidence)
+
+
+def test_the_readme_says_of_the_layout_what_the_records_say(committed: Verdicts) -> None:
+    told = []
+    for variant in ("correct layout", None):
+        values = committed.evidence.runs("a2425", "plain 0.01", variant=variant).measured("test/accuracy")
+        count = ("no runs", "one run", "two runs", "three runs", "four runs", "five runs")[len(values)]
+        told.append(f"{np.mean(values):.3f} ({count})")
+    assert " instead of ".join(told) in " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ('runs("p2g_beam", seeds=(42, 7))("test/cer")', "p2g_beam: no verified record of every seed of 42, 7"),
+        ('runs("p2g_beam", on="stand-in").n', "p2g_beam: no stand-in record"),
+        ('runs("p2g_beam", "model.size=7").n', "p2g_beam model.size=7: no verified record"),
+        ('runs("p2g_beam", "model.sise=7").n', "model.sise: no such key"),
+        ('runs("p2g_bean").n', "p2g_bean: no such experiment"),
+        ('runs("p2g_beam")("test/accuracy")', "has no test/accuracy"),
+        ('runs("translit_ensemble").against(runs("translit_attention"), "test/cer")', "fewer than two pairs"),
+        ("rums()", "'rums' is undefined"),
+        ("{{", "expected token"),
+    ],
+)
+def test_what_a_page_cannot_be_told_is_named(asked: str, told: str, committed: Verdicts, tmp_path: Path) -> None:
+    template = tmp_path / "page.md.j2"
+    template.write_text(f"{{{{ {asked} }}}}")
+    with pytest.raises(ConfigError, match=re.escape(told)) as raised:
+        render(template, committed.evidence)
+    assert str(raised.value).startswith(f"{template}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_difference_is_paired_among_equal_versions(committed: Verdicts, tmp_path: Path) -> None:
+    # Seeds 45 and 46 of the two are made by other versions.
+    template = tmp_path / "page.md.j2"
+    template.write_text('{{ runs("translit_lstm").against(runs("translit_attention"), "test/error_rate_macro") }}')
+    ours, theirs = (
+        [
+            each.metrics["test/error_rate_macro"]
+            for each in committed.evidence.runs("d2223", name).results
+            if each.seed < 45
+        ]
+        for name in ("no attention", "attention")
+    )
+    expected = np.mean(np.subtract(ours, theirs)), *stats.ttest_rel(ours, theirs).confidence_interval()
+    shown = re.findall(r"[+-]\.\d{4}", render(template, committed.evidence))
+    assert list(map(float, shown)) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_page_without_records_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path))
+    assert report(*words, "--pages", str(tmp_path / "pages")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ablations.md.j2: cnn_bn_gap trainer.epochs=10: no verified record" in line
+    assert not (tmp_path / "pages").exists()
 
 
 @pytest.mark.usefixtures("quick")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dlbench import paths
 from dlbench.commands import Runs, group
+from dlbench.report import pages as result_pages
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Cell, Grid, Points, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
@@ -40,11 +41,16 @@ def report(
     readme: Annotated[
         Path | None, typer.Option(metavar="FILE", help="a Markdown file whose main table is to be renewed")
     ] = None,
+    pages: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a folder to write this repository's pages of results to")
+    ] = None,
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
     verdicts, has_succeeded = reproduce(profile, runs, output, overrides or [])
     if readme:
         renew_readme(verdicts, readme)
+    if pages:
+        result_pages.write(verdicts.evidence, pages)
     return int(not has_succeeded)
 
 

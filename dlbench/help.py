@@ -13,7 +13,7 @@ dlbench +search=NAME                      a search for the best settings
 dlbench report                            published reports, judged
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak
-dlbench predict RUN "k æ t"
+dlbench predict RUN "k æ t" | picture.jpg | recording.wav
 dlbench tensorboard | bench | notebooks | --version
 
 Each has its own --help. `python -m dlbench` is the same as `dlbench`.

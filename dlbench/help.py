@@ -2,7 +2,7 @@
 
 import textwrap
 
-from dlbench import paths
+from dlbench import paths, plugins
 
 USAGE = """\
 dlbench: published deep-learning coursework, run again and judged
@@ -31,17 +31,17 @@ WITH_PLUS = ("experiment", "sweep", "search", "padding", "profile")
 
 def text() -> str:
     """The whole help, at most 80 columns wide, with every group of configurations but Hydra's own."""
-    root = paths.conf()
-    groups: dict[str, list[str]] = {}
-    for path in sorted(root.glob("*/**/*.yaml")):
-        group = path.parent.relative_to(root)
-        if group.parts[0] != "hydra":
-            groups.setdefault(group.as_posix(), []).append(path.stem)
+    groups: dict[str, set[str]] = {}
+    for root in (paths.conf(), *plugins.folders()):
+        for path in root.glob("*/**/*.yaml"):
+            group = path.parent.relative_to(root)
+            if group.parts[0] != "hydra":
+                groups.setdefault(group.as_posix(), set()).add(path.stem)
     names = [f"+{group}" for group in WITH_PLUS] + sorted(groups.keys() - set(WITH_PLUS))
     width = max(map(len, names)) + 2
     lines = [
         textwrap.fill(
-            " ".join(groups[name.removeprefix("+")]),
+            " ".join(sorted(groups[name.removeprefix("+")])),
             80,
             initial_indent=f"  {name:{width}}",
             subsequent_indent=" " * (width + 2),

@@ -609,10 +609,11 @@ def test_a_record_that_answers_nothing_is_refused(predict: Predict, copy: Record
     assert "(p2g_attention) neither writes nor classifies anything" in one_line(predict("k æ t", record=copy).err)
 
 
-def test_an_unknown_record_is_named_beside_those_there_are(predict: Predict, trained: Outcome) -> None:
-    answer = predict("k æ t", asked="xyz")
+def test_an_unknown_record_is_named_with_where_to_look(predict: Predict) -> None:
+    answer = predict("k æ t", asked="0000000")
     assert answer.code == 1
-    assert "'xyz'" in one_line(answer.err) and trained.record.id in answer.err
+    assert "no record begins with '0000000' in" in one_line(answer.err) and "records list --runs" in answer.err
+    assert "xyz: no record in " in one_line(predict("k æ t", asked="xyz").err)
 
 
 def test_a_record_of_other_versions_is_used_with_a_warning(predict: Predict, copy: Record) -> None:

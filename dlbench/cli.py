@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from dlbench import files, paths
+from dlbench import files, paths, plugins
 from dlbench.environment import escape_output, requeue, stop_writing
 from dlbench.errors import ConfigError, DlbenchError, is_interruption, is_out_of_memory
 from dlbench.terminal import first_line, nearest, say
@@ -142,26 +142,28 @@ def _no_such_choice(group: str, name: str) -> str:
 
 
 def choices(group: str) -> list[str]:
-    """The names of a group's configurations, those of a ``--config-dir`` too."""
+    """The names of a group's configurations, those of a ``--config-dir`` and of plugins too."""
     return sorted({path.stem for folder in folders() for path in (folder / group).glob("*.yaml")})
 
 
-def own_folders() -> list[str]:
-    """The override by which Hydra finds configurations in the command line's own folders; none if it names none."""
-    own = ",".join(f"file://{folder}" for folder in folders()[1:])
-    return [f"hydra.searchpath=[{own}]"] if own else []
-
-
 def folders() -> list[Path]:
-    """Where configurations lie: the suite's, and those that the command line names."""
+    """Where configurations lie: the suite's, those that the command line names, and those of plugins.
+
+    Hydra looks for them in this order: see `hydra_plugins.dlbench_searchpath`.
+    """
+    return [paths.conf(), *named_folders(), *plugins.folders()]
+
+
+def named_folders() -> list[Path]:
+    """The folders of configurations that the command line names."""
     words = sys.argv[1:]
     named = [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
     named += [word.partition("=")[2] for word in words if word.startswith(("--config-dir=", "-cd="))]
-    return [paths.conf(), *map(paths.folder, named)]
+    return [*map(paths.folder, named)]
 
 
 def _not_utf8() -> Path | None:
-    """The first configuration of the command line's own folders that is not UTF-8."""
+    """The first configuration that is not the suite's and not UTF-8."""
     for path in (path for folder in folders()[1:] for path in sorted(folder.rglob("*.yaml"))):
         try:
             path.read_text(encoding="utf-8")
@@ -205,11 +207,10 @@ def _nearest_key(key: str) -> str | None:
     there = {f"{group}={name}" for group, name in _chosen() if name in choices(group)}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        own = own_folders()
         try:
-            config = compose("config", own + [word for word in sys.argv[1:] if word.lstrip("+") in there])
+            config = compose("config", [word for word in sys.argv[1:] if word.lstrip("+") in there])
         except HydraException:  # the key stands in what was chosen
-            config = compose("config", own)
+            config = compose("config")
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if isinstance(node, DictConfig) and last in node:

@@ -16,8 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from dlbench import components, files, identity, paths
-from dlbench.cli import own_folders
+from dlbench import components, files, identity, paths, plugins
+from dlbench.cli import folders, named_folders
 from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.terminal import nearest
@@ -173,7 +173,7 @@ def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
         HydraException: There is no such experiment, or an override means nothing.
     """
     environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
-    return _composed(experiment, overrides, f"{own_folders()} {environment}")
+    return _composed(experiment, overrides, f"{folders()} {environment}")
 
 
 @cache
@@ -205,7 +205,7 @@ def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[st
 
 def _by_hydra(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     """What Hydra makes of them, kept from process to process: it takes a quarter of a second, a listing asks dozens."""
-    if own_folders():  # in which anything may lie
+    if named_folders():  # in which anything may lie
         return _compose(experiment, list(overrides))
     code = f"{_configurations()} {surroundings} {hydra.__version__} {omegaconf.__version__}"
     plain: dict[str, Any] = files.kept(_compose, experiment, list(overrides), code=code)
@@ -214,8 +214,8 @@ def _by_hydra(experiment: str, overrides: tuple[str, ...], surroundings: str) ->
 
 @cache
 def _configurations() -> str:
-    """A hash of the suite's."""
-    return files.digest_of_all(paths.conf(), ["**/*.yaml"])
+    """A hash of the suite's and of plugins'."""
+    return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in (paths.conf(), *plugins.folders()))
 
 
 def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-            config = compose("config", [*own_folders(), f"+experiment={experiment}", *overrides])
+            config = compose("config", [f"+experiment={experiment}", *overrides])
     finally:
         GlobalHydra.instance().hydra = outer
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from dlbench import paths
+from dlbench import paths, plugins
 
 USAGE = """\
 dlbench: published deep-learning coursework, run again and judged
@@ -14,7 +14,7 @@ dlbench experiments                       all experiments and sweeps, a line eac
 dlbench report                            published reports, judged
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak
-dlbench predict RUN "k æ t"
+dlbench predict RUN "k æ t" | picture.jpg | recording.wav
 dlbench tensorboard | bench | notebooks | --version
 
 Each has its own --help. `python -m dlbench` is the same as `dlbench`.
@@ -32,17 +32,17 @@ WITH_PLUS = ("experiment", "sweep", "search", "padding", "profile")
 
 def text() -> str:
     """The whole help, at most 80 columns wide, with every group of configurations but Hydra's own."""
-    root = paths.conf()
-    groups: dict[str, list[str]] = {}
-    for path in sorted(root.glob("*/**/*.yaml")):
-        group = path.parent.relative_to(root)
-        if group.parts[0] != "hydra":
-            groups.setdefault(group.as_posix(), []).append(path.stem)
+    groups: dict[str, set[str]] = {}
+    for root in (paths.conf(), *plugins.folders()):
+        for path in root.glob("*/**/*.yaml"):
+            group = path.parent.relative_to(root)
+            if group.parts[0] != "hydra":
+                groups.setdefault(group.as_posix(), set()).add(path.stem)
     names = [f"+{group}" for group in WITH_PLUS] + sorted(groups.keys() - set(WITH_PLUS))
     width = max(map(len, names)) + 2
     lines = [
         textwrap.fill(
-            " ".join(groups[name.removeprefix("+")]),
+            " ".join(sorted(groups[name.removeprefix("+")])),
             80,
             initial_indent=f"  {name:{width}}",
             subsequent_indent=" " * (width + 2),

@@ -1,38 +1,47 @@
-"""A recorded transducer at work: text in, ranked hypotheses out; all it needs is the record, no data set."""
+"""A recorded network at work: texts, recordings or pictures in, its answers out; it needs the record, no data set."""
 
 import heapq
 import unicodedata
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from dlbench import components
+import numpy as np
+import numpy.typing as npt
+
+from dlbench import components, paths
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.environment import alone, interrupted_by_signals
-from dlbench.errors import ConfigError, DlbenchError, RecordError
+from dlbench.errors import ConfigError, DataError, DlbenchError, RecordError
 from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.store import Record, State
-from dlbench.terminal import say
+from dlbench.terminal import first_line, say
 
-if TYPE_CHECKING:  # torch and Lightning are loaded when there is something to decode
+if TYPE_CHECKING:  # torch and Lightning are loaded when there is a record to open
     from dlbench.evaluation.transduction import Prediction
     from dlbench.protocols import Decoder
 
 Choice = Literal["best", "last"]
+Given = TypeVar("Given")
+"""An input as a reader has read it."""
 
 
 class InputError(DlbenchError):
-    """A text that the model cannot read."""
+    """An input that the network cannot read."""
 
 
-class Speller:
-    """The network of a transducer's record, with its vocabularies, as its evaluation uses it. The record is only read.
+class Network:
+    """The network of a finished record, as its evaluation uses it. The record is only read.
 
     ``choice`` tells which epoch's weights, by default those that the record's evaluation uses; ``trust`` whether the
-    record may name code that is not the suite's.
+    record may name code that is not the suite's. ``facts`` is what the record says of its data; ``data`` is its
+    DataModule, which tells how the data was read, and never reads any here.
 
     Raises:
-        RecordError: It is no transducer's, not finished, or its weights are not there.
+        RecordError: It is not finished, damaged, or its weights are not there.
     """
 
     def __init__(self, record: Record, choice: Choice | None = None, *, trust: bool = False) -> None:
@@ -43,30 +52,152 @@ class Speller:
         self.config = record.settings()
         if not trust:
             components.check_trusted(self.config, f"record {record.id} (--trust takes own code)", RecordError)
-        try:
-            facts, experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
-            if "source" not in facts.get("vocabularies", {}):
-                kind = "an image classifier's, which writes nothing"
-                if "vocabularies" in facts:
-                    kind = "a speech recogniser's, which reads no text"
-                remedy = "choose a transducer's (python -m dlbench records list)"
-                raise RecordError(f"record {record.id} ({experiment}) is {kind}; {remedy}")
-            vocabularies = {side: Vocabulary(tuple(symbols)) for side, symbols in facts["vocabularies"].items()}
-            self.source_vocabulary, self.target_vocabulary = vocabularies["source"], vocabularies["target"]
-            self.target_joiner: str = facts["joiners"]["target"]
-            self.is_of_files: bool = facts["source"] == "files"
+        with self.recorded():
+            self.facts, self.experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             outdated = components.outdated(manifest["versions"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RecordError(f"record {record.id}: config.yaml or manifest.json is damaged ({error!r})") from error
         if (state := record.state()) != State.FINISHED:
             raise RecordError(f"record {record.id} is {state}; choose a finished one, or run its command again")
-        # The DataModule tells how the data was read; it never reads any here.
-        self.data, evaluation = self._build("data", seed=self.seed), self._build("evaluation")
-        self.max_length: int = evaluation.decoding.max_length
-        self.checkpoint = self._checkpoint(choice or evaluation.checkpoint)
+        self.data, self.evaluation = self._build("data", seed=self.seed), self._build("evaluation")
+        self.checkpoint = self._checkpoint(choice or str(getattr(self.evaluation, "checkpoint", "last")))
         if outdated:
             then = components.in_words(outdated)
             say(f"record {record.id} was made by other versions ({then}): its last digits may differ")
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """What is looked up in the record inside and is not there, or is something else, is damage.
+
+        Raises:
+            RecordError: It is so.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise RecordError(
+                f"record {self.record.id}: config.yaml or manifest.json is damaged ({error!r})"
+            ) from error
+
+    @interrupted_by_signals()
+    def answers(
+        self, batches: Any, device: str, *, seed: int | None = None, decoder: "Decoder | None" = None, **sizes: int
+    ) -> list[Any]:
+        """What the task predicts of each batch; ``sizes`` are what the data decides of the network.
+
+        Raises:
+            ConfigError: This machine has no such device.
+            RecordError: The recorded network cannot be built by this version.
+        """
+        from dlbench.callbacks.recorder import weights_of
+
+        settings = self._build("trainer", device=device, progress="none")
+        settings.device_kind()
+        settings.pin()
+        seed = self.seed if seed is None else seed
+        # Without optimiser: it is not trained.
+        task = self._build("task", model=self._build("model", **sizes), optimizer=None, scheduler=None, seed=seed)
+        task.load_state_dict(weights_of(self.checkpoint, task.state_dict()))
+        if decoder:
+            task.decoder = decoder
+        with alone() as root:
+            found: list[Any] = settings.trainer(root, False, []).predict(task, batches)
+        return found
+
+    def _build(self, section: str, **arguments: Any) -> Any:
+        from dlbench.config import build
+
+        try:
+            return build(section, self.config[section], **arguments)
+        except (ConfigError, KeyError) as error:
+            text = f"record {self.record.id}: its config.yaml does not fit this version"
+            raise RecordError(f"{text} ({error})") from error
+
+    def _checkpoint(self, choice: str) -> Checkpoint:
+        record = self.record
+        epoch = record.closed()["epochs" if choice == "last" else "best_epoch"]
+        checkpoints = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all()}
+        if not checkpoints:
+            text = f"record {record.id} has no checkpoints in {record.folder} (committed without, or cleaned away)"
+            raise RecordError(f"{text}; train it again, with rerun=always where it was")
+        if epoch not in checkpoints or not checkpoints[epoch].is_whole():
+            problem = "damaged" if epoch in checkpoints else "missing"
+            text = f"record {record.id}: the checkpoint of its {choice} epoch, {epoch}, is {problem}"
+            raise RecordError(f"{text}; drop --checkpoint, or run its command again, which trains what is lost")
+        return checkpoints[epoch]
+
+
+def reader(network: Network) -> "Reader":
+    """What reads inputs for a network: texts, recordings or pictures, by its task.
+
+    Raises:
+        RecordError: Its task answers none of these; or see `Network.recorded`.
+    """
+    from dlbench.tasks.image_classification import ImageClassification
+    from dlbench.tasks.speech import SpeechRecognition
+    from dlbench.tasks.transduction import Transduction
+
+    with network.recorded():
+        task: Any = components.locate(network.config["task"]["_target_"])
+        readers: dict[type, Callable[[Network], Reader]] = {
+            Transduction: Speller,
+            SpeechRecognition: Transcriber,
+            ImageClassification: Classifier,
+        }
+        for kind, found in readers.items():
+            if issubclass(task, kind):
+                return found(network)
+    problem = f"record {network.record.id} ({network.experiment}) neither writes nor classifies anything"
+    raise RecordError(f"{problem}; choose another (python -m dlbench records list)")
+
+
+class Writer(ABC, Generic[Given]):
+    """A network that writes; ``joiner`` stands between its symbols, of which there are ``max_length`` at most.
+
+    Raises:
+        RecordError: See `Network.recorded`.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        with network.recorded():
+            found = network.facts["vocabularies"]
+            self.vocabularies = {side: Vocabulary(tuple(symbols)) for side, symbols in found.items()}
+            self.joiner: str = network.facts.get("joiners", {"target": ""})["target"]
+            self.max_length: int = network.evaluation.decoding.max_length
+
+    @abstractmethod
+    def read(self, text: str) -> Given:
+        """An input, as `decode` takes it.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+
+    @abstractmethod
+    def decode(
+        self, given: Sequence[Given], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
+    ) -> list["Prediction"]:
+        """Decode inputs, as `read` gives them, in batches by length.
+
+        Sampling depends on the seed, by default the run's, and on an input's position.
+
+        Raises:
+            ConfigError: See `Network.answers`.
+            RecordError: See `Network.answers`.
+        """
+
+    @abstractmethod
+    def places(self, prediction: "Prediction") -> Sequence[str]:
+        """What a prediction attends to."""
+
+
+class Speller(Writer[tuple[str, ...]]):
+    """A transducer, which spells or translates texts."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        with network.recorded():
+            self.source_vocabulary, self.target_vocabulary = (self.vocabularies[side] for side in ("source", "target"))
+            self.is_of_files: bool = network.facts["source"] == "files"
 
     def read(self, text: str) -> tuple[str, ...]:
         """A text as source symbols: segments separated by spaces, or characters normalised as the data was.
@@ -76,7 +207,7 @@ class Speller:
         """
         from dlbench.data.pair_files import read_source
 
-        files = self.data.files
+        files = self.network.data.files
         if self.is_of_files:
             symbols = read_source(text, files.format, files.stress, files.normalisation, files.strip)
         else:  # invented words are segments, whatever the files they stand in for
@@ -92,63 +223,23 @@ class Speller:
             raise InputError(f"the model does not know {named}")
         return symbols
 
-    @interrupted_by_signals()
-    def spell(
-        self, sources: Sequence[tuple[str, ...]], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
+    def decode(
+        self, given: Sequence[tuple[str, ...]], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
     ) -> list["Prediction"]:
-        """Decode sources, as `read` gives them, in batches by length.
-
-        Sampling depends on the seed, by default the run's, and on a source's position.
-
-        Raises:
-            ConfigError: This machine has no such device.
-            RecordError: The recorded network cannot be built by this version.
-        """
+        """See `Writer.decode`."""
         from dlbench.data.pairs import Pair, PairTensors, loader
         from dlbench.evaluation.transduction import collect
 
-        settings = self._build("trainer", device=device, progress="none")
-        settings.device_kind()
-        settings.pin()
-        task = self._task(self.seed if seed is None else seed)
-        task.decoder = decoder
-        pairs, reverse = [Pair(source, ()) for source in sources], self.data.reverse_source
-        tensors = PairTensors(pairs, self.source_vocabulary, self.target_vocabulary, reverse_source=reverse)
-        with alone() as root:
-            trainer = settings.trainer(root, False, [])
-            decoded = trainer.predict(task, loader(tensors, self.data.eval_batch_size))
-        return collect(decoded, pairs, self.target_vocabulary.symbols, reverse_source=reverse)
+        data, source, target = self.network.data, self.source_vocabulary, self.target_vocabulary
+        pairs = [Pair(symbols, ()) for symbols in given]
+        batches = loader(PairTensors(pairs, source, target, reverse_source=data.reverse_source), data.eval_batch_size)
+        sizes = {"source_symbols": len(source), "target_symbols": len(target)}
+        decoded = self.network.answers(batches, device, seed=seed, decoder=decoder, **sizes)
+        return collect(decoded, pairs, target.symbols, reverse_source=data.reverse_source)
 
-    def _task(self, seed: int) -> Any:
-        """The task around the network, with the record's weights; without optimiser, for it is not trained."""
-        from dlbench.callbacks.recorder import weights_of
-
-        sizes = {"source_symbols": len(self.source_vocabulary), "target_symbols": len(self.target_vocabulary)}
-        task = self._build("task", model=self._build("model", **sizes), optimizer=None, scheduler=None, seed=seed)
-        task.load_state_dict(weights_of(self.checkpoint, task.state_dict()))
-        return task
-
-    def _build(self, section: str, **arguments: Any) -> Any:
-        from dlbench.config import build
-
-        try:
-            return build(section, self.config[section], **arguments)
-        except (ConfigError, KeyError) as error:
-            text = f"record {self.record.id}: its config.yaml does not fit this version"
-            raise RecordError(f"{text} ({error})") from error
-
-    def _checkpoint(self, choice: Choice) -> Checkpoint:
-        record = self.record
-        epoch = record.closed()["epochs" if choice == "last" else "best_epoch"]
-        checkpoints = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all()}
-        if not checkpoints:
-            text = f"record {record.id} has no checkpoints in {record.folder} (committed without, or cleaned away)"
-            raise RecordError(f"{text}; train it again, with rerun=always where it was")
-        if epoch not in checkpoints or not checkpoints[epoch].is_whole():
-            problem = "damaged" if epoch in checkpoints else "missing"
-            text = f"record {record.id}: the checkpoint of its {choice} epoch, {epoch}, is {problem}"
-            raise RecordError(f"{text}; drop --checkpoint, or run its command again, which trains what is lost")
-        return checkpoints[epoch]
+    def places(self, prediction: "Prediction") -> Sequence[str]:
+        """The symbols read."""
+        return prediction.pair.source
 
     def _known_form(self, symbol: str) -> str:
         """The symbol, or that of its canonically equivalent spellings in Unicode which the model knows.
@@ -163,6 +254,109 @@ class Speller:
         if len(symbol) > 1 and not {*symbol} - {*known}:
             return f"meant {' '.join(symbol)!r}?"
         return "nearest: " + " ".join(heapq.nlargest(3, known, key=lambda other: _likeness(symbol, other)))
+
+
+class Transcriber(Writer[npt.NDArray[np.float32]]):
+    """A speech recogniser, which reads files of recordings."""
+
+    def read(self, text: str) -> npt.NDArray[np.float32]:
+        """A recording's features (frames, bands); a line says how much of a long one is heard, as in training.
+
+        Raises:
+            InputError: The file is not there, or no recording as the data's are.
+        """
+        from dlbench.data.ljspeech import RATE
+        from dlbench.data.recordings import HOP
+
+        features: npt.NDArray[np.float32] = _read_file(self.network.data.read_recording, text)
+        if (frames := self.network.data.frames) and len(features) > frames:
+            heard, seconds = (count * HOP / RATE for count in (frames, len(features)))
+            say(f"{text}: {seconds:.1f} s, of which the network hears the first {heard:.1f}")
+        return features
+
+    def decode(
+        self,
+        given: Sequence[npt.NDArray[np.float32]],
+        decoder: "Decoder",
+        *,
+        device: str = "auto",
+        seed: int | None = None,
+    ) -> list["Prediction"]:
+        """See `Writer.decode`."""
+        from dlbench.data.pairs import Pair
+        from dlbench.evaluation.speech import written
+        from dlbench.evaluation.transduction import collect
+
+        vocabulary = self.vocabularies["target"]
+        sizes = {"symbols": len(vocabulary), "mels": given[0].shape[1]}
+        decoded = self.network.answers(self.network.data.batches(given), device, seed=seed, decoder=decoder, **sizes)
+        return collect(decoded, [Pair((), ())] * len(given), written(vocabulary), crop_attention=False)
+
+    def places(self, prediction: "Prediction") -> Sequence[str]:
+        """The times heard."""
+        from dlbench.evaluation.speech import times
+
+        return times(prediction)
+
+
+class Classifier:
+    """An image classifier, which reads files of pictures.
+
+    Raises:
+        RecordError: See `Network.recorded`.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        with network.recorded():
+            # Records of before do not name them.
+            self.classes = [str(name) for name in network.facts.get("classes", [])]
+
+    def read(self, text: str) -> npt.NDArray[np.uint8]:
+        """A picture (height, width, channels), resized as the data's are.
+
+        Raises:
+            InputError: The file is not there, or no picture, or cannot be read without loss.
+        """
+        picture: npt.NDArray[np.uint8] = _read_file(self.network.data.read_picture, text)
+        return picture
+
+    def classify(
+        self, given: Sequence[npt.NDArray[np.uint8]], *, device: str = "auto"
+    ) -> list[list[tuple[str, float]]]:
+        """The classes of each picture with their probabilities, the likeliest first; unnamed ones by their numbers.
+
+        Raises:
+            ConfigError: See `Network.answers`.
+            RecordError: See `Network.answers`.
+        """
+        import torch
+
+        from dlbench.evaluation.images import names_of_outputs
+
+        probabilities = torch.cat(self.network.answers(self.network.data.batches(given), device)).cpu()
+        outputs = probabilities.shape[1]
+        names = names_of_outputs(self.classes or [str(number) for number in range(outputs)], outputs)
+        values, order = probabilities.sort(dim=1, descending=True, stable=True)
+        ranked = zip(order.tolist(), values.tolist(), strict=True)
+        return [[(names[at], value) for at, value in zip(*each, strict=True)] for each in ranked]
+
+
+Reader = Speller | Transcriber | Classifier
+
+
+def _read_file(read: Callable[[Path], Any], text: str) -> Any:
+    """What a DataModule reads of the file that a text names.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not text.strip():
+        raise InputError("empty; name a file or remove it")
+    try:
+        return read(paths.folder(text))
+    except (DataError, ValueError) as error:  # the latter of a name that is none
+        raise InputError(first_line(error)) from error
 
 
 def _likeness(one: str, other: str) -> float:

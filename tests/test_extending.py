@@ -13,6 +13,8 @@ from dlbench.records.store import Store
 PAGE = (conf().parent / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^(?:`([\w/.]+)`\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["trainer.device=cpu"]
+HERE = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation", "--target", "."]
+"""Where pip installs in a test: beside the files, where ``python -m`` finds it too."""
 
 
 def test_every_recipe_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,9 +31,10 @@ def test_every_recipe_works_as_written(tmp_path: Path, monkeypatch: pytest.Monke
             for line in content.splitlines():
                 program, *words = shlex.split(line)
                 assert program == "python"
-                done = python(*words, *(SMALL if "dlbench" in words else []), folder=tmp_path)
+                added = SMALL if "dlbench" in words else HERE if "pip" in words else []
+                done = python(*words, *added, folder=tmp_path)
                 assert done.returncode == 0, done.stderr
                 shown.append(done.stdout)
     assert any("test/accuracy_top_2" in text for text in shown)
-    # The sweep's first run, its three others, a network, pictures, and spelling; a measure trains nothing.
-    assert len(Store(tmp_path / "runs").all()) == 1 + 3 + 1 + 1 + 1
+    # The sweep's first run, its three others, a network, pictures, spelling, a plugin; a measure trains nothing.
+    assert len(Store(tmp_path / "runs").all()) == 1 + 3 + 1 + 1 + 1 + 1

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -16,16 +17,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 from resealed import change, made_by, reseal
 
 from dlbench import commands
 from dlbench.components import by_name
+from dlbench.data.image_datamodules import PictureDataModule
+from dlbench.data.ljspeech import RATE
 from dlbench.data.pair_files import normalise
-from dlbench.predict import InputError, Speller
+from dlbench.data.synthetic.tones import generate
+from dlbench.predict import InputError, Network, Speller
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record, Store
-from dlbench.run import Outcome, run
+from dlbench.run import Outcome, execute, prepare, run
 
+RUN = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "callbacks.pictures.epochs=[]")
 TINY = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "model.size=16", "optimizer.lr=0.01")
 
 
@@ -264,6 +271,202 @@ def test_a_translator_reads_plain_text_normalised_as_its_data(predict: Predict, 
     assert "gives no attention" in one_line(answer.err)
 
 
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+CLASSIFIERS = {
+    "scrambled": ("+experiment=cnn_bn_gap", "data.layout=scrambled"),
+    "permuted": ("+experiment=kmnist_mlp", "data.permute_pixels=true"),
+    "grey": ("+experiment=octmnist_cnn_strided",),
+}
+
+
+@pytest.fixture(scope="module")
+def classifier(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run on own pictures, of several sizes and kinds, with a test split."""
+    folder = tmp_path_factory.mktemp("classifier")
+    random = np.random.default_rng(0)
+    for split, name, number in itertools.product(("train", "test"), ("dark", "light"), range(12)):
+        path = folder / "pictures" / split / name / f"{number}.{'jpg' if number % 2 else 'png'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (60, 80) if number % 3 == 0 else (90, 50, 3)
+        low = 60 * (name == "light")
+        Image.fromarray(random.integers(low, low + 196, shape, dtype=np.uint8)).save(path)
+    data = ("data=image_folder", f"data.root={folder / 'pictures'}", "model.classes=2", "evaluation.max_shift=0")
+    return run(compose("+experiment=cnn_bn_gap", *data, *RUN, f"paths.runs={folder / 'runs'}"))
+
+
+def held_against_the_evaluation(answer: Answer, outcome: Outcome) -> None:
+    assert (answer.code, answer.err) == (0, "")
+    rows = table(outcome)
+    assert [given["classes"][0]["class"] for given in answer.json()] == [row["predicted"] for row in rows]
+    found = [given["classes"][0]["probability"] for given in answer.json()]
+    assert found == pytest.approx([float(row["probability"]) for row in rows], abs=6e-5)
+    assert len({*found}) > 10
+
+
+def test_pictures_are_classified_as_in_the_evaluation(predict: Predict, classifier: Outcome) -> None:
+    folder = classifier.record.folder.parents[1] / "pictures" / "test"
+    files = sorted(folder.glob("*/*"), key=lambda path: (path.parent.name, int(path.stem)))
+    held_against_the_evaluation(predict("--json", *files, record=classifier.record), classifier)
+    for given in predict("--json", *files, record=classifier.record).json():
+        values = [row["probability"] for row in given["classes"]]
+        assert values == sorted(values, reverse=True) and sum(values) == pytest.approx(1)
+        assert {row["class"] for row in given["classes"]} == {"dark", "light"}
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_pictures_are_arranged_as_in_training(
+    kind: str, predict: Predict, compose: Callable[..., Any], tiny: list[str], tmp_path: Path
+) -> None:
+    moved = () if kind == "scrambled" else ("evaluation.rotations=[]", "evaluation.scales=[]")
+    plan = prepare(compose(*CLASSIFIERS[kind], *tiny, *moved, "evaluation.max_shift=0"))
+    outcome = execute(plan)
+    assert isinstance(plan.data, PictureDataModule)
+    files = [tmp_path / f"{number}.png" for number in range(24)]
+    for file, picture in zip(files, plan.data.pictures.test.images, strict=True):
+        Image.fromarray(picture.squeeze()).save(file)
+    held_against_the_evaluation(predict("--json", *files, record=outcome.record), outcome)
+
+
+def test_classes_are_printed_the_likeliest_first(
+    predict: Predict, classifier: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = classifier.record.folder.parents[1] / "pictures" / "test"
+    monkeypatch.chdir(folder)
+    by_arguments = predict("dark/0.png", "light/1.jpg", record=classifier.record)
+    assert by_arguments == predict(lines=b"dark/0.png\nlight/1.jpg\n", record=classifier.record)
+    first, *ranked, second = by_arguments.out.splitlines()[:4]
+    assert (first, second) == ("dark/0.png", "light/1.jpg")
+    (given,) = predict("--json", "dark/0.png", record=classifier.record).json()
+    assert [line.split()[1] for line in ranked] == [row["class"] for row in given["classes"]]
+    assert len(predict("dark/0.png", "--nbest", 1, record=classifier.record).out.splitlines()) == 2
+
+
+def test_what_is_no_picture_is_named_and_the_others_answered(
+    predict: Predict, classifier: Outcome, tmp_path: Path
+) -> None:
+    picture = next(classifier.record.folder.parents[1].glob("pictures/test/dark/*.png"))
+    (tmp_path / "text.jpg").write_text("no picture")
+    Image.new("RGBA", (9, 9), (0, 0, 0, 99)).save(tmp_path / "clear.png")
+    files = [tmp_path / "gone.jpg", picture, tmp_path / "text.jpg", tmp_path, tmp_path / "clear.png", "", "a\0b"]
+    answer = predict("--json", lines="\n".join(map(str, files)).encode(), record=classifier.record)
+    assert answer.code == 1
+    assert ["classes" in given for given in answer.json()] == [file == picture for file in files]
+    said = dict(line.removeprefix("dlbench: ").split(": ", 1) for line in answer.err.splitlines())
+    assert [*said] == ["line 1", "line 3", "line 4", "line 5", "line 6", "line 7"]
+    assert said["line 1"].startswith(f"gone.jpg in {tmp_path}: cannot be read as a picture (No such file")
+    assert "text.jpg" in said["line 3"] and "a folder" in said["line 4"] and "transparent" in said["line 5"]
+
+
+@pytest.mark.parametrize("option", [("--decoding", "greedy"), ("--attention",), ("--width", "5")])
+def test_how_to_write_is_not_asked_of_a_classifier(
+    predict: Predict, classifier: Outcome, option: tuple[str, ...]
+) -> None:
+    answer = predict("x.png", *option, record=classifier.record)
+    assert answer.code == 1
+    assert one_line(answer.err).startswith(f"dlbench: {option[0]} is for what writes; cnn_bn_gap classifies pictures")
+
+
+def test_a_record_that_does_not_name_its_classes_has_them_by_number(
+    predict: Predict, classifier: Outcome, tmp_path: Path
+) -> None:
+    picture = next(classifier.record.folder.parents[1].glob("pictures/test/dark/*.png"))
+    record = Record(Path(shutil.copytree(classifier.record.folder, tmp_path / "runs" / classifier.record.id)))
+    data = read_json(record.manifest)["data"]
+    assert data.pop("classes") == ["dark", "light"]
+    change(record.manifest, data=data)
+    reseal(record)
+    (named,), (numbered,) = (predict("--json", picture, record=each).json() for each in (classifier.record, record))
+    names = {"0": "dark", "1": "light"}
+    assert [{**row, "class": names[row["class"]]} for row in numbered["classes"]] == named["classes"]
+
+
+# --- recordings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recogniser(
+    compose: Callable[..., Any], tiny_in: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Outcome]:
+    """A small run on tones, trained once for each experiment, and decoded."""
+    runs = tmp_path_factory.mktemp("recogniser") / "runs"
+    small = ("model.size=16", "model.feedforward=16", "data.batch_size=8", "evaluation.decoding.max_length=20")
+    settings = [*tiny_in(runs, sizes=(48, 12, 20)), *small]
+    return lambda experiment, *more: run(compose(f"+experiment={experiment}", *settings, *more))
+
+
+@pytest.fixture(scope="module")
+def recordings(recogniser: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The test tones as files."""
+    folder, tones = tmp_path_factory.mktemp("recordings"), generate(0, (48, 12, 20))
+    files = [folder / f"{heard.id}.wav" for heard in tones.test]
+    for file, heard in zip(files, tones.test, strict=True):
+        soundfile.write(file, tones.waveforms[heard.row], RATE, "PCM_16")
+    return files
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings"),
+    [
+        ("asr_attention_spoken", ("decoding=beam",)),
+        ("asr_attention_spoken", ("decoding=greedy",)),
+        ("asr_lstm", ("decoding=greedy", "data.frames=150")),  # padded or cropped, as published
+    ],
+)
+def test_recordings_are_transcribed_as_in_the_evaluation(
+    predict: Predict,
+    recogniser: Callable[..., Outcome],
+    recordings: list[Path],
+    experiment: str,
+    settings: tuple[str, ...],
+) -> None:
+    outcome = recogniser(experiment, *settings)
+    options = ("--decoding", settings[0].partition("=")[2], "--json")
+    answer = predict(*options, *recordings, record=outcome.record)
+    assert answer.code == 0
+    rows = [(index, row) for index, given in enumerate(answer.json()) for row in given["hypotheses"]]
+    assert [(str(index), row["output"]) for index, row in rows] == [
+        (row["index"], row["hypothesis"]) for row in table(outcome)
+    ]
+    found = [row["probability"] for _, row in rows]
+    assert found == pytest.approx([float(row["probability"]) for row in table(outcome)], rel=1e-3)
+    assert len({*found}) > 10
+    alone = predict(*options, recordings[3], record=outcome.record).json()[0]["hypotheses"]
+    (beside,) = ([row for index, row in rows if index == 3],)
+    assert [row["output"] for row in alone] == [row["output"] for row in beside]
+    cropped = "which the network hears the first 1.1" in answer.err
+    assert cropped == (experiment == "asr_lstm")
+
+
+def test_what_a_recogniser_attends_to_is_told_by_time(
+    predict: Predict, recogniser: Callable[..., Outcome], recordings: list[Path]
+) -> None:
+    outcome = recogniser("asr_attention_spoken", "decoding=greedy")
+    asked = ("--decoding", "greedy", "--attention", recordings[0])
+    (given,) = predict("--json", *asked, record=outcome.record).json()
+    assert given["attention"]["source"][:3] == ["0.00 s", "0.01 s", "0.03 s"]
+    assert all(sum(line) == pytest.approx(1, abs=0.02) for line in given["attention"]["weights"])
+    assert "add --json" in one_line(predict(*asked, record=outcome.record).err)
+
+
+def test_what_is_no_recording_of_the_right_kind_is_named(
+    predict: Predict, recogniser: Callable[..., Outcome], recordings: list[Path], tmp_path: Path
+) -> None:
+    record = recogniser("asr_attention_spoken", "decoding=greedy").record
+    soundfile.write(tmp_path / "two.wav", np.zeros((4000, 2)), RATE)
+    soundfile.write(tmp_path / "slow.wav", np.zeros(4000), 8000)
+    (tmp_path / "text.wav").write_text("no recording")
+    files = ["two.wav", "slow.wav", "text.wav", "gone.wav"]
+    answer = predict("--json", recordings[0], *(tmp_path / file for file in files), record=record)
+    assert answer.code == 1
+    assert ["hypotheses" in given for given in answer.json()] == [True, False, False, False, False]
+    said = answer.err.splitlines()
+    for number, (line, file) in enumerate(zip(said, files, strict=True), start=2):
+        assert line.startswith(f"dlbench: argument {number}: {tmp_path / file}: ")
+    assert "not mono (two.wav has 2 channels)" in said[0] and "slow.wav has 8000 Hz" in said[1]
+    assert "cannot be read as audio" in said[2] and "No such file" in said[3]
+
+
 # --- what cannot be read ---------------------------------------------------------------------------------------------
 
 
@@ -312,7 +515,7 @@ def test_equivalent_spellings_in_unicode_are_the_same_symbol(copy: Record) -> No
     manifest["data"]["vocabularies"]["source"] = [*symbols[:4], *sorted([*symbols[5:], "c\u0327"])]
     write_json(copy.manifest, manifest)
     reseal(copy)
-    speller = Speller(copy)
+    speller = Speller(Network(copy))
     assert speller.read("\u00e7") == speller.read("c\u0327") == ("c\u0327",)
     with pytest.raises(InputError, match="does not know"):
         speller.read("\u00e8")
@@ -325,7 +528,7 @@ def test_input_is_read_as_the_data_was(compose: Callable[..., Any], tmp_path: Pa
     files = [f"data.{split}={split}.tsv" for split in ("train", "val", "test")]
     paths = (f"paths.runs={tmp_path / 'runs'}", f"paths.data={tmp_path}")
     overrides = ("+experiment=p2g_lstm", "data.source=files", "data.normalisation=NFKC", *files, *TINY, *paths)
-    speller = Speller(run(compose(*overrides)).record)
+    speller = Speller(Network(run(compose(*overrides)).record))
     assert speller.read("kʰ æ t") == speller.read("kh æ t") == ("kh", "æ", "t")
 
 
@@ -399,18 +602,18 @@ def test_a_record_that_cannot_be_used_says_why_and_stays(
     assert files(copy.folder) == before
 
 
-def test_an_image_classifiers_record_is_refused(predict: Predict, copy: Record) -> None:
-    manifest = read_json(copy.manifest)
-    del manifest["data"]["vocabularies"]
-    write_json(copy.manifest, manifest)
+def test_a_record_that_answers_nothing_is_refused(predict: Predict, copy: Record) -> None:
+    text = copy.config.read_text(encoding="utf-8")
+    write_text(copy.config, text.replace("transduction.Transduction\n", "retrieval.PictureRetrieval\n"))
     reseal(copy)
-    assert "is an image classifier's" in one_line(predict("k æ t", record=copy).err)
+    assert "(p2g_attention) neither writes nor classifies anything" in one_line(predict("k æ t", record=copy).err)
 
 
-def test_an_unknown_record_is_named_beside_those_there_are(predict: Predict, trained: Outcome) -> None:
-    answer = predict("k æ t", asked="xyz")
+def test_an_unknown_record_is_named_with_where_to_look(predict: Predict) -> None:
+    answer = predict("k æ t", asked="0000000")
     assert answer.code == 1
-    assert "'xyz'" in one_line(answer.err) and trained.record.id in answer.err
+    assert "no record begins with '0000000' in" in one_line(answer.err) and "records list --runs" in answer.err
+    assert "xyz: no record in " in one_line(predict("k æ t", asked="xyz").err)
 
 
 def test_a_record_of_other_versions_is_used_with_a_warning(predict: Predict, copy: Record) -> None:

@@ -18,7 +18,6 @@ from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure
 from dlbench.evaluation.transduction import Prediction
-from dlbench.predict import Speller
 from dlbench.records.store import Store
 from dlbench.run import Outcome, build_task, prepare, read_weights, run
 from dlbench.tasks.speech import SpeechRecognition
@@ -175,11 +174,6 @@ def test_bad_values_are_named_before_anything_is_trained(
     with pytest.raises(DlbenchError, match=f"^{line}"):
         run(compose(*small(tmp_path), *overrides))
     assert Store(tmp_path).all() == []
-
-
-def test_a_recogniser_is_not_asked_to_spell(greedy: Outcome) -> None:
-    with pytest.raises(DlbenchError, match="is a speech recogniser's, which reads no text; choose a transducer's"):
-        Speller(greedy.record)
 
 
 @pytest.mark.slow

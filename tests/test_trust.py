@@ -16,7 +16,7 @@ from resealed import change, read, reseal
 from dlbench.components import check_trusted
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError, RecordError
-from dlbench.predict import Speller
+from dlbench.predict import Network
 from dlbench.records.files import write_text
 from dlbench.records.store import Record, Store
 from dlbench.records.summary import Use, summarise
@@ -74,7 +74,7 @@ def test_a_record_that_names_other_code_runs_nothing(
     with pytest.raises(RecordError, match=r"names planted\.call"):
         verify(record, PATHS)
     with pytest.raises(RecordError, match=r"names planted\.call"):
-        Speller(record)
+        Network(record)
     collect([Store(tmp_path / "runs")])
     assert not planted.exists()
 

@@ -15,7 +15,13 @@ from torchvision.utils import make_grid
 
 from dlbench.callbacks.base import ChosenEpochs, Image, blank, caption, log, pixels
 from dlbench.components import component
-from dlbench.evaluation.images import NO_CLASS, confusion, first_convolution, first_maps, queries_beside_patterns
+from dlbench.evaluation.images import (
+    confusion,
+    first_convolution,
+    first_maps,
+    names_of_outputs,
+    queries_beside_patterns,
+)
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.retrieval import PictureRetrieval
 
@@ -56,7 +62,7 @@ def mistakes(
     """
     confidence, predicted = probabilities.max(dim=1)
     wrong = (predicted != labels).nonzero()[:, 0]
-    called = [*names, *[NO_CLASS] * (probabilities.shape[1] - len(names))]
+    called = names_of_outputs(names, probabilities.shape[1])
     tiles = [
         (f"{names[int(labels[at])]} ->\n{called[int(predicted[at])]} {confidence[at]:.2f}", pictures[at])
         for at in wrong[confidence[wrong].argsort(descending=True, stable=True)][:count].tolist()

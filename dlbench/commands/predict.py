@@ -1,11 +1,11 @@
-"""``dlbench predict RUN "k æ t"``: how a recorded model spells, or translates, what it is given."""
+"""``dlbench predict RUN INPUT``: how a recorded model spells, translates, transcribes or classifies an input."""
 
 import codecs
 import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ import typer
 from dlbench import paths
 from dlbench.cli import experiments
 from dlbench.commands import Json, Runs, Trust, group
-from dlbench.errors import RecordError
-from dlbench.predict import InputError, Speller
+from dlbench.errors import ConfigError, RecordError
+from dlbench.predict import Classifier, InputError, Network, Reader, Transcriber, Writer, reader
 from dlbench.records.files import ODD
 from dlbench.records.labels import data_line
 from dlbench.records.store import Record, State, Store, find
@@ -27,18 +27,24 @@ if TYPE_CHECKING:  # --help does not wait for torch
     from dlbench.evaluation.transduction import Prediction
     from dlbench.protocols import Decoder
 
-app = group("How a recorded model spells, or translates, what it is given.")
+app = group("How a recorded model spells, translates, transcribes or classifies what it is given.")
 
 
 @dataclass
 class Input:
-    """A text, where it stands, and what becomes of it."""
+    """A text, or a file's name, where it stands, and what becomes of it.
+
+    ``answers`` are what is printed of ``kind`` (``hypotheses`` or ``classes``), each as JSON; ``attention`` is that of
+    the first one.
+    """
 
     text: str
     place: str
-    symbols: tuple[str, ...] = ()
+    read: Any = None
     error: str | None = None
-    prediction: "Prediction | None" = None
+    kind: str = ""
+    answers: Sequence[dict[str, Any]] = ()
+    attention: dict[str, Any] | None = None
 
 
 def option(about: str, **limits: Any) -> Any:
@@ -51,15 +57,15 @@ def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="a record's identity, or how it begins; or an experiment")],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help='what to read, such as "k æ t"; default: standard input, one a line'),
+        typer.Argument(metavar="INPUT", help='"k æ t", a picture, a .wav; default: standard input, one a line'),
     ] = None,
     *,
     runs: Runs,
     checkpoint: Annotated[
         Literal["best", "last"] | None, option("which epoch's weights (default: as the record's evaluation)")
     ] = None,
-    decoding: Annotated[Literal["beam", "greedy", "nucleus"], typer.Option(help="how to write")] = "beam",
-    nbest: Annotated[int | None, option("beam: hypotheses to print (default: 5)", min=1)] = None,
+    decoding: Annotated[Literal["beam", "greedy", "nucleus"] | None, option("how to write (default: beam)")] = None,
+    nbest: Annotated[int | None, option("beam: hypotheses, or classes, to print (default: 5)", min=1)] = None,
     width: Annotated[int | None, option("beam: hypotheses kept at every step (default: 5, or --nbest)", min=1)] = None,
     p: Annotated[float | None, option("nucleus: probability mass to sample from (default: 0.8)")] = None,
     temperature: Annotated[float | None, option("nucleus: divides the logits (default: 1)")] = None,
@@ -72,36 +78,44 @@ def predict(
     trust: Trust = False,
     as_json: Json = False,
 ) -> int:
-    """How a recorded model spells, or translates, what it is given.
+    """How a recorded model spells, translates, transcribes or classifies what it is given.
 
-    Phonemes are separated by spaces, so each word is quoted: "k æ t"; a translator takes plain text. What cannot be
-    read is named, the others are answered all the same, and the exit code is 1.
+    Phonemes are separated by spaces, so each word is quoted: "k æ t"; a translator takes plain text. A speech
+    recogniser takes recordings, and an image classifier pictures, by the names of their files. What cannot be read is
+    named, the others are answered all the same, and the exit code is 1.
     """
     beam = {"nbest": nbest, "width": width}
     nucleus = {"p": p, "temperature": temperature, "samples": samples, "seed": seed}
-    settings = _settings(decoding, {"beam": beam, "nucleus": nucleus})
+    settings = _settings(decoding or "beam", {"beam": beam, "nucleus": nucleus})
     settings.pop("seed", None)  # which the task has, not the decoder
     try:
-        speller = Speller(_find(run, runs), checkpoint, trust=trust)
+        network = Network(_find(run, runs), checkpoint, trust=trust)
+        found = reader(network)
+        if isinstance(found, Classifier):
+            others = {"decoding": decoding, "width": width, **nucleus, "attention": attention or None}
+            if given := [name for name, value in others.items() if value is not None]:
+                raise ConfigError(f"--{given[0]} is for what writes; {network.experiment} classifies pictures")
+        elif attention and isinstance(found, Transcriber) and not as_json:
+            raise ConfigError("--attention to a recording has a column every 15 ms; add --json")
         if not (texts := list(_read(inputs or []))):
             say("no input; give it as arguments, or on standard input, one a line")
             return 1
         for text in texts:
-            try:
-                text.symbols = () if text.error else speller.read(text.text)
-            except InputError as error:
-                text.error = str(error)
-            if text.error:
-                say(f"{text.place}: {text.error}")
+            _understand(text, found)
         if readable := [text for text in texts if not text.error]:
-            decoder = _decoder(decoding, settings, speller.max_length, attention)
-            predictions = speller.spell([text.symbols for text in readable], decoder, device=device, seed=seed)
-            for text, prediction in zip(readable, predictions, strict=True):
-                text.prediction = prediction
-        (_print_json if as_json else _print)(texts, speller.target_joiner, attention)
-        is_blind = attention and any(text.prediction and text.prediction.attention is None for text in readable)
+            if isinstance(found, Classifier):
+                classes = found.classify([text.read for text in readable], device=device)
+                for text, ranked in zip(readable, classes, strict=True):
+                    text.kind = "classes"
+                    text.answers = [{"class": name, "probability": value} for name, value in ranked[: nbest or 5]]
+            else:
+                decoder = _decoder(decoding or "beam", settings, found.max_length, attention)
+                predictions = found.decode([text.read for text in readable], decoder, device=device, seed=seed)
+                _take(found, readable, predictions, attention)
+        (_print_json if as_json else _print)(texts)
+        is_blind = attention and any(text.attention is None for text in readable)
         if is_blind:
-            say(f"record {speller.record.id}: its network gives no attention to show")
+            say(f"record {network.record.id}: its network gives no attention to show")
         return int(is_blind or len(readable) < len(texts))
     except KeyboardInterrupt:
         say("interrupted")
@@ -183,6 +197,16 @@ def _read(arguments: list[str]) -> Iterator[Input]:
         yield one
 
 
+def _understand(given: Input, by: Reader) -> None:
+    """Read an input; say what is wrong with one that cannot be read."""
+    try:
+        given.read = None if given.error else by.read(given.text)
+    except InputError as error:
+        given.error = str(error)
+    if given.error:
+        say(f"{given.place}: {given.error}")
+
+
 def _decoder(decoding: str, settings: dict[str, Any], max_length: int, attention: bool) -> "Decoder":
     from dlbench.decoding.beam import Beam
     from dlbench.decoding.hypotheses import Attended
@@ -191,6 +215,13 @@ def _decoder(decoding: str, settings: dict[str, Any], max_length: int, attention
     decoders: dict[str, Any] = {"beam": Beam, "greedy": Greedy, "nucleus": Nucleus}
     decoder: Decoder = decoders[decoding](**settings, max_length=max_length)
     return Attended(decoder) if attention else decoder
+
+
+def _take(writer: Writer[Any], texts: list[Input], predictions: "list[Prediction]", attention: bool) -> None:
+    for text, prediction in zip(texts, predictions, strict=True):
+        text.kind, text.answers = "hypotheses", list(_hypotheses(prediction, writer.joiner))
+        if attention:
+            text.attention = prediction.attention_as_json(writer.places(prediction))
 
 
 def _hypotheses(prediction: "Prediction", joiner: str) -> Iterator[dict[str, Any]]:
@@ -204,38 +235,33 @@ def _hypotheses(prediction: "Prediction", joiner: str) -> Iterator[dict[str, Any
         }
 
 
-def _print_json(inputs: list[Input], joiner: str, attention: bool) -> None:
+def _print_json(inputs: list[Input]) -> None:
     content: list[dict[str, Any]] = []
     for given in inputs:
-        content.append({"input": given.text})
-        if given.prediction is None:
-            content[-1]["error"] = given.error
-            continue
-        content[-1]["hypotheses"] = list(_hypotheses(given.prediction, joiner))
-        if attention and (found := given.prediction.attention_as_json(given.prediction.pair.source)):
-            content[-1]["attention"] = found
+        found = {"error": given.error} if given.error else {given.kind: given.answers}
+        content.append({"input": given.text, **found, **({"attention": given.attention} if given.attention else {})})
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def _print(inputs: list[Input], joiner: str, attention: bool) -> None:
+def _print(inputs: list[Input]) -> None:
     for given in inputs:
-        if given.prediction is not None:
+        if not given.error:
             tell(given.text)
-            for row in _hypotheses(given.prediction, joiner):
-                tell(f"{row['probability']:10.4g}  {row['output']}{'' if row['complete'] else '...'}")
-            if attention and given.prediction.attention is not None:
-                _print_attention(given.prediction)
+            for row in given.answers:
+                shown = row["class"] if "class" in row else f"{row['output']}{'' if row['complete'] else '...'}"
+                tell(f"{row['probability']:10.4g}  {shown}")
+            if given.attention:
+                _print_attention(given.attention)
 
 
-def _print_attention(prediction: "Prediction") -> None:
-    """A line for each symbol written, a column for each one read."""
+def _print_attention(attention: dict[str, Any]) -> None:
+    """A line for each symbol written, a column for each one read, or each time heard."""
     from rich.table import Table
 
     from dlbench.terminal import print_whole
 
-    assert prediction.attention is not None
-    table = Table("", *map(_visible, prediction.pair.source), box=None, pad_edge=True)
-    for symbol, weights in zip(prediction.hypotheses[0], prediction.attention.tolist(), strict=True):
+    table = Table("", *map(_visible, attention["source"]), box=None, pad_edge=True)
+    for symbol, weights in zip(attention["hypothesis"], attention["weights"], strict=True):
         table.add_row(_visible(symbol), *(f"{weight:.2f}" for weight in weights))
     print_whole(table)
 

@@ -1,11 +1,14 @@
 """Labelled pictures as LightningDataModules: their layouts, batches by (seed, epoch), and the data sets."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -14,7 +17,7 @@ from dlbench.components import component
 from dlbench.data import image_files, intel_files, registry
 from dlbench.data.datamodule import Batches, Size, Sizes, SuiteDataModule, batch_loader, cache_outside, read_once
 from dlbench.data.image_files import PictureSet, TestCut
-from dlbench.data.image_folders import load_image_folder
+from dlbench.data.image_folders import load_image_folder, thumbnail
 from dlbench.data.synthetic import images
 from dlbench.errors import DataError
 from dlbench.seeding import generator
@@ -104,6 +107,12 @@ class PictureDataModule(SuiteDataModule[PictureSet]):
     source: str = "auto"
     synthetic_sizes: Sizes = (4000, 500, 1000)
 
+    side: ClassVar[int]
+    """Pixels a side of a picture."""
+
+    mode: ClassVar[Literal["RGB", "L"]] = "RGB"
+    """In colours, or grey (``L``)."""
+
     shown: ClassVar[tuple[str, int]] = "train", 4
     """Split and position of the picture whose activation maps are shown."""
 
@@ -130,8 +139,8 @@ class PictureDataModule(SuiteDataModule[PictureSet]):
         return self.pictures.classes
 
     def describe(self) -> dict[str, Any]:
-        """See `SuiteDataModule.facts`."""
-        return self.facts(self.pictures)
+        """See `SuiteDataModule.facts`; ``classes`` are their names, in the order of labels."""
+        return {**self.facts(self.pictures), "classes": list(self.class_names)}
 
     def model_arguments(self) -> dict[str, Any]:
         """What the data decides of a network: nothing; its configuration says how many classes it has."""
@@ -143,6 +152,19 @@ class PictureDataModule(SuiteDataModule[PictureSet]):
         images = torch.from_numpy(pictures.images)
         images = self.arrange(transform(images) if transform else images)
         return PictureTensors(images, torch.from_numpy(pictures.labels))
+
+    def read_picture(self, file: Path) -> npt.NDArray[np.uint8]:
+        """A picture of anybody's as if it were one of the set, (side, side, channels).
+
+        Raises:
+            DataError: It cannot be read, or not without loss.
+        """
+        return thumbnail(file, file.parent, self.side, self.mode)
+
+    def batches(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Loader:
+        """Pictures (side, side, channels) as the network takes them, in order; their labels say nothing."""
+        images = self.arrange(torch.from_numpy(np.stack(pictures)))
+        return loader(PictureTensors(images, torch.zeros(len(images), dtype=torch.int64)), self.eval_batch_size)
 
     def example(self) -> tuple[Tensor, Tensor]:
         """The picture whose activation maps are shown.
@@ -197,7 +219,7 @@ class IntelDataModule(PictureDataModule):
     synthetic_sizes: Sizes = (1200, 240, 480)
     cache: str | None = None
 
-    name, real, drawn = "intel", "Intel pictures", "scenes"
+    name, real, drawn, side = "intel", "Intel pictures", "scenes", intel_files.SIDE
     generate = staticmethod(images.scenes)
     shown = "val", 0
 
@@ -236,7 +258,7 @@ class ImageFolderDataModule(PictureDataModule):
     """
 
     root: str
-    side: Size = 48
+    side: Size = 48  # type: ignore[misc]
     cache: str | None = None
     source: str = field(default="folder", init=False)
     synthetic_sizes: Sizes = field(default=(), init=False)
@@ -273,6 +295,7 @@ class KmnistDataModule(PictureDataModule):
     permute_pixels: bool = False
 
     name, real, drawn = "kmnist", "Kuzushiji-MNIST pictures", "glyphs"
+    side, mode = image_files.SIDE, "L"
     generate = staticmethod(images.glyphs)
 
     def absence(self) -> str:
@@ -318,6 +341,7 @@ class OctmnistDataModule(PictureDataModule):
     test_cut: TestCut = "course529"
 
     name, real, drawn = "octmnist", "OctMNIST pictures", "scans"
+    side, mode = image_files.SIDE, "L"
     generate = staticmethod(images.scans)
 
     def read(self) -> PictureSet | None:

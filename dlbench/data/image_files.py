@@ -23,6 +23,9 @@ from dlbench.errors import DataError
 from dlbench.files import digest, regular
 from dlbench.terminal import first_line, printable
 
+SIDE = 28
+"""Pixels a side of the grey pictures."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -165,7 +168,7 @@ COURSE_CUT = (182, 55, 42, 250)
 
 OCTMNIST = registry.get("octmnist").files[0]
 _GET_OCTMNIST = "get it again with python -m dlbench data fetch octmnist"
-_OCTMNIST_FORM = NpzForm((28, 28, 1), ((28, 28),), (1,), 4, 200_000, _GET_OCTMNIST)
+_OCTMNIST_FORM = NpzForm((SIDE, SIDE, 1), ((SIDE, SIDE),), (1,), 4, 200_000, _GET_OCTMNIST)
 
 
 def load_octmnist(path: Path, test_cut: TestCut = "official") -> PictureSet:
@@ -290,7 +293,7 @@ def read_idx(images: Path, labels: Path) -> Pictures:
 
 
 def _read_pictures(path: Path) -> npt.NDArray[np.uint8]:
-    return _read_array(path, "pictures", 28, 28)[..., None]
+    return _read_array(path, "pictures", SIDE, SIDE)[..., None]
 
 
 def _read_labels(path: Path) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,7 @@ class ClassFolders:
         if empty := [name for name, each in files.items() if not each]:
             raise DataError(f"{split} in {self.base}: a class without pictures ({', '.join(empty)}); {self.remedy}")
         ordered = [file for each in files.values() for file in sorted(each, key=_by_number)]
-        images = np.stack([_thumbnail(file, self.base, self.side) for file in ordered])
+        images = np.stack([thumbnail(file, self.base, self.side) for file in ordered])
         return Pictures(images, np.repeat(np.arange(len(self.classes)), [*map(len, files.values())]))
 
     def left_out(self, *splits: str) -> str | None:
@@ -242,10 +243,15 @@ class _LossError(Exception):
     """What of a picture would be lost."""
 
 
-def _thumbnail(file: Path, base: Path, side: int) -> npt.NDArray[np.uint8]:
+def thumbnail(file: Path, base: Path, side: int, mode: Literal["RGB", "L"] = "RGB") -> npt.NDArray[np.uint8]:
+    """A picture below ``base``, resized (PIL, bilinear): (side, side, 3), or (side, side, 1) in grey (mode ``L``).
+
+    Raises:
+        DataError: It cannot be read, or not without loss.
+    """
     try:
         with Image.open(regular(file)) as picture:
-            small = _as_rgb(picture).resize((side, side), Image.Resampling.BILINEAR)
+            small = _as_rgb(picture).convert(mode).resize((side, side), Image.Resampling.BILINEAR)
     except _LossError as error:
         text = f"{file.relative_to(base)} in {base}: {error}"
         raise DataError(f"{text}; convert it to 8-bit RGB as it is meant to look, or remove it") from None
@@ -253,7 +259,7 @@ def _thumbnail(file: Path, base: Path, side: int) -> npt.NDArray[np.uint8]:
         reason = getattr(error, "strerror", None) or type(error).__name__
         text = f"{file.relative_to(base)} in {base}: cannot be read as a picture ({reason})"
         raise DataError(f"{text}; replace it by a right one or remove it") from error
-    return np.asarray(small, dtype=np.uint8)
+    return np.asarray(small, dtype=np.uint8).reshape(side, side, -1)
 
 
 _BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274

@@ -46,10 +46,10 @@ FAULTS = {
     "repeated": ("an id comes twice", "remove one of the two rows"),
     "empty": ("a transcript is empty", "complete it or remove the row"),
     "missing": ("a recording is missing", "put the file there or remove the row"),
-    "broken": ("a recording cannot be read as audio", "replace it by the official file or remove the row"),
+    "broken": ("a recording cannot be read as audio", "replace it by the official file or leave it out"),
     "rate": ("a recording has another sampling rate", "resample it to 22050 Hz"),
     "channels": ("a recording is not mono", "mix it down to one channel"),
-    "short": ("a recording is empty or too short", "replace it by the official file or remove the row"),
+    "short": ("a recording is empty or too short", "replace it by the official file or leave it out"),
     "unknown": ("a transcript has symbols outside the vocabulary", "write it with the vocabulary's symbols"),
 }
 """Everything that can be wrong with a row: what it is, and the remedy."""

@@ -180,9 +180,9 @@ def read_wave(path: Path) -> Samples:
     """The samples of a recording.
 
     Raises:
-        DataError: It cannot be used, since something happened to it after features were computed.
+        DataError: It cannot be used.
     """
-    found = _read(path)
+    found = _read(path, path.name)
     if isinstance(found, tuple):
         what, remedy = FAULTS[found[0]]
         raise DataError(f"{path}: {what} ({found[1]}); {remedy}")
@@ -245,13 +245,15 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read(path: Path) -> Samples | tuple[str, str]:
+def _read(path: Path, name: str = "") -> Samples | tuple[str, str]:
     """The samples of a recording, or why it cannot be used: a key of `FAULTS`, and the particulars.
+
+    ``name`` is what it is called there; default: as it stands in a corpus.
 
     Raises:
         DataError: The system cannot read it.
     """
-    name = f"{WAVES}/{path.name}"
+    name = name or f"{WAVES}/{path.name}"
     try:
         content = regular(path).read_bytes()
     except OSError as error:

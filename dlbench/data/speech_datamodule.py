@@ -39,7 +39,7 @@ from dlbench.data.ljspeech import (
     read_metadata,
     refusal,
 )
-from dlbench.data.pairs import BatchOrder, PairBatch, Place, SequenceDataModule, Split, pad
+from dlbench.data.pairs import BatchOrder, Loader, PairBatch, Place, SequenceDataModule, Split, loader, pad
 from dlbench.data.recordings import MELS, SpeechCorpus, Utterance, log_mel
 from dlbench.data.synthetic import tones
 from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
@@ -213,6 +213,24 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         utterance = self.utterances(split)[position]
         kept, path = self.speech.waveforms, utterance.path
         return torch.from_numpy(recordings.read_wave(path) if path else kept[utterance.row]), RATE
+
+    def read_recording(self, path: Path) -> npt.NDArray[np.float32]:
+        """The features (frames, bands) of a recording of anybody's, as if it were one of the corpus.
+
+        Raises:
+            DataError: It cannot be read, or is none of its kind.
+        """
+        samples = recordings.read_wave(path)
+        with recordings.single_thread():
+            return log_mel(torch.from_numpy(samples)).numpy()
+
+    def batches(self, features: Sequence[npt.NDArray[np.float32]]) -> Loader:
+        """Features (frames, bands) as the network takes them, by length; their transcripts are empty."""
+        lengths = [len(each) for each in features]
+        starts = [0, *accumulate(lengths[:-1])]
+        nothing: list[list[int]] = [[] for _ in features]
+        split = SpeechTensors(np.concatenate(features), starts, lengths, nothing, frames=self.frames)
+        return loader(split, self.eval_batch_size)
 
     @property
     def train_size(self) -> int:

@@ -93,10 +93,15 @@ class ImageEvaluation:
         save_image(make_grid(tiles, nrow=3, normalize=True, scale_each=True), path)
 
 
+def names_of_outputs(classes: Sequence[str], outputs: int) -> list[str]:
+    """What so many outputs are called: the classes, and `NO_CLASS` for those beyond them."""
+    return [*classes, *[NO_CLASS] * (outputs - len(classes))]
+
+
 def write_predictions(path: Path, probabilities: Tensor, labels: Tensor, names: Sequence[str]) -> None:
     """One row a test picture: position, true class, predicted class, its probability."""
     confidence, predicted = probabilities.max(dim=1)
-    called = [*names, *[NO_CLASS] * (probabilities.shape[1] - len(names))]
+    called = names_of_outputs(names, probabilities.shape[1])
     each = enumerate(zip(labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True))
     rows = ((index, names[label], called[guess], f"{value:.4f}") for index, (label, guess, value) in each)
     write_table(path, ["index", "label", "predicted", "probability"], rows)

@@ -12,7 +12,7 @@ from dlbench.data.ljspeech import RATE
 from dlbench.data.pairs import Pair
 from dlbench.data.recordings import HOP
 from dlbench.data.speech_datamodule import SpeechDataModule
-from dlbench.data.vocabulary import UNK
+from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits
 from dlbench.models.cost import count_parameters
@@ -29,13 +29,25 @@ UNKNOWN = "#"
 """Stands in a text for every symbol outside the vocabulary."""
 
 
+def written(vocabulary: Vocabulary) -> list[str]:
+    """The symbols as they stand in a transcript."""
+    symbols = list(vocabulary.symbols)
+    symbols[UNK] = UNKNOWN
+    return symbols
+
+
+def times(prediction: Prediction) -> list[str]:
+    """When the encoder's places begin, to which a prediction attends."""
+    assert prediction.attention is not None
+    return [f"{place * PLACE_SECONDS:.2f} s" for place in range(prediction.attention.shape[1])]
+
+
 def transcripts(decoded: Sequence[Decoded], data: SpeechDataModule, split: str) -> list[Prediction]:
     """What was written for each utterance of a split, in order: a pair is its ``id`` and the symbols of its text.
 
     Attention is to all places of the encoder, those of padding too.
     """
-    symbols = list(data.vocabulary.symbols)
-    symbols[UNK] = UNKNOWN
+    symbols = written(data.vocabulary)
     pairs = [
         Pair((heard.id,), tuple(symbols[token] for token in data.vocabulary.encode(heard.text)))
         for heard in data.utterances(split)
@@ -85,9 +97,8 @@ class SpeechEvaluation(SequenceEvaluation):
         return "", ""
 
     def read(self, prediction: Prediction) -> list[str]:
-        """The times at which the encoder's places begin."""
-        assert prediction.attention is not None
-        return [f"{place * PLACE_SECONDS:.2f} s" for place in range(prediction.attention.shape[1])]
+        """See `times`."""
+        return times(prediction)
 
 
 def measure(predictions: Sequence[Prediction], seed: int) -> dict[str, float]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dlbench import components, paths
 from dlbench.cli import experiments
@@ -203,5 +205,5 @@ def _defaults(experiment: str) -> dict[str, Any]:
         return {}
     try:
         return settings_of(composed(experiment, ()))
-    except HydraException:
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError):  # a plugin's may be broken
         return {}

@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dlbench import identity, paths
-from dlbench.cli import experiments, explain, one_line
+from dlbench.cli import explain, one_line
 from dlbench.config import composed, trusted
 from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
@@ -284,7 +284,7 @@ def jobs(
 
 
 def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
-    """The configurations of every report, and with ``quick`` every experiment."""
+    """The configurations of every report, and with ``quick`` every experiment of the suite."""
     for report in reports.values():
         rows = [row for table in report.tables for row in table.rows]
         measured = {row.of for row in rows if not all(map(is_exact, row.published))}
@@ -297,7 +297,7 @@ def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Config
             found += (in_variant(report, name, variant) for variant in report.variants.values())
         yield [each for each in found if each and not each.planned]
     if profile == "quick":
-        yield [Configuration(experiment=name) for name in experiments()]
+        yield [Configuration(experiment=path.stem) for path in sorted((paths.conf() / "experiment").glob("*.yaml"))]
 
 
 def _seedless(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Job:

@@ -118,7 +118,7 @@ def test_the_committed_pages_are_those_of_the_committed_records(committed: Verdi
 def test_the_readme_says_of_the_layout_what_the_records_say(committed: Verdicts) -> None:
     told = []
     for variant in ("correct layout", None):
-        values = committed.evidence.runs("a2425", "plain 0.01", variant=variant).measured("test/accuracy")
+        values = committed.evidence.runs("a2425", "plain lr 0.01", variant=variant).measured("test/accuracy")
         count = ("no runs", "one run", "two runs", "three runs", "four runs", "five runs")[len(values)]
         told.append(f"{np.mean(values):.3f} ({count})")
     assert " instead of ".join(told) in " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())

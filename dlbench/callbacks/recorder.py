@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import pickle
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -73,7 +72,7 @@ def load(checkpoint: Checkpoint) -> dict[str, Any]:
     except Exception as error:  # pickle and zip files meet bytes of anybody's with kinds of their own
         if isinstance(error, OSError) or is_out_of_memory(error):
             raise  # that says nothing of the file
-        if isinstance(error, pickle.UnpicklingError):  # torch would have people read it all the same
+        if "weights_only" in str(error):  # by which torch would have people read it all the same
             why = "damaged, or it holds more than tensors and plain values, which can run code and is not read"
             raise RecordError(f"{checkpoint.path}: no checkpoint ({why})") from error
         raise RecordError(f"{checkpoint.path}: no checkpoint ({first_line(error)[:200]})") from error

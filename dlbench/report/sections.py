@@ -387,7 +387,7 @@ def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
         _, value, name, others = max(changed, key=lambda found: found[0])
         about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0]
         here, there = mean_and_spread(value.ours), mean_and_spread(others)
-        text = f"{about}. With the {name}, {display_name(value.metric)} ({value.row.of}) is {there}, not {here}."
+        text = f"{about}. With the {name}, {display_name(value.metric)} ({value.row.label}) is {there}, not {here}."
         points.append(Cell(text, link="variants"))
     if noisy := _noisy(list(verdicts.evidence.real.values())):
         middle = format_value(statistics.median(_spreads(noisy)))

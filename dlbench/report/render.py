@@ -25,6 +25,10 @@ from dlbench.report.document import (
     spans,
     walk,
 )
+from dlbench.report.figures.style import WIDTH
+
+COLUMN = 48
+"""Rem: how wide the page's column of text is."""
 
 
 def _marked(text: str, code: Callable[[str], str], other: Callable[[str], str]) -> str:
@@ -44,7 +48,7 @@ def render_html(document: Document) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"inline": _html_text, "plain": plain, "source": _source}
+    environment.filters |= {"inline": _html_text, "plain": plain, "source": _source, "width": _width}
     templates = resources.files("dlbench.report") / "templates"
     # Style and script may hold what a template would take for its own.
     css, js = (Markup((templates / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
@@ -73,6 +77,12 @@ def _sort_key(cell: Cell, column: Column) -> str | None:
 def _source(picture: Picture) -> str:
     """The picture as an address: its ids and styles are its own, whatever else stands in the page."""
     return f"data:image/svg+xml;base64,{base64.b64encode(picture.svg.encode()).decode()}"
+
+
+def _width(picture: Picture) -> str:
+    """How wide the picture is shown: one of `WIDTH` inches fills the column of text."""
+    found = re.search(r'<svg[^>]* width="([\d.]+)pt"', picture.svg)
+    return f"{COLUMN * float(found[1]) / 72 / WIDTH:.1f}rem" if found else "auto"
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
     tell, sys.unraisablehook = sys.unraisablehook, _interrupt_again
+    timers.clear()
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except (
@@ -23,6 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         sys.unraisablehook = tell
+        for timer in timers:  # nobody is to be interrupted for what is done
+            timer.cancel()
+            timer.join()
+
+
+timers: list[Any] = []
+"""Those that are to interrupt once more."""
 
 
 def _interrupt_again(ignored: Any) -> None:
@@ -34,7 +42,8 @@ def _interrupt_again(ignored: Any) -> None:
     import signal
     import threading
 
-    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+    timers.append(threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)))
+    timers[-1].start()
 
 
 def _print(text: str) -> int:

@@ -173,13 +173,16 @@ def _not_utf8() -> Path | None:
 
 
 def check_own() -> None:
-    """Hold the chosen files of the command line's own folders against the bounds of `dlbench.files.check_expanded`.
+    """Hold the files of folders that are not the suite's against the bounds of `dlbench.files.check_expanded`.
+
+    All of them, since each may be named by another.
 
     Raises:
         ConfigError: One is beyond them.
     """
-    for path in _own_files():
-        files.check_expanded(path, ConfigError)
+    for folder in folders()[1:]:
+        for path in sorted({*folder.glob("*.yaml"), *folder.glob("*/**/*.yaml")}):
+            files.check_expanded(path, ConfigError)
 
 
 def _own_files() -> list[Path]:

@@ -37,9 +37,15 @@ class OddDataNotice(DataNotice):
 
 def is_interruption(error: BaseException | None) -> bool:
     """Whether Ctrl-C is behind an error: what it breaks off may raise something of its own."""
-    while error and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    seen: set[int] = set()
+    while error and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        if isinstance(error, OSError | DlbenchError):  # which says something of its own
+            return False
+        seen.add(id(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def is_out_of_memory(error: Exception) -> bool:

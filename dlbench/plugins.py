@@ -5,8 +5,6 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from dlbench.terminal import say
-
 GROUP = "dlbench.plugins"
 
 
@@ -17,13 +15,26 @@ def folders() -> tuple[Path, ...]:
     One that is not there is named in a line and left out: nobody may have asked for it.
     """
     found: dict[Path, None] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    try:
+        entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    except Exception as error:  # importlib meets a damaged file of any package with errors of many kinds
+        _say(f"the entry points of installed packages cannot be read ({error}); plugins are left out")
+        return ()
+    for entry in entries:
         if places := _folders(entry.value):
             found |= dict.fromkeys(places)
         else:
             owner = entry.dist.name if entry.dist else "a package"
-            say(f"plugin {entry.name} of {owner}: no folder of configurations at {entry.value}; reinstall or remove it")
+            _say(
+                f"plugin {entry.name} of {owner}: no folder of configurations at {entry.value}; reinstall or remove it"
+            )
     return tuple(found)
+
+
+def _say(line: str) -> None:
+    from dlbench.terminal import say  # which takes a while to import, and is seldom needed here
+
+    say(line)
 
 
 def _folders(place: str) -> list[Path]:

@@ -354,7 +354,9 @@ def _read_file(read: Callable[[Path], Any], text: str) -> Any:
     if not text.strip():
         raise InputError("empty; name a file or remove it")
     try:
-        return read(paths.folder(text))
+        if not (path := paths.folder(text)).exists():
+            raise InputError(f"{path}: no such file")
+        return read(path)
     except (DataError, ValueError) as error:  # the latter of a name that is none
         raise InputError(first_line(error)) from error
 

@@ -9,9 +9,11 @@ class OwnFolders(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """See Hydra. Other applications, which load this plugin too, keep their own."""
-        from dlbench.cli import folders
+        from dlbench import paths
 
-        suite, *others = map(str, folders())
+        suite = str(paths.conf())
         if any(str(element.path).removeprefix("file://") == suite for element in search_path.get_path()):
-            for folder in others:
+            from dlbench.cli import folders
+
+            for folder in folders()[1:]:
                 search_path.append("dlbench", f"file://{folder}")

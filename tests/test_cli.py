@@ -404,6 +404,13 @@ def test_a_faulty_file_of_an_own_experiment_is_named(name: str, refused: Refused
     assert Path(name).stem in line
 
 
+def test_a_bomb_that_an_own_file_chooses_is_named_too(refused: Refused, tmp_path: Path) -> None:
+    for name, content in (("model/big.yaml", OWN["bomb.yaml"][0]), ("experiment/mine.yaml", CHOOSES)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content.replace(b"/model: cnn", b"/model: big"))
+    assert "big.yaml:6: aliases make more" in refused("--config-dir", str(tmp_path), "+experiment=mine")
+
+
 def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refused, tmp_path: Path) -> None:
     folder = tmp_path / "own" / "experiment"
     folder.mkdir(parents=True)
@@ -608,7 +615,7 @@ def test_a_wrong_subcommand_is_named(capsys: pytest.CaptureFixture[str]) -> None
     ("line", "said"),
     [
         ("records list paths.runs=/x", "paths.runs=/x: only a run takes it so; here say --runs /x"),
-        ("predict p2g_attention runs=/x", "runs=/x: only a run takes it so; here say --runs /x"),
+        ("predict p2g_attention paths.runs=/x", "paths.runs=/x: only a run takes it so; here say --runs /x"),
         ("tensorboard paths.runs=/x", "paths.runs=/x: only a run takes it so; here say --runs /x"),
         ("report profile=full", "profile=full: only a run takes it so; here say --profile full"),
         ("data check paths.data=/x", "paths.data=/x: only a run takes it so; here say --folder /x"),

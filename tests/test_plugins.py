@@ -105,6 +105,24 @@ def test_a_broken_plugin_is_named_and_stops_nothing(site: Path, place: str, caps
     assert said.count("\n") == 1
 
 
+def test_a_damaged_file_of_entry_points_is_named_and_stops_nothing(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(site, "no equals sign")
+    assert "cnn_bn_gap" in text()
+    said = capsys.readouterr().err
+    assert said.startswith("dlbench: the entry points of installed packages cannot be read (") and said.count("\n") == 1
+
+
+def test_of_two_experiments_of_a_name_the_one_that_is_run_is_told(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / "rings" / "conf" / "experiment" / "cnn_bn_gap.yaml").write_text("# @package _global_\n# Theirs.\n")
+    forget()
+    assert commands.call("experiments", []) == 0
+    assert "Theirs." not in capsys.readouterr().out
+
+
 def test_a_plugins_experiment_is_run_and_its_record_shown(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,7 +131,7 @@ def test_synthetic_data_of_two_versions_is_not_averaged() -> None:
         made("cnn_vanilla", seed=seed, provenance="synthetic", fingerprint=data * 64, metrics={"test/accuracy": value})
         for data, seed, value in told
     ]
-    section = other_data(Collection(found))
+    section = other_data(Evidence({}, Collection(found)))
     assert section is not None
     (grid,) = (block for block in section.blocks if isinstance(block, Grid))
     shown = {row[2].text: [cell.text for cell in row[3:]] for row in grid.rows}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import made
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import identity
@@ -163,6 +164,22 @@ def test_every_quick_job_of_the_reports_can_be_run(compose: Callable[..., DictCo
         assert config["seed"] == job.seed
         assert (config["evaluation"].get("members") or []) == list(job.members)
         assert identity.compared_id(identity.training(config, "", ""), config["evaluation"]) == job.configuration
+
+
+def test_a_report_of_own_data_is_run_on_it_alone_and_once(tmp_path: Path) -> None:
+    overrides = ("data=image_folder", f"data.root={tmp_path}", "model.classes=2")
+    told = {"title": "own", "data": "own", "own_data": ["a" * 12]}
+    told |= {"configurations": {"own": {"experiment": "cnn_bn_gap", "overrides": overrides}}}
+    told |= {"tables": [{"title": "t", "rows": [{"of": "own", "label": "l", "published": {"test/accuracy": 0.5}}]}]}
+    reports = {"own": Report.model_validate(told)}
+    assert not [job for job in jobs("quick", reports, []) if overrides[0] in job.overrides]
+    found = jobs("full", reports, [])
+    assert len(found) == 5
+    data = {"provenance": "user copy", "metrics": {"test/accuracy": 0.5}}
+    for fingerprint, lacking in (("b" * 64, 5), ("a" * 64, 4)):
+        result = made("cnn_bn_gap", *overrides, seed=42, fingerprint=fingerprint, **data)
+        result = replace(result, result={**result.result, "seconds": 1.0})
+        assert len(jobs("full", reports, [result])) == lacking
 
 
 def test_further_overrides_count_for_what_a_job_is() -> None:

@@ -435,7 +435,7 @@ def test_under_the_table_stand_the_data_and_where_to_go_on(
     Progress(words).finish()
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:] == [
-        f"data: {drawn}",
+        f"on {drawn}",
         f"each run: python -m dlbench records list --runs '{folder}'",
         f"curves: python -m dlbench tensorboard --runs '{folder}'",
     ]

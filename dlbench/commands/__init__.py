@@ -73,7 +73,7 @@ def call(name: str, words: Sequence[str]) -> int:
         return int(end.code or 0)
 
 
-_SETTING = re.compile(r"\+*([\w/.]+)=(.*)")
+_SETTING = re.compile(r"([\w/.]+)=(.*)")
 
 
 def _override(command: Any, words: Sequence[str]) -> str | None:
@@ -81,8 +81,10 @@ def _override(command: Any, words: Sequence[str]) -> str | None:
     own = getattr(command, "commands", {}).get(words[0], command) if words else command
     options = {option for parameter in own.params for option in parameter.opts}
     takes_settings = any(parameter.metavar == "KEY=VALUE" for parameter in own.params)
+    takes_texts = any(parameter.metavar == "INPUT" for parameter in own.params)  # which may look like anything
     for before, word in pairwise(["", *takewhile("--".__ne__, words)]):
-        if (found := _SETTING.fullmatch(word)) and not before.startswith("-"):
+        found = None if before.startswith("-") else _SETTING.fullmatch(word)
+        if found and (not takes_texts or found[1].startswith("paths.")):
             key, value = found[1].removeprefix("paths."), shlex.quote(found[2])
             for option in (f"--{key}", *(["--folder"] if key == "data" and found[1] != key else [])):
                 if option in options:

@@ -8,6 +8,7 @@ import typer
 
 from dlbench.cli import folders
 from dlbench.commands import Json, group
+from dlbench.errors import ConfigError
 from dlbench.terminal import print_columns
 
 GROUPS = {"experiment": "Experiments", "sweep": "Sweeps, many runs each", "search": "Searches for the best settings"}
@@ -23,9 +24,11 @@ def experiments(
     as_json: Json = False,
 ) -> None:
     """Every experiment, sweep and search, with what its file says of it."""
-    # `folders` finds --config-dir by itself, as a run does.
+    if config_dir and not config_dir.is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: no such folder")
+    # `folders` finds --config-dir by itself, as a run does; of two files of a name a run takes the first.
     found = {
-        kind: {path.stem: about(path) for folder in folders() for path in sorted((folder / kind).glob("*.yaml"))}
+        kind: {path.stem: about(path) for folder in reversed(folders()) for path in (folder / kind).glob("*.yaml")}
         for kind in GROUPS
     }
     if as_json:

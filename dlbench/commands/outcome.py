@@ -107,9 +107,11 @@ def published_nearest(config: Mapping[str, Any], metrics: Container[str]) -> lis
 
 
 def published(config: Mapping[str, Any]) -> Iterator[Published]:
-    """Every published line of a configuration's experiment, on its data set."""
+    """Every published line of a configuration's experiment, on its data set; not of reports of data of their own."""
     own, data = _flat(config), Job((), 0, config).data
     for name, report in load_all().items():
+        if report.own_data:
+            continue
         for row in (row for table in report.tables for row in table.rows if row.published):
             configuration = report.configurations[row.of]
             if configuration.experiment == config["name"]:

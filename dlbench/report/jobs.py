@@ -84,7 +84,7 @@ class Job:
     @property
     def is_synthetic(self) -> bool:
         """Whether it wants synthetic data even where the real data is at hand."""
-        return bool(self.config["data"]["source"] == SYNTHETIC)
+        return bool(self.config["data"].get("source") == SYNTHETIC)
 
     @property
     def fraction(self) -> float:
@@ -220,9 +220,13 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
     return Estimate(max(together / workers, longest), len(lacking), unknown, workers)
 
 
-def _is_usable(job: Job, result: Result) -> bool:
-    """Whether a result is on such data as the job is to have, and would not be made again."""
-    if result.provenance != (SYNTHETIC if job.is_synthetic else REAL):
+def _is_usable(job: Job, result: Result, own_data: tuple[str, ...] = ()) -> bool:
+    """Whether a result is on such data as the job is to have, and would not be made again.
+
+    ``own_data`` says how the hashes of data begin that counts as real besides the suite's.
+    """
+    is_real = result.provenance == REAL or result.fingerprint.startswith(own_data)
+    if not (result.provenance == SYNTHETIC if job.is_synthetic else is_real):
         return False
     if job.is_synthetic and job.synthetic_sizes != result.manifest["data"]["sizes"]:
         return False
@@ -272,9 +276,10 @@ def jobs(
         for job in chain.from_iterable(zip_longest(*(sorted(each, key=seconds) for each in made))):
             if job:
                 chosen.setdefault((job.configuration, job.seed, job.data), job)
+    own_data = tuple(chain.from_iterable(report.own_data for report in reports.values()))
     for result in results:
         key = result.configuration, result.seed, result.data
-        if key in chosen and _is_usable(chosen[key], result):
+        if key in chosen and _is_usable(chosen[key], result, own_data):
             del chosen[key]
     remedies = {job: missing_data(job) for job in chosen.values()}
     for (data, remedy), count in Counter((job.data, remedy) for job, remedy in remedies.items() if remedy).items():
@@ -286,6 +291,8 @@ def jobs(
 def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
     """The configurations of every report, and with ``quick`` every experiment of the suite."""
     for report in reports.values():
+        if profile == "quick" and report.own_data:  # which is not replaced by synthetic data
+            continue
         rows = [row for table in report.tables for row in table.rows]
         measured = {row.of for row in rows if not all(map(is_exact, row.published))}
         measured |= {name for figure in report.figures for name in figure.of}

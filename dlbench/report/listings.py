@@ -16,7 +16,7 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import command, preparation, seedless
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Result, Runs, alike
+from dlbench.report.results import Collection, Evidence, Result, Runs, alike, is_on
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -162,11 +162,13 @@ def _cost(runs: Runs) -> tuple[Cell, ...]:
     )
 
 
-def other_data(collection: Collection) -> Section | None:
-    """What is not on the real data, apart and labelled."""
-    grids = []
+def other_data(evidence: Evidence) -> Section | None:
+    """What is neither on the real data nor on a report's own, apart and labelled."""
+    grids, collection = [], evidence.collection
+    own = [report for report in evidence.reports.values() if report.own_data]
+    others = [each for each in collection.results if not any(is_on(report, each.manifest["data"]) for report in own)]
     for provenance, title in OTHER_DATA.items():
-        found = alike(result for result in collection.results if result.provenance == provenance)
+        found = alike(result for result in others if result.provenance == provenance)
         if not found:
             continue
         groups = list(map(collection.runs, found))

@@ -42,7 +42,9 @@ class Numbers:
 
     def distance(self, metric: str, published: float) -> float:
         """How far a published value lies from the mean, in standard deviations of one more run."""
-        return one_more([*self.values(metric).values()]).distance(published) or 0.0
+        if len(set(values := [*self.values(metric).values()])) < 2:
+            raise ConfigError(f"{self.name}: {metric} does not vary between its runs; no distance is known")
+        return one_more(values).distance(published) or 0.0
 
     def __call__(self, metric: str, decimals: int = 4) -> str:
         """Mean and standard deviation, ``.2035 ± .0044``; a whole number that never varies as one: ``1``."""
@@ -72,7 +74,7 @@ class Numbers:
 
 def short(value: float, decimals: int = 4, sign: str = "") -> str:
     """A number without the zero before its point: ``.2035``, ``-.0071``; with its sign for ``sign="+"``."""
-    text = f"{value:{sign}.{decimals}f}"
+    text = f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"  # without a sign of zero
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
@@ -110,7 +112,7 @@ def _numbers(
 
 
 def write(evidence: Evidence, folder: Path) -> None:
-    """Write every page into a folder, or none.
+    """Write every page into a folder, once all are rendered.
 
     Raises:
         ConfigError: See `render`.

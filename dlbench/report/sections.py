@@ -10,10 +10,10 @@ from itertools import chain
 
 from dlbench import components
 from dlbench.config import composed
+from dlbench.data.registry import REGISTRY
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact, is_share_of_examples
-from dlbench.records.labels import chosen
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
+from dlbench.report.checks import ELSEWHERE, NO_RECORD, ClaimVerdict, Tried, Value, Verdicts
 from dlbench.report.document import (
     Alert,
     Block,
@@ -29,6 +29,7 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
+from dlbench.report.jobs import Job
 from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval, number, ours, probability
 from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
 from dlbench.report.schema import Report, Table
@@ -45,7 +46,7 @@ def build(verdicts: Verdicts) -> Document:
         _findings(verdicts, real),
         listings.leaderboards(real),
         listings.costs(real),
-        listings.other_data(collection),
+        listings.other_data(evidence),
         listings.runs(results),
         listings.diverged(collection),
         listings.left_out(collection),
@@ -56,8 +57,8 @@ def build(verdicts: Verdicts) -> Document:
     shown = (glance(verdicts), *(replace(section, is_folded=True) for section in sections if section))
     return Document(
         "Published results, reproduced",
-        f"The experiments of {len(evidence.reports)} published coursework reports on deep learning, run again, and "
-        f"their claims checked with statistics. {_about(results, len(collection.diverged))}",
+        "The experiments of published reports on deep learning, run again, and their claims checked with statistics. "
+        f"{_about(results, len(collection.diverged))}",
         (alert,) if contradictions else (),
         tuple(map(_explained, shown)),
     )
@@ -133,7 +134,10 @@ def glance(verdicts: Verdicts) -> Section:
     every = [list(chain.from_iterable(of.values())) for of in (values, claimed)]
     if len(reports) > 1:
         counts.append((Cell("all"), _counts(VALUES, every[0]), _counts(CLAIMS, every[1])))
-    signs = dict.fromkeys(kind for kind in (*VALUES, *CLAIMS) if kind in chain(*every))
+    signs = [
+        ", ".join(f"{kind.sign} {kind.word}" for kind in kinds if kind in found)
+        for kinds, found in zip((VALUES, CLAIMS), every, strict=True)
+    ]
     claims = tuple(
         (_claim_link(judged), Cell(", ".join(judged.made_by)), _decision(judged.verdict, judged.judgements))
         for judged in verdicts.claims
@@ -148,8 +152,8 @@ def glance(verdicts: Verdicts) -> Section:
         for heading, (verdict, judgements) in judged.substitutes.items()
         if verdict in ELSEWHERE.values()
     )
-    columns = texts("report", f"{len(verdicts.values)} published values", f"{len(verdicts.claims)} claims")
-    note = f"{', '.join(f'{kind.sign} {kind.word}' for kind in signs)}. {VALUES_NOTE}"
+    columns = texts("report", f"published values ({len(verdicts.values)})", f"claims ({len(verdicts.claims)})")
+    note = f"Values: {signs[0] or 'none'}. Claims: {signs[1] or 'none'}. {VALUES_NOTE}"
     blocks: list[Block] = [Grid("glance-counts", "Values and claims by report", columns, tuple(counts), note)]
     if points := _points(verdicts):
         blocks.append(Points(points))
@@ -168,9 +172,10 @@ def glance(verdicts: Verdicts) -> Section:
 
 
 def _counts(kinds: Sequence[Verdict], found: Sequence[Verdict]) -> Cell:
-    """How many there are of each kind, most telling first: ``✓ 18  ▲ 15  ? 12``."""
+    """How many there are of each kind: ``✓ 18  ▲ 15  ? 12``; sorted by the share of the first kind."""
     counts = tuple((kind, found.count(kind)) for kind in kinds if kind in found)
-    return Cell("  ".join(f"{kind.sign} {count}" for kind, count in counts) or "-", len(found), counts=counts)
+    share = found.count(kinds[0]) / max(len(found), 1)
+    return Cell("  ".join(f"{kind.sign} {count}" for kind, count in counts) or "-", share, counts=counts)
 
 
 def headlines(verdicts: Verdicts) -> Grid:
@@ -274,10 +279,8 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers("p, Holm", *further))
-    is_lacking = all(value.judged.verdict in LACKING and not value.stood_in for value in values)
-    title = (
-        f"{table.title}: none of {len(values)} values was run{_needed(report, table)}" if is_lacking else table.title
-    )
+    is_lacking = all(value.judged.verdict == Verdict.PLANNED or value.judged.reason == NO_RECORD for value in values)
+    title = f"{table.title}: not run yet{_needed(report, table)}" if is_lacking else table.title
     rows = tuple(map(cells, values))
     return Grid(id, title, columns, rows, " ".join(notes) or None, labels=2, is_folded=is_lacking)
 
@@ -287,11 +290,11 @@ LACKING = (Verdict.NOT_RUN, Verdict.PLANNED)
 
 
 def _needed(report: Report, table: Table) -> str:
-    """How to run what a table tells of."""
+    """How to run what a table tells of, where it is on data of the suite's."""
     of = [report.configurations[name] for name in dict.fromkeys(row.of for row in table.rows)]
-    data = {chosen("data", composed(each.experiment, each.overrides)["data"]): None for each in of if not each.planned}
-    fetched = " ".join(f"`python -m dlbench data fetch {name}`," for name in data)
-    return f" ({fetched} then `make reproduce-report PROFILE=full`)" if data else ""
+    names = dict.fromkeys(Job((), 0, composed(one.experiment, one.overrides)).data for one in of if not one.planned)
+    fetched = ", ".join(f"`python -m dlbench data fetch {name}`" for name in names if name in REGISTRY)
+    return f" ({fetched}, then `make reproduce-report PROFILE=full`)" if fetched else ""
 
 
 def _value(value: Value, beside: bool = False) -> tuple[Cell, ...]:
@@ -385,9 +388,10 @@ def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
     ]
     if changed:
         _, value, name, others = max(changed, key=lambda found: found[0])
-        about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0]
-        here, there = mean_and_spread(value.ours), mean_and_spread(others)
-        text = f"{about}. With the {name}, {display_name(value.metric)} ({value.row.label}) is {there}, not {here}."
+        about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0].removesuffix(".")
+        here, there = (f"{mean_and_spread(found)[:-1]} run{'s' * (len(found) > 1)})" for found in (value.ours, others))
+        what = f"{value.table.title}, {value.row.label}: {display_name(value.metric)}"
+        text = f"{about}. What the {name} changes most is {what}, {there} instead of {here}."
         points.append(Cell(text, link="variants"))
     if noisy := _noisy(list(verdicts.evidence.real.values())):
         middle = format_value(statistics.median(_spreads(noisy)))

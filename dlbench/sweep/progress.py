@@ -32,7 +32,7 @@ def show(jobs: Sequence[Job], outcomes: Mapping[int, JobOutcome]) -> None:
     print_whole(table_of(jobs, outcomes))
     ended = [outcomes[job.number] for job in jobs]
     for data in dict.fromkeys(outcome.data for outcome in ended if outcome.data):
-        tell(f"data: {data}")
+        tell(f"on {data}")
     for folder in dict.fromkeys(outcome.folder for outcome in ended if outcome.folder):
         option = paths.runs_option(Path(folder))
         tell(f"each run: python -m dlbench records list{option}")

@@ -33,8 +33,9 @@ function themes(button) {
 
 // A link into what is folded opens it; paper shows everything.
 function folds() {
+  const named = (hash) => { try { return decodeURIComponent(hash.slice(1)); } catch { return ""; } };
   const open = (hash) => {
-    const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+    const target = document.getElementById(named(hash));
     const own = target?.querySelector(":scope > details.fold");
     for (let each = own ?? target; each; each = each.parentElement) {
       if (each.matches("details.fold")) each.open = true;

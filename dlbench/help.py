@@ -10,7 +10,7 @@ dlbench: published deep-learning coursework, run again and judged
 dlbench +experiment=NAME [KEY=VALUE ...]  one run: trained, resumed or looked up
 dlbench -m +experiment=NAME KEY=A,B ...   a sweep; or dlbench +sweep=NAME
 dlbench +search=NAME                      a search for the best settings
-dlbench experiments                       all experiments and sweeps, a line each
+dlbench experiments                       all experiments and sweeps, explained
 dlbench report                            published reports, judged
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak

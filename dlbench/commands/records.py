@@ -134,7 +134,7 @@ def _print_record(record: Record, content: Mapping[str, Any]) -> None:
         ["experiment", manifest["experiment"]],
         ["settings", f"{settings(manifest['experiment'], config)} seed={config['seed']}"],
         ["data", data_line(manifest["data"])],
-        ["data's hash", manifest["data"]["fingerprint"]],
+        ["data hash", manifest["data"]["fingerprint"]],
         ["state", str(content["state"]) + (f", step {training['step']}" if "step" in training else "")],
         *([["error", str(content["failure"]["error"])]] if "failure" in content else []),
         ["begun", manifest["started"]],

@@ -489,11 +489,7 @@ def _without_runs(
     if others:
         data = sorted({f"{other.data} ({other.provenance}, {other.fingerprint[:12]})" for other in others})
         return Judgement(Verdict.NOT_RUN, f"run on {', '.join(data)} alone, which is not the report's data")
-    return Judgement(Verdict.NOT_RUN, NO_RECORD)
-
-
-NO_RECORD = "no record of it yet; PROFILE=full makes one"
-"""Why a value is not run, whatever the data."""
+    return Judgement(Verdict.NOT_RUN, "no record of it yet; PROFILE=full makes one")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from dlbench.config import composed
 from dlbench.data.registry import REGISTRY
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact, is_share_of_examples
 from dlbench.report import listings
-from dlbench.report.checks import ELSEWHERE, NO_RECORD, ClaimVerdict, Tried, Value, Verdicts
+from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
 from dlbench.report.document import (
     Alert,
     Block,
@@ -279,7 +279,7 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers("p, Holm", *further))
-    is_lacking = all(value.judged.verdict == Verdict.PLANNED or value.judged.reason == NO_RECORD for value in values)
+    is_lacking = all(value.judged.verdict in LACKING and not value.stood_in for value in values)
     title = f"{table.title}: not run yet{_needed(report, table)}" if is_lacking else table.title
     rows = tuple(map(cells, values))
     return Grid(id, title, columns, rows, " ".join(notes) or None, labels=2, is_folded=is_lacking)
@@ -291,6 +291,8 @@ LACKING = (Verdict.NOT_RUN, Verdict.PLANNED)
 
 def _needed(report: Report, table: Table) -> str:
     """How to run what a table tells of, where it is on data of the suite's."""
+    if report.own_data:
+        return ""
     of = [report.configurations[name] for name in dict.fromkeys(row.of for row in table.rows)]
     names = dict.fromkeys(Job((), 0, composed(one.experiment, one.overrides)).data for one in of if not one.planned)
     fetched = ", ".join(f"`python -m dlbench data fetch {name}`" for name in names if name in REGISTRY)

@@ -11,10 +11,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     timers.clear()
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
-    except (
-        KeyboardInterrupt,
-        Exception,
-    ) as error:  # while modules are imported; later it is told what becomes of the work
+    except (KeyboardInterrupt, Exception) as error:
+        # While modules are imported; later it is told what becomes of the work.
         from dlbench.environment import requeue
         from dlbench.errors import is_interruption
 
@@ -65,7 +63,8 @@ def _main(words: list[str]) -> int:
         from importlib.metadata import version
 
         return _print(f"dlbench {version('dlbench')}")
-    is_run = words[:1] == ["run"] or not words or not words[0].isalpha()
+    is_subcommand = bool(words) and words[0][:1] != "-" and words[0].replace("-", "").isalpha()
+    is_run = words[:1] == ["run"] or not is_subcommand
     if not words or words[0] == "help" or (is_run and {"-h", "--help"} & {*words}):
         from dlbench.help import text
 
@@ -82,7 +81,7 @@ def _main(words: list[str]) -> int:
         return commands.call(words[0], words[1:])
     if words[0] == "run":
         del words[0]
-    elif words[0].isalpha():
+    elif is_subcommand:
         say(f"{words[0]}: no such subcommand (--help shows all); {nearest(words[0], [*commands.NAMES, 'run'])}")
         return 2
     from dlbench.commands.run import compose_and_run

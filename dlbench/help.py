@@ -12,6 +12,7 @@ dlbench -m +experiment=NAME KEY=A,B ...   a sweep; or dlbench +sweep=NAME
 dlbench +search=NAME                      a search for the best settings
 dlbench experiments                       all experiments and sweeps, explained
 dlbench report                            published reports, judged
+dlbench new-report ID                     begin one of your own
 dlbench records list|show|verify|export|clean
 dlbench data list|check|fetch|speak
 dlbench predict RUN "k æ t" | picture.jpg | recording.wav

@@ -15,7 +15,7 @@ from dlbench.cli import one_line_errors
 from dlbench.errors import DlbenchError
 from dlbench.terminal import say
 
-NAMES = ("bench", "data", "experiments", "notebooks", "predict", "records", "report", "tensorboard")
+NAMES = ("bench", "data", "experiments", "new-report", "notebooks", "predict", "records", "report", "tensorboard")
 
 # Options that several have.
 Runs = Annotated[
@@ -53,7 +53,7 @@ def call(name: str, words: Sequence[str]) -> int:
     try:
         with one_line_errors():
             try:
-                module = importlib.import_module(f"{__name__}.{name}")
+                module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             except ModuleNotFoundError as error:
                 raise DlbenchError(f"{name} needs {error.name}; pip install 'dlbench[notebooks]'") from error
             try:

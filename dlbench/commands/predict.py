@@ -133,7 +133,7 @@ def _find(run: str, runs: Path) -> Record:
         if is_like(run, experiments()):
             raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
         if not re.fullmatch(r"[0-9a-f]+", run):
-            told = f"python -m dlbench records list{paths.runs_option(runs)} shows records, --help experiments"
+            told = f"python -m dlbench records list{paths.runs_option(runs)} and python -m dlbench experiments list all"
             raise RecordError(f"{run}: no record in {runs} begins so, and no experiment is called so; {told}")
         return find(run, *folders)
     for store in map(Store, folders):

@@ -31,7 +31,7 @@ from dlbench.decoding.beam import Beam
 from dlbench.decoding.hypotheses import Attended
 from dlbench.evaluation.transduction import END
 from dlbench.metrics.names import display_name
-from dlbench.predict import Speller
+from dlbench.predict import Network, Speller
 from dlbench.records.store import Store
 from dlbench.report.command import command
 from dlbench.report.figures.style import BLUE, VERMILION
@@ -202,10 +202,10 @@ curves(folder).query("metric == 'val/cer'").set_index("epoch")[["value"]].T
 
 # %%
 (record,) = Store(folder).all()
-speller = Speller(record)
+speller = Speller(Network(record))
 words = [speller.read(text) for text in ("p l æ k", "f ɹ i m ə l", "s l ɛ k t ə n")]
 decoder = Attended(Beam(width=5, nbest=3, max_length=speller.max_length))
-spelled = speller.spell(words, decoder, device="cpu")
+spelled = speller.decode(words, decoder, device="cpu")
 pd.DataFrame(
     [
         (" ".join(word), "".join(symbols).removesuffix(END), exp(log_prob))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dlbench import commands
 from dlbench.cli import choices
 from dlbench.help import WITH_PLUS
 
@@ -45,6 +46,21 @@ def test_every_target_of_make_is_there(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?m)(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8")):
         assert re.search(rf"(?m)^{target}:", makefile), target
+
+
+def test_every_target_of_make_runs_what_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"(?m)^([a-z-]+):.*## ", makefile)
+    assert len(targets) > 10
+    for target in targets:
+        # Nothing is run: -n prints the commands, -o takes the environment for made.
+        words = ["make", "-n", "-o", ".venv/.installed", "-C", str(ROOT), target]
+        done = subprocess.run(words, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for name in re.findall(r"-m dlbench ([a-z-]+)", done.stdout):
+            assert name in commands.NAMES, target
+        for path in re.findall(r"python (tests/\S+\.py)", done.stdout):
+            assert (ROOT / path).is_file(), target
 
 
 def test_the_readme_is_short_and_names_every_page() -> None:

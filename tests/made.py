@@ -7,7 +7,7 @@ from typing import Any
 from dlbench import components, identity
 from dlbench.config import composed
 from dlbench.records.store import Record
-from dlbench.report.jobs import Job
+from dlbench.report.jobs import data_set
 from dlbench.report.results import Result
 
 
@@ -33,7 +33,7 @@ def made(
     versions = {**components.versions(config), **(versions or {})}
     record = Record((curves or Path("nowhere")) / run)
     evaluation = record.evaluation(identity.digest(identity.evaluation(run, evaluated)))
-    data: dict[str, Any] = {"name": Job((), seed, config).data, "provenance": provenance}
+    data: dict[str, Any] = {"name": data_set(config), "provenance": provenance}
     data |= {"source": "synthetic" if provenance == "synthetic" else "files", "fingerprint": fingerprint}
     data["sizes"] = {"train": 800, "val": 100, "test": 200}
     data |= {"stand_in": dict(stand_in)} if stand_in else {}

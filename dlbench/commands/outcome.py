@@ -25,7 +25,7 @@ from dlbench.records.labels import (
     settings,
 )
 from dlbench.records.store import Record, State, Store
-from dlbench.report.jobs import Job
+from dlbench.report.jobs import data_set
 from dlbench.report.schema import load_all
 from dlbench.run import Outcome, Plan, obstacles
 from dlbench.terminal import duration, format_metric, print_columns, tell
@@ -108,7 +108,7 @@ def published_nearest(config: Mapping[str, Any], metrics: Container[str]) -> lis
 
 def published(config: Mapping[str, Any]) -> Iterator[Published]:
     """Every published line of a configuration's experiment, on its data set; not of reports of data of their own."""
-    own, data = _flat(config), Job((), 0, config).data
+    own, data = _flat(config), data_set(config)
     for name, report in load_all().items():
         if report.own_data:
             continue
@@ -116,7 +116,7 @@ def published(config: Mapping[str, Any]) -> Iterator[Published]:
             configuration = report.configurations[row.of]
             if configuration.experiment == config["name"]:
                 theirs = composed(configuration.experiment, configuration.overrides)
-                if Job((), 0, theirs).data != data:
+                if data_set(theirs) != data:
                     continue
                 # What is null on one side may be a part with settings on the other, whose keys are missing here.
                 others = {key: value for key, value in _flat(theirs).items() if (key, value) not in own.items()}

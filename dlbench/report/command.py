@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -39,9 +39,14 @@ def command(result: Result, *others: Result) -> str:
         result: What it makes.
         others: Results that differ from it in nothing but their seeds: a sweep then makes them all.
     """
-    seeds = list(dict.fromkeys(str(each.seed) for each in (result, *others)))
+    return with_seeds(seedless(result), (result, *others))
+
+
+def with_seeds(words: Iterable[str], results: Iterable[Result]) -> str:
+    """The command of which `seedless` gave the words, for the seeds of these results."""
+    seeds = list(dict.fromkeys(str(each.seed) for each in results))
     sweep = ["-m"] if len(seeds) > 1 else []
-    return shlex.join(["python", "-m", "dlbench", *sweep, *seedless(result), f"seed={','.join(seeds)}"])
+    return shlex.join(["python", "-m", "dlbench", *sweep, *words, f"seed={','.join(seeds)}"])
 
 
 def seedless(result: Result) -> list[str]:

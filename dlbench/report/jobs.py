@@ -75,11 +75,8 @@ class Job:
 
     @property
     def data(self) -> str:
-        """The data set's name, as records have it."""
-        data = self.config["data"]
-        if train := data.get("train"):
-            return data_name(train)
-        return str(data.get("corpus") or data["_target_"].rpartition(".")[2].removesuffix("DataModule").lower())
+        """See `data_set`."""
+        return data_set(self.config)
 
     @property
     def is_synthetic(self) -> bool:
@@ -96,6 +93,14 @@ class Job:
         """How much synthetic data of every split is in use."""
         train, val, test = self.config["data"]["synthetic_sizes"]
         return {"train": max(1, round(train * self.fraction)), "val": val, "test": test}
+
+
+def data_set(config: Mapping[str, Any]) -> str:
+    """The name of a configuration's data set, as records have it."""
+    data = config["data"]
+    if train := data.get("train"):
+        return data_name(train)
+    return str(data.get("corpus") or data["_target_"].rpartition(".")[2].removesuffix("DataModule").lower())
 
 
 def missing_data(job: Job) -> str | None:

@@ -4,6 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -14,7 +15,7 @@ from dlbench.identity import TRAINING_SECTIONS, configuration_id
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.files import ODD
 from dlbench.records.labels import settings
-from dlbench.report.command import command, preparation, seedless
+from dlbench.report.command import preparation, seedless, with_seeds
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
 from dlbench.report.results import Collection, Evidence, Result, Runs, alike, is_on
 from dlbench.report.statistics import prediction_interval
@@ -188,15 +189,16 @@ def runs(results: Iterable[Result]) -> Section:
         "experiment", "settings", "command", "seed: run/evaluation", "data", "commit", "machine", "finished"
     )
     ordered = sorted(results, key=lambda result: (result.experiment, result.settings, result.seed))
-    rows: dict[tuple[str, ...], list[Result]] = defaultdict(list)
-    known: dict[str, tuple[str, ...]] = {}  # a command takes a while to find, and most runs differ in their seed alone
+    rows: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    # A command takes a while to find, and most runs differ in their seed alone.
+    known: dict[str, tuple[str, ...] | None] = {}
     for result in ordered:
         made_by = [result.config.get(section) for section in TRAINING_SECTIONS]
         key = json.dumps([result.experiment, result.provenance, made_by, result.evaluated], sort_keys=True)
         if key not in known:
-            known[key] = _seedless(result) or (key,)
+            known[key] = _seedless(result)
         made_of = (result.settings, result.configuration, result.provenance, result.fingerprint)
-        rows[result.experiment, *made_of, *known[key]].append(result)
+        rows[result.experiment, *made_of, known[key] or key].append(result)
     about = [
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
         "data by the hash of its content. Runs that differ only in their seed share a row, and a command that makes "
@@ -204,7 +206,8 @@ def runs(results: Iterable[Result]) -> Section:
     ]
     if first := dict.fromkeys(filter(None, (preparation(group[0]) for group in rows.values()))):
         about.append(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")
-    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, tuple(map(_row, rows.values())), OUTDATED_NOTE)
+    shown = tuple(_row(group, words) for (*_, words), group in rows.items())
+    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, shown, OUTDATED_NOTE)
     return Section("runs", "Runs", (*map(Paragraph, about), grid))
 
 
@@ -217,10 +220,11 @@ def _seedless(result: Result) -> tuple[str, ...] | None:
         return None
 
 
-def _row(group: Sequence[Result]) -> tuple[Cell, ...]:
+def _row(group: Sequence[Result], words: tuple[str, ...] | str) -> tuple[Cell, ...]:
+    """``words`` are those of `_seedless`; a text where there are none."""
     first = group[0]
     gone = Cell("-", hint="it has parts that this version does not have, or callbacks that change the training")
-    again = Cell(command(*group), is_code=True) if _seedless(first) else gone
+    again = gone if isinstance(words, str) else Cell(with_seeds(words, group), is_code=True)
     named = [f"{each.seed}: {each.run}/{each.evaluation.id}{MARK if each.is_outdated else ''}" for each in group]
     finished = sorted(str(each.training["finished"]) for each in group)
     return (

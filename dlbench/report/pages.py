@@ -9,12 +9,12 @@ from pathlib import Path
 from hydra.errors import HydraException
 from jinja2 import Environment, StrictUndefined, TemplateError
 
-from dlbench import components, paths
+from dlbench import paths
 from dlbench.cli import explain
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
-from dlbench.report.results import REAL, Evidence, Result, by_configuration
+from dlbench.report.results import REAL, Evidence, Result, by_configuration, paired
 from dlbench.report.statistics import mean_interval, one_more
 
 
@@ -58,14 +58,9 @@ class Numbers:
 
         As in the report only seeds are paired whose runs are made by equal versions.
         """
-        others = {result.seed: result.versions for result in other.results}
-        seeds = [
-            each.seed
-            for each in self.results
-            if each.seed in others and not components.unlike(each.versions, others[each.seed])
-        ]
-        ours, theirs = self.values(metric), other.values(metric)
-        differences = [ours[seed] - theirs[seed] for seed in seeds]
+        for each in (self, other):
+            each.values(metric)  # all have it
+        differences = paired(self.results, other.results, metric)
         if len(differences) < 2:
             raise ConfigError(f"{self.name} against {other.name}: fewer than two pairs of one seed and equal versions")
         low, high = mean_interval(differences)

@@ -209,6 +209,17 @@ def measured(results: Iterable[Result], metric: str) -> list[float]:
     return [result.metrics[metric] for result in results if metric in result.metrics]
 
 
+def paired(results: Iterable[Result], others: Iterable[Result], metric: str) -> list[float]:
+    """By how much a metric of results exceeds that of others of the same seed, made by equal versions of components."""
+    there = {other.seed: other for other in others if metric in other.metrics}
+    return [
+        result.metrics[metric] - other.metrics[metric]
+        for result in results
+        if (other := there.get(result.seed)) and metric in result.metrics
+        if not components.unlike(other.versions, result.versions)
+    ]
+
+
 @dataclass(frozen=True)
 class Diverged:
     """A run whose loss left the finite numbers: it has no result, but it is counted.

@@ -8,7 +8,6 @@ from functools import partial
 from importlib import resources
 from itertools import chain
 
-from dlbench import components
 from dlbench.config import composed
 from dlbench.data.registry import REGISTRY
 from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact, is_share_of_examples
@@ -29,9 +28,9 @@ from dlbench.report.document import (
     texts,
 )
 from dlbench.report.figures.plots import draw, published_against_ours
-from dlbench.report.jobs import Job
+from dlbench.report.jobs import data_set
 from dlbench.report.listings import NOTES, OTHER_SPLIT_MARK, by_metric, interval, number, ours, probability
-from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Result, Runs, paired
 from dlbench.report.schema import Report, Table
 from dlbench.report.statistics import ENOUGH_RUNS, Judgement, mean_interval
 from dlbench.terminal import format_value, mean_and_spread, sentence
@@ -294,7 +293,7 @@ def _needed(report: Report, table: Table) -> str:
     if report.own_data:
         return ""
     of = [report.configurations[name] for name in dict.fromkeys(row.of for row in table.rows)]
-    names = dict.fromkeys(Job((), 0, composed(one.experiment, one.overrides)).data for one in of if not one.planned)
+    names = dict.fromkeys(data_set(composed(one.experiment, one.overrides)) for one in of if not one.planned)
     fetched = ", ".join(f"`python -m dlbench data fetch {name}`" for name in names if name in REGISTRY)
     return f" ({fetched}, then `make reproduce-report PROFILE=full`)" if fetched else ""
 
@@ -455,13 +454,7 @@ def _variants(verdicts: Verdicts) -> Section | None:
 
 
 def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
-    here = {result.seed: result for result in value.runs.results if value.metric in result.metrics}
-    differences = [
-        result.metrics[value.metric] - before.metrics[value.metric]
-        for result in others
-        if (before := here.get(result.seed)) and value.metric in result.metrics
-        if not components.unlike(before.versions, result.versions)
-    ]
+    differences = paired(others, value.runs.results, value.metric)
     mean = statistics.fmean(differences) if differences else None
     return (
         Cell(value.row.of),

@@ -194,7 +194,9 @@ def runs(results: Iterable[Result]) -> Section:
     known: dict[str, tuple[str, ...] | None] = {}
     for result in ordered:
         made_by = [result.config.get(section) for section in TRAINING_SECTIONS]
-        key = json.dumps([result.experiment, result.provenance, made_by, result.evaluated], sort_keys=True)
+        # The configuration tells, as these do not, what callbacks changed the training.
+        told = [result.experiment, result.provenance, result.configuration, made_by, result.evaluated]
+        key = json.dumps(told, sort_keys=True)
         if key not in known:
             known[key] = _seedless(result)
         made_of = (result.settings, result.configuration, result.provenance, result.fingerprint)

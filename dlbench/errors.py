@@ -19,6 +19,10 @@ class SweepError(DlbenchError):
     """Runs of a sweep failed; the others are done."""
 
 
+class DeviceError(DlbenchError):
+    """The process of one of a training's devices failed; the same command goes on."""
+
+
 class RecordError(DlbenchError):
     """A record that is missing, corrupt, or cannot be written."""
 

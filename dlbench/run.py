@@ -4,7 +4,7 @@ import contextlib
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from dlbench import components, identity, paths
+from dlbench import components, devices, identity, paths
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
@@ -176,6 +176,7 @@ def prepare(config: DictConfig) -> Plan:
     build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
     plain["paths"] = paths = _settled(plain["paths"])
     settings: TrainerSettings = build("trainer", plain["trainer"])
+    settings.check_devices()
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
     data: DataModule = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
@@ -250,13 +251,16 @@ def build_task(plan: Plan) -> Task:
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
     are_ours = all(plan.config[name]["_target_"].startswith(f"{PACKAGE}.") for name in ("task", "model", "optimizer"))
-    task.needs_no_gradients = are_ours and not any(identity.changing_callbacks(plan.config))
+    is_alone = plan.settings.devices == 1
+    task.needs_no_gradients = are_ours and is_alone and not any(identity.changing_callbacks(plan.config))
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     if not isinstance(task, _evaluated_by(evaluation)):
         raise ConfigError(
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
+    if not is_alone:
+        devices.check_shareable(task, plan.data, plan.settings.devices)
     task.check_evaluation(plan.config["evaluation"])
     return task
 
@@ -338,10 +342,12 @@ def _train(plan: Plan, root: Path) -> bool:
     if checkpoint is None:
         logger.experiment.file_writer.add_summary(events.description(record.read_manifest(), plan.config), 0)
     recorder = EpochRecorder(record, task.monitor, began)
-    trainer = plan.settings.trainer(root, logger, [*shown, recorder])
+    trainer = plan.settings.trainer(root, logger, [*shown, recorder], rank=0)
+    path = checkpoint.path if checkpoint else None
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
-        trainer.fit(task, plan.data, ckpt_path=checkpoint.path if checkpoint else None, weights_only=True)
+        with devices.group(plan.settings.device_kind(), plan.settings.devices, _follow, plan.config, path):
+            trainer.fit(task, plan.data, ckpt_path=path, weights_only=True)
     except DivergedError as error:
         closing = {"state": State.DIVERGED, "step": error.step}
     except (DlbenchError, OSError):
@@ -373,6 +379,17 @@ def _train(plan: Plan, root: Path) -> bool:
     without = ("evaluations", record.training.name, record.failure.name)
     seal.close(record.training, closing, seal.hashes(record.folder, without=without))
     return True
+
+
+def _follow(join: Callable[[], None], rank: int, config: dict[str, Any], checkpoint: Path | None) -> None:
+    """What the process of a further device does: train beside the first, with all that changes a training."""
+    with alone() as root:
+        plan = prepare(OmegaConf.create(config))
+        task = build_task(plan)
+        changing = [build(f"callbacks.{name}", node) for name, node in identity.changing_callbacks(plan.config)]
+        trainer = plan.settings.trainer(root, False, [*changing, devices.Follower()], rank)
+        join()
+        trainer.fit(task, plan.data, ckpt_path=checkpoint, weights_only=True)
 
 
 def _is_of_restoring(error: Exception) -> bool:

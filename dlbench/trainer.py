@@ -16,6 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
 from dlbench.components import component
+from dlbench.devices import Rank, Replicas
 from dlbench.errors import ConfigError
 from dlbench.numerics import keep_freed_memory, numerics
 from dlbench.seeding import derive_seed
@@ -34,6 +35,8 @@ class TrainerSettings:
     Args:
         epochs: Passes over the training data.
         device: ``auto`` takes a GPU where there is one.
+        devices: How many of them train one network (see `dlbench.devices`), each with ``threads``: a step takes so many
+            batches. Testing takes one.
         precision: Lightning's name of the arithmetic.
         threads: CPU threads of torch; they change the order of additions, so they are pinned.
         limit_train_batches: Stop an epoch after so many batches (for trials); None: all.
@@ -42,6 +45,7 @@ class TrainerSettings:
 
     epochs: Annotated[int, Gt(0)]
     device: Device = "auto"
+    devices: Annotated[int, Gt(0)] = 1
     precision: Precision = "32-true"
     threads: Annotated[int, Gt(0)] = 1
     limit_train_batches: Annotated[int, Gt(0)] | None = None
@@ -61,6 +65,17 @@ class TrainerSettings:
             raise ConfigError(f"trainer.device={self.device}: this machine has no such device; it has {here}")
         return self.device
 
+    def check_devices(self) -> None:
+        """See that there are as many devices as were asked for; of processors there are.
+
+        Raises:
+            ConfigError: There are not.
+        """
+        kind = self.device_kind()
+        most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, self.devices)
+        if self.devices > most:
+            raise ConfigError(f"trainer.devices={self.devices}: this machine has {most} of kind {kind}")
+
     def pin(self) -> None:
         """Pin threads, ask torch for deterministic algorithms, and the allocator not to give memory back."""
         keep_freed_memory()
@@ -73,20 +88,24 @@ class TrainerSettings:
         # "32-true" means it: by default cuDNN rounds to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
-    def trainer(self, root: Path, logger: Any, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    def trainer(self, root: Path, logger: Any, callbacks: Sequence[pl.Callback], rank: int | None = None) -> pl.Trainer:
         """A Trainer that saves, logs and shows only what its callbacks do; see `dlbench.environment.alone`.
 
         Args:
             root: An empty folder; Lightning loads checkpoints that it finds in it.
             logger: Lightning's loggers, or False.
             callbacks: Its callbacks.
+            rank: Which of the `devices` this process has, from 0, in training; None: it is the only one.
         """
         quiet_lightning()
+        is_alone = rank is None or self.devices == 1
         return pl.Trainer(
             default_root_dir=root,
-            plugins=[LightningEnvironment()],
             accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device_kind()],
-            devices=1,
+            plugins=[LightningEnvironment() if is_alone else Rank(rank or 0)],
+            strategy="auto" if is_alone else Replicas(),
+            devices=1 if is_alone else self.devices,
+            use_distributed_sampler=False,
             precision=self.precision,
             max_epochs=self.epochs,
             log_every_n_steps=1,
@@ -118,5 +137,12 @@ def quiet_lightning() -> None:
     """Silence remarks that do not apply: batches come from memory, and devices are chosen by configuration."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in (".*does not have many workers.*", ".*GPU available but not used.*", ".*treespec, LeafSpec.*"):
-        warnings.filterwarnings("ignore", message=pattern)
+    said = (
+        "does not have many workers",
+        "GPU available but not used",
+        "treespec, LeafSpec",
+        "sync_dist=True",
+        "`srun`",
+    )
+    for pattern in said:
+        warnings.filterwarnings("ignore", message=f".*{pattern}.*")

@@ -173,7 +173,8 @@ class EpochRecorder(pl.callbacks.Checkpoint):
         value = metrics[self.monitor.name]
         if self.monitor.is_better(value, self.best_value):
             self.best_epoch, self.best_value = epoch, value
-        examples = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        batches = trainer.num_training_batches * trainer.world_size
+        examples = batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         metrics["time/examples_per_second"] = examples / self._training_seconds
         metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began
         self.seconds += metrics["time/epoch_seconds"]

@@ -54,6 +54,31 @@ class Batches(Sampler[Index]):
         """The batches of an epoch."""
 
 
+class Share(Batches[Index]):
+    """One device's share of an order of batches, where ``count`` devices take turns.
+
+    Where they do not come out even, the first ones of the epoch come again at its end, as torch's DistributedSampler
+    has it.
+
+    Args:
+        order: Of all batches.
+        rank: Which device, from 0.
+        count: How many there are.
+    """
+
+    def __init__(self, order: Batches[Index], rank: int, count: int) -> None:
+        super().__init__(order.size, order.batch_size, order.seed)
+        self.order, self.rank, self.count = order, rank, count
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / self.count)
+
+    def draw(self, epoch: int) -> Iterable[Index]:
+        """The device's batches of an epoch."""
+        batches = list(self.order.draw(epoch))
+        return [batches[place % len(batches)] for place in range(self.rank, len(self) * self.count, self.count)]
+
+
 def batch_loader(data: Dataset[Batch], order: Batches[Any]) -> DataLoader[Batch]:
     """A DataLoader of data whose index gives a whole batch.
 

@@ -50,7 +50,8 @@ class Job:
             compared = identity.compared_id(meaning, config["evaluation"])
             training = identity.digest({**meaning, "delivery": config["data"]})
             configuration = identity.digest({"compared": compared, "delivery": config["data"]})
-            epochs, threads = int(config["trainer"]["epochs"]), int(config["trainer"]["threads"])
+            trainer = config["trainer"]
+            epochs, threads = int(trainer["epochs"]), int(trainer["threads"]) * int(trainer.get("devices", 1))
         except Exception:
             return cls(number, tuple(overrides), f"job {number}", f"job {number}", epochs=1, threads=1)
         return cls(number, tuple(overrides), training, configuration, epochs, threads)

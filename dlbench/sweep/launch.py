@@ -1,6 +1,5 @@
 """The jobs of a sweep in processes of their own: no order of jobs and no number of processes changes a result."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -20,14 +18,10 @@ from hydra.types import HydraContext
 from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dlbench.environment import end_with_parent, interrupted_by_signals
+from dlbench.environment import PROCESSES, end_with_parent, interrupted_by_signals, start_process
 from dlbench.errors import ConfigError, SweepError
 from dlbench.sweep.job import BUSY, FAILED, Job, JobOutcome, Words, perform
 
-# Processes are forked from one that has imported everything and computed nothing, so each starts at once.
-CONTEXT: Any = multiprocessing.get_context(
-    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-)
 PRELOADED = ["dlbench.run", "torch.utils.tensorboard", "torchvision"]
 IS_BUSY = 75
 """The exit code of a process whose run another one makes (EX_TEMPFAIL)."""
@@ -67,8 +61,8 @@ def launch(
     if n_jobs is not None and not (isinstance(n_jobs, int) and n_jobs >= 1):
         raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: choose 1 or more, or null for as many as the cores carry")
     setup_globals()
-    CONTEXT.set_forkserver_preload(PRELOADED)
-    server = threading.Thread(target=_start, args=(CONTEXT.Process(target=int),), daemon=True)
+    PROCESSES.set_forkserver_preload(PRELOADED)
+    server = threading.Thread(target=start_process, args=(PROCESSES.Process(target=int),), daemon=True)
     server.start()  # it imports while configurations are composed
     words = Words.of_sweep(master.hydra)
     composed: dict[int, DictConfig] = {}
@@ -93,8 +87,8 @@ def launch(
 def _described(configs: dict[int, DictConfig], overrides: Sequence[Sequence[str]], words: Words) -> list[Job]:
     """What each job is; told by a process that has imported torch, so that this one need not."""
     plain = [OmegaConf.to_container(each, resolve=True, throw_on_missing=True) for each in configs.values()]
-    process = CONTEXT.Process(target=_describe, args=(list(configs), overrides, plain, words), daemon=True)
-    _start(process)
+    process = PROCESSES.Process(target=_describe, args=(list(configs), overrides, plain, words), daemon=True)
+    start_process(process)
     process.join()
     if process.exitcode:
         raise SweepError(f"a process of the sweep ended with exit code {process.exitcode}; is there memory left?")
@@ -108,21 +102,8 @@ def _describe(numbers: Sequence[int], overrides: Sequence[Sequence[str]], config
             words.leave("job", number, asdict(Job.of(number, own, config)))
 
 
-def _start(process: BaseProcess) -> None:
-    """Start a process. Until it is ready, Ctrl-C is only this process's business: it would be told by tracebacks."""
-    if not hasattr(signal, "pthread_sigmask"):
-        process.start()
-        return
-    resource_tracker.ensure_running()  # it unblocks signals where it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _begin() -> None:
-    """What a process does first: see `_start`."""
+    """What a process does first: see `dlbench.environment.start_process`."""
     if hasattr(signal, "pthread_sigmask"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -138,12 +119,14 @@ def _make_all(
     try:
         while waiting or running:
             while (
-                waiting and len(running) < n_jobs and _may_start(waiting[0], [group for _, group in running.values()])
+                waiting
+                and len(running) < n_jobs
+                and _maystart_process(waiting[0], [group for _, group in running.values()])
             ):
                 group = waiting.pop(0)
                 arguments = ([composed[job.number] for job in group.jobs], context, group.is_busy)
-                process = CONTEXT.Process(target=_make, args=arguments)
-                _start(process)
+                process = PROCESSES.Process(target=_make, args=arguments)
+                start_process(process)
                 running[process.sentinel] = process, group
             for sentinel in wait_for_any(list(running)):
                 process, group = running.pop(sentinel)
@@ -158,7 +141,7 @@ def _make_all(
             process.join()
 
 
-def _may_start(group: _Group, running: Sequence[_Group]) -> bool:
+def _maystart_process(group: _Group, running: Sequence[_Group]) -> bool:
     if group.is_busy:
         return all(each.is_busy for each in running)
     return not running if group.has_died else not any(each.has_died for each in running)

@@ -93,21 +93,28 @@ class Task(pl.LightningModule):
         self.epoch_lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make whatever draws from the global generator (dropout) a function of (seed, step)."""
-        reseed_global(self.seed, "step", self.global_step)
+        """Make whatever draws from the global generator (dropout) a function of (seed, step), and of the device."""
+        further_device = (self.global_rank,) if self.global_rank else ()
+        reseed_global(self.seed, "step", self.global_step, *further_device)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step's loss.
+        """One step's loss; what is recorded is its mean over the devices.
 
         Raises:
-            DivergedError: The loss is NaN or infinite.
+            DivergedError: The loss is NaN or infinite, on whichever device.
         """
         loss = self.loss(batch)
-        value = loss.item()
+        value = self._over_devices(loss).item()
         if not math.isfinite(value):
             raise DivergedError(self.global_step)
         self.epoch_losses.append(value)
         return loss
+
+    def _over_devices(self, loss: Tensor) -> Tensor:
+        if self._trainer is None or self._trainer.world_size == 1:
+            return loss
+        mean: Tensor = self._trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
+        return mean
 
     def on_train_epoch_end(self) -> None:
         """Log both means of the training loss and the learning rate the epoch was run with."""

@@ -69,8 +69,11 @@ def _main(words: list[str]) -> int:
         from dlbench.help import text
 
         return _print(text()) or (0 if words else 2)
+    import os
     from pathlib import Path
 
+    # Torch's own code writes remarks on speed to the terminal; what goes wrong it raises.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # As with `python -m`, a user's own classes are found that lie where the command is given.
     if not {"", here := str(Path.cwd())} & {*sys.path}:
         sys.path.append(here)

@@ -1,6 +1,5 @@
 """``dlbench +experiment=NAME``: the command line of runs and sweeps, read, put right, and given to Hydra."""
 
-import os
 import re
 import shlex
 import sys
@@ -52,8 +51,6 @@ def compose_and_run(words: Sequence[str]) -> int:
         say(wrong)
         return 2
     sys.argv[1:] = words  # where the errors of Hydra look what was chosen
-    # Torch's own code writes remarks on speed to the terminal; what goes wrong it raises.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with one_line_errors():
         check_own()
         sys.argv[1:] = in_order(put_right(words))

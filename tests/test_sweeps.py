@@ -31,7 +31,7 @@ from dlbench.records import seal
 from dlbench.records.store import State, Store
 from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, Words, labels
-from dlbench.sweep.launch import launch
+from dlbench.sweep.launch import Processes
 from dlbench.sweep.progress import Progress, table_of
 from dlbench.sweep.watch import OVERRIDE
 from dlbench.terminal import print_whole
@@ -326,7 +326,7 @@ def test_an_unknown_sweep_is_named() -> None:
 @pytest.mark.parametrize("number", [-1, 0, "two"])
 def test_a_number_of_processes_is_one_or_more(number: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.n_jobs={number}: choose 1 or more"):
-        launch(Any, Any, number, [["seed=1"]], 0)
+        Processes(number)
 
 
 @pytest.mark.parametrize(

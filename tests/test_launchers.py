@@ -48,6 +48,14 @@ def of(marker: str, within: str) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int | None:
+    """The process that started one, if that still runs."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
 def both_got_on(runs: Path) -> Callable[[], bool]:
     """Whether there is a checkpoint of each of two runs that was not there before."""
     before = {*runs.glob("*/checkpoints/epoch-*.ckpt")}
@@ -78,8 +86,11 @@ def test_jobs_of_slurm_that_are_interrupted_requeued_and_killed_end_in_the_same_
 
     process, got_on = start(*command), both_got_on(tmp_path)
     wait_for(got_on, process)
-    os.kill(jobs()[0], signal.SIGUSR2)
-    os.kill(jobs()[-1], signal.SIGKILL)
+    killed, told = jobs()
+    executor = parent(told)
+    os.kill(killed, signal.SIGKILL)
+    os.kill(told, signal.SIGUSR2)
+    wait_for(lambda: any(parent(each) == executor for each in jobs() if each != told), process)  # it is requeued
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err.count("going on after epoch") >= 2

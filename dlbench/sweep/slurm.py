@@ -16,6 +16,7 @@ try:
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
     from submitit.helpers import DelayedSubmission
+    from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
 except ModuleNotFoundError as error:
     if error.name != "submitit":
         raise
@@ -133,14 +134,13 @@ class Slurm:
         numbers = [job.job_id for job in self._running.values()]
         if self.cluster == "local":
             return {job.job_id: "" for job in self._running.values() if job.done()}
-        told = subprocess.run(
-            ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={','.join(numbers)}"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        if told.returncode and "Invalid job id" not in told.stderr:  # SLURM forgets jobs some time after their end
+        command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={','.join(numbers)}"]
+        try:
+            told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return {}
+        # SLURM forgets jobs some time after their end, and says so of a single one; other errors pass.
+        if told.returncode and "Invalid job id" not in told.stderr:
             return {}
         states = dict(line.split(maxsplit=1) for line in told.stdout.splitlines())
         return {number: state for number in numbers if (state := states.get(number, "over")) in OVER}
@@ -177,10 +177,13 @@ class _Making:
         """Make the work."""
         try:
             return work()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if said := requeue():
                 print(said, flush=True)
-            os._exit(130)  # submitit's signal has had it requeued; SLURM's SIGTERM on the way to SIGKILL needs no word
+            # By this code, which a run takes for Ctrl-C, submitit's executor of this machine knows what it requeues.
+            ended = error.__context__
+            is_requeued = isinstance(ended, SystemExit) and ended.code == LOCAL_REQUEUE_RETURN_CODE
+            os._exit(LOCAL_REQUEUE_RETURN_CODE if is_requeued else 130)
 
     def checkpoint(self, work: Work) -> "DelayedSubmission":
         """What submitit has made when this is requeued: the same, as records keep their checkpoints."""

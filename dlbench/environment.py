@@ -100,6 +100,11 @@ ENDING = [signal.Signals[name] for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if 
 _time_is_over = threading.Event()
 
 
+def is_time_over() -> bool:
+    """Whether SIGUSR1 or SIGUSR2 has interrupted this process."""
+    return _time_is_over.is_set()
+
+
 def requeue() -> str | None:
     """Have SLURM start this job again if it said that the time is over, or ends it for the sake of another job.
 
@@ -111,7 +116,7 @@ def requeue() -> str | None:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     # The ID of an array's last job is that of the array, which names all of its jobs.
     job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-    if job is None or not (_time_is_over.is_set() or _is_preempted(job)):
+    if job is None or not (is_time_over() or _is_preempted(job)):
         return None
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)

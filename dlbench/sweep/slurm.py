@@ -1,13 +1,14 @@
 """The work of a sweep as jobs of SLURM, submitted by submitit."""
 
 import os
+import signal
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from dlbench.environment import requeue
+from dlbench.environment import is_time_over, requeue
 from dlbench.errors import ConfigError
 from dlbench.sweep.job import Job
 from dlbench.sweep.launch import Work, as_cores_carry
@@ -15,7 +16,6 @@ from dlbench.sweep.launch import Work, as_cores_carry
 try:
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
-    from submitit.helpers import DelayedSubmission
     from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
 except ModuleNotFoundError as error:
     if error.name != "submitit":
@@ -97,9 +97,9 @@ class Slurm:
         # With the words of the sweep, which go with its end.
         folder = works[0].words.folder / "submitit"
         try:
-            executor = submitit.AutoExecutor(folder, cluster=self.cluster, slurm_max_num_timeout=self.requeues)
+            executor = submitit.AutoExecutor(folder, cluster=self.cluster)
             executor.update_parameters(**self.parameters, cpus_per_task=threads)
-            jobs: Sequence[submitit.Job[str | None]] = executor.map_array(_Making(), works)
+            jobs: Sequence[submitit.Job[str | None]] = executor.map_array(_Making(self.cluster, self.requeues), works)
             return jobs
         except RuntimeError as error:
             if "srun" in str(error):
@@ -171,20 +171,26 @@ def _last_line(text: str) -> str:
 
 
 class _Making:
-    """What a job does."""
+    """What a job does; requeued, it does the same, as records keep their checkpoints."""
+
+    def __init__(self, cluster: str, requeues: int) -> None:
+        self.cluster, self.requeues = cluster, requeues
 
     def __call__(self, work: Work) -> str | None:
-        """Make the work."""
+        """Make the work.
+
+        Raises:
+            RuntimeError: Its time is over, and it was requeued often enough.
+        """
+        # A run knows what to do. What submitit does needs SLURM's variables, which are hidden while it trains.
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_DFL)
         try:
             return work()
-        except KeyboardInterrupt as error:
-            if said := requeue():
-                print(said, flush=True)
-            # By this code, which a run takes for Ctrl-C, submitit's executor of this machine knows what it requeues.
-            ended = error.__context__
-            is_requeued = isinstance(ended, SystemExit) and ended.code == LOCAL_REQUEUE_RETURN_CODE
-            os._exit(LOCAL_REQUEUE_RETURN_CODE if is_requeued else 130)
-
-    def checkpoint(self, work: Work) -> "DelayedSubmission":
-        """What submitit has made when this is requeued: the same, as records keep their checkpoints."""
-        return DelayedSubmission(self, work)
+        except KeyboardInterrupt:
+            if is_time_over() and int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= self.requeues:
+                raise RuntimeError("its time is over, and hydra.launcher.requeues is reached") from None
+            if self.cluster == "slurm":
+                print(requeue() or "interrupted", flush=True)
+                os._exit(130)
+            os._exit(LOCAL_REQUEUE_RETURN_CODE if is_time_over() else 130)

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from bits import endings
 from omegaconf import DictConfig, OmegaConf
+from own_work import Sleeping
 from processes import alive, left, start, sweep, wait_for
 
 from dlbench.errors import ConfigError
@@ -48,14 +50,6 @@ def of(marker: str, within: str) -> list[int]:
     return found
 
 
-def parent(pid: int) -> int | None:
-    """The process that started one, if that still runs."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-
-
 def both_got_on(runs: Path) -> Callable[[], bool]:
     """Whether there is a checkpoint of each of two runs that was not there before."""
     before = {*runs.glob("*/checkpoints/epoch-*.ckpt")}
@@ -87,14 +81,33 @@ def test_jobs_of_slurm_that_are_interrupted_requeued_and_killed_end_in_the_same_
     process, got_on = start(*command), both_got_on(tmp_path)
     wait_for(got_on, process)
     killed, told = jobs()
-    executor = parent(told)
     os.kill(killed, signal.SIGKILL)
     os.kill(told, signal.SIGUSR2)
-    wait_for(lambda: any(parent(each) == executor for each in jobs() if each != told), process)  # it is requeued
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err.count("going on after epoch") >= 2
     assert endings(tmp_path) == alone
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_job_whose_time_is_over_is_requeued(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same process of submitit's executor, which does so for one exit code alone."""
+    from dlbench.sweep.slurm import Slurm
+
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+    slurm, work = Slurm(**settings(cluster="local")), Sleeping(tmp_path)
+    slurm.start([work])  # type: ignore[list-item]
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(int(work.noted.read_text().split()[0]), number)
+    slurm.wait()
+    first, second = (line.split() for line in work.noted.read_text().splitlines())
+    assert first[0] != second[0]
+    assert first[1] == second[1]
 
 
 def test_a_job_of_slurm_that_always_dies_is_named_and_leaves_others_alone(tiny_in: TinyIn, tmp_path: Path) -> None:

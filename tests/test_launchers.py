@@ -252,6 +252,26 @@ def test_a_job_that_is_over_without_a_result_is_found_in_the_queue(
 # --- Ray --------------------------------------------------------------------------------------------------------------
 
 
+# These two come before the cluster below, which the first of them would join.
+
+
+def test_a_cluster_that_is_not_there_is_named(tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray looks for clusters of this machine
+    process = start("-m", *RUN, *tiny_in(tmp_path), "hydra/launcher=ray")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("dlbench: hydra.launcher.address=auto: no Ray cluster there (")
+
+
+def test_more_than_this_machine_has_is_refused(tiny_in: TinyIn, tmp_path: Path) -> None:
+    process = start(
+        "-m", *RUN, *tiny_in(tmp_path), "hydra/launcher=ray", "hydra.launcher.address=null", "hydra.launcher.gpus=1000"
+    )
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "no machine of the cluster has 1 cores and 1000 GPUs, which a run needs; lower trainer.threads" in err
+
+
 @pytest.fixture(scope="module")
 def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of two nodes, each with one core."""
@@ -295,20 +315,3 @@ def test_runs_on_two_nodes_of_ray_that_are_interrupted_and_killed_end_in_the_sam
     assert "2 of 4 runs failed" in err.splitlines()[-1]
     assert "going on after epoch" in err
     assert endings(tmp_path) == alone
-
-
-def test_a_cluster_that_is_not_there_is_named(tiny_in: TinyIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray looks for clusters of this machine
-    process = start("-m", *RUN, *tiny_in(tmp_path), "hydra/launcher=ray")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert err.splitlines()[-1].startswith("dlbench: hydra.launcher.address=auto: no Ray cluster there (")
-
-
-def test_more_than_this_machine_has_is_refused(tiny_in: TinyIn, tmp_path: Path) -> None:
-    process = start(
-        "-m", *RUN, *tiny_in(tmp_path), "hydra/launcher=ray", "hydra.launcher.address=null", "hydra.launcher.gpus=1000"
-    )
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "no machine of the cluster has 1 cores and 1000 GPUs, which a run needs; lower trainer.threads" in err

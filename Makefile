@@ -1,12 +1,13 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test test-slow golden faults lint bench tensorboard notebooks docs wheel clean
+.PHONY: help install reproduce-report docs-report test test-slow test-extras golden faults lint bench tensorboard notebooks docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PROFILE ?= quick
 RUNS ?= $(or $(DLBENCH_RUNS),runs)
 INSTALLED := .venv/.installed
+EXTRAS := .venv-extras
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 20 --durations-min 3
 
 help:  ## Show this list
@@ -28,10 +29,23 @@ docs-report: $(INSTALLED)  ## Render docs/report, the README's table and the pag
 	$(BIN)/python -m dlbench report --profile none --runs docs/report/none --output docs/report --readme README.md --pages docs
 
 test: $(INSTALLED)  ## Run the quick tests (ARGS='tests/test_beam.py -k width' for some of them)
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not extras" $(ARGS)
 
 test-slow: $(INSTALLED)  ## Run the others: sweeps that are killed, edited copies, a browser, a wheel, notebooks
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m "slow and not extras" $(ARGS)
+
+# On top of .venv, so that only what the extras add is installed.
+$(EXTRAS)/.installed: $(INSTALLED) pyproject.toml constraints.txt constraints-extras.txt
+	rm -rf $(EXTRAS)
+	$(BIN)/python -m venv $(EXTRAS)
+	$(BIN)/python -c "import sysconfig; print(f'import site; site.addsitedir({sysconfig.get_path(\"purelib\")!r})')" \
+		> $$($(EXTRAS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-extras.txt --editable '.[slurm,ray,loggers]'
+	@touch $@
+
+test-extras: $(EXTRAS)/.installed  ## Run the tests of what is not installed by default: SLURM, Ray
+	$(EXTRAS)/bin/python -m pytest --durations 20 --durations-min 3 -m extras $(ARGS)
 
 golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
 	$(BIN)/python tests/golden/golden.py

@@ -124,19 +124,40 @@ ENDING = [signal.Signals[name] for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if 
 _time_is_over = threading.Event()
 
 
+def is_time_over() -> bool:
+    """Whether SIGUSR1 or SIGUSR2 has interrupted this process."""
+    return _time_is_over.is_set()
+
+
 def requeue() -> str | None:
-    """Have SLURM start this job again if it said that the time is over; what came of it in words, None if it did not.
+    """Have SLURM start this job again if it said that the time is over, or ends it for the sake of another job.
 
     To be called last: SLURM ends the job at once.
+
+    Returns:
+        What came of it in words; None if this was not asked for.
     """
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or not _time_is_over.is_set():
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    # The ID of an array's last job is that of the array, which names all of its jobs.
+    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+    if job is None or not (is_time_over() or _is_preempted(job)):
         return None
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"job {job} is not requeued ({getattr(error, 'stderr', None) or error}); submit it again"
+        cause = " ".join((getattr(error, "stderr", None) or str(error)).split())
+        return f"job {job} is not requeued ({cause}); submit it again"
     return f"job {job} is requeued"
+
+
+def _is_preempted(job: str) -> bool:
+    """Whether another job takes precedence. Both that and ``scancel`` end a job by SIGTERM."""
+    command = ["scontrol", "--oneliner", "show", "job", job]
+    try:
+        told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return re.search(r"\bPreemptTime=\d", told.stdout) is not None
 
 
 @contextmanager

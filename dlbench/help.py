@@ -32,12 +32,12 @@ WITH_PLUS = ("experiment", "sweep", "search", "padding", "profile")
 
 
 def text() -> str:
-    """The whole help, at most 80 columns wide, with every group of configurations but Hydra's own."""
+    """The whole help, at most 80 columns wide, with every group of configurations; of Hydra's own, the launchers."""
     groups: dict[str, set[str]] = {}
     for root in (paths.conf(), *plugins.folders()):
         for path in root.glob("*/**/*.yaml"):
             group = path.parent.relative_to(root)
-            if group.parts[0] != "hydra":
+            if group.parts[0] != "hydra" or group.name == "launcher":
                 groups.setdefault(group.as_posix(), set()).add(path.stem)
     names = [f"+{group}" for group in WITH_PLUS] + sorted(groups.keys() - set(WITH_PLUS))
     width = max(map(len, names)) + 2

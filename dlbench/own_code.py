@@ -90,6 +90,8 @@ def distribution(module: str) -> str | None:
     if spec is None or not spec.origin:
         return None
     folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    # An environment may lie on top of another one, as with `python -m venv --system-site-packages`.
+    folders |= {Path(each).resolve() for each in sys.path if Path(each).name in ("site-packages", "dist-packages")}
     if not any(Path(spec.origin).resolve().is_relative_to(folder) for folder in folders):
         return None
     owners = importlib.metadata.packages_distributions().get(module.partition(".")[0], [])

@@ -14,7 +14,7 @@ from bits import ending, same_bits
 from omegaconf import DictConfig
 from processes import Forked, python, wait_for
 
-from dlbench.environment import interrupted_by_signals
+from dlbench.environment import interrupted_by_signals, requeue
 from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
@@ -185,6 +185,28 @@ def test_a_job_whose_time_is_over_is_requeued_and_goes_on(
     assert python(*command, environment=environment).returncode == 0
     (record,) = Store(tmp_path / "runs").all()
     assert ending(record) == ending(undisturbed.record)
+
+
+@pytest.mark.parametrize(
+    ("preempted", "array", "asked"),
+    [
+        ("2026-11-30T13:26:27", {"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "3"}, "70_3"),
+        ("2026-11-30T13:26:27", {}, "77"),
+        ("None", {}, None),
+    ],
+)
+def test_a_job_is_requeued_that_makes_way_for_another(
+    preempted: str, array: dict[str, str], asked: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scontrol := tmp_path / "scontrol").write_text(
+        f'#!/bin/sh\n[ "$1" = requeue ] && echo "$@" >> {tmp_path}/told || echo "Requeue=1 PreemptTime={preempted}"\n'
+    )
+    scontrol.chmod(0o755)
+    for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", **array}.items():
+        monkeypatch.setenv(name, value)
+    assert requeue() == (f"job {asked} is requeued" if asked else None)
+    told = tmp_path / "told"
+    assert (told.read_text() if told.exists() else None) == (f"requeue {asked}\n" if asked else None)
 
 
 def holds_a_lock(pid: int) -> bool:

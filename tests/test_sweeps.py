@@ -31,7 +31,7 @@ from dlbench.records import seal
 from dlbench.records.store import State, Store
 from dlbench.run import run
 from dlbench.sweep.job import Job, JobOutcome, Words, labels
-from dlbench.sweep.launch import launch
+from dlbench.sweep.launch import Processes
 from dlbench.sweep.progress import Progress, table_of
 from dlbench.sweep.watch import OVERRIDE
 from dlbench.terminal import print_whole
@@ -326,7 +326,21 @@ def test_an_unknown_sweep_is_named() -> None:
 @pytest.mark.parametrize("number", [-1, 0, "two"])
 def test_a_number_of_processes_is_one_or_more(number: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.n_jobs={number}: choose 1 or more"):
-        launch(Any, Any, number, [["seed=1"]], 0)
+        Processes(number)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package", "module"), [("slurm", "submitit", "slurm"), ("ray", "Ray", "ray_cluster")]
+)
+def test_a_launcher_whose_package_is_missing_names_it(
+    launcher: str, package: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, f"dlbench.sweep.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package.lower(), None)
+    code, _, err = sweep("-m", *FAST, "seed=1,2", f"hydra/launcher={launcher}", f"paths.runs={tmp_path}")
+    assert code == 1
+    needs = f"hydra/launcher={launcher} needs {package}: pip install 'dlbench[{launcher}]'"
+    assert err.splitlines()[-1] == f"dlbench: {needs}"
 
 
 @pytest.mark.parametrize(

@@ -23,21 +23,37 @@ from dlbench.tasks.base import Task
 from dlbench.terminal import ProgressKind
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "64-true", "bf16-mixed"]
+Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
+Profiler = Literal["simple", "advanced", "pytorch"]
+
+SHAPES = 64
+"""Of batches that `torch.compile` makes code for, each by itself; more are an error, never trained uncompiled."""
 
 
-@component("trainer", "1.0", outside=("progress",), uses=(Task, derive_seed))
+@component("trainer", "1.0", outside=("progress", "profiler"), uses=(Task, derive_seed))
 @dataclass(frozen=True)
 class TrainerSettings:
-    """Execution settings; all but ``progress`` belong to a run's identity.
+    """Execution settings; all but ``progress`` and ``profiler`` belong to a run's identity.
 
     Args:
         epochs: Passes over the training data.
         device: ``auto`` takes a GPU where there is one.
-        precision: Lightning's name of the arithmetic.
+        precision: Lightning's name of the arithmetic. ``16-mixed`` needs a CUDA GPU; it skips steps whose gradients
+            overflow, and goes on with another scale of the loss.
         threads: CPU threads of torch; they change the order of additions, so they are pinned.
         limit_train_batches: Stop an epoch after so many batches (for trials); None: all.
         progress: A live bar, plain lines, nothing, or whichever suits the terminal.
+        gradient_clip: The largest Euclidean norm of all gradients together; longer ones are scaled down to it.
+        accumulate: Batches of one step. Its gradient is the mean of theirs, each a mean over its own examples or
+            symbols, as over the batches of so many devices: of batches of equal size it is that of one large batch. The
+            last step of an epoch takes the batches that are left.
+        compile: Train the network by `torch.compile`, which orders additions otherwise; it is tested as it is written.
+        early_stopping: End after so many epochs in a row in which ``early_stopping_metric`` was not better than before.
+        early_stopping_metric: A metric of the curves; None: the one by which the best epoch is chosen.
+        profiler: Lightning's profiler of the training; its report is written beside the records.
+
+    Raises:
+        ValueError: A metric to stop by without early stopping.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -46,6 +62,17 @@ class TrainerSettings:
     threads: Annotated[int, Gt(0)] = 1
     limit_train_batches: Annotated[int, Gt(0)] | None = None
     progress: ProgressKind = "auto"
+    gradient_clip: Annotated[float, Gt(0)] | None = None
+    accumulate: Annotated[int, Gt(0)] = 1
+    compile: bool = False
+    early_stopping: Annotated[int, Gt(0)] | None = None
+    early_stopping_metric: str | None = None
+    profiler: Profiler | None = None
+
+    def __post_init__(self) -> None:
+        if self.early_stopping_metric and self.early_stopping is None:
+            metric = f"early_stopping_metric={self.early_stopping_metric}"
+            raise ValueError(f"{metric} does nothing without early_stopping, a number of epochs")
 
     def device_kind(self) -> str:
         """The kind of device this machine gives.
@@ -61,6 +88,38 @@ class TrainerSettings:
             raise ConfigError(f"trainer.device={self.device}: this machine has no such device; it has {here}")
         return self.device
 
+    def check_precision(self) -> None:
+        """See that this machine has what the precision needs.
+
+        Raises:
+            ConfigError: It does not, or there is no device as asked for.
+        """
+        if self.precision == "16-mixed" and (kind := self.device_kind()) != "cuda":
+            remedy = "choose trainer.precision=bf16-mixed or 32-true"
+            raise ConfigError(f"trainer.precision=16-mixed: needs a CUDA GPU, but this run is on {kind}; {remedy}")
+
+    @property
+    def gradient_settings(self) -> list[str]:
+        """What is set that reads, changes or keeps gradients between the backward pass and the optimiser."""
+        kept = {"accumulate": self.accumulate > 1, "compile": self.compile}
+        changed = {"gradient_clip": self.gradient_clip is not None, "precision": self.precision == "16-mixed"}
+        return [f"trainer.{name}={getattr(self, name)}" for name, is_set in {**changed, **kept}.items() if is_set]
+
+    def prepare_network(self, model: nn.Module) -> None:
+        """Compile it, if that is asked for; names of weights stay. Each shape of a batch has code of its own.
+
+        So a step's bits do not depend on which shapes came before, and a resumed training has those of a whole one.
+        """
+        if self.compile:
+            import torch._dynamo
+            import torch._inductor.config
+
+            torch._dynamo.reset()
+            torch._dynamo.config.recompile_limit = SHAPES
+            torch._dynamo.config.fail_on_recompile_limit_hit = True
+            torch._inductor.config.deterministic = True
+            model.compile(dynamic=False)
+
     def pin(self) -> None:
         """Pin threads, ask torch for deterministic algorithms, and the allocator not to give memory back."""
         keep_freed_memory()
@@ -73,15 +132,19 @@ class TrainerSettings:
         # "32-true" means it: by default cuDNN rounds to TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
-    def trainer(self, root: Path, logger: Any, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    def trainer(
+        self, root: Path, logger: Any, callbacks: Sequence[pl.Callback], profiles: Path | None = None
+    ) -> pl.Trainer:
         """A Trainer that saves, logs and shows only what its callbacks do; see `dlbench.environment.alone`.
 
         Args:
             root: An empty folder; Lightning loads checkpoints that it finds in it.
             logger: Lightning's loggers, or False.
             callbacks: Its callbacks.
+            profiles: Where a profiler writes; None: nothing is profiled.
         """
         quiet_lightning()
+        profiler = PROFILERS[self.profiler](profiles, "profile") if profiles and self.profiler else None
         return pl.Trainer(
             default_root_dir=root,
             plugins=[LightningEnvironment()],
@@ -91,6 +154,9 @@ class TrainerSettings:
             max_epochs=self.epochs,
             log_every_n_steps=1,
             limit_train_batches=self.limit_train_batches,
+            gradient_clip_val=self.gradient_clip,
+            accumulate_grad_batches=self.accumulate,
+            profiler=profiler,
             logger=logger,
             callbacks=list(callbacks),
             enable_checkpointing=True,
@@ -102,6 +168,13 @@ class TrainerSettings:
     def numerics(self) -> dict[str, Any]:
         """What must match for results to be the same to the bit."""
         return numerics(self.device_kind(), self.threads)
+
+
+PROFILERS: dict[str, Any] = {
+    "simple": pl.profilers.SimpleProfiler,
+    "advanced": pl.profilers.AdvancedProfiler,
+    "pytorch": pl.profilers.PyTorchProfiler,
+}
 
 
 def weights_hash(model: nn.Module) -> str:

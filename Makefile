@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make reproduce-report` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce-report docs-report test test-slow test-extras golden faults lint bench tensorboard notebooks docs wheel clean
+.PHONY: help install reproduce-report docs-report test test-slow test-extras test-newest golden faults lint bench tensorboard notebooks docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,6 +8,7 @@ PROFILE ?= quick
 RUNS ?= $(or $(DLBENCH_RUNS),runs)
 INSTALLED := .venv/.installed
 EXTRAS := .venv-extras
+NEWEST := .venv-newest/bin/python
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 20 --durations-min 3
 
 help:  ## Show this list
@@ -46,6 +47,14 @@ $(EXTRAS)/.installed: $(INSTALLED) pyproject.toml constraints.txt constraints-ex
 
 test-extras: $(EXTRAS)/.installed  ## Run the tests of what is not installed by default: SLURM, Ray
 	$(EXTRAS)/bin/python -m pytest --durations 20 --durations-min 3 -m extras $(ARGS)
+
+# What constraints.txt pins is left aside; bits then differ, and are held within tolerances. Needs the network each time.
+test-newest:  ## Run the quick tests with the newest releases that pyproject.toml allows, in .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	$(NEWEST) -m pip install --quiet --upgrade --upgrade-strategy eager torch torchvision
+	$(NEWEST) -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(NEWEST) -m pip list | grep -E '^(torch|torchvision|pytorch-lightning|hydra-core|numpy) '
+	DLBENCH_GOLDEN=tolerance $(NEWEST) -m pytest -n 2 --dist worksteal -m "not slow and not extras" $(ARGS)
 
 golden: $(INSTALLED)  ## Renew tests/golden/bits.json; refused where bits change and no version does
 	$(BIN)/python tests/golden/golden.py

@@ -22,12 +22,15 @@ from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.terminal import nearest
 
+LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
+
 TOP_LEVEL: dict[str, Any] = {
     "name": str,
     "seed": Annotated[int, Ge(0), Lt(2**32)],  # what generators of numpy and torch take
     "rerun": Literal["never", "outdated", "always"],
     "verbose": bool,
-    "objective": str | None,  # older records' configurations have none
+    "objective": str | None,  # records' configurations have none
+    "logger": list[LoggerName] | None,  # so here
 }
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),

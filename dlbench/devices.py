@@ -77,15 +77,12 @@ class Follower(pl.callbacks.Checkpoint):
         trainer.strategy.barrier()
 
 
-def check_shareable(task: pl.LightningModule, data: Any, devices: int) -> None:
-    """See that devices can share the work of a training.
+def check_shareable(data: Any, devices: int) -> None:
+    """See that devices can share the batches of a DataModule.
 
     Raises:
-        ConfigError: It needs no gradients, or its batches are not drawn by `dlbench.data.datamodule.Batches`.
+        ConfigError: They are not drawn by `dlbench.data.datamodule.Batches`.
     """
-    if not any(weight.requires_grad for weight in task.parameters()):
-        learner = type(task).__name__
-        raise ConfigError(f"trainer.devices={devices}: {learner} learns nothing by gradients; use trainer.devices=1")
     order = getattr(data.train_dataloader(), "sampler", None)
     if not (isinstance(order, Batches) and order.seed is not None):
         raise ConfigError(

@@ -5,6 +5,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -90,6 +91,8 @@ class Network:
         from dlbench.callbacks.recorder import weights_of
 
         settings = self._build("trainer", device=device, progress="none")
+        if settings.precision == "16-mixed" and settings.device_kind() != "cuda":  # which takes a GPU to train
+            settings = replace(settings, precision="32-true")
         settings.device_kind()
         settings.pin()
         seed = self.seed if seed is None else seed

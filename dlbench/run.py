@@ -12,10 +12,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
 from dlbench import components, devices, identity, paths
+from dlbench.callbacks.early_stopping import early_stopping
+from dlbench.callbacks.loggers import TENSORBOARD, chosen_loggers, loggers_beside, profiles_of
 from dlbench.callbacks.progress import progress
 from dlbench.callbacks.recorder import EpochRecorder, recorder_state, refuse, resume_point, weights_of
 from dlbench.config import build, callbacks, check
@@ -99,6 +101,10 @@ class Outcome:
     objective: float | None
 
 
+NOT_RECORDED = ("paths", "callbacks", "objective", "logger")
+"""This machine's folders, and what only looks at a training; of the callbacks those stay that may change it."""
+
+
 class LostCheckpointError(RecordError):
     """A finished training's weights are not all there; its record is open again."""
 
@@ -175,8 +181,9 @@ def prepare(config: DictConfig) -> Plan:
     check(plain)
     build("evaluation", plain["evaluation"])  # what it refuses is to be known before anything is trained
     plain["paths"] = paths = _settled(plain["paths"])
+    chosen_loggers(plain)
     settings: TrainerSettings = build("trainer", plain["trainer"])
-    settings.check_devices()
+    settings.check()
     if (scheduled := plain["scheduler"].get("epochs", settings.epochs)) != settings.epochs:
         say(f"scheduler.epochs={scheduled}, but trainer.epochs={settings.epochs}: the schedule is made for the former")
     data: DataModule = build("data", plain["data"], folder=paths["data"], cache=paths["cache"], seed=plain["seed"])
@@ -251,16 +258,20 @@ def build_task(plan: Plan) -> Task:
     }
     task: Task = build("task", plan.config["task"], **parts, seed=plan.seed)
     are_ours = all(plan.config[name]["_target_"].startswith(f"{PACKAGE}.") for name in ("task", "model", "optimizer"))
-    is_alone = plan.settings.devices == 1
-    task.needs_no_gradients = are_ours and is_alone and not any(identity.changing_callbacks(plan.config))
+    own = any(identity.changing_callbacks(plan.config))
+    task.needs_no_gradients = are_ours and not own and not plan.settings.gradient_settings
+    task.accumulate = plan.settings.accumulate
+    if plan.settings.gradient_settings and not task.automatic_optimization:
+        why = f"{type(task).__name__} learns nothing by gradient; leave it out"
+        raise ConfigError(f"{plan.settings.gradient_settings[0]}: {why}")
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     if not isinstance(task, _evaluated_by(evaluation)):
         raise ConfigError(
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
-    if not is_alone:
-        devices.check_shareable(task, plan.data, plan.settings.devices)
+    if plan.settings.devices > 1:
+        devices.check_shareable(plan.data, plan.settings.devices)
     task.check_evaluation(plan.config["evaluation"])
     return task
 
@@ -316,10 +327,20 @@ def obstacles(plan: Plan) -> Iterator[str]:
 
 
 def train(plan: Plan) -> None:
-    """Train from the start or from the newest whole checkpoint, and close the training."""
-    with alone() as root:
-        while not _train(plan, root):
-            pass
+    """Train from the start or from the newest whole checkpoint, and close the training.
+
+    Raises:
+        ConfigError: The network cannot be compiled, as was asked for.
+    """
+    try:
+        with alone() as root:
+            while not _train(plan, root):
+                pass
+    except Exception as error:
+        if plan.settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            remedy = "trainer.compile=false trains without"
+            raise ConfigError(f"trainer.compile=true: {first_line(error)}; {remedy}") from error
+        raise
 
 
 def _train(plan: Plan, root: Path) -> bool:
@@ -335,14 +356,11 @@ def _train(plan: Plan, root: Path) -> bool:
     if plan.settings.precision == "bf16-mixed" and plan.settings.device_kind() == "cpu" and emulates_bf16():
         say("trainer.precision=bf16-mixed: this processor has no bf16 instructions; 32-true would be faster")
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
-    if checkpoint and not any(record.tensorboard.glob("*tfevents*")):
-        events.rebuild(record, record.tensorboard, events.EARLIER)
-    # Without Lightning's placeholder metric.
-    logger = TensorBoardLogger(record.folder, name="", version="tensorboard", default_hp_metric=False)
-    if checkpoint is None:
-        logger.experiment.file_writer.add_summary(events.description(record.read_manifest(), plan.config), 0)
+    loggers = [*_tensorboard(plan, is_new=checkpoint is None), *loggers_beside(record, plan.config)]
     recorder = EpochRecorder(record, task.monitor, began)
-    trainer = plan.settings.trainer(root, logger, [*shown, recorder], rank=0)
+    stopping = early_stopping(plan.settings, task.monitor)
+    trainer = plan.settings.trainer(root, loggers, [*shown, *stopping, recorder], profiles_of(record), rank=0)
+    plan.settings.prepare_network(task.model)
     path = checkpoint.path if checkpoint else None
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
@@ -354,7 +372,8 @@ def _train(plan: Plan, root: Path) -> bool:
         raise
     except Exception as error:
         if checkpoint and _is_of_restoring(error):
-            logger.finalize("failed")
+            for logger in loggers:
+                logger.finalize("failed")
             refuse(checkpoint, RecordError(f"{checkpoint.path}: does not fit this run ({first_line(error)})"))
             return False
         failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
@@ -365,7 +384,10 @@ def _train(plan: Plan, root: Path) -> bool:
     record.checkpoints.prune({recorder.best_epoch}, keep=1)
     still_held(record.metrics)
     record.metrics.touch()  # there is none where the loss was lost in the first epoch
-    logger.finalize("success")  # its file is complete before it is hashed
+    for logger in loggers:
+        logger.finalize("success")  # TensorBoard's file is complete before it is hashed
+    if stopping and trainer.should_stop:
+        say(f"trainer.early_stopping={plan.settings.early_stopping}: ended after epoch {trainer.current_epoch}")
     closing |= {
         "run": record.id,
         "epochs": trainer.current_epoch,
@@ -387,9 +409,26 @@ def _follow(join: Callable[[], None], rank: int, config: dict[str, Any], checkpo
         plan = prepare(OmegaConf.create(config))
         task = build_task(plan)
         changing = [build(f"callbacks.{name}", node) for name, node in identity.changing_callbacks(plan.config)]
-        trainer = plan.settings.trainer(root, False, [*changing, devices.Follower()], rank)
+        changing += early_stopping(plan.settings, task.monitor)
+        trainer = plan.settings.trainer(root, False, [*changing, devices.Follower()], rank=rank)
+        plan.settings.prepare_network(task.model)
         join()
         trainer.fit(task, plan.data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _tensorboard(plan: Plan, is_new: bool) -> list[Logger]:
+    """The logger of the record's own events, if it is chosen or the training began with it."""
+    record = plan.record
+    has_events = any(record.tensorboard.glob("*tfevents*"))
+    if not has_events and TENSORBOARD not in chosen_loggers(plan.config):
+        return []
+    if not is_new and not has_events:
+        events.rebuild(record, record.tensorboard, events.EARLIER)
+    # Without Lightning's placeholder metric.
+    logger = TensorBoardLogger(record.folder, name="", version="tensorboard", default_hp_metric=False)
+    if is_new:
+        logger.experiment.file_writer.add_summary(events.description(record.read_manifest(), plan.config), 0)
+    return [logger]
 
 
 def _is_of_restoring(error: Exception) -> bool:
@@ -407,7 +446,7 @@ def write_plan(plan: Plan, started: str) -> None:
     They are written again when a training goes on, so that no damage is carried along. This machine's folders and what
     was only shown beside the training are no part of the record.
     """
-    shown = {name: node for name, node in plan.config.items() if name not in ("paths", "callbacks", "objective")}
+    shown = {name: node for name, node in plan.config.items() if name not in NOT_RECORDED}
     config = {**shown, "callbacks": dict(identity.changing_callbacks(plan.config))}
     write_json(plan.record.identity, plan.identity)
     write_text(plan.record.config, OmegaConf.to_yaml(OmegaConf.create(config)))

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.optim import Optimizer
 
 from dlbench.bench.worker import flops_of
 from dlbench.models.wide_linear import WIDE, WideLinear, WideSGD, linear
-from dlbench.run import build_task, prepare
+from dlbench.run import Plan, build_task, prepare
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd
 
@@ -181,13 +182,26 @@ def own_sgd(parameters: Iterable[Parameter], lr: float, momentum: float = 0.0, w
         (("+callbacks.own={_target_: own_callbacks.Deadly, seed: 7}",), True),
         (("task._target_=test_wide_linear.OwnTask",), True),
         (("optimizer._target_=test_wide_linear.own_sgd",), True),
+        (("trainer.gradient_clip=1e9",), True),
+        (("trainer.accumulate=2",), True),
+        (("trainer.compile=true",), True),
+        (("trainer.early_stopping=2", "trainer.profiler=simple", "logger=[csv]"), False),
     ],
-    ids=["plain", "own callback", "own task", "own optimiser"],
+    ids=["plain", "own callback", "own task", "own optimiser", "clipped", "accumulated", "compiled", "looked at"],
 )
 def test_a_run_does_without_gradients_only_where_nobody_else_can_want_them(
     compose: Compose, tiny: list[str], more: tuple[str, ...], has_gradient: bool
 ) -> None:
-    plan = prepare(compose("+experiment=cnn_vanilla", *tiny, *more))
+    check_gradient(prepare(compose("+experiment=cnn_vanilla", *tiny, *more)), has_gradient)
+
+
+def test_a_scaled_loss_has_gradients(compose: Compose, tiny: list[str]) -> None:
+    """In 16 bits a run needs a GPU; what it would do with gradients is decided before."""
+    plan = prepare(compose("+experiment=cnn_vanilla", *tiny))
+    check_gradient(replace(plan, settings=replace(plan.settings, precision="16-mixed")), True)
+
+
+def check_gradient(plan: Plan, has_gradient: bool) -> None:
     task = build_task(plan)
     made = task.configure_optimizers()  # held: an optimiser that is gone takes nothing
     images, labels = torch.rand(4, 3, 48, 48), torch.tensor([0, 1, 2, 3])

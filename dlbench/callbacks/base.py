@@ -49,7 +49,8 @@ class ChosenEpochs(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to keep, if this epoch is one to show."""
         epoch = trainer.current_epoch + 1
-        is_chosen = self.epochs and trainer.loggers and (epoch in self.epochs or epoch == trainer.max_epochs)
+        is_chosen = self.epochs and (epoch in self.epochs or epoch == trainer.max_epochs)
+        is_chosen = is_chosen and any(isinstance(logger, pl.loggers.TensorBoardLogger) for logger in trainer.loggers)
         self._outputs = [] if is_chosen else None
 
     def on_validation_batch_end(

@@ -16,8 +16,8 @@ class Dropout(nn.Module):
     """Drop single elements with a probability, and scale up the others (Srivastava et al. 2014).
 
     On a CPU `torch.nn.Dropout` spends most of its time on drawing. Here an element takes 16 bits of an SFC64 stream,
-    whose seed is one draw of torch's global generator: so whatever seeds that decides the mask too. On other devices
-    it is `torch.nn.functional.dropout`.
+    whose seed is one draw of torch's global generator: so whatever seeds that decides the mask too. On other devices,
+    and compiled, it is `torch.nn.functional.dropout`.
 
     Args:
         p: The probability, from 0 to 1.
@@ -36,7 +36,7 @@ class Dropout(nn.Module):
         """The inputs, some of them dropped in training."""
         if not self.training or self.p == 0 or inputs.numel() == 0:
             return inputs
-        if inputs.device.type != "cpu" or self.p == 1:
+        if inputs.device.type != "cpu" or self.p == 1 or torch.compiler.is_compiling():
             return functional.dropout(inputs, self.p)
         return inputs * _mask(inputs, self.p)
 

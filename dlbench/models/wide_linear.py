@@ -38,7 +38,8 @@ class WideLinear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
         is_usual = inputs.dim() == 2 and self.bias is not None and inputs.device.type == "cpu"
-        if not self.training or not is_usual or torch.is_autocast_enabled("cpu"):
+        is_special = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+        if not self.training or not is_usual or is_special:
             return super().forward(inputs)
         outputs: Tensor = _Linear.apply(inputs, self.weight, self.bias)
         return outputs
@@ -87,7 +88,7 @@ class WideSGD(SGD):
     def use_factors(self) -> None:
         """From now on leave wide weights without a ``grad``, but for those that have a hook on it.
 
-        Only for a training in which nothing else reads or changes gradients: clipping, say, would not see them.
+        Only for a training in which nothing else reads or changes gradients: clipping would not see them.
         """
         self.factors = []
         self.register_step_post_hook(_add_products)

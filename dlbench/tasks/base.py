@@ -35,7 +35,7 @@ def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
 
 @component("training_loss", "1.0")
 class Task(pl.LightningModule):
-    """A LightningModule whose training depends on (seed, step) alone.
+    """A LightningModule whose training depends on (seed, step) alone, and on a batch's place in a step of several.
 
     It logs ``train/loss``, the mean over this epoch's batches, ``train/loss_running_mean``, the mean over all batches
     since the first epoch (what the reports on pictures plot as "training loss").
@@ -50,6 +50,9 @@ class Task(pl.LightningModule):
     monitor: ClassVar[Monitor]
     needs_no_gradients = False
     """Whether nothing but the optimiser reads gradients, so that some need not be computed: see `WideSGD`."""
+
+    accumulate = 1
+    """Batches of one step of the optimiser: see `dlbench.trainer.TrainerSettings`."""
 
     def __init__(
         self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int = 0
@@ -85,6 +88,8 @@ class Task(pl.LightningModule):
         optimizer = self.optimizer_factory(self.parameters())
         if isinstance(optimizer, WideSGD) and self.needs_no_gradients:
             optimizer.use_factors()
+        # With a gradient scaler a fused optimiser would unscale in its step, after gradients are clipped.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler_factory(optimizer)}
 
     def on_train_epoch_start(self) -> None:
@@ -93,12 +98,17 @@ class Task(pl.LightningModule):
         self.epoch_lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make whatever draws from the global generator (dropout) a function of (seed, step), and of the device."""
-        further_device = (self.global_rank,) if self.global_rank else ()
-        reseed_global(self.seed, "step", self.global_step, *further_device)
+        """Make whatever draws from the global generator (dropout) a function of (seed, step, place of the batch in it).
+
+        A step of several batches draws the same, whether one device takes all of them or each takes some.
+        """
+        place = batch_idx % self.accumulate * self.devices + self.global_rank
+        reseed_global(self.seed, "step", self.global_step, *([place] if place else []))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step's loss; what is recorded is its mean over the devices.
+        """A batch's loss; in the last step of an epoch, if fewer batches than usual are left for it, as much larger.
+
+        What is recorded is its mean over the devices.
 
         Raises:
             DivergedError: The loss is NaN or infinite, on whichever device.
@@ -108,12 +118,21 @@ class Task(pl.LightningModule):
         if not math.isfinite(value):
             raise DivergedError(self.global_step)
         self.epoch_losses.append(value)
-        return loss
+        if self.accumulate == 1:
+            return loss
+        # Lightning divides by `accumulate` however few batches are left.
+        left = self.trainer.num_training_batches - batch_idx + batch_idx % self.accumulate
+        return loss if left >= self.accumulate else loss * (self.accumulate / left)
+
+    @property
+    def devices(self) -> int:
+        """How many devices train it."""
+        return self._trainer.world_size if self._trainer else 1
 
     def _over_devices(self, loss: Tensor) -> Tensor:
-        if self._trainer is None or self._trainer.world_size == 1:
+        if self.devices == 1:
             return loss
-        mean: Tensor = self._trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
+        mean: Tensor = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
         return mean
 
     def on_train_epoch_end(self) -> None:

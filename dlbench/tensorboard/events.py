@@ -42,6 +42,8 @@ Settings = dict[str, bool | float | str]
 def write_final(record: Record, result: Mapping[str, Any]) -> None:
     """Write hyperparameters and final metrics into the record's events: once, however often it is evaluated.
 
+    The curves too, where the training wrote none (``logger`` without TensorBoard).
+
     What was decoded is a row of its own in the HParams tab, and its events lie with the evaluation; evaluations that
     decode nothing share the training's row.
 
@@ -56,7 +58,10 @@ def write_final(record: Record, result: Mapping[str, Any]) -> None:
         if is_wanted and decoding_of(evaluation):
             write_decoding(record, evaluation, kept, evaluation.folder)
     if undecoded := [kept for evaluation, kept in found if not decoding_of(evaluation)]:
-        _write(record.tensorboard / FINAL, _undecoded(record, history.read(record.metrics), undecoded))
+        rows = history.read(record.metrics)
+        has_curves = any(path.name != FINAL for path in record.tensorboard.glob("*tfevents*"))
+        curves = () if has_curves else _curves(record.read_manifest(), record.settings(), rows)
+        _write(record.tensorboard / FINAL, [*curves, *_undecoded(record, rows, undecoded)])
 
 
 def discard_final(record: Record) -> None:

@@ -7,6 +7,7 @@ is: whoever changes bits raises a MINOR version first, whoever changes a meaning
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -77,6 +78,24 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
         for case in (before, after)
     )
     return {key for key in then if then[key] != now.get(key)}
+
+
+def far(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> list[str]:
+    """Numbers of a case, of the same versions, that lie further apart than rounding takes a few steps.
+
+    Losses are held to a hundredth of themselves; other metrics, which are counts of few tiny examples, to a quarter.
+    """
+    if _versions(before) != _versions(after):
+        return []
+    pairs = [("epochs", len(before["train/loss"]), len(after["train/loss"]), 0.0)]
+    losses = zip(before["train/loss"], after["train/loss"], strict=False)
+    pairs += [(f"train/loss of epoch {epoch}", *pair, 0.01 * pair[0]) for epoch, pair in enumerate(losses, 1)]
+    for metric, value in before["metrics"].items():
+        is_decided = metric.startswith(("model/", "optimizer/"))
+        allowed = 0.0 if is_decided else 0.01 * abs(value) if "loss" in metric else max(0.25, 0.25 * abs(value))
+        if not metric.endswith("best_epoch"):
+            pairs.append((metric, value, after["metrics"].get(metric, math.nan), allowed))
+    return [f"{name}: {what} was {then}, now {now}" for what, then, now, most in pairs if not abs(now - then) <= most]
 
 
 def earlier(path: Path) -> Iterator[tuple[str, str]]:

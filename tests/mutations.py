@@ -139,11 +139,11 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "statistics.variance(values) * (1 + 1 / len(values))",
-        "statistics.variance(values) * (1 / len(values))",
+        "variance(values) * (1 + 1 / len(values))",
+        "variance(values) * (1 / len(values))",
         "test_report_statistics",
     ),
-    "no binomial error": ("whole = variance + split_variance", "whole = variance", "test_report_statistics"),
+    "no binomial error": ("whole = own + split_variance", "whole = own", "test_report_statistics"),
     "no correction": ("(len(ps) - rank) * ps[place]", "ps[place]", "test_report_statistics"),
     "better is worse": (
         "(published < low) == is_better_higher(metric)",

@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,9 @@ from scipy import stats
 from dlbench.report.document import Verdict
 from dlbench.report.schema import Curve
 from dlbench.report.statistics import (
+    Expected,
     Judgement,
+    deviation,
     holm,
     judge_published,
     mean_interval,
@@ -21,6 +24,7 @@ from dlbench.report.statistics import (
     one_more,
     permutation_p,
     prediction_interval,
+    variance,
     with_holm,
 )
 
@@ -47,6 +51,19 @@ def test_a_mean_difference_holds_0_where_scipys_t_test_does_not_reject(values: l
         assert (low, high) == pytest.approx((found.low, found.high), abs=1e-9)
     else:
         assert (low, high) == pytest.approx((values[0], values[0]))
+
+
+@given(values=st.lists(st.floats(-1e150, 1e150) | st.integers(-(10**12), 10**12), min_size=2, max_size=9))
+def test_variance_and_deviation_are_those_of_the_library_to_the_bit(values: list[float]) -> None:
+    assert variance(values) == float(statistics.variance(values))
+    assert deviation(values) == statistics.stdev(values)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 31.5, 1e6, math.inf])
+def test_quantiles_and_tails_of_t_are_those_of_the_library_to_the_bit(freedom: float) -> None:
+    assert Expected(0.0, 1.0, freedom).interval[1] == stats.t.ppf(0.975, freedom)
+    for value in (0.0, 1e-9, 0.7, -2.5, 40.0, 1e9):
+        assert Expected(0.0, 1.0, freedom).p(value) == 2 * stats.t.sf(abs(value), freedom)
 
 
 @pytest.mark.parametrize("interval", [prediction_interval, mean_interval])

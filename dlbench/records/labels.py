@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 from hydra.errors import HydraException
@@ -165,22 +165,36 @@ def _file_name(text: str, limit: int) -> str:
 
 def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
     """``key=value`` for each setting that is not the experiment's own; none where there is no such experiment now."""
-    usual = _defaults(experiment)
-    own, found = settings_of(config), []
-    for section in TRAINING_SECTIONS if usual else ():
+    if not _defaults(experiment):
+        return []
+    try:
+        # Most records differ from another in their seed alone.
+        sections = json.dumps({section: config[section] for section in TRAINING_SECTIONS if section in config})
+        return list(_changed_already(experiment, sections))
+    except (TypeError, ValueError):  # it is no JSON
+        return list(_changed(experiment, config))
+
+
+@lru_cache(maxsize=1024)
+def _changed_already(experiment: str, sections: str) -> tuple[str, ...]:
+    return tuple(_changed(experiment, {**json.loads(sections), "seed": None}))
+
+
+def _changed(experiment: str, config: Mapping[str, Any]) -> Iterator[str]:
+    usual, own = _defaults(experiment), settings_of(config)
+    for section in TRAINING_SECTIONS:
         there = usual[section]
         if own.get(section) == there:
             continue
         here = components.with_younger(own.get(section, {}), there)
         if here.get("_target_") != there.get("_target_"):
-            found.append(f"{section}={chosen(section, here)}")
-        found += [
+            yield f"{section}={chosen(section, here)}"
+        yield from (
             f"{key}={plain(value)}".replace(" ", "")
             for key, value in here.items()
             if key in there and there[key] != value and not key.startswith("_")
             if (section, key) not in ALWAYS_NAMED | NEVER_NAMED
-        ]
-    return found
+        )
 
 
 def plain(value: Any) -> str:

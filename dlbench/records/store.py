@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -393,9 +394,13 @@ class Store:
 
     def all(self) -> list[Record]:
         """Every record, by name, also one that lost a file; what was set aside is not among them."""
-        told = ("config.yaml", "manifest.json", "training.json")
-        folders = {path.parent for name in told for path in self.folder.glob(f"*/{name}")}
-        return [Record(folder) for folder in sorted(folders) if not is_set_aside(folder)]
+        told, there = ("config.yaml", "manifest.json", "training.json"), os.path.exists
+        try:
+            with os.scandir(self.folder) as entries:
+                names = sorted(each.name for each in entries if any(there(f"{each.path}/{x}") for x in told))
+        except OSError:
+            return []
+        return [Record(folder) for folder in map(self.folder.joinpath, names) if not is_set_aside(folder)]
 
     def find(self, prefix: str) -> Record:
         """The one record whose identity begins so.

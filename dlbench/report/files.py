@@ -4,7 +4,7 @@ import csv
 import gc
 import io
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from dlbench.report.render import render_grid, render_html, render_latex, render
 from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines, with_notes
-from dlbench.report.statistics import Judgement, mean_interval, prediction_interval
+from dlbench.report.statistics import Judgement, deviation, mean_interval, prediction_interval
 
 PAGE = "index.html"
 MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"
@@ -99,7 +99,9 @@ over the seeds of a configuration, what a published value or a claim's check cam
 Before a text that a spreadsheet would run as a formula stands an apostrophe: see `dlbench.files.as_cell`.
 """
 
-Row = dict[str, Any]
+About = dict[str, Any]
+Rows = tuple[About, Iterable[tuple[str, str, Any]]]
+"""What some rows have in common, by column, and of each of them its metric, statistic and value."""
 
 
 def csv_text(verdicts: Verdicts) -> str:
@@ -107,52 +109,62 @@ def csv_text(verdicts: Verdicts) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    cell = lru_cache(as_cell)  # nearly all texts are those of the row before
+
+    @lru_cache(maxsize=1024)  # the same few texts stand in many rows
+    def cell(value: Any) -> Any:
+        return as_cell(value)
+
+    first, last = COLUMNS[:-4], COLUMNS[-1]
     for rows in (_published, _ours, _of_seeds, _judged):
-        for row in rows(verdicts):
-            told = (row.get(name, "") for name in COLUMNS)
-            writer.writerow([cell(value) if isinstance(value, str) else value for value in told])
+        for about, numbers in rows(verdicts):
+            before, verdict = [as_cell(about.get(name, "")) for name in first], as_cell(about.get(last, ""))
+            writer.writerows(
+                [*before, cell(metric), statistic, as_cell(value), verdict] for metric, statistic, value in numbers
+            )
     return text.getvalue()
 
 
-def _published(verdicts: Verdicts) -> Iterator[Row]:
+def _published(verdicts: Verdicts) -> Iterator[Rows]:
     for value in verdicts.values:
         configuration = verdicts.evidence.reports[value.report].configurations[value.row.of]
         about = {"source": "published", "report": value.report, "table": value.table.title, "row": value.row.label}
-        about |= {"experiment": configuration.experiment, "metric": value.metric, "verdict": value.judged.verdict.word}
+        about |= {"experiment": configuration.experiment, "verdict": value.judged.verdict.word}
         if not configuration.planned:
             about["configuration"] = configuration_of(configuration.experiment, configuration.overrides)
-        yield {**about, "statistic": "value", "value": value.published}
-        yield from _told(about, value.judged)
+        yield about, [(value.metric, "value", value.published), *_told(value.judged, value.metric)]
 
 
-def _about(result: Result) -> Row:
+def _about(result: Result) -> About:
     return {"source": "ours", **{name: getattr(result, name) for name in ABOUT}}
 
 
-def _ours(verdicts: Verdicts) -> Iterator[Row]:
+def _ours(verdicts: Verdicts) -> Iterator[Rows]:
     for result in verdicts.evidence.collection.results:
         about = {**_about(result), "run": result.run, "evaluation": result.evaluation.id, "seed": result.seed}
         about["outdated"] = int(result.is_outdated)
-        for metric, number in result.metrics.items():
-            yield {**about, "metric": metric, "statistic": "value", "value": number}
+        yield about, ((metric, "value", number) for metric, number in result.metrics.items())
 
 
-def _of_seeds(verdicts: Verdicts) -> Iterator[Row]:
+def _of_seeds(verdicts: Verdicts) -> Iterator[Rows]:
     on = {provenance: verdicts.evidence.on(provenance) for provenance in (REAL, *SUBSTITUTES)}
     for group in (group for results in on.values() for group in by_configuration(results).values()):
-        for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
-            values = measured(group, metric)
-            if len(values) < 2:
-                continue
-            found = {"n": len(values), "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
-            found |= dict(zip(("prediction_low", "prediction_high"), prediction_interval(values), strict=True))
-            found |= dict(zip(("mean_low", "mean_high"), mean_interval(values), strict=True))
-            for statistic, number in found.items():
-                yield {**_about(group[0]), "metric": metric, "statistic": statistic, "value": number}
+        if len(group) > 1:
+            yield _about(group[0]), _spread(group)
 
 
-def _judged(verdicts: Verdicts) -> Iterator[Row]:
+def _spread(group: Sequence[Result]) -> Iterator[tuple[str, str, Any]]:
+    """What the metrics of several seeds come to."""
+    for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
+        values = measured(group, metric)
+        if len(values) < 2:
+            continue
+        found = {"n": len(values), "mean": statistics.fmean(values), "sd": deviation(values)}
+        found |= dict(zip(("prediction_low", "prediction_high"), prediction_interval(values), strict=True))
+        found |= dict(zip(("mean_low", "mean_high"), mean_interval(values), strict=True))
+        yield from ((metric, statistic, number) for statistic, number in found.items())
+
+
+def _judged(verdicts: Verdicts) -> Iterator[Rows]:
     for claim in verdicts.claims:
         about = {"source": "claim", "report": claim.report, "table": claim.claim.id}
         yield from _checks(about, claim.judgements)
@@ -161,19 +173,18 @@ def _judged(verdicts: Verdicts) -> Iterator[Row]:
             yield from _checks({**about, "provenance": provenance}, judgements)
     for slip in verdicts.slips:
         about = {"source": "slip", "report": slip.report, "table": slip.slip.id, "verdict": slip.verdict.word}
-        yield {**about, "statistic": "stated", "value": slip.stated}
-        yield {**about, "statistic": "computed", "value": slip.computed}
+        yield about, [("", "stated", slip.stated), ("", "computed", slip.computed)]
 
 
-def _checks(about: Row, judgements: Iterable[Judgement]) -> Iterator[Row]:
+def _checks(about: About, judgements: Iterable[Judgement]) -> Iterator[Rows]:
     for judgement in judgements:
-        yield from _told({**about, "row": judgement.said, "verdict": judgement.verdict.word}, judgement)
+        yield {**about, "row": judgement.said, "verdict": judgement.verdict.word}, _told(judgement)
 
 
-def _told(about: Row, judged: Judgement) -> Iterator[Row]:
+def _told(judged: Judgement, metric: str = "") -> Iterator[tuple[str, str, Any]]:
     """The numbers that decided."""
     low, high = judged.interval or (None, None)
     numbers = {"difference": judged.difference, "n": judged.n or None, "interval_low": low, "interval_high": high}
     numbers |= {"distance": judged.distance, "p": judged.p, "p_holm": judged.holm}
     numbers |= {"permutation_p": judged.permutation_p, "smallest_p": judged.smallest_p}
-    yield from ({**about, "statistic": name, "value": told} for name, told in numbers.items() if told is not None)
+    yield from ((metric, name, told) for name, told in numbers.items() if told is not None)

@@ -4,7 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +34,18 @@ OTHER_DATA = {
     "synthetic": "Synthetic data: drawn or invented, comparable with no report",
     "user copy": "Your own copies of data, content unknown: comparable with no report",
 }
+
+MOST_ROWS = 500
+"""So many rows of our own runs has a grid: more are not read there, but out of ``numbers.csv``."""
+Row = TypeVar("Row")
+
+
+def shortened(rows: Sequence[Row], note: str | None = None) -> tuple[Sequence[Row], str | None]:
+    """The first rows, `MOST_ROWS` of them, and a grid's note, which says so where there are more."""
+    if len(rows) <= MOST_ROWS:
+        return rows, note
+    told = f"The first {MOST_ROWS:,} of {len(rows):,} rows; every run and its metrics: numbers.csv."
+    return rows[:MOST_ROWS], f"{told} {note}" if note else told
 
 
 def ours(runs: Runs, metric: str, *, is_other_split: bool = False) -> Cell:
@@ -79,8 +91,9 @@ def by_metric(
         what = (runs.first.experiment, runs.first.settings, runs.first.fingerprint[:12])
         return (*map(Cell, what[: len(labels)]), *(ours(runs, metric) for metric in metrics.values()))
 
-    rows = tuple(map(row, sorted(groups, key=lambda runs: runs.first.experiment)))
-    return Grid(id, title, (*texts(*labels), *numbers(*metrics)), rows, labels=len(labels))
+    shown, note = shortened(sorted(groups, key=lambda runs: runs.first.experiment))
+    columns = (*texts(*labels), *numbers(*metrics))
+    return Grid(id, title, columns, tuple(map(row, shown)), note, labels=len(labels))
 
 
 def leaderboards(groups: Iterable[Runs]) -> Section:
@@ -102,8 +115,9 @@ def leaderboards(groups: Iterable[Runs]) -> Section:
 def _board(data: str, metric: str, groups: Iterable[Runs]) -> Grid:
     ranked = sorted(groups, key=lambda runs: statistics.fmean(runs.measured(metric)), reverse=is_better_higher(metric))
     others = [name for name in HEADINGS if name != metric and any(runs.measured(name) for runs in ranked)]
+    shown, note = shortened(ranked)
     rows = []
-    for place, runs in enumerate(ranked, start=1):
+    for place, runs in enumerate(shown, start=1):
         values = runs.measured(metric)
         expected = prediction_interval(values) if len(values) > 1 else None
         what = Cell(str(place), place), Cell(runs.first.experiment), Cell(runs.first.settings)
@@ -114,7 +128,7 @@ def _board(data: str, metric: str, groups: Iterable[Runs]) -> Grid:
         *numbers(display_name(metric), "95% prediction interval", *(HEADINGS[name] for name in others)),
     )
     id = f"board-{data}-{metric.removeprefix('test/')}".replace("_", "-")
-    return Grid(id, f"{data}, by {display_name(metric)}", columns, tuple(rows), labels=3)
+    return Grid(id, f"{data}, by {display_name(metric)}", columns, tuple(rows), note, labels=3)
 
 
 def costs(groups: Iterable[Runs]) -> Section:
@@ -128,12 +142,13 @@ def costs(groups: Iterable[Runs]) -> Section:
         # Decodings of one training cost it once; an ensemble costs what its members do.
         trained[configuration_id(result.identity)].setdefault(result.run, result)
     found = [Runs(list(runs.values())) for runs in trained.values()]
-    rows = tuple(_cost(runs) for runs in sorted(found, key=lambda runs: str(runs.first.manifest["experiment"])))
-    note = (
+    about = (
         "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
         "a run takes there, not a benchmark (see docs/benchmarks.md for that)."
     )
-    return Section("costs", "Cost", (Grid("costs-grid", "What a training takes", columns, rows, note, labels=2),))
+    shown, note = shortened(sorted(found, key=lambda runs: str(runs.first.manifest["experiment"])), about)
+    grid = Grid("costs-grid", "What a training takes", columns, tuple(map(_cost, shown)), note, labels=2)
+    return Section("costs", "Cost", (grid,))
 
 
 def _cost(runs: Runs) -> tuple[Cell, ...]:
@@ -198,6 +213,8 @@ def runs(results: Iterable[Result]) -> Section:
         told = [result.experiment, result.provenance, result.configuration, made_by, result.evaluated]
         key = json.dumps(told, sort_keys=True)
         if key not in known:
+            if len(rows) == MOST_ROWS:
+                continue
             known[key] = _seedless(result)
         made_of = (result.settings, result.configuration, result.provenance, result.fingerprint)
         rows[result.experiment, *made_of, known[key] or key].append(result)
@@ -209,7 +226,9 @@ def runs(results: Iterable[Result]) -> Section:
     if first := dict.fromkeys(filter(None, (preparation(group[0]) for group in rows.values()))):
         about.append(f"What stand-in data is made with, before its runs: {', '.join(f'`{x}`' for x in first)}.")
     shown = tuple(_row(group, words) for (*_, words), group in rows.items())
-    grid = Grid("runs-grid", f"{len(ordered)} evaluations", columns, shown, OUTDATED_NOTE)
+    title, count = f"{len(ordered)} evaluations", sum(map(len, rows.values()))
+    title = title if count == len(ordered) else f"{title}, of which {count} are told here, and all in numbers.csv"
+    grid = Grid("runs-grid", title, columns, shown, OUTDATED_NOTE)
     return Section("runs", "Runs", (*map(Paragraph, about), grid))
 
 

@@ -1,9 +1,10 @@
 """The records at hand as results: read and checked, the odd ones named, those alike but for the seed together."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException
@@ -180,7 +181,7 @@ class Result:
         """``verified`` (the real data), ``other split`` of it, ``user copy``, ``stand-in`` or ``synthetic``."""
         return str(self.manifest["data"]["provenance"])
 
-    @property
+    @cached_property
     def decoding(self) -> str:
         """How it decodes; empty where nothing is decoded."""
         return decoding(self.evaluated)
@@ -302,7 +303,11 @@ class Collection:
 
     def runs(self, group: Sequence[Result]) -> Runs:
         """Results that are `alike`, and what diverged of their configuration, on their data."""
-        return Runs(group, [run for run in self.diverged if run.is_like(group[0])])
+        if not self.diverged:
+            return Runs(group)
+        trained, fingerprint = identity.configuration_id(group[0].identity), group[0].fingerprint
+        of_trained = (run for run in self.diverged if run.configuration == trained)
+        return Runs(group, [run for run in of_trained if run.manifest["data"]["fingerprint"] == fingerprint])
 
 
 def collect(stores: Iterable[Store]) -> Collection:
@@ -395,7 +400,7 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
             problem = NO_LONGER
         else:
             told = contents.identity
-            configuration = identity.compared_as(told, result["identity"]["evaluation"])
+            configuration = _compared(json.dumps([{**told, "seed": 0}, result["identity"]["evaluation"]]))
             about = contents.config, told, contents.manifest, training, result, evaluated
             found = Result(record, evaluation, *about, configuration)
             _ = found.name, found.settings, found.decoding  # what cannot be told in words fails here, not in the report
@@ -403,6 +408,12 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
             is_used = True
     if problem and not is_used:
         raise RecordError(problem)
+
+
+@lru_cache(maxsize=1024)
+def _compared(told: str) -> str:
+    """See `dlbench.identity.compared_as`, whose arguments ``told`` are as JSON; of all seeds it is the same."""
+    return identity.compared_as(*json.loads(told))
 
 
 def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:
@@ -467,6 +478,11 @@ class Evidence:
     collection: Collection
 
     @cached_property
+    def meanings_of(self) -> Callable[[str, Overrides], tuple[str, str]]:
+        """See `dlbench.config.meanings_of`: asked again and again, answered once."""
+        return cache(meanings_of)
+
+    @cached_property
     def real(self) -> dict[str, Runs]:
         """The runs on the real data, by configuration."""
         return {name: self.collection.runs(group) for name, group in by_configuration(self.on(REAL)).items()}
@@ -491,7 +507,7 @@ class Evidence:
 
     def on_other_data(self, configuration: Configuration) -> list[Result]:
         """The results of a configuration that has none on the data that a report judges by."""
-        _, compared = meanings_of(configuration.experiment, configuration.overrides)
+        _, compared = self.meanings_of(configuration.experiment, configuration.overrides)
         return self.by_configuration.get(compared, [])
 
     @cached_property
@@ -529,7 +545,7 @@ class Evidence:
         if wanted is None or wanted.planned:
             return Runs()
         try:
-            trained, compared = meanings_of(wanted.experiment, wanted.overrides)
+            trained, compared = self.meanings_of(wanted.experiment, wanted.overrides)
         except HydraException as error:
             raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
         if substitute:

@@ -154,11 +154,18 @@ def collect() -> dict[str, Component]:
 
     found: dict[str, Component] = {}
     for module in pkgutil.walk_packages(dlbench.__path__, f"{PACKAGE}."):
-        if not module.name.endswith("__main__"):
-            for name, value in vars(pydoc.locate(module.name)).items():
-                own = getattr(value, "__module__", None) == module.name and hasattr(value, "__dict__")
-                if own and (each := declared(value)):
-                    found[f"{module.name}.{name}"] = each
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            content = vars(pydoc.locate(module.name))
+        except pydoc.ErrorDuringImport as error:
+            if isinstance(error.value, ModuleNotFoundError):  # of an extra that is not installed; it has no components
+                continue
+            raise
+        for name, value in content.items():
+            own = getattr(value, "__module__", None) == module.name and hasattr(value, "__dict__")
+            if own and (each := declared(value)):
+                found[f"{module.name}.{name}"] = each
     names = [each.name for each in found.values()]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"components of the same name: {', '.join(twice)}")

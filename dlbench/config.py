@@ -56,7 +56,9 @@ def check(config: Mapping[str, Any]) -> None:
     """
     known = {*TOP_LEVEL, *TRAINING_SECTIONS, "evaluation", "callbacks", "paths"}
     for key in config.keys() - known:
-        raise ConfigError(f"{key}: no such key; {nearest(key, known)}")
+        inside = [f"{section}.{key}" for section, node in config.items() if isinstance(node, Mapping) and key in node]
+        meant = f"did you mean {' or '.join(inside)}?" if inside else nearest(key, known)
+        raise ConfigError(f"{key}: no such key; {meant}")
     for key, kind in TOP_LEVEL.items():
         _check_value(key, config.get(key), kind)
     if (config.get("objective") or "").startswith("test/"):

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from dlbench.sweep.launch import Workers
 
 
+NEEDED = {"submitit": "slurm", "ray": "ray"}
+"""Packages, and the extra that has each."""
+
+
 class _Launcher(Launcher):
     """Runs in processes of their own: see `dlbench.sweep.launch`.
 
@@ -39,6 +43,11 @@ class _Launcher(Launcher):
             workers = self.workers()
         except TypeError as error:  # an argument too much
             raise ConfigError(f"hydra.launcher: {error}") from error
+        except ModuleNotFoundError as error:
+            if not (extra := NEEDED.get(str(error.name))):
+                raise
+            text = f"hydra/launcher={extra} needs {error.name}: pip install 'dlbench[{extra}]'"
+            raise ConfigError(text) from error
         return launch(*self.of_all, workers, job_overrides, initial_job_idx)
 
     @abstractmethod

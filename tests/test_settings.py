@@ -29,7 +29,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("+optimizer.momentm=0.1", "optimizer.momentm: no such key of .*; did you mean momentum?"),
         ("+model.kernelsize=3", "model.kernelsize: no such key of .*; did you mean kernel_size?"),
         ("+evaluation.shift=3", "evaluation.shift: no such key of .*; did you mean max_shift?"),
-        ("+lr=0.1", "lr: no such key; known: "),
+        ("+lr=0.1", r"lr: no such key; did you mean optimizer\.lr\?$"),
         ("+evalution.max_shift=1", "evalution: no such key; did you mean evaluation?"),
         ("+paths.rnus=elsewhere", "paths.rnus: no such key; did you mean runs?"),
         ("+data.seed=7", "data.seed: no such key of "),  # the run's own seed goes there
@@ -52,7 +52,10 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("trainer.epochs=true", "trainer.epochs=True: Input should be a valid integer"),
         ("trainer.epochs=0", "trainer.epochs=0: Input should be greater than 0"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0: Input should be greater than 0"),
-        ("trainer.precision=16", "trainer.precision=16: Input should be '32-true', '64-true' or 'bf16-mixed'"),
+        (
+            "trainer.precision=16",
+            "trainer.precision=16: Input should be '32-true', '64-true', 'bf16-mixed' or '16-mixed'",
+        ),
         ("trainer.device=gpu", "trainer.device='gpu': Input should be 'auto', 'cpu', 'cuda' or 'mps'"),
         ("model.gap=1", "model.gap=1: Input should be a valid boolean"),
         ("model.pooling=min", "model.pooling='min': Input should be 'max', 'average' or 'none'"),

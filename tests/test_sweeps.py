@@ -330,13 +330,13 @@ def test_a_number_of_processes_is_one_or_more(number: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "package", "module"), [("slurm", "submitit", "slurm"), ("ray", "Ray", "ray_cluster")]
+    ("launcher", "package", "module"), [("slurm", "submitit", "slurm"), ("ray", "ray", "ray_cluster")]
 )
 def test_a_launcher_whose_package_is_missing_names_it(
     launcher: str, package: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, f"dlbench.sweep.{module}", raising=False)
-    monkeypatch.setitem(sys.modules, package.lower(), None)
+    monkeypatch.setitem(sys.modules, package, None)
     code, _, err = sweep("-m", *FAST, "seed=1,2", f"hydra/launcher={launcher}", f"paths.runs={tmp_path}")
     assert code == 1
     needs = f"hydra/launcher={launcher} needs {package}: pip install 'dlbench[{launcher}]'"

@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+
 from dlbench.errors import ConfigError
 from dlbench.sweep.job import Job
 from dlbench.sweep.launch import KILLED, Work
 from dlbench.terminal import first_line, say
-
-try:
-    import ray
-    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
-except ModuleNotFoundError as error:
-    if error.name != "ray":
-        raise
-    raise ConfigError("hydra/launcher=ray needs Ray: pip install 'dlbench[ray]'") from error
 
 
 class Ray:
@@ -29,7 +24,7 @@ class Ray:
         at_a_time: Runs side by side; None: as many as the cluster has room for.
 
     Raises:
-        ConfigError: Ray is not installed, or an argument is none.
+        ConfigError: An argument is none.
     """
 
     shares_memory = True

@@ -8,19 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
+
 from dlbench.environment import is_time_over, requeue
 from dlbench.errors import ConfigError
 from dlbench.sweep.job import Job
 from dlbench.sweep.launch import Work, as_cores_carry
-
-try:
-    import submitit
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-    from submitit.local.local import LOCAL_REQUEUE_RETURN_CODE
-except ModuleNotFoundError as error:
-    if error.name != "submitit":
-        raise
-    raise ConfigError("hydra/launcher=slurm needs submitit: pip install 'dlbench[slurm]'") from error
 
 SECONDS, SECONDS_OF_QUEUE = 1.0, 10.0
 """Between two looks for results, and at the queue, which tells of jobs that were killed."""
@@ -38,7 +33,7 @@ class Slurm:
     and are requeued: the same job goes on. See ``conf/hydra/launcher/slurm.yaml`` for the arguments.
 
     Raises:
-        ConfigError: submitit is not installed, there is no SLURM here, or an argument is none.
+        ConfigError: There is no SLURM here, or an argument is none.
     """
 
     shares_memory = False

@@ -95,6 +95,21 @@ def test_a_step_takes_the_mean_gradient_of_a_batch_from_each_device(compose: Com
     assert row["step"] == len(losses)
 
 
+def test_two_devices_train_as_one_does_that_accumulates_two_batches(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    # Dropout drops the same: only the order of additions differs.
+    ways = {"devices": "trainer.devices=2", "accumulate": "trainer.accumulate=2"}
+    runs = {name: compose(*P2G, "optimizer=sgd", *tiny_in(tmp_path / name), way) for name, way in ways.items()}
+    curves = {name: history.read(run(config).record.metrics) for name, config in runs.items()}
+    weights = {name: read_weights(prepare(config)).last for name, config in runs.items()}
+    for name, value in weights["accumulate"].items():
+        torch.testing.assert_close(weights["devices"][name], value, rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(curves["devices"], curves["accumulate"], strict=True):
+        assert ours["step"] == theirs["step"]
+        assert ours["train/loss"] == pytest.approx(theirs["train/loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize("experiment", [CNN, P2G], ids=["pictures", "words"])
 def test_what_is_validated_is_the_whole_split_once(
     experiment: Sequence[str], compose: Compose, tiny_in: TinyIn, tmp_path: Path

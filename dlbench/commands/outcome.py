@@ -36,6 +36,9 @@ def announce(plan: Plan) -> None:
     made_by = plan.settings
     how = decoding(plan.config["evaluation"])
     by = f"{made_by.device_kind()}, {_count(made_by.threads, 'thread')}"
+    if (batches := made_by.devices * made_by.accumulate) > 1:
+        by = f"{made_by.devices} x {by}" if made_by.devices > 1 else by
+        by += f"; a step takes {batches} batches of {plan.data.batch_size}"
     rows = {
         "data": data_line(plan.facts),
         "settings": f"{settings(plan.config['name'], plan.config)}{f'{DECODED_BY}{how}' if how else ''}",

@@ -31,6 +31,9 @@ from dlbench.errors import ConfigError, DeviceError, DlbenchError
 from dlbench.tasks.base import DivergedError
 from dlbench.terminal import first_line
 
+SECONDS_TO_END = 10.0
+"""What the process of a further device gets to end by itself."""
+
 
 class Rank(LightningEnvironment):
     """Which of the processes this is, from 0; they are started here, not by Lightning."""
@@ -136,12 +139,14 @@ def group(kind: str, devices: int, follow: Callable[..., None], *arguments: Any)
                     raise DeviceError(f"{text}; the same command goes on") from error
                 raise
         finally:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+                for process, _ in pairs:  # at their end, too, or losing the group, they clear up after themselves
+                    process.join(SECONDS_TO_END)
             for process, pipe in pairs:
                 process.kill()
                 process.join()
                 pipe.close()
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
 
 
 def _problem(process: BaseProcess, pipe: Connection) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,21 @@ def test_what_became_of_a_device_is_told_in_a_line(follow: Callable[..., None], 
     with pytest.raises(DeviceError, match=f"^trainer.devices=3: the process of {said}"), group("cpu", 3, follow):
         distributed.barrier()
     assert not distributed.is_initialized()
+
+
+def _tidy(join: Join, rank: int, folder: Path, times: int) -> None:
+    with tempfile.TemporaryDirectory(dir=folder):
+        join()
+        for _ in range(times):
+            distributed.barrier()
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["at the end", "left alone"])
+def test_further_devices_clear_up_after_themselves(times: int, tmp_path: Path) -> None:
+    with group("cpu", 3, _tidy, tmp_path, times):
+        assert len(list(tmp_path.iterdir())) == 2
+        distributed.barrier()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_batches_that_cannot_be_shared_are_refused(compose: Compose, tiny: list[str]) -> None:

@@ -45,8 +45,8 @@ $(EXTRAS)/.installed: $(INSTALLED) pyproject.toml constraints.txt constraints-ex
 		--constraint constraints-extras.txt --editable '.[slurm,ray,loggers]'
 	@touch $@
 
-test-extras: $(EXTRAS)/.installed  ## Run the tests of what is not installed by default: SLURM, Ray
-	$(EXTRAS)/bin/python -m pytest --durations 20 --durations-min 3 -m extras $(ARGS)
+test-extras: $(EXTRAS)/.installed  ## Run the tests of what is not installed by default: SLURM, Ray, wandb, MLflow
+	$(EXTRAS)/bin/python -m pytest -n 2 --dist loadfile --durations 20 --durations-min 3 -m extras $(ARGS)
 
 # What constraints.txt pins is left aside; bits then differ, and are held within tolerances. Needs the network each time.
 test-newest:  ## Run the quick tests with the newest releases that pyproject.toml allows, in .venv-newest

@@ -30,7 +30,7 @@ TOP_LEVEL: dict[str, Any] = {
     "rerun": Literal["never", "outdated", "always"],
     "verbose": bool,
     "objective": str | None,  # records' configurations have none
-    "logger": list[LoggerName] | None,  # so here
+    "logger": LoggerName | list[LoggerName] | None,  # so here
 }
 GIVEN = {
     "task": ("model", "optimizer", "scheduler", "seed"),

@@ -113,7 +113,7 @@ def group(kind: str, devices: int, follow: Callable[..., None], *arguments: Any)
         return
     pairs: list[tuple[BaseProcess, Connection]] = []
     with tempfile.TemporaryDirectory(prefix="dlbench-group-") as folder:
-        meeting = (Path(folder) / "meeting").as_uri(), kind, devices
+        meeting = str(Path(folder) / "meeting"), kind, devices
         try:
             for rank in range(1, devices):
                 ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -128,15 +128,16 @@ def group(kind: str, devices: int, follow: Callable[..., None], *arguments: Any)
             _join(0, *meeting)
             try:
                 yield
-            except RuntimeError as error:  # by which torch tells that another has left the group
+            except RuntimeError as error:
+                if not _is_of_group(error):
+                    raise
                 for process, _ in pairs:
                     process.join(1)
                 # The first one to fail: the others may have for lack of it.
                 found = sorted((_problem(*pair), rank) for rank, pair in enumerate(pairs, start=1))
                 if failed := [(problem, rank) for (_, problem), rank in found if problem]:
                     problem, rank = failed[0]
-                    text = f"trainer.devices={devices}: the process of device {rank} {problem}"
-                    raise DeviceError(f"{text}; the same command goes on") from error
+                    raise DeviceError(f"trainer.devices={devices}: the process of device {rank} {problem}") from error
                 raise
         finally:
             if distributed.is_initialized():
@@ -149,6 +150,11 @@ def group(kind: str, devices: int, follow: Callable[..., None], *arguments: Any)
                 pipe.close()
 
 
+def _is_of_group(error: RuntimeError) -> bool:
+    """Whether torch tells by it that another process has left the group."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
 def _problem(process: BaseProcess, pipe: Connection) -> tuple[float, str]:
     """When a process failed, and what it told, or how it ended; no text where it is ready or at work."""
     if pipe.poll():
@@ -159,14 +165,20 @@ def _problem(process: BaseProcess, pipe: Connection) -> tuple[float, str]:
             process.join()
     if not process.exitcode:
         return 0, ""
-    return 0, "was killed; is there enough memory?" if process.exitcode < 0 else f"ended with code {process.exitcode}"
+    ended = "was killed; is there enough memory?" if process.exitcode < 0 else f"ended with code {process.exitcode}"
+    return 0, f"{ended} The same command goes on" if process.exitcode < 0 else f"{ended}; the same command goes on"
 
 
 def _join(rank: int, meeting: str, kind: str, devices: int) -> None:
     if kind == "cuda":
         torch.cuda.set_device(rank)
     backend = "nccl" if kind == "cuda" else "gloo"
-    distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=devices)
+    store = distributed.FileStore(meeting, devices)  # type: ignore[attr-defined]
+    try:
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=devices)
+    except RuntimeError as error:  # where the machine's network is odd
+        text = f"trainer.devices={devices}: {backend} does not connect the processes ({first_line(error)})"
+        raise DeviceError(f"{text}; does GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME name another interface?") from error
 
 
 def _be(pipe: Connection, meeting: tuple[str, str, int], follow: Callable[..., None], rank: int, rest: Any) -> None:

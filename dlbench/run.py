@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers.logger import DummyLogger
 from torch import Tensor
 
 from dlbench import components, devices, identity, paths
@@ -262,7 +263,7 @@ def build_task(plan: Plan) -> Task:
     task.needs_no_gradients = are_ours and not own and not plan.settings.gradient_settings
     task.accumulate = plan.settings.accumulate
     if plan.settings.gradient_settings and not task.automatic_optimization:
-        why = f"{type(task).__name__} learns nothing by gradient; leave it out"
+        why = f"{type(task).__name__} does not take gradient steps of Lightning's; leave it out"
         raise ConfigError(f"{plan.settings.gradient_settings[0]}: {why}")
     evaluation: Any = components.locate(plan.config["evaluation"]["_target_"])
     if not isinstance(task, _evaluated_by(evaluation)):
@@ -270,6 +271,7 @@ def build_task(plan: Plan) -> Task:
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
+    early_stopping(plan.settings, task.monitor)  # what it refuses is to be known before anything is written
     if plan.settings.devices > 1:
         devices.check_shareable(plan.data, plan.settings.devices)
     task.check_evaluation(plan.config["evaluation"])
@@ -364,7 +366,8 @@ def _train(plan: Plan, root: Path) -> bool:
     path = checkpoint.path if checkpoint else None
     closing: dict[str, Any] = {"state": State.FINISHED}
     try:
-        with devices.group(plan.settings.device_kind(), plan.settings.devices, _follow, plan.config, path):
+        settings = plan.settings
+        with devices.group(settings.device_kind(), settings.devices, _follow, plan.config, settings, path):
             trainer.fit(task, plan.data, ckpt_path=path, weights_only=True)
     except DivergedError as error:
         closing = {"state": State.DIVERGED, "step": error.step}
@@ -385,8 +388,9 @@ def _train(plan: Plan, root: Path) -> bool:
     still_held(record.metrics)
     record.metrics.touch()  # there is none where the loss was lost in the first epoch
     for logger in loggers:
-        logger.finalize("success")  # TensorBoard's file is complete before it is hashed
-    if stopping and trainer.should_stop:
+        # TensorBoard's file is complete before it is hashed.
+        logger.finalize("failed" if closing["state"] == State.DIVERGED else "success")
+    if any(each.wait_count >= each.patience for each in stopping):
         say(f"trainer.early_stopping={plan.settings.early_stopping}: ended after epoch {trainer.current_epoch}")
     closing |= {
         "run": record.id,
@@ -403,14 +407,16 @@ def _train(plan: Plan, root: Path) -> bool:
     return True
 
 
-def _follow(join: Callable[[], None], rank: int, config: dict[str, Any], checkpoint: Path | None) -> None:
+def _follow(
+    join: Callable[[], None], rank: int, config: dict[str, Any], settings: TrainerSettings, checkpoint: Path | None
+) -> None:
     """What the process of a further device does: train beside the first, with all that changes a training."""
     with alone() as root:
-        plan = prepare(OmegaConf.create(config))
+        plan = replace(prepare(OmegaConf.create(config)), settings=settings)
         task = build_task(plan)
         changing = [build(f"callbacks.{name}", node) for name, node in identity.changing_callbacks(plan.config)]
         changing += early_stopping(plan.settings, task.monitor)
-        trainer = plan.settings.trainer(root, False, [*changing, devices.Follower()], rank=rank)
+        trainer = plan.settings.trainer(root, DummyLogger(), [*changing, devices.Follower()], rank=rank)
         plan.settings.prepare_network(task.model)
         join()
         trainer.fit(task, plan.data, ckpt_path=checkpoint, weights_only=True)

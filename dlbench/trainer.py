@@ -21,7 +21,7 @@ from dlbench.errors import ConfigError
 from dlbench.numerics import keep_freed_memory, numerics
 from dlbench.seeding import derive_seed
 from dlbench.tasks.base import Task
-from dlbench.terminal import ProgressKind
+from dlbench.terminal import ProgressKind, say
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
@@ -50,7 +50,8 @@ class TrainerSettings:
         accumulate: Batches of one step. Its gradient is the mean of theirs, each a mean over its own examples or
             symbols, as over the batches of so many devices: of batches of equal size it is that of one large batch. The
             last step of an epoch takes the batches that are left.
-        compile: Train the network by `torch.compile`, which orders additions otherwise; it is tested as it is written.
+        compile: Train the network by `torch.compile`, which orders additions otherwise; it is validated so, but tested
+            as it is written.
         early_stopping: End after so many epochs in a row in which ``early_stopping_metric`` was not better than before.
         early_stopping_metric: A metric of the curves; None: the one by which the best epoch is chosen.
         profiler: Lightning's profiler of the training; its report is written beside the records.
@@ -159,7 +160,13 @@ class TrainerSettings:
         """
         quiet_lightning()
         is_alone = rank is None or self.devices == 1
-        profiler = PROFILERS[self.profiler](profiles, "profile") if profiles and self.profiler else None
+        profiler = None
+        if profiles and self.profiler:
+            try:
+                profiles.mkdir(parents=True, exist_ok=True)
+                profiler = PROFILERS[self.profiler](profiles, "profile")
+            except OSError as error:  # it only shows something
+                say(f"trainer.profiler={self.profiler}: {profiles}: {error.strerror}; nothing is profiled")
         return pl.Trainer(
             default_root_dir=root,
             accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device_kind()],

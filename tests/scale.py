@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -94,7 +93,7 @@ def copy(source: Record, folder: Path, rate: float, seed: int, chance: random.Ra
 
 
 def dlbench(*arguments: str, until: Callable[[], bool] | None = None) -> Cost:
-    """Run a command to its end, or until something is so, when it is interrupted; the time is that until then.
+    """Run a command to its end, or until something is so, when it is ended; the time is that until then.
 
     Raises:
         RuntimeError: It failed, ended before that, or took more than `ENOUGH`.
@@ -109,12 +108,12 @@ def dlbench(*arguments: str, until: Callable[[], bool] | None = None) -> Cost:
             passed = time.monotonic() - began
             if until and seconds is None and until():
                 seconds = time.monotonic() - began
-                process.send_signal(signal.SIGINT)
+                process.terminate()
             if passed > ENOUGH:
                 process.kill()
             time.sleep(0.02)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode or (until and seconds is None):
+    if seconds is None and (process.returncode or until):
         raise RuntimeError(f"dlbench {' '.join(arguments)}: exit code {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Cost(seconds or time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * unit)

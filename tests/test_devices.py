@@ -20,6 +20,7 @@ from processes import left, python
 from torch import distributed
 from torch.utils.data import DataLoader
 
+from dlbench.callbacks.recorder import load
 from dlbench.data.datamodule import Batches, Share
 from dlbench.devices import check_shareable, group
 from dlbench.errors import ConfigError, DeviceError
@@ -29,7 +30,7 @@ from dlbench.records.files import read_json
 from dlbench.records.store import State, Store
 from dlbench.run import build_task, prepare, read_weights, run
 from dlbench.sweep.job import Job
-from dlbench.tasks.base import read_metrics
+from dlbench.tasks.base import Task, read_metrics
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
@@ -133,7 +134,8 @@ def test_a_loss_that_is_lost_on_one_device_ends_the_run_as_diverged(compose: Com
     assert (outcome.result["state"], outcome.result["step"]) == (State.DIVERGED, 4)
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_device_that_dies_leaves_no_process_and_the_run_goes_on_in_the_same_bits(
     rank: int, compose: Compose, tiny_in: TinyIn, tmp_path: Path
 ) -> None:
@@ -146,7 +148,7 @@ def test_a_device_that_dies_leaves_no_process_and_the_run_goes_on_in_the_same_bi
     ended = python("-m", "dlbench", *overrides("killed", "died"), environment=path)
     if rank:
         assert ended.returncode == 1
-        assert "the process of device 1 was killed; is there enough memory?; the same command goes on" in ended.stderr
+        assert "the process of device 1 was killed; is there enough memory? The same command goes on" in ended.stderr
         assert len([line for line in ended.stderr.splitlines() if line.startswith("dlbench: ")]) == 1
     else:
         assert ended.returncode == -signal.SIGKILL
@@ -239,12 +241,49 @@ def test_what_goes_wrong_in_the_first_device_is_not_laid_to_another() -> None:
         _ = 1 / 0
 
 
+def test_a_checkpoint_that_does_not_fit_is_set_aside_and_the_one_before_goes_on(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    overrides = [*CNN, "trainer.devices=2"]
+    whole = run(compose(*overrides, *tiny_in(tmp_path / "whole", epochs=3)))
+    config = compose(*overrides, *tiny_in(tmp_path / "spoiled", epochs=3))
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Task, "on_train_epoch_start", _interrupt_the_third(Task.on_train_epoch_start))
+        run(config)
+    (record,) = Store(tmp_path / "spoiled").all()
+    newest = record.checkpoints.whole()[-1]
+    content = load(newest)
+    name, weights = next(iter(content["state_dict"].items()))
+    content["state_dict"][name] = weights[:1].clone()
+    newest.path.unlink()
+    record.checkpoints.save(newest.epoch, lambda path: torch.save(content, path))
+    assert same_bits(run(config), whole)
+    assert len(list(record.checkpoints.folder.glob("*.aside-*"))) == 1
+
+
+def _interrupt_the_third(original: Callable[[Task], None]) -> Callable[[Task], None]:
+    def on_train_epoch_start(task: Task) -> None:
+        if task.current_epoch == 2:
+            raise KeyboardInterrupt
+        original(task)
+
+    return on_train_epoch_start
+
+
+def test_a_folder_for_temporary_files_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "ä b%20c").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with group("cpu", 2, _tidy, tmp_path, 1):
+        assert list(folder.iterdir())
+        distributed.barrier()
+
+
 def test_odd_numbers_of_devices_are_refused(compose: Compose, tiny: list[str]) -> None:
     for devices in (0, -1, 1.5):
         with pytest.raises(ConfigError, match=r"trainer\.devices"):
             run(compose(*CNN, *tiny, f"trainer.devices={devices}"))
     retrieval = compose("+experiment=hopfield_retrieval", *tiny[2:4], tiny[-1], "trainer.devices=2")
-    with pytest.raises(ConfigError, match=r"trainer\.devices=2: \w+ learns nothing by gradient"):
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2: \w+ does not take gradient steps"):
         run(retrieval)
 
 

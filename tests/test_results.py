@@ -365,12 +365,12 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
     collection = collect([store])
     (result,) = collection.results
     assert collection.left_out == []
-    assert sorted((run.seed, run.step, run.is_like(result)) for run in collection.diverged) == [
+    like = collection.runs([result]).diverged
+    assert sorted((run.seed, run.step, run in like) for run in collection.diverged) == [
         (43, 7, True),
         (44, 7, True),
         (45, 8, False),
     ]
-    like = [run for run in collection.diverged if run.is_like(result)]
     cell = ours(Runs([result], like), "test/accuracy")
     assert cell.text == f"{result.metrics['test/accuracy']:.4f} (1), 2 diverged"
     assert cell.hint == "seeds 42; diverged: seeds 43, 44"

@@ -30,6 +30,7 @@ from dlbench.errors import ConfigError, SweepError
 from dlbench.records import seal
 from dlbench.records.store import State, Store
 from dlbench.run import run
+from dlbench.sweep import job as job_module
 from dlbench.sweep.job import Job, JobOutcome, Words, labels
 from dlbench.sweep.launch import Processes
 from dlbench.sweep.progress import Progress, table_of
@@ -547,3 +548,12 @@ def test_no_worker_outlives_a_sweep_that_was_killed(tiny_in: TinyIn, tmp_path: P
     process.kill()
     process.wait()
     assert left(partial(alive, started)) == []
+
+
+def test_a_requeued_job_goes_on_with_what_it_began_anew(compose: Compose, tiny: list[str], tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    words, done = Words(tmp_path / "words"), []
+    for number in (0, 0, 1):  # the second time as SLURM starts the first again
+        config = compose("+experiment=cnn_bn_gap", "evaluation.max_shift=0", *tiny, "rerun=always")
+        done.append(job_module._outcome(config, [], words, number, wait=True).trained)
+    assert done == [True, False, True]

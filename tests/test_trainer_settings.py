@@ -1,5 +1,6 @@
 """What Lightning users expect of a trainer: clipping, accumulation, early stopping, 16 bits, compiled, profiled."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,9 +139,15 @@ def test_it_goes_by_another_metric_in_its_own_direction(compose: Compose, tiny: 
             r"trainer.precision=16-mixed: needs a CUDA GPU, but this run is on cpu; choose",
         ),
         (["trainer.profiler=line"], r"trainer.profiler='line': .*'simple', 'advanced' or 'pytorch'"),
-        (["+experiment=hopfield_retrieval", "trainer.accumulate=2"], "trainer.accumulate=2: PictureRetrieval learns"),
+        (
+            ["+experiment=hopfield_retrieval", "trainer.accumulate=2"],
+            "trainer.accumulate=2: PictureRetrieval does not take gradient steps",
+        ),
         (["+experiment=hopfield_retrieval", "trainer.gradient_clip=1"], "trainer.gradient_clip=1: PictureRetrieval"),
-        (["+experiment=hopfield_retrieval", "trainer.compile=true"], "trainer.compile=True: PictureRetrieval learns"),
+        (
+            ["+experiment=hopfield_retrieval", "trainer.compile=true"],
+            "trainer.compile=True: PictureRetrieval does not take gradient steps",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(compose: Compose, tiny: list[str], overrides: list[str], problem: str) -> None:
@@ -211,6 +218,17 @@ def test_a_profile_lies_beside_the_record_and_changes_nothing(
     assert not (tmp_path / "null/.profiles").exists()
     files = [{path.name for path in each.record.folder.iterdir()} for each in (plain, profiled)]
     assert files[0] == files[1]
+
+
+def test_a_profile_that_cannot_be_written_costs_a_line(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".profiles").write_text("a file", encoding="utf-8")
+    outcome = run(compose(*PLAIN, *tiny_in(tmp_path, epochs=1), "trainer.profiler=simple"))
+    assert outcome.result["state"] == "finished"
+    assert re.search(
+        r"^dlbench: trainer\.profiler=simple: .*; nothing is profiled$", capsys.readouterr().err, re.MULTILINE
+    )
 
 
 # --- compiled ---------------------------------------------------------------------------------------------------------

@@ -46,12 +46,14 @@ def early_stopping(settings: TrainerSettings, monitor: Monitor) -> list[EarlySto
         monitor: What is taken where they name none: the metric by which the task's best epoch is chosen.
 
     Raises:
-        ConfigError: It is not known whether more or less of the metric is better.
+        ConfigError: It is not known whether more or less of the metric is better, or it is the task's own, which would
+            be the same training under another identity.
     """
     if settings.early_stopping is None:
         return []
-    name = settings.early_stopping_metric or monitor.name
-    if name != monitor.name:
+    if name := settings.early_stopping_metric:
+        if name == monitor.name:
+            raise ConfigError(f"trainer.early_stopping_metric={name}: it is taken anyway; leave it out")
         if not has_direction(name):
             why = "it is not known whether more of it is better; choose another, such as val/loss"
             raise ConfigError(f"trainer.early_stopping_metric={name}: {why}")

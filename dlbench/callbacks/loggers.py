@@ -30,7 +30,8 @@ def chosen_loggers(config: Mapping[str, Any]) -> Sequence[str]:
     Raises:
         ConfigError: A package is not installed.
     """
-    names: Sequence[str] | None = config.get("logger")
+    chosen: str | Sequence[str] | None = config.get("logger")
+    names = [chosen] if isinstance(chosen, str) else chosen
     for name in names or ():
         # A folder called wandb or mlflow, as both make them, can be imported, but has no file.
         if name in OF_OTHERS and not ((spec := importlib.util.find_spec(name)) and spec.origin):

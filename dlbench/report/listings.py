@@ -207,17 +207,19 @@ def runs(results: Iterable[Result]) -> Section:
     rows: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
     # A command takes a while to find, and most runs differ in their seed alone.
     known: dict[str, tuple[str, ...] | None] = {}
+    begun: set[tuple[str, ...]] = set()
     for result in ordered:
         made_by = [result.config.get(section) for section in TRAINING_SECTIONS]
         # The configuration tells, as these do not, what callbacks changed the training.
         told = [result.experiment, result.provenance, result.configuration, made_by, result.evaluated]
         key = json.dumps(told, sort_keys=True)
+        made_of = (result.experiment, result.settings, result.configuration, result.provenance, result.fingerprint)
         if key not in known:
-            if len(rows) == MOST_ROWS:
+            if len(rows) >= MOST_ROWS and made_of not in begun:
                 continue
             known[key] = _seedless(result)
-        made_of = (result.settings, result.configuration, result.provenance, result.fingerprint)
-        rows[result.experiment, *made_of, known[key] or key].append(result)
+        begun.add(made_of)
+        rows[*made_of, known[key] or key].append(result)
     about = [
         "A run is named by the hash of everything that decides its result, an evaluation of it by a second one, the "
         "data by the hash of its content. Runs that differ only in their seed share a row, and a command that makes "

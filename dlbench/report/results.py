@@ -244,11 +244,6 @@ class Diverged:
         """What TensorBoard shows it as."""
         return run_name(self.manifest, self.config)
 
-    def is_like(self, result: Result) -> bool:
-        """Whether it is of a result's configuration, on the same data."""
-        is_on_same = self.manifest["data"]["fingerprint"] == result.fingerprint
-        return is_on_same and self.configuration == identity.configuration_id(result.identity)
-
 
 @dataclass(frozen=True)
 class Runs:

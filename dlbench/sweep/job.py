@@ -179,6 +179,8 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
         from dlbench.records.lock import BusyError
         from dlbench.run import execute, prepare
 
+        if config.rerun == "always" and (words.read("curves", number) or {}).get("curves"):
+            config.rerun = "never"  # a requeued job goes on with what it began anew
         words.leave("curves", number, {"curves": None, "epochs_before": 0})
         plan = prepare(OmegaConf.merge(config, {"trainer": {"progress": "none"}}))  # type: ignore[arg-type]
         curves = plan.record.metrics

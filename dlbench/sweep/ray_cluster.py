@@ -16,7 +16,7 @@ from dlbench.terminal import first_line, say
 
 
 class Ray:
-    """Tasks of a Ray cluster, each in a process of its own with the cores of ``trainer.threads``.
+    """Tasks of a Ray cluster, each in a process of its own with the cores of its threads and devices.
 
     Args:
         address: ``auto`` joins the cluster that runs here, HOST:PORT another; None: this machine alone.

@@ -16,9 +16,12 @@ from dlbench.environment import is_time_over, requeue
 from dlbench.errors import ConfigError
 from dlbench.sweep.job import Job
 from dlbench.sweep.launch import Work, as_cores_carry
+from dlbench.terminal import say
 
 SECONDS, SECONDS_OF_QUEUE = 1.0, 10.0
 """Between two looks for results, and at the queue, which tells of jobs that were killed."""
+LARGEST_ARRAY = 1000
+"""SLURM takes 1,001 by default (MaxArraySize)."""
 OVER = {
     *("over", "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
     *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"),
@@ -27,7 +30,7 @@ OVER = {
 
 
 class Slurm:
-    """Jobs of SLURM, an array of them; each has the cores of ``trainer.threads``.
+    """Jobs of SLURM, an array of them; each has the cores of its threads and devices.
 
     Those that run when their time is over, or that others are given precedence over, end after their last checkpoint
     and are requeued: the same job goes on. See ``conf/hydra/launcher/slurm.yaml`` for the arguments.
@@ -86,7 +89,9 @@ class Slurm:
         for work in works:
             alike[work.threads].append(work)
         for threads, several in alike.items():
-            self._running |= zip(several, self._submitted(several, threads), strict=True)
+            for first in range(0, len(several), LARGEST_ARRAY):
+                array = several[first : first + LARGEST_ARRAY]
+                self._running |= zip(array, self._submitted(array, threads), strict=True)
 
     def _submitted(self, works: Sequence[Work], threads: int) -> Sequence["submitit.Job[str | None]"]:
         # With the words of the sweep, which go with its end.
@@ -129,10 +134,17 @@ class Slurm:
         numbers = [job.job_id for job in self._running.values()]
         if self.cluster == "local":
             return {job.job_id: "" for job in self._running.values() if job.done()}
-        command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={','.join(numbers)}"]
+        command = [
+            "squeue",
+            "--noheader",
+            "--array",
+            "--states=all",
+            "--format=%i %T",
+            f"--jobs={','.join(self._arrays())}",
+        ]
         try:
             told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-        except subprocess.TimeoutExpired:
+        except (OSError, subprocess.TimeoutExpired):
             return {}
         # SLURM forgets jobs some time after their end, and says so of a single one; other errors pass.
         if told.returncode and "Invalid job id" not in told.stderr:
@@ -140,13 +152,20 @@ class Slurm:
         states = dict(line.split(maxsplit=1) for line in told.stdout.splitlines())
         return {number: state for number in numbers if (state := states.get(number, "over")) in OVER}
 
+    def _arrays(self) -> list[str]:
+        """The IDs of the arrays that have jobs left."""
+        return sorted({job.job_id.partition("_")[0] for job in self._running.values()})
+
     def stop(self) -> None:
         """See `dlbench.sweep.launch.Workers`."""
         if self.cluster == "local":
             for job in self._running.values():
                 job.cancel(check=False)
-        elif arrays := {job.job_id.partition("_")[0] for job in self._running.values()}:
-            subprocess.run(["scancel", *arrays], check=False, capture_output=True, timeout=60)
+        elif arrays := self._arrays():
+            try:
+                subprocess.run(["scancel", *arrays], check=False, capture_output=True, timeout=60)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                say(f"hydra/launcher=slurm: jobs may be left ({error}); end them with scancel {' '.join(arrays)}")
         self._running.clear()
 
 

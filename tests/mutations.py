@@ -139,8 +139,8 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "variance(values) * (1 + 1 / len(values))",
-        "variance(values) * (1 / len(values))",
+        "statistics.variance(values) * (1 + 1 / len(values))",
+        "statistics.variance(values) * (1 / len(values))",
         "test_report_statistics",
     ),
     "no binomial error": ("whole = own + split_variance", "whole = own", "test_report_statistics"),

@@ -51,6 +51,28 @@ FAULTS: dict[str, Fault] = {
         "self.scale(pictures)",
         "test_retrieval",
     ),
+    # Training.
+    "devices share no batches": (
+        "range(self.rank, len(self) * self.count, self.count)",
+        "range(len(self))",
+        "test_devices",
+    ),
+    "devices drop the same": (
+        "% self.accumulate * self.devices + self.global_rank",
+        "% self.accumulate",
+        "test_devices",
+    ),
+    "one device tells the loss": ("value = self._over_devices(loss).item()", "value = loss.item()", "test_devices"),
+    "the last step is a mean over more than is left": (
+        "return loss if left >= self.accumulate else loss * (self.accumulate / left)",
+        "return loss",
+        "test_trainer_settings",
+    ),
+    "a run that had stopped early trains on": (
+        "if self.wait_count >= self.patience:\n            trainer.should_stop = True",
+        "pass",
+        "test_trainer_settings",
+    ),
     # Decoding.
     "beam forgets what ended": (
         "masked_fill(beams.ended, torch.inf)",

@@ -151,8 +151,8 @@ class Progress:
             if outcome is None:
                 continue
             self._outcomes[job.number] = outcome
-            if outcome.trained:
-                self._epochs_trained += job.epochs - int((self._begun(job) or {}).get("epochs_before", 0))
+            if outcome.trained and (word := self._begun(job)):  # it may have diverged, or stopped early
+                self._epochs_trained += _epochs(word) - word["epochs_before"]
             for notice in outcome.notices:
                 if notice not in self._notices:
                     self._notices.add(notice)
@@ -180,10 +180,8 @@ class Progress:
         to_do = sum(job.epochs for job in jobs if job.number not in self._outcomes)
         trained = self._epochs_trained
         for word in running:
-            if curves := word["curves"]:
-                rows = _rows(Path(curves))
-                trained += rows - word["epochs_before"]
-                to_do -= rows
+            trained += _epochs(word) - word["epochs_before"]
+            to_do -= _epochs(word)
         if to_do <= 0:
             return ["testing"] if len(self._outcomes) < len(jobs) else []
         return [f"{clock(to_do * (time.monotonic() - self._began) / trained)} left"] if trained > 0 else []
@@ -204,5 +202,7 @@ def _failure(label: str, error: str) -> str:
     return f"failed: {error}" if error.startswith(label) else f"failed: {label}: {error}"
 
 
-def _rows(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def _epochs(word: Mapping[str, Any]) -> int:
+    """How many epochs are in the curves of a job that has begun."""
+    path = Path(word["curves"]) if word["curves"] else None
+    return path.read_bytes().count(b"\n") if path and path.exists() else 0

@@ -390,8 +390,8 @@ def _train(plan: Plan, root: Path) -> bool:
     for logger in loggers:
         # TensorBoard's file is complete before it is hashed.
         logger.finalize("failed" if closing["state"] == State.DIVERGED else "success")
-    if any(each.wait_count >= each.patience for each in stopping):
-        say(f"trainer.early_stopping={plan.settings.early_stopping}: ended after epoch {trainer.current_epoch}")
+    if trainer.current_epoch < plan.settings.epochs and any(each.wait_count >= each.patience for each in stopping):
+        say(f"early stopping: ended after epoch {trainer.current_epoch} of {plan.settings.epochs}")
     closing |= {
         "run": record.id,
         "epochs": trainer.current_epoch,

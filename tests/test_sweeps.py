@@ -557,3 +557,10 @@ def test_a_requeued_job_goes_on_with_what_it_began_anew(compose: Compose, tiny: 
         config = compose("+experiment=cnn_bn_gap", "evaluation.max_shift=0", *tiny, "rerun=always")
         done.append(job_module._outcome(config, [], words, number, wait=True).trained)
     assert done == [True, False, True]
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "ray", "basic"])
+def test_a_launcher_that_one_run_would_pass_over_is_refused(launcher: str, tmp_path: Path) -> None:
+    code, _, err = sweep(*FAST, f"hydra/launcher={launcher}", f"paths.runs={tmp_path}")
+    assert (code, list(tmp_path.iterdir())) == (1, [])
+    assert err.splitlines()[-1] == f"dlbench: hydra/launcher={launcher}: launches sweeps, not a single run; add -m"

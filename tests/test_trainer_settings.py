@@ -101,7 +101,7 @@ def test_a_training_ends_after_so_many_epochs_without_a_better_metric(
     assert [each.epoch for each in outcome.record.checkpoints.all()] == [1, 3]
     assert outcome.result["metrics"]["val/best_epoch"] == 1
     assert "test/accuracy_best_val" in outcome.result["metrics"]
-    assert "trainer.early_stopping=2: ended after epoch 3" in capsys.readouterr().err
+    assert "early stopping: ended after epoch 3 of " in capsys.readouterr().err
     outcome.record.read(whole=True)
     assert not run(compose(*still, "trainer.early_stopping=2")).trained
 
@@ -128,7 +128,7 @@ def test_it_goes_by_another_metric_in_its_own_direction(compose: Compose, tiny: 
         (["trainer.early_stopping_metric=val/loss"], r"trainer: early_stopping_metric=val/loss does nothing without"),
         (
             ["trainer.early_stopping=1", "trainer.early_stopping_metric=a/b"],
-            "early_stopping_metric=a/b: it is not known",
+            "early_stopping_metric=a/b: no metric of which it is known",
         ),
         (
             ["trainer.early_stopping=1", "trainer.early_stopping_metric=val/los_loss"],

@@ -55,7 +55,7 @@ def early_stopping(settings: TrainerSettings, monitor: Monitor) -> list[EarlySto
         if name == monitor.name:
             raise ConfigError(f"trainer.early_stopping_metric={name}: it is taken anyway; leave it out")
         if not has_direction(name):
-            why = "it is not known whether more of it is better; choose another, such as val/loss"
+            why = "no metric of which it is known whether more is better; choose another, such as val/loss"
             raise ConfigError(f"trainer.early_stopping_metric={name}: {why}")
         monitor = Monitor(name, "max" if is_better_higher(name) else "min")
     return [EarlyStop(monitor, settings.early_stopping)]

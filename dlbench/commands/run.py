@@ -32,6 +32,9 @@ def _composed(config: DictConfig) -> Any:
         return perform(config)
     # Here too, not only around Hydra: Hydra would add lines of its own to an error that passes through it.
     with one_line_errors():
+        elsewhere = [word for word in HydraConfig.get().overrides.hydra if word.startswith("hydra/launcher=")]
+        if elsewhere and elsewhere != ["hydra/launcher=local"]:
+            raise ConfigError(f"{elsewhere[-1]}: launches sweeps, not a single run; add -m")
         is_quiet = OmegaConf.select(config, "trainer.progress") == "none"
         if not is_quiet:
             tell(f"{config.name}, seed {config.seed}: preparing")  # torch takes seconds to import

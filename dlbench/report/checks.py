@@ -139,7 +139,8 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
     differing = {seed: components.unlike(ours.versions.get(seed, {}), theirs.versions.get(seed, {})) for seed in common}
     unlike = [seed for seed in common if differing[seed]]
     names = ", ".join(sorted({*chain(*differing.values())}))
-    not_paired = f"seed {', '.join(map(str, unlike))} not paired: other versions of {names}"
+    which = f"seed{'s' if len(unlike) > 1 else ''} {', '.join(map(str, unlike))}"
+    not_paired = f"{which} not paired: other versions of {names}"
     if len(unlike) == len(common):
         return Judgement(Verdict.UNDECIDED, not_paired, said)
     telling = [seed for seed in common if seed not in {*unlike} | (ours.unreached & theirs.unreached)]

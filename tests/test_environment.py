@@ -135,7 +135,10 @@ def test_everything_can_be_imported_where_unix_alone_has_a_module() -> None:
         "for name in ('resource', 'fcntl', 'termios', 'pwd', 'grp'): sys.modules[name] = None\n"
         "import dlbench\n"
         "for found in pkgutil.walk_packages(dlbench.__path__, 'dlbench.'):\n"
-        "    if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
+        "    try:\n"
+        "        if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        if error.name not in ('submitit', 'ray'): raise\n"  # of extras that need not be there
         "from dlbench.records.manifest import peak_memory_bytes\n"
         "from dlbench.environment import raise_file_limit\n"
         "raise_file_limit()\n"

@@ -110,9 +110,14 @@ class TrainerSettings:
     @property
     def gradient_settings(self) -> list[str]:
         """What is set that reads, changes or keeps gradients between the backward pass and the optimiser."""
-        kept = {"accumulate": self.accumulate > 1, "devices": self.devices > 1, "compile": self.compile}
-        changed = {"gradient_clip": self.gradient_clip is not None, "precision": self.precision == "16-mixed"}
-        return [f"trainer.{name}={getattr(self, name)}" for name, is_set in {**changed, **kept}.items() if is_set]
+        asked = {
+            "gradient_clip": self.gradient_clip is not None,
+            "precision": self.precision == "16-mixed",
+            "accumulate": self.accumulate > 1,
+            "devices": self.devices > 1,
+            "compile": self.compile,
+        }
+        return [f"trainer.{name}={getattr(self, name)}" for name, is_set in asked.items() if is_set]
 
     def prepare_network(self, model: nn.Module) -> None:
         """Compile it, if that is asked for; names of weights stay. Each shape of a batch has code of its own.

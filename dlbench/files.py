@@ -83,8 +83,11 @@ def digest_of_all(folder: Path, patterns: Iterable[str]) -> str:
 
 @cache
 def code_hash(*places: str) -> str:
-    """The hash of modules of the suite, and of all modules of packages: other code's answers are not this code's."""
-    return digest_of_all(PACKAGE, [pattern for place in places for pattern in (f"{place}.py", f"{place}/*.py")])
+    """The hash of modules of the suite, with data of their names, and of all modules of packages.
+
+    Other code's answers are not this code's.
+    """
+    return digest_of_all(PACKAGE, [f"{place}{end}" for place in places for end in (".py", ".json", "/*.py")])
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")

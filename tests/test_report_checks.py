@@ -42,6 +42,7 @@ def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none"))
         training={},
         result=evaluated,
         evaluated={},
+        trained="t",
         configuration="c",
     )
 

@@ -88,6 +88,7 @@ def recorded(
         training={"seconds": seconds, "epochs": job.config["trainer"]["epochs"]},
         result={"experiment": job.experiment, "seconds": evaluating, "metrics": {}, "versions": versions(outdated)},
         evaluated=job.config["evaluation"],
+        trained=job.training,
         configuration=job.configuration,
     )
 

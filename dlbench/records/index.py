@@ -127,5 +127,6 @@ def _stamp(folder: Path) -> str | None:
         return None
     if time.time_ns() - newest < JUST_NOW:
         return None
-    code = files.code_hash("records", "files", "identity")  # which may hold records against more than it did
+    # Which may hold records against more than it did, and tells configurations in its own words.
+    code = files.code_hash("records", "files", "identity", "components")
     return hashlib.sha256(f"{code} {sorted(found)}".encode(errors="surrogateescape")).hexdigest()

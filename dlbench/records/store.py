@@ -10,7 +10,6 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,29 +49,18 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a record's files say, as recorded.
+    """What a record's files say, configurations in today's words (see `dlbench.components.today`).
 
     ``closing`` is ``training.json``, None where the training is not done. Of each evaluation, by its identity, there
     are its settings and its result.
     """
 
-    recorded_config: dict[str, Any]
+    config: dict[str, Any]
     manifest: dict[str, Any]
     identity: dict[str, Any]
     closing: dict[str, Any] | None
-    recorded_settings: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, Any]]
     results: dict[str, dict[str, Any]]
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The configuration in today's words: see `dlbench.components.today`."""
-        return _today(self.recorded_config, "config.yaml")
-
-    @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """The settings of evaluations in today's words, by their identities."""
-        recorded = self.recorded_settings.items()
-        return {identity: _today(found, f"evaluations/{identity}/config.yaml") for identity, found in recorded}
 
 
 @dataclass(frozen=True)
@@ -219,8 +207,8 @@ class Record:
                 history.check(self.metrics, epochs)
         evaluations = self.evaluations()
         results = {each.id: each.check() if whole else each.read() for each in evaluations}
-        settings = {each.id: each.recorded_settings() for each in evaluations}
-        told = read_config(self.config), self.read_manifest(), read_json(self.identity)
+        settings = {each.id: each.settings() for each in evaluations}
+        told = self.settings(), self.read_manifest(), read_json(self.identity)
         return Contents(*told, closing if self.training.exists() else None, settings, results)
 
     @property
@@ -361,7 +349,7 @@ def _digest(path: Path, told: Any) -> str:
         raise RecordError(f"{path}: tells no identity ({error})") from error
 
 
-def _today(recorded: dict[str, Any], path: Path | str) -> dict[str, Any]:
+def _today(recorded: dict[str, Any], path: Path) -> dict[str, Any]:
     """See `dlbench.components.today`.
 
     Raises:

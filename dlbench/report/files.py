@@ -21,7 +21,7 @@ from dlbench.report.render import render_grid, render_html, render_latex, render
 from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines, with_notes
-from dlbench.report.statistics import Judgement, mean_interval, prediction_interval
+from dlbench.report.statistics import Judgement, deviation, mean_interval, prediction_interval
 
 PAGE = "index.html"
 MARKS = "<!-- published against reproduced: make docs-report writes this table -->", "<!-- end of table -->"
@@ -158,7 +158,7 @@ def _spread(group: Sequence[Result]) -> Iterator[tuple[str, str, Any]]:
         values = measured(group, metric)
         if len(values) < 2:
             continue
-        found = {"n": len(values), "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
+        found = {"n": len(values), "mean": statistics.fmean(values), "sd": deviation(values)}
         found |= dict(zip(("prediction_low", "prediction_high"), prediction_interval(values), strict=True))
         found |= dict(zip(("mean_low", "mean_high"), mean_interval(values), strict=True))
         yield from ((metric, statistic, number) for statistic, number in found.items())

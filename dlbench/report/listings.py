@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlbench import components
 from dlbench.errors import ConfigError
-from dlbench.identity import TRAINING_SECTIONS, configuration_id
+from dlbench.identity import TRAINING_SECTIONS
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.files import ODD
 from dlbench.records.labels import settings
@@ -140,7 +140,7 @@ def costs(groups: Iterable[Runs]) -> Section:
     trained: dict[str, dict[str, Result]] = defaultdict(dict)
     for result in (each for runs in groups for each in runs.results if not each.evaluated.get("members")):
         # Decodings of one training cost it once; an ensemble costs what its members do.
-        trained[configuration_id(result.identity)].setdefault(result.run, result)
+        trained[result.trained].setdefault(result.run, result)
     found = [Runs(list(runs.values())) for runs in trained.values()]
     about = (
         "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "

@@ -120,8 +120,8 @@ class Result:
     """An evaluation of a finished run.
 
     ``config`` (in today's words), ``identity``, ``manifest``, ``training`` and ``result`` are the record's files,
-    ``evaluated`` the evaluation's settings, ``configuration`` what is averaged over seeds (see
-    `dlbench.identity.compared_id`).
+    ``evaluated`` the evaluation's settings, ``trained`` and ``configuration`` what is averaged over seeds (see
+    `dlbench.identity.configuration_id` and `compared_id`).
     """
 
     record: Record
@@ -132,6 +132,7 @@ class Result:
     training: Mapping[str, Any]
     result: Mapping[str, Any]
     evaluated: Mapping[str, Any]
+    trained: str
     configuration: str
 
     @property
@@ -300,7 +301,7 @@ class Collection:
         """Results that are `alike`, and what diverged of their configuration, on their data."""
         if not self.diverged:
             return Runs(group)
-        trained, fingerprint = identity.configuration_id(group[0].identity), group[0].fingerprint
+        trained, fingerprint = group[0].trained, group[0].fingerprint
         of_trained = (run for run in self.diverged if run.configuration == trained)
         return Runs(group, [run for run in of_trained if run.manifest["data"]["fingerprint"] == fingerprint])
 
@@ -395,9 +396,9 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
             problem = NO_LONGER
         else:
             told = contents.identity
-            configuration = _compared(json.dumps([{**told, "seed": 0}, result["identity"]["evaluation"]]))
+            averaged = _averaged(json.dumps([{**told, "seed": 0}, result["identity"]["evaluation"]]))
             about = contents.config, told, contents.manifest, training, result, evaluated
-            found = Result(record, evaluation, *about, configuration)
+            found = Result(record, evaluation, *about, *averaged)
             _ = found.name, found.settings, found.decoding  # what cannot be told in words fails here, not in the report
             yield found
             is_used = True
@@ -406,9 +407,10 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
 
 
 @lru_cache(maxsize=1024)
-def _compared(told: str) -> str:
-    """See `dlbench.identity.compared_as`, whose arguments ``told`` are as JSON; of all seeds it is the same."""
-    return identity.compared_as(*json.loads(told))
+def _averaged(told: str) -> tuple[str, str]:
+    """What is averaged over seeds, of trainings and of results: from an identity and an evaluation, as JSON."""
+    training, evaluation = json.loads(told)
+    return identity.configuration_id(training), identity.compared_as(training, evaluation)
 
 
 def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
         ValueError: There are fewer than two values.
     """
     _at_least_two(values)
-    own = statistics.variance(values) * (1 + 1 / len(values))
+    own = deviation(values) ** 2 * (1 + 1 / len(values))
     whole = own + split_variance
     freedom = (len(values) - 1) * (whole / own) ** 2 if own else math.inf
     return Expected(statistics.fmean(values), math.sqrt(whole), freedom)
@@ -123,8 +123,18 @@ def mean_difference(differences: Sequence[float]) -> Expected:
         ValueError: There are fewer than two differences.
     """
     _at_least_two(differences)
-    spread = statistics.stdev(differences) / math.sqrt(len(differences))
+    spread = deviation(differences) / math.sqrt(len(differences))
     return Expected(statistics.fmean(differences), spread, len(differences) - 1)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation s of two values or more, over n - 1."""
+    return _deviation(tuple(values))
+
+
+@lru_cache(maxsize=64)  # exact fractions take long, and several intervals of the same values are asked for at once
+def _deviation(values: tuple[float, ...]) -> float:
+    return statistics.stdev(values)
 
 
 def _at_least_two(values: Sequence[float]) -> None:

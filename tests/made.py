@@ -52,4 +52,4 @@ def made(
     result |= {"weights": "w", "versions": versions}
     training["seal"], result["seal"] = run, identity.digest({"run": run, **result})
     configuration = identity.compared_id(meaning, evaluated)
-    return Result(record, evaluation, config, meaning, manifest, training, result, evaluated, configuration)
+    return Result(record, config, meaning, manifest, evaluation, training, result, evaluated, configuration)

@@ -48,7 +48,7 @@ def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none"))
 
 def lost(seed: int) -> Diverged:
     """A run of this seed that diverged."""
-    return Diverged(Record(Path("none")), {"seed": seed}, {}, "c", 7)
+    return Diverged(Record(Path("none")), {"seed": seed}, {}, {}, 7)
 
 
 def results(values: Mapping[int, float], metric: str = CER) -> list[Result]:
@@ -448,6 +448,6 @@ def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: 
 )
 def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict, committed: Verdicts) -> None:
     recorded = by_configuration(committed.evidence.collection.results)
-    found = judge(Comparison(**check), lambda experiment: Runs(recorded[configuration_of(experiment, ())]))
+    found = judge(Comparison(**check), lambda experiment: recorded[configuration_of(experiment, ())])
     assert found.n >= 3
     assert (found.verdict, found.smallest_p) == (verdict, 2.0**-found.n)

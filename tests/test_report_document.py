@@ -10,7 +10,6 @@ from itertools import product
 import pytest
 from made import made
 
-from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
@@ -257,11 +256,10 @@ def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_reading_that_diverged_are_counted_there() -> None:
-    (first, *_) = runs = [
+    runs = [
         made("p2g_lstm", "model.embedding_dropout=0", seed=seed, metrics={"test/cer": 0.3}) for seed in (42, 43, 44)
     ]
-    training = configuration_id(first.identity)
-    lost = [Diverged(run.record, run.config, run.manifest, training, 7) for run in runs]
+    lost = [Diverged(run.record, run.config, run.identity, run.manifest, 7) for run in runs]
     document = build(Verdicts(Evidence({"r": READINGS}, Collection(diverged=lost))))
     (grid,) = (block for block in sections(document)["readings"].blocks if isinstance(block, Grid))
     assert [cell.text for cell in grid.rows[1]][1:5] == [
@@ -324,7 +322,7 @@ def test_an_empty_folder_gives_a_report_too() -> None:
 def test_a_training_costs_once_however_often_it_is_decoded(committed: Verdicts, committed_document: Document) -> None:
     (grid,) = (block for block in sections(committed_document)["costs"].blocks if isinstance(block, Grid))
     results = [result for result in committed.evidence.collection.results if result.provenance == REAL]
-    trained = {configuration_id(result.identity): result for result in results}
+    trained = {result.trained: result for result in results}
     assert len(grid.rows) == len(trained)
     assert sum(int(row[2].text) for row in grid.rows) == len({result.run for result in results})
     rows = {(row[0].text, row[1].text): row for row in grid.rows}

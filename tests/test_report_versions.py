@@ -25,14 +25,14 @@ def runs(experiment: str, level: float, *, outdated: tuple[int, ...] = ()) -> li
 
 def test_a_mean_counts_every_version() -> None:
     (group,) = by_configuration(runs("cnn_vanilla", 0.5, outdated=(43,))).values()
-    assert [result.is_outdated for result in group] == [False, True, False]
+    assert [result.is_outdated for result in group.results] == [False, True, False]
 
 
 def test_a_seed_made_by_todays_versions_goes_before_one_of_others() -> None:
     old, new = runs("cnn_vanilla", 0.5, outdated=(42,))[0], runs("cnn_vanilla", 0.6)[0]
     for results in ([old, new], [new, old]):
-        ((chosen,),) = by_configuration(results).values()
-        assert chosen is new
+        (chosen,) = by_configuration(results).values()
+        assert chosen.first is new
 
 
 @pytest.mark.parametrize(("outdated", "pairs"), [((), 3), ((43,), 2), ((42, 43, 44), 0)])

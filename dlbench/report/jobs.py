@@ -149,8 +149,8 @@ class Paces:
                 self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
             # Pictures of another split cost what they cost; other utterances are shorter, or longer.
             kind = result.provenance if result.provenance in (SYNTHETIC, STAND_IN) else REAL
-            training, trained = identity.configuration_id(result.identity), result.training
-            for key in _paced_as("training", training, result.experiment, kind):
+            trained = result.training
+            for key in _paced_as("training", result.trained, result.experiment, kind):
                 self._paces[key].append(trained["seconds"] / (trained["epochs"] * sizes["train"]))
             for key in _paced_as("evaluation", result.configuration, result.experiment, kind):
                 self._paces[key].append(result.result["seconds"] / sizes["test"])
@@ -209,7 +209,7 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
     trained: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
     for result in results:
         if result.record.checkpoints.all():  # committed records have none
-            trained[identity.configuration_id(result.identity), result.data, result.seed].append(result)
+            trained[result.trained, result.data, result.seed].append(result)
     trainings: dict[tuple[str, str, int], float] = {}
     evaluations, unknown = 0.0, 0
     for job in lacking:

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlbench import components
 from dlbench.errors import ConfigError
-from dlbench.identity import TRAINING_SECTIONS, configuration_id
+from dlbench.identity import TRAINING_SECTIONS
 from dlbench.metrics.names import HEADINGS, display_name, is_better_higher, ranked_by
 from dlbench.records.files import ODD
 from dlbench.records.labels import settings
@@ -140,7 +140,7 @@ def costs(groups: Iterable[Runs]) -> Section:
     trained: dict[str, dict[str, Result]] = defaultdict(dict)
     for result in (each for runs in groups for each in runs.results if not each.evaluated.get("members")):
         # Decodings of one training cost it once; an ensemble costs what its members do.
-        trained[configuration_id(result.identity)].setdefault(result.run, result)
+        trained[result.trained].setdefault(result.run, result)
     found = [Runs(list(runs.values())) for runs in trained.values()]
     about = (
         "Median over the runs, each on one thread of a machine that was busy with another run beside it, or more: what "
@@ -182,12 +182,11 @@ def other_data(evidence: Evidence) -> Section | None:
     """What is neither on the real data nor on a report's own, apart and labelled."""
     grids, collection = [], evidence.collection
     own = [report for report in evidence.reports.values() if report.own_data]
-    others = [each for each in collection.results if not any(is_on(report, each.manifest["data"]) for report in own)]
+    others = [each for each in collection.results if not any(is_on(report, each) for report in own)]
     for provenance, title in OTHER_DATA.items():
-        found = alike(result for result in others if result.provenance == provenance)
-        if not found:
+        groups = alike((result for result in others if result.provenance == provenance), collection.diverged)
+        if not groups:
             continue
-        groups = list(map(collection.runs, found))
         metrics = {HEADINGS[name]: name for name in HEADINGS if any(runs.measured(name) for runs in groups)}
         grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, has_data=True))
     about = Paragraph(
@@ -283,12 +282,12 @@ def diverged(collection: Collection) -> Section | None:
     """The runs that diverged, by name."""
     rows = tuple(
         (
-            Cell(run.record.id),
+            Cell(run.run),
             Cell(run.name),
-            Cell(f"{run.manifest['data']['name']}, {run.manifest['data']['provenance']}"),
+            Cell(f"{run.data}, {run.provenance}"),
             Cell(str(run.step), run.step),
         )
-        for run in sorted(collection.diverged, key=lambda run: (run.name, run.record.id))
+        for run in sorted(collection.diverged, key=lambda run: (run.name, run.run))
     )
     about = Paragraph(
         "Their loss left the finite numbers. They have no result, so each mean is one of the runs beside them."

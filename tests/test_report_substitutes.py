@@ -14,7 +14,7 @@ from made import made
 
 from dlbench.records import history
 from dlbench.report.checks import ELSEWHERE, Verdicts
-from dlbench.report.document import Document, Grid, Picture, Section, Verdict, walk
+from dlbench.report.document import Document, Picture, Section, Verdict, grids, walk
 from dlbench.report.figures.plots import draw
 from dlbench.report.files import csv_text
 from dlbench.report.render import render_html, render_latex, render_markdown
@@ -105,11 +105,6 @@ def sections(document: Document) -> dict[str, Section]:
     return {section.id: section for _, section in walk(document.sections)}
 
 
-def grids(document: Document) -> list[Grid]:
-    blocks = (block for _, section in walk(document.sections) for block in section.blocks)
-    return [block for block in blocks if isinstance(block, Grid)]
-
-
 @given(
     fast=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
     slow=st.lists(st.integers(0, 1000), min_size=1, max_size=3),
@@ -156,7 +151,7 @@ def test_a_value_has_what_stands_in_beside_it() -> None:
         told = f"{mean_and_spread(value.stood_in)} on other data ({provenance}), not compared"
         assert told in value.judged.reason
     found = sections(build(verdicts))
-    pictures, words = (block for block in found["r-values"].blocks if isinstance(block, Grid))
+    pictures, words = grids(found["r-values"])
     assert pictures.columns[-1].heading == "other split, not compared: test pictures"
     assert words.columns[-1].heading == "stand-in, not compared: noise"
     assert [row[-1].text for row in pictures.rows] == [
@@ -246,13 +241,13 @@ def test_a_claim_that_only_one_side_was_run_for_is_not_told() -> None:
 
 def test_the_glance_tells_it_apart() -> None:
     before, after = (sections(build(verdicts_on(*found)))["glance"] for found in ((), on_the_other_split()))
-    tables = {block.id: block for block in after.blocks if isinstance(block, Grid)}
+    tables = {grid.id: grid for grid in grids(after)}
     elsewhere = tables.pop("glance-elsewhere")
     ((claim, data, said),) = elsewhere.rows
     assert claim.link == "claim-r-slow"
     assert data.text == "other split: test pictures"
     assert said.verdict == Verdict.HOLDS_ELSEWHERE
-    unchanged = {block.id: block for block in before.blocks if isinstance(block, Grid)}
+    unchanged = {grid.id: grid for grid in grids(before)}
     assert unchanged.keys() == tables.keys()
     assert all(unchanged[name].rows == tables[name].rows for name in ("glance-counts", "glance-claims"))
     assert "[0.7100 ± 0.0100 (3)]" in [cell.text for row in tables["glance-headlines"].rows for cell in row]

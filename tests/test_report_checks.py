@@ -28,11 +28,13 @@ BY_SEED = st.dictionaries(st.integers(1, 6), st.integers(-30, 30), min_size=1)
 RELATIONS = st.sampled_from(["higher_than", "lower_than", "not_higher_than", "not_lower_than"])
 
 
-def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none")) -> Result:
+def result(
+    seed: int, metrics: Mapping[str, float], folder: Path = Path("none"), versions: Mapping[str, str] | None = None
+) -> Result:
     """An evaluation of a run of this seed, with its curves in a folder."""
     record = Store(folder).record(str(seed))
     manifest = {"data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
-    evaluated = {"experiment": "p2g_lstm", "metrics": metrics, "versions": {}}
+    evaluated = {"experiment": "p2g_lstm", "metrics": metrics, "versions": versions or {}}
     return Result(
         record=record,
         evaluation=record.evaluation("e"),
@@ -414,6 +416,23 @@ def test_runs_that_diverged_are_named() -> None:
     others = Runs(results(dict.fromkeys(both, 0.3)))
     found = judge(check, {"a": Runs(results(both), diverged), "b": others}.__getitem__)
     assert (found.n, found.reason) == (3, "so in the whole interval")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs"), [((), (), 3), ((), (2,), 2), ((), (1, 2, 3), 0), ((1, 2, 3), (1, 2, 3), 3)]
+)
+def test_only_seeds_of_equal_versions_are_paired_and_that_is_said(
+    ours: tuple[int, ...], theirs: tuple[int, ...], pairs: int
+) -> None:
+    """Two versions of a component draw other random numbers from one seed."""
+
+    def made_by(values: Mapping[int, float], earlier: tuple[int, ...]) -> list[Result]:
+        versions = {seed: {"convnet": "1.7" if seed in earlier else "1.8"} for seed in values}
+        return [result(seed, {CER: value}, versions=versions[seed]) for seed, value in values.items()]
+
+    found = compare(made_by(FAR, ours), made_by(NEAR, theirs), lower_than="b")
+    assert (found.n, found.verdict) == (pairs, HOLDS if pairs == 3 else UNDECIDED)
+    assert ("not paired: other versions of convnet" in found.reason) == (pairs < 3)
 
 
 def test_what_rounding_alone_tells_apart_has_no_distance() -> None:

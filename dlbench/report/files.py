@@ -146,10 +146,10 @@ def _ours(verdicts: Verdicts) -> Iterator[Rows]:
 
 
 def _of_seeds(verdicts: Verdicts) -> Iterator[Rows]:
-    on = {provenance: verdicts.evidence.on(provenance) for provenance in (REAL, *SUBSTITUTES)}
-    for runs in (runs for results in on.values() for runs in by_configuration(results).values()):
-        if len(runs.results) > 1:
-            yield _about(runs.first), _spread(runs)
+    for provenance in (REAL, *SUBSTITUTES):
+        for runs in by_configuration(verdicts.evidence.on(provenance)).values():
+            if len(runs.results) > 1:
+                yield _about(runs.first), _spread(runs)
 
 
 def _spread(runs: Runs) -> Iterator[tuple[str, str, Any]]:

@@ -240,11 +240,11 @@ def test_what_is_computed_needs_one_run_and_no_common_seed(relation: str, ours: 
 
 
 def with_curves(folder: Path, curves: Mapping[int, Sequence[float]]) -> list[Result]:
-    """Runs with these training losses."""
+    """Runs with these training losses, and a validation loss of 1."""
     for seed, losses in curves.items():
         (folder / str(seed)).mkdir(parents=True)
         for epoch, loss in enumerate(losses, start=1):
-            history.append(folder / str(seed) / "metrics.jsonl", {"epoch": epoch, "train/loss": loss})
+            history.append(folder / str(seed) / "metrics.jsonl", {"epoch": epoch, "train/loss": loss, "val/loss": 1.0})
     return [result(seed, {}, folder) for seed in curves]
 
 
@@ -272,6 +272,13 @@ def test_a_run_that_never_reaches_the_threshold_counts_one_epoch_more(tmp_path: 
     assert found.difference == pytest.approx(((2 - 4) + (2 - 3) + (3 - 4)) / 3)
     assert found.reason.endswith("a run that never reaches the threshold counts as one epoch more than it has")
     assert found.said == "epochs to training loss at most 0.5 of a lower than of b"
+
+
+def test_of_two_metrics_the_curve_of_their_difference_is_compared(tmp_path: Path) -> None:
+    ours = with_curves(tmp_path, {1: [2.0, 1.6, 1.5], 2: [2.0, 1.6, 1.6]})
+    found = compare(ours, metric="train/loss", minus="val/loss", curve={"epochs_to": 0.5}, lower_than=9)
+    assert found.difference == pytest.approx((3 + 4) / 2 - 9)
+    assert found.said == "epochs to training loss less validation loss at most 0.5 of a lower than 9"
 
 
 def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def test_two_runs_may_tell_that_a_value_differs_but_reproduce_none() -> None:
 
 def test_a_value_is_held_as_printed() -> None:
     constant = [416 / 529] * 3  # .78638...: all of one class; the report prints .7864
-    assert judge_published(0.7864, constant, "test/accuracy").verdict == Verdict.REPRODUCED
+    for ours in (constant, [*constant, 416 / 529 + 1e-16]):  # what rounding alone tells apart has no distance
+        judged = judge_published(0.7864, ours, "test/accuracy")
+        assert (judged.verdict, judged.distance, judged.p) == (Verdict.REPRODUCED, None, None)
     differs = judge_published(0.7866, constant, "test/accuracy")
     assert (differs.verdict, differs.reason) == (Verdict.WORSE, "published above [0.7864, 0.7864] by 0.0002")
     assert judge_published(1.1828277518109578, [1.18281] * 3, "test/loss").verdict == Verdict.BETTER

@@ -109,7 +109,7 @@ def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
         ValueError: There are fewer than two values.
     """
     _at_least_two(values)
-    own = statistics.variance(values) * (1 + 1 / len(values))
+    own = 0.0 if is_constant(values) else statistics.variance(values) * (1 + 1 / len(values))
     whole = own + split_variance
     freedom = (len(values) - 1) * (whole / own) ** 2 if own else math.inf
     return Expected(statistics.fmean(values), math.sqrt(whole), freedom)

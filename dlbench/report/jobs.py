@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -316,10 +317,8 @@ def _seedless(configuration: Configuration, profile: str, overrides: Sequence[st
     """A job whose overrides say no seed yet."""
     experiment, own = configuration.experiment, configuration.overrides
     try:
-        files = _profile_files(profile, labels.chosen("task", composed(experiment, ())["task"]))
-        settled = {key for file in files for key in _keys(file)}  # there the reports' own overrides do not count
-        words = [word for word in own if key_of(word) not in settled]
-        own = (*words, *(f"+profile={file.stem}" for file in files[:1]))
+        chosen, settled = _profile(profile, labels.chosen("task", composed(experiment, ())["task"]))
+        own = (*(word for word in own if key_of(word) not in settled), *chosen)
         trusted(experiment, own)  # what else is named is the command line's
         config = composed(experiment, (*own, *overrides))
     except HydraException as error:
@@ -333,24 +332,18 @@ def _seeded(job: Job, seed: int) -> Job:
     return replace(job, overrides=(*job.overrides, f"evaluation.members=[{members}]")) if members else job
 
 
-def _profile_files(profile: str, task: str) -> list[Path]:
-    """A profile's files that concern a task, the task's own, which includes the other, first."""
-    files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
-    return [file for file in files if file.exists()]
-
-
 @cache
-def _keys(file: Path) -> tuple[str, ...]:
-    """The keys that a configuration file sets."""
+def _profile(profile: str, task: str) -> tuple[list[str], set[str]]:
+    """What chooses a profile for a task, and the keys that it sets: there the reports' own overrides do not count."""
 
-    def inside(node: Any, prefix: str) -> Iterator[str]:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from inside(value, f"{prefix}.{key}" if prefix else key)
-        else:
-            yield prefix
+    def keys(node: Any, prefix: str = "") -> Iterator[str]:
+        for key, value in node.items():
+            yield from keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
-    return tuple(inside(OmegaConf.to_container(OmegaConf.load(file)), ""))
+    files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
+    there = [file for file in files if file.exists()]  # the task's own, which includes the other, first
+    settled = {key for file in there for key in keys(OmegaConf.to_container(OmegaConf.load(file)))}
+    return [f"+profile={file.stem}" for file in there[:1]], settled
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -387,8 +380,8 @@ def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callab
     with tempfile.TemporaryDirectory(dir=folder, prefix="report-") as temporary:
         listed = Path(temporary) / "jobs.json"
         listed.write_text(json.dumps([job.overrides for job in jobs]), encoding="utf-8")
-        quoted = str(listed).replace("'", r"\'")  # as a value of a Hydra override
-        sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs='{quoted}'"]
+        quoted = QuotedString(str(listed), Quote.single).with_quotes()
+        sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs={quoted}"]
         environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
         with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
             try:

@@ -4,6 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from hydra.errors import HydraException
@@ -17,7 +18,7 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import preparation, seedless, with_seeds
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Evidence, Result, Runs, alike, is_on
+from dlbench.report.results import Collection, Evidence, Result, Runs, alike
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -181,8 +182,8 @@ def _cost(runs: Runs) -> tuple[Cell, ...]:
 def other_data(evidence: Evidence) -> Section | None:
     """What is neither on the real data nor on a report's own, apart and labelled."""
     grids, collection = [], evidence.collection
-    own = [report for report in evidence.reports.values() if report.own_data]
-    others = [each for each in collection.results if not any(is_on(report, each) for report in own)]
+    own = tuple(chain.from_iterable(report.own_data for report in evidence.reports.values()))
+    others = [each for each in collection.results if not each.fingerprint.startswith(own)]
     for provenance, title in OTHER_DATA.items():
         groups = alike((result for result in others if result.provenance == provenance), collection.diverged)
         if not groups:

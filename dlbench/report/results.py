@@ -477,7 +477,7 @@ class Evidence:
         found = dict.fromkeys(self.reports, self.real)
         for name, report in self.reports.items():
             if report.own_data:
-                own = (result for result in self.collection.results if is_on(report, result))
+                own = (result for result in self.collection.results if is_on(report.own_data, result))
                 found[name] = by_configuration(own, self.collection.diverged)
         return found
 
@@ -526,7 +526,7 @@ class Evidence:
             raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
         if substitute:
             return self.elsewhere[name, substitute].get(compared, Runs())
-        lost = [run for run in self.collection.diverged if run.trained == trained and is_on(report, run)]
+        lost = [run for run in self.collection.diverged if run.trained == trained and is_on(report.own_data, run)]
         return self.judging[name].get(compared, Runs(diverged=lost))
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
@@ -538,9 +538,9 @@ class Evidence:
         return None
 
 
-def is_on(report: Report, run: Closed) -> bool:
-    """Whether a run is on the data that a report's values are held against."""
-    return run.fingerprint.startswith(report.own_data) if report.own_data else run.provenance == REAL
+def is_on(own_data: tuple[str, ...], run: Closed) -> bool:
+    """Whether a run is on the data that the values of a report of this own data, if any, are held against."""
+    return run.fingerprint.startswith(own_data) if own_data else run.provenance == REAL
 
 
 def in_variant(report: Report, name: str, variant: Variant) -> Configuration | None:

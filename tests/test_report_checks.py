@@ -3,18 +3,20 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made
 from scipy import stats
 
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
-from dlbench.records.store import Record, Store
+from dlbench.records.store import Record
 from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
 from dlbench.report.results import Diverged, Result, Runs, by_configuration
@@ -28,24 +30,17 @@ BY_SEED = st.dictionaries(st.integers(1, 6), st.integers(-30, 30), min_size=1)
 RELATIONS = st.sampled_from(["higher_than", "lower_than", "not_higher_than", "not_lower_than"])
 
 
+@cache
+def any_result() -> Result:
+    return made("p2g_lstm", metrics={})
+
+
 def result(
     seed: int, metrics: Mapping[str, float], folder: Path = Path("none"), versions: Mapping[str, str] | None = None
 ) -> Result:
     """An evaluation of a run of this seed, with its curves in a folder."""
-    record = Store(folder).record(str(seed))
-    manifest = {"data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
-    evaluated = {"experiment": "p2g_lstm", "metrics": metrics, "versions": versions or {}}
-    return Result(
-        record=record,
-        evaluation=record.evaluation("e"),
-        config={"seed": seed},
-        identity={"seed": seed},
-        manifest=manifest,
-        training={},
-        result=evaluated,
-        evaluated={},
-        configuration="c",
-    )
+    told = {**any_result().result, "metrics": metrics, "versions": versions or {}}
+    return replace(any_result(), record=Record(folder / str(seed)), config={"seed": seed}, result=told)
 
 
 def lost(seed: int) -> Diverged:

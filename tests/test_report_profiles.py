@@ -423,20 +423,12 @@ def test_the_estimate_in_words(found: Estimate, text: str) -> None:
 
 
 def test_what_only_counts_parameters_is_not_run() -> None:
-    data: dict[str, Any] = {
-        "title": "t",
-        "data": "d",
-        "configurations": {"counted": {"experiment": "cnn_vanilla"}, "run": {"experiment": "cnn_bn_gap"}},
-        "tables": [
-            {
-                "title": "t",
-                "rows": [
-                    {"of": "counted", "label": "a", "published": {"model/parameters": 1}},
-                    {"of": "run", "label": "b", "published": {"model/parameters": 1, "test/accuracy": 0.5}},
-                ],
-            }
-        ],
-    }
+    rows = [
+        {"of": "counted", "label": "a", "published": {"model/parameters": 1}},
+        {"of": "run", "label": "b", "published": {"model/parameters": 1, "test/accuracy": 0.5}},
+    ]
+    data = {"title": "t", "data": "d", "tables": [{"title": "t", "rows": rows}]}
+    data["configurations"] = {"counted": {"experiment": "cnn_vanilla"}, "run": {"experiment": "cnn_bn_gap"}}
 
     def made(**changes: Any) -> set[str]:
         report = Report.model_validate({**data, **changes})

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import made
@@ -24,52 +25,31 @@ from dlbench.report.sections import build
 from dlbench.terminal import mean_and_spread
 
 REPORT = Report.model_validate(
-    {
-        "title": "a report",
-        "data": "as theirs",
-        "configurations": {
-            "fast": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.01"]},
-            "slow": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.0005"]},
-            "spelling": {"experiment": "p2g_lstm"},
-            "other": {"experiment": "cnn_vanilla"},
-        },
-        "substitutes": {
-            "test pictures": {"provenance": OTHER_SPLIT, "of": ["fast", "slow"], "about": "a tenth of them"},
-            "noise": {"provenance": STAND_IN, "of": ["spelling"], "overrides": ["data.noise=0.5"], "about": "no words"},
-        },
-        "tables": [
-            {
-                "title": "Pictures",
-                "rows": [
-                    {
-                        "of": "fast",
-                        "label": "0.01",
-                        "headline": "test/accuracy",
-                        "published": {"test/accuracy": 0.72, "model/parameters": 420906},
-                    },
-                    {"of": "slow", "label": "0.0005", "published": {"test/accuracy": 0.96}},
-                ],
-            },
-            {"title": "Words", "rows": [{"of": "spelling", "label": "none", "published": {"test/cer": 0.3}}]},
-        ],
-        "figures": [
-            {"title": "Curves", "kind": "curves", "of": ["fast", "slow"], "metrics": ["val/accuracy"]},
-            {"title": "Bars", "kind": "bars", "of": ["fast", "slow", "other"], "metrics": ["test/accuracy"]},
-        ],
-        "claims": [
-            {
-                "id": "r.slow",
-                "text": "Slow is better.",
-                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "fast"}],
-            },
-            {
-                "id": "r.mixed",
-                "text": "Pictures are easier than words.",
-                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "spelling"}],
-            },
-            {"id": "r.figure", "text": "It is beautiful."},
-        ],
-    }
+    yaml.safe_load("""
+title: a report
+data: as theirs
+configurations:
+  fast: {experiment: kmnist_cnn, overrides: [optimizer.lr=0.01]}
+  slow: {experiment: kmnist_cnn, overrides: [optimizer.lr=0.0005]}
+  spelling: {experiment: p2g_lstm}
+  other: {experiment: cnn_vanilla}
+substitutes:
+  test pictures: {provenance: other split, of: [fast, slow], about: a tenth of them}
+  noise: {provenance: stand-in, of: [spelling], overrides: [data.noise=0.5], about: no words}
+tables:
+  - title: Pictures
+    rows:
+      - {of: fast, label: "0.01", published: {test/accuracy: 0.72, model/parameters: 420906}, headline: test/accuracy}
+      - {of: slow, label: "0.0005", published: {test/accuracy: 0.96}}
+  - {title: Words, rows: [{of: spelling, label: none, published: {test/cer: 0.3}}]}
+figures:
+  - {title: Curves, kind: curves, of: [fast, slow], metrics: [val/accuracy]}
+  - {title: Bars, kind: bars, of: [fast, slow, other], metrics: [test/accuracy]}
+claims:
+  - {id: r.slow, text: Slow is better., checks: [{of: slow, metric: test/accuracy, higher_than: fast}]}
+  - {id: r.mixed, text: Pictures are easier., checks: [{of: slow, metric: test/accuracy, higher_than: spelling}]}
+  - {id: r.figure, text: It is beautiful.}
+""")
 )
 FAST, SLOW = ("kmnist_cnn", "optimizer.lr=0.01"), ("kmnist_cnn", "optimizer.lr=0.0005")
 SPOKEN = ("p2g_lstm", "data.noise=0.5")

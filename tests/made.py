@@ -51,5 +51,5 @@ def made(
     result = {"evaluation": evaluation.id, "experiment": experiment, "metrics": dict(metrics)}
     result |= {"weights": "w", "versions": versions}
     training["seal"], result["seal"] = run, identity.digest({"run": run, **result})
-    averaged = identity.configuration_id(meaning), identity.compared_id(meaning, evaluated)
-    return Result(record, evaluation, config, meaning, manifest, training, result, evaluated, *averaged)
+    configuration = identity.compared_id(meaning, evaluated)
+    return Result(record, config, meaning, manifest, evaluation, training, result, evaluated, configuration)

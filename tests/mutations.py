@@ -188,7 +188,7 @@ FAULTS: dict[str, Fault] = {
     "unpaired versions are paired": (
         "seed not in {*unlike} | (ours.unreached & theirs.unreached)",
         "seed not in ours.unreached & theirs.unreached",
-        "test_report_versions test_report_checks",
+        "test_report_checks",
     ),
     "outdated runs win": (
         "chosen = min(same, key=lambda result: result.is_outdated)",

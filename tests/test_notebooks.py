@@ -55,13 +55,10 @@ def test_there_is_a_copy_of_every_text_and_no_other() -> None:
 
 
 @each
-def test_copy_has_the_cells_of_its_text(text: Path) -> None:
-    assert cells(committed(text)) == cells(jupytext.read(text))
-
-
-@each
-def test_copy_was_executed_from_top_to_bottom_without_errors(text: Path) -> None:
+def test_copy_is_its_text_executed_from_top_to_bottom_without_errors_and_small(text: Path) -> None:
     copy = committed(text)
+    assert cells(copy) == cells(jupytext.read(text))
+    assert text.with_suffix(".ipynb").stat().st_size < LARGEST
     counts = [cell.execution_count for cell in copy.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
     assert not [
@@ -76,11 +73,6 @@ def test_copy_tells_nothing_of_the_machine(text: Path) -> None:
     assert not ABSOLUTE.findall(said)
     assert not ADDRESS.findall(said)
     assert not [place for place in (Path.cwd(), Path.home(), tempfile.gettempdir()) if f"{place}/" in said]
-
-
-@each
-def test_copy_is_small(text: Path) -> None:
-    assert text.with_suffix(".ipynb").stat().st_size < LARGEST
 
 
 SHORTER = {

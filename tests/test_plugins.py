@@ -76,7 +76,7 @@ def test_what_a_plugin_publishes_can_be_chosen_and_is_listed() -> None:
     assert " rings\n" in text() and " ring\n" in text()
     code, _, err = sweep("+experiment=ring")
     assert (code, err) == (1, "dlbench: experiment=ring: no such experiment; did you mean rings?\n")
-    (asked,) = _wanted("quick", {})
+    ((_, asked),) = _wanted("quick", {})
     assert "rings" not in {each.experiment for each in asked}
 
 

@@ -3,18 +3,20 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made
 from scipy import stats
 
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
-from dlbench.records.store import Record, Store
+from dlbench.records.store import Record
 from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
 from dlbench.report.results import Diverged, Result, Runs, by_configuration
@@ -28,28 +30,22 @@ BY_SEED = st.dictionaries(st.integers(1, 6), st.integers(-30, 30), min_size=1)
 RELATIONS = st.sampled_from(["higher_than", "lower_than", "not_higher_than", "not_lower_than"])
 
 
-def result(seed: int, metrics: Mapping[str, float], folder: Path = Path("none")) -> Result:
+@cache
+def any_result() -> Result:
+    return made("p2g_lstm", metrics={})
+
+
+def result(
+    seed: int, metrics: Mapping[str, float], folder: Path = Path("none"), versions: Mapping[str, str] | None = None
+) -> Result:
     """An evaluation of a run of this seed, with its curves in a folder."""
-    record = Store(folder).record(str(seed))
-    manifest = {"data": {"name": "p2g", "fingerprint": "f", "provenance": "verified"}}
-    evaluated = {"experiment": "p2g_lstm", "metrics": metrics, "versions": {}}
-    return Result(
-        record=record,
-        evaluation=record.evaluation("e"),
-        config={"seed": seed},
-        identity={"seed": seed},
-        manifest=manifest,
-        training={},
-        result=evaluated,
-        evaluated={},
-        trained="t",
-        configuration="c",
-    )
+    told = {**any_result().result, "metrics": metrics, "versions": versions or {}}
+    return replace(any_result(), record=Record(folder / str(seed)), config={"seed": seed}, result=told)
 
 
 def lost(seed: int) -> Diverged:
     """A run of this seed that diverged."""
-    return Diverged(Record(Path("none")), {"seed": seed}, {}, "c", 7)
+    return Diverged(Record(Path("none")), {"seed": seed}, {}, {}, 7)
 
 
 def results(values: Mapping[int, float], metric: str = CER) -> list[Result]:
@@ -239,11 +235,11 @@ def test_what_is_computed_needs_one_run_and_no_common_seed(relation: str, ours: 
 
 
 def with_curves(folder: Path, curves: Mapping[int, Sequence[float]]) -> list[Result]:
-    """Runs with these training losses."""
+    """Runs with these training losses, and a validation loss of 1."""
     for seed, losses in curves.items():
         (folder / str(seed)).mkdir(parents=True)
         for epoch, loss in enumerate(losses, start=1):
-            history.append(folder / str(seed) / "metrics.jsonl", {"epoch": epoch, "train/loss": loss})
+            history.append(folder / str(seed) / "metrics.jsonl", {"epoch": epoch, "train/loss": loss, "val/loss": 1.0})
     return [result(seed, {}, folder) for seed in curves]
 
 
@@ -271,6 +267,13 @@ def test_a_run_that_never_reaches_the_threshold_counts_one_epoch_more(tmp_path: 
     assert found.difference == pytest.approx(((2 - 4) + (2 - 3) + (3 - 4)) / 3)
     assert found.reason.endswith("a run that never reaches the threshold counts as one epoch more than it has")
     assert found.said == "epochs to training loss at most 0.5 of a lower than of b"
+
+
+def test_of_two_metrics_the_curve_of_their_difference_is_compared(tmp_path: Path) -> None:
+    ours = with_curves(tmp_path, {1: [2.0, 1.6, 1.5], 2: [2.0, 1.6, 1.6]})
+    found = compare(ours, metric="train/loss", minus="val/loss", curve={"epochs_to": 0.5}, lower_than=9)
+    assert found.difference == pytest.approx((3 + 4) / 2 - 9)
+    assert found.said == "epochs to training loss less validation loss at most 0.5 of a lower than 9"
 
 
 def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) -> None:
@@ -417,6 +420,23 @@ def test_runs_that_diverged_are_named() -> None:
     assert (found.n, found.reason) == (3, "so in the whole interval")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pairs"), [((), (), 3), ((), (2,), 2), ((), (1, 2, 3), 0), ((1, 2, 3), (1, 2, 3), 3)]
+)
+def test_only_seeds_of_equal_versions_are_paired_and_that_is_said(
+    ours: tuple[int, ...], theirs: tuple[int, ...], pairs: int
+) -> None:
+    """Two versions of a component draw other random numbers from one seed."""
+
+    def made_by(values: Mapping[int, float], earlier: tuple[int, ...]) -> list[Result]:
+        versions = {seed: {"convnet": "1.7" if seed in earlier else "1.8"} for seed in values}
+        return [result(seed, {CER: value}, versions=versions[seed]) for seed, value in values.items()]
+
+    found = compare(made_by(FAR, ours), made_by(NEAR, theirs), lower_than="b")
+    assert (found.n, found.verdict) == (pairs, HOLDS if pairs == 3 else UNDECIDED)
+    assert ("not paired: other versions of convnet" in found.reason) == (pairs < 3)
+
+
 def test_what_rounding_alone_tells_apart_has_no_distance() -> None:
     found = judged({1: 0.3, 2: 0.4, 3: 0.9}, {1: 0.2, 2: 0.3, 3: 0.8}, "higher_than")
     assert (found.verdict, found.distance, found.p) == (UNDECIDED, None, None)
@@ -449,6 +469,6 @@ def test_a_claim_of_what_is_planned_is_planned_unless_it_fails_already(planned: 
 )
 def test_our_records_are_judged(check: dict[str, Any], verdict: Verdict, committed: Verdicts) -> None:
     recorded = by_configuration(committed.evidence.collection.results)
-    found = judge(Comparison(**check), lambda experiment: Runs(recorded[configuration_of(experiment, ())]))
+    found = judge(Comparison(**check), lambda experiment: recorded[configuration_of(experiment, ())])
     assert found.n >= 3
     assert (found.verdict, found.smallest_p) == (verdict, 2.0**-found.n)

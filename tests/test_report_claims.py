@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dlbench import identity
-from dlbench.config import composed
+from dlbench.config import configuration_of
 from dlbench.report.checks import describe
 from dlbench.report.schema import Claim, Comparison, Configuration, Part, load_all
 
@@ -36,9 +35,7 @@ class Printed(NamedTuple):
 @cache
 def meaning(configuration: Configuration) -> str:
     """The same for all that make the same network in the same way, however they are written."""
-    settings = composed(configuration.experiment, configuration.overrides)
-    sections = (*identity.TRAINING_SECTIONS, "evaluation")
-    return identity.digest({name: identity.part(settings[name]) for name in sections})
+    return configuration_of(configuration.experiment, configuration.overrides)
 
 
 def printed_by(name: str) -> dict[str, dict[str, float]]:

@@ -10,10 +10,9 @@ from itertools import product
 import pytest
 from made import made
 
-from dlbench.identity import configuration_id
 from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
-from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, walk
+from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, all_blocks, grids, walk
 from dlbench.report.files import COLUMNS, csv_text, main_table
 from dlbench.report.listings import NOTES, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Diverged, Evidence, LeftOut, Result, in_variant
@@ -62,23 +61,16 @@ def sections(document: Document) -> dict[str, Section]:
     return {section.id: section for _, section in walk(document.sections)}
 
 
-def blocks(document: Document) -> list[Block]:
-    """Every block."""
-    return [*document.blocks, *(block for _, section in walk(document.sections) for block in section.blocks)]
-
-
 def texts(section: Section) -> list[str]:
     """Every cell of a section and those within it."""
-    grids = [block for _, part in walk((section,)) for block in part.blocks if isinstance(block, Grid)]
-    return [cell.text for grid in grids for row in grid.rows for cell in row]
+    return [cell.text for grid in grids(section) for row in grid.rows for cell in row]
 
 
 def test_every_published_value_claim_and_slip_is_in_the_report(committed_document: Document) -> None:
     found = sections(committed_document)
     for name, report in REPORTS.items():
         published = [value for table in report.tables for row in table.rows for value in row.published.values()]
-        grids = [block for block in found[f"{name}-values"].blocks if isinstance(block, Grid)]
-        assert [row[3].value for grid in grids for row in grid.rows] == published
+        assert [row[3].value for grid in grids(found[f"{name}-values"]) for row in grid.rows] == published
         for claim in report.claims:
             assert any(section.title == claim.text for section in found.values())
         for slip in report.slips:
@@ -87,17 +79,15 @@ def test_every_published_value_claim_and_slip_is_in_the_report(committed_documen
 
 def test_ids_are_unique_and_links_lead_somewhere(committed_document: Document) -> None:
     ids = [section.id for _, section in walk(committed_document.sections)]
-    ids += [block.id for block in blocks(committed_document) if isinstance(block, Grid | Picture)]
+    ids += [block.id for block in all_blocks(committed_document) if isinstance(block, Grid | Picture)]
     assert len(ids) == len(set(ids))
-    grids = [block for block in blocks(committed_document) if isinstance(block, Grid)]
-    links = {cell.link for grid in grids for row in grid.rows for cell in row}
+    links = {cell.link for grid in grids(committed_document) for row in grid.rows for cell in row}
     assert links - {None} <= set(ids)
 
 
 def test_rows_are_as_wide_as_their_heading(committed_document: Document) -> None:
-    for block in blocks(committed_document):
-        if isinstance(block, Grid):
-            assert {len(row) for row in block.rows} <= {len(block.columns)}, block.id
+    for grid in grids(committed_document):
+        assert {len(row) for row in grid.rows} <= {len(grid.columns)}, grid.id
 
 
 def told(section: Section) -> Section:
@@ -120,7 +110,7 @@ def test_results_on_drawn_data_stand_in_their_own_section_only() -> None:
     assert after.keys() - before.keys() == {"other-data"}
     # Beside a value that has no run stands on which data there are some: no number.
     assert {name for name in before if told(before[name]) != told(after[name])} == {"runs"}
-    titles = [block.title for block in after["other-data"].blocks if isinstance(block, Grid)]
+    titles = [grid.title for grid in grids(after["other-data"])]
     assert [title.split(":")[0] for title in titles] == ["Synthetic data", "Your own copies of data, content unknown"]
     assert "0.1230 (1)" in texts(after["other-data"])
 
@@ -133,7 +123,7 @@ def test_synthetic_data_of_two_versions_is_not_averaged() -> None:
     ]
     section = other_data(Evidence({}, Collection(found)))
     assert section is not None
-    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
+    (grid,) = grids(section)
     shown = {row[2].text: [cell.text for cell in row[3:]] for row in grid.rows}
     assert shown == {"a" * 12: ["0.1000 (1)"], "b" * 12: ["0.6000 ± 0.1414 (2)"]}
 
@@ -177,15 +167,13 @@ def test_a_value_of_seeds_by_different_versions_is_marked_and_the_mark_explained
     earlier = [by_others(result) if result.experiment == "cnn_bn_gap" else result for result in results]
     mixed = [result if result.seed == 42 else other for result, other in zip(results, earlier, strict=True)]
     for document, counted in ((build(verdicts_on(*results)), False), (build(verdicts_on(*earlier)), True)):
-        tables = [block for block in blocks(document) if isinstance(block, Grid) and block.id != "runs-grid"]
-        assert not any(NOTES["*"] in (table.note or "") for table in tables)
+        assert not any(NOTES["*"] in (grid.note or "") for grid in grids(document) if grid.id != "runs-grid")
         assert ("made by earlier versions" in document.about) == counted
     marked_tables = set()
-    for block in sections(build(verdicts_on(*mixed)))["b2425-values"].blocks:
-        if isinstance(block, Grid):
-            has_mark = any("*" in cell.marks for row in block.rows for cell in row)
-            assert has_mark == (NOTES["*"] in (block.note or ""))
-            marked_tables.add(has_mark)
+    for grid in grids(sections(build(verdicts_on(*mixed)))["b2425-values"]):
+        has_mark = any("*" in cell.marks for row in grid.rows for cell in row)
+        assert has_mark == (NOTES["*"] in (grid.note or ""))
+        marked_tables.add(has_mark)
     assert marked_tables == {True, False}
 
 
@@ -245,8 +233,7 @@ def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
     protocol, post_hoc = runs(0.2), runs(0.3, "model.embedding_dropout=0")
     verdicts = Verdicts(Evidence({"r": READINGS}, Collection([*protocol, *post_hoc])))
     assert [value.judged.verdict for value in verdicts.values] == [Verdict.BETTER]
-    section = sections(build(verdicts))["readings"]
-    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
+    (grid,) = grids(sections(build(verdicts))["readings"])
     assert [[cell.text for cell in row[1:3]] for row in grid.rows] == [
         ["as in the tables", "no"],
         ["no embedding dropout (post hoc)", "yes"],
@@ -257,13 +244,12 @@ def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_reading_that_diverged_are_counted_there() -> None:
-    (first, *_) = runs = [
+    runs = [
         made("p2g_lstm", "model.embedding_dropout=0", seed=seed, metrics={"test/cer": 0.3}) for seed in (42, 43, 44)
     ]
-    training = configuration_id(first.identity)
-    lost = [Diverged(run.record, run.config, run.manifest, training, 7) for run in runs]
+    lost = [Diverged(run.record, run.config, run.identity, run.manifest, 7) for run in runs]
     document = build(Verdicts(Evidence({"r": READINGS}, Collection(diverged=lost))))
-    (grid,) = (block for block in sections(document)["readings"].blocks if isinstance(block, Grid))
+    (grid,) = grids(sections(document)["readings"])
     assert [cell.text for cell in grid.rows[1]][1:5] == [
         *("no embedding dropout (post hoc)", "no", "0.3000", "3 diverged"),
     ]
@@ -291,7 +277,7 @@ def test_the_table_of_all_numbers_holds_every_number_once(committed: Verdicts) -
 
 
 def test_every_run_has_its_name_its_origin_and_its_command(committed: Verdicts, committed_document: Document) -> None:
-    (grid,) = (block for block in sections(committed_document)["runs"].blocks if isinstance(block, Grid))
+    (grid,) = grids(sections(committed_document)["runs"])
     results = {f"{result.run}/{result.evaluation.id}": result for result in committed.evidence.collection.results}
     seedless = set()
     for experiment, told, command, runs, data, commits, *_ in ([cell.text for cell in row] for row in grid.rows):
@@ -322,9 +308,9 @@ def test_an_empty_folder_gives_a_report_too() -> None:
 
 
 def test_a_training_costs_once_however_often_it_is_decoded(committed: Verdicts, committed_document: Document) -> None:
-    (grid,) = (block for block in sections(committed_document)["costs"].blocks if isinstance(block, Grid))
+    (grid,) = grids(sections(committed_document)["costs"])
     results = [result for result in committed.evidence.collection.results if result.provenance == REAL]
-    trained = {configuration_id(result.identity): result for result in results}
+    trained = {result.trained: result for result in results}
     assert len(grid.rows) == len(trained)
     assert sum(int(row[2].text) for row in grid.rows) == len({result.run for result in results})
     rows = {(row[0].text, row[1].text): row for row in grid.rows}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from resealed import made_by, reseal, reseal_evaluation
+from resealed import made_by, read, reseal, reseal_evaluation
 
 from dlbench import paths
 from dlbench.components import by_name
@@ -16,11 +16,6 @@ from dlbench.records.store import Record
 from dlbench.report.frame import COLUMNS, CURVE_COLUMNS, curves, frame
 
 COMMITTED = paths.experiments() / "results"
-
-
-def read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,11 @@ from dlbench.tensorboard.app import View
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def report(*words: str) -> int:
-    """The command."""
-    return commands.call("report", words)
+def report(folder: Path, *words: str) -> int:
+    """The command, which runs nothing; by default the report goes into the folder too."""
+    return commands.call(
+        "report", ["--profile", "none", "--runs", str(folder / "runs"), "--output", str(folder), *words]
+    )
 
 
 def test_without_running_the_report_is_written_from_the_records_at_hand(written: SimpleNamespace) -> None:
@@ -51,7 +53,7 @@ def test_the_same_records_give_the_same_bytes(
     written: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path / "cache"))  # figures are drawn again
-    report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "report"))
+    report(tmp_path, "--output", str(tmp_path / "report"))
     one, other = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (written.folder, tmp_path / "report")
@@ -69,16 +71,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    assert (
-        report("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "file" / "report"))
-        == 1
-    )
+    assert report(tmp_path, "--output", str(tmp_path / "file" / "report")) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "file") in line
 
 
-def test_an_unknown_profile_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report("--profile", "fast") == 2
+def test_an_unknown_profile_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(tmp_path, "--profile", "fast") == 2
     assert "quick" in capsys.readouterr().err
 
 
@@ -166,8 +165,7 @@ def test_a_difference_is_paired_among_equal_versions(committed: Verdicts, tmp_pa
 
 @pytest.mark.usefixtures("quick")
 def test_a_page_without_records_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--profile", "none", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path))
-    assert report(*words, "--pages", str(tmp_path / "pages")) == 1
+    assert report(tmp_path, "--pages", str(tmp_path / "pages")) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "ablations.md.j2: cnn_bn_gap trainer.epochs=10: no verified record" in line
     assert not (tmp_path / "pages").exists()
@@ -177,11 +175,11 @@ def test_a_page_without_records_is_told(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing\n")
-    assert report("--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme)) == 1
+    assert report(tmp_path, "--readme", str(readme)) == 1
     assert str(readme) in capsys.readouterr().err
     assert readme.read_text() == "nothing\n"
     readme.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
-    report("--profile", "none", "--runs", str(tmp_path), "--output", str(tmp_path), "--readme", str(readme))
+    report(tmp_path, "--readme", str(readme))
     text = readme.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")

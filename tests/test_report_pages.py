@@ -27,6 +27,8 @@ from dlbench.report.document import (
     Picture,
     Section,
     Verdict,
+    all_blocks,
+    grids,
     plain,
     spans,
     walk,
@@ -79,8 +81,7 @@ def page() -> Page:
 
 
 def cells_of(document: Document) -> list[Cell]:
-    blocks = [*document.blocks, *(block for _, section in walk(document.sections) for block in section.blocks)]
-    return [cell for block in blocks if isinstance(block, Grid) for row in block.rows for cell in row]
+    return [cell for grid in grids(document) for row in grid.rows for cell in row]
 
 
 def with_cell(*cells: Cell) -> Document:
@@ -141,8 +142,7 @@ def test_a_page_holds_every_picture_with_its_description() -> None:
     said = [f'{x} with <, & and "quotes"' for x in ("Learning curves", "Attention")]
     assert [image["alt"] for image in drawn] == said
     held = [b64decode(str(image["src"]).removeprefix("data:image/svg+xml;base64,")).decode() for image in drawn]
-    blocks = [block for _, section in walk(rich().sections) for block in section.blocks]
-    assert held == [block.svg for block in blocks if isinstance(block, Picture)]
+    assert held == [block.svg for block in all_blocks(rich()) if isinstance(block, Picture)]
 
 
 def test_the_same_report_gives_the_same_page() -> None:
@@ -220,10 +220,7 @@ def cells_read(text: str) -> list[list[str]]:
 
 def test_markdown_tables_have_every_cell_in_its_column() -> None:
     rows = cells_read(render_markdown(rich()))
-    blocks = [block for _, section in walk(rich().sections) for block in section.blocks]
-    grids = [block for block in blocks if isinstance(block, Grid)]
-    assert len(rows) == sum(len(grid.rows) + 1 for grid in grids)
-    widths = [len(grid.columns) for grid in grids for _ in range(len(grid.rows) + 1)]
+    widths = [len(grid.columns) for grid in grids(rich()) for _ in range(len(grid.rows) + 1)]
     assert [len(row) for row in rows] == widths
 
 
@@ -268,8 +265,7 @@ def test_latex_has_every_grid_and_breaks_the_long_ones() -> None:
 @pytest.mark.parametrize("rows", [1, PAGE_ROWS + 1])
 @given(text=TEXT)
 def test_latex_takes_no_text_for_a_command(rows: int, text: str) -> None:
-    (grid,) = with_cell(Cell(text), Cell(f"`{text}`"), Cell("last")).blocks
-    assert isinstance(grid, Grid)
+    (grid,) = grids(with_cell(Cell(text), Cell(f"`{text}`"), Cell("last")))
     written = render_latex(Document("t", "a", (replace(grid, rows=grid.rows * rows),)))
     body = "\n".join(line for line in written.splitlines() if not line.startswith("%"))
     bare = re.sub(r"\\[\\&%$#_{}]", "", body)

@@ -88,7 +88,6 @@ def recorded(
         training={"seconds": seconds, "epochs": job.config["trainer"]["epochs"]},
         result={"experiment": job.experiment, "seconds": evaluating, "metrics": {}, "versions": versions(outdated)},
         evaluated=job.config["evaluation"],
-        trained=job.training,
         configuration=job.configuration,
     )
 
@@ -176,11 +175,20 @@ def test_a_report_of_own_data_is_run_on_it_alone_and_once(tmp_path: Path) -> Non
     assert not [job for job in jobs("quick", reports, []) if overrides[0] in job.overrides]
     found = jobs("full", reports, [])
     assert len(found) == 5
-    data = {"provenance": "user copy", "metrics": {"test/accuracy": 0.5}}
-    for fingerprint, lacking in (("b" * 64, 5), ("a" * 64, 4)):
-        result = made("cnn_bn_gap", *overrides, seed=42, fingerprint=fingerprint, **data)
-        result = replace(result, result={**result.result, "seconds": 1.0})
+
+    def recorded(fingerprint: str, provenance: str = "user copy") -> Result:
+        told = {"fingerprint": fingerprint * 64, "provenance": provenance, "metrics": {"test/accuracy": 0.5}}
+        result = made("cnn_bn_gap", *overrides, seed=42, curves=tmp_path, **told)
+        return replace(result, result={**result.result, "seconds": 1.0})
+
+    for result, lacking in ((recorded("b"), 5), (recorded("b", "verified"), 5), (recorded("a"), 4)):
         assert len(jobs("full", reports, [result])) == lacking
+    own, others = recorded("a"), recorded("b", "verified")
+    (job,) = (job for job in found if job.seed == 42)
+    whole = estimate([job], [own], 1).seconds
+    for result in (own, others):
+        result.record.checkpoints.save(2, lambda path: path.touch())
+    assert estimate([job], [others, own], 1).seconds < estimate([job], [others], 1).seconds == whole
 
 
 def test_further_overrides_count_for_what_a_job_is() -> None:
@@ -415,20 +423,12 @@ def test_the_estimate_in_words(found: Estimate, text: str) -> None:
 
 
 def test_what_only_counts_parameters_is_not_run() -> None:
-    data: dict[str, Any] = {
-        "title": "t",
-        "data": "d",
-        "configurations": {"counted": {"experiment": "cnn_vanilla"}, "run": {"experiment": "cnn_bn_gap"}},
-        "tables": [
-            {
-                "title": "t",
-                "rows": [
-                    {"of": "counted", "label": "a", "published": {"model/parameters": 1}},
-                    {"of": "run", "label": "b", "published": {"model/parameters": 1, "test/accuracy": 0.5}},
-                ],
-            }
-        ],
-    }
+    rows = [
+        {"of": "counted", "label": "a", "published": {"model/parameters": 1}},
+        {"of": "run", "label": "b", "published": {"model/parameters": 1, "test/accuracy": 0.5}},
+    ]
+    data = {"title": "t", "data": "d", "tables": [{"title": "t", "rows": rows}]}
+    data["configurations"] = {"counted": {"experiment": "cnn_vanilla"}, "run": {"experiment": "cnn_bn_gap"}}
 
     def made(**changes: Any) -> set[str]:
         report = Report.model_validate({**data, **changes})

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import made
 
 from dlbench.records import history
 from dlbench.report.checks import ELSEWHERE, Verdicts
-from dlbench.report.document import Document, Grid, Picture, Section, Verdict, walk
+from dlbench.report.document import Document, Picture, Section, Verdict, grids, walk
 from dlbench.report.figures.plots import draw
 from dlbench.report.files import csv_text
 from dlbench.report.render import render_html, render_latex, render_markdown
@@ -24,52 +25,31 @@ from dlbench.report.sections import build
 from dlbench.terminal import mean_and_spread
 
 REPORT = Report.model_validate(
-    {
-        "title": "a report",
-        "data": "as theirs",
-        "configurations": {
-            "fast": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.01"]},
-            "slow": {"experiment": "kmnist_cnn", "overrides": ["optimizer.lr=0.0005"]},
-            "spelling": {"experiment": "p2g_lstm"},
-            "other": {"experiment": "cnn_vanilla"},
-        },
-        "substitutes": {
-            "test pictures": {"provenance": OTHER_SPLIT, "of": ["fast", "slow"], "about": "a tenth of them"},
-            "noise": {"provenance": STAND_IN, "of": ["spelling"], "overrides": ["data.noise=0.5"], "about": "no words"},
-        },
-        "tables": [
-            {
-                "title": "Pictures",
-                "rows": [
-                    {
-                        "of": "fast",
-                        "label": "0.01",
-                        "headline": "test/accuracy",
-                        "published": {"test/accuracy": 0.72, "model/parameters": 420906},
-                    },
-                    {"of": "slow", "label": "0.0005", "published": {"test/accuracy": 0.96}},
-                ],
-            },
-            {"title": "Words", "rows": [{"of": "spelling", "label": "none", "published": {"test/cer": 0.3}}]},
-        ],
-        "figures": [
-            {"title": "Curves", "kind": "curves", "of": ["fast", "slow"], "metrics": ["val/accuracy"]},
-            {"title": "Bars", "kind": "bars", "of": ["fast", "slow", "other"], "metrics": ["test/accuracy"]},
-        ],
-        "claims": [
-            {
-                "id": "r.slow",
-                "text": "Slow is better.",
-                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "fast"}],
-            },
-            {
-                "id": "r.mixed",
-                "text": "Pictures are easier than words.",
-                "checks": [{"of": "slow", "metric": "test/accuracy", "higher_than": "spelling"}],
-            },
-            {"id": "r.figure", "text": "It is beautiful."},
-        ],
-    }
+    yaml.safe_load("""
+title: a report
+data: as theirs
+configurations:
+  fast: {experiment: kmnist_cnn, overrides: [optimizer.lr=0.01]}
+  slow: {experiment: kmnist_cnn, overrides: [optimizer.lr=0.0005]}
+  spelling: {experiment: p2g_lstm}
+  other: {experiment: cnn_vanilla}
+substitutes:
+  test pictures: {provenance: other split, of: [fast, slow], about: a tenth of them}
+  noise: {provenance: stand-in, of: [spelling], overrides: [data.noise=0.5], about: no words}
+tables:
+  - title: Pictures
+    rows:
+      - {of: fast, label: "0.01", published: {test/accuracy: 0.72, model/parameters: 420906}, headline: test/accuracy}
+      - {of: slow, label: "0.0005", published: {test/accuracy: 0.96}}
+  - {title: Words, rows: [{of: spelling, label: none, published: {test/cer: 0.3}}]}
+figures:
+  - {title: Curves, kind: curves, of: [fast, slow], metrics: [val/accuracy]}
+  - {title: Bars, kind: bars, of: [fast, slow, other], metrics: [test/accuracy]}
+claims:
+  - {id: r.slow, text: Slow is better., checks: [{of: slow, metric: test/accuracy, higher_than: fast}]}
+  - {id: r.mixed, text: Pictures are easier., checks: [{of: slow, metric: test/accuracy, higher_than: spelling}]}
+  - {id: r.figure, text: It is beautiful.}
+""")
 )
 FAST, SLOW = ("kmnist_cnn", "optimizer.lr=0.01"), ("kmnist_cnn", "optimizer.lr=0.0005")
 SPOKEN = ("p2g_lstm", "data.noise=0.5")
@@ -103,11 +83,6 @@ def on_the_other_split(curves: Path | None = None) -> list[Result]:
 
 def sections(document: Document) -> dict[str, Section]:
     return {section.id: section for _, section in walk(document.sections)}
-
-
-def grids(document: Document) -> list[Grid]:
-    blocks = (block for _, section in walk(document.sections) for block in section.blocks)
-    return [block for block in blocks if isinstance(block, Grid)]
 
 
 @given(
@@ -156,7 +131,7 @@ def test_a_value_has_what_stands_in_beside_it() -> None:
         told = f"{mean_and_spread(value.stood_in)} on other data ({provenance}), not compared"
         assert told in value.judged.reason
     found = sections(build(verdicts))
-    pictures, words = (block for block in found["r-values"].blocks if isinstance(block, Grid))
+    pictures, words = grids(found["r-values"])
     assert pictures.columns[-1].heading == "other split, not compared: test pictures"
     assert words.columns[-1].heading == "stand-in, not compared: noise"
     assert [row[-1].text for row in pictures.rows] == [
@@ -246,13 +221,13 @@ def test_a_claim_that_only_one_side_was_run_for_is_not_told() -> None:
 
 def test_the_glance_tells_it_apart() -> None:
     before, after = (sections(build(verdicts_on(*found)))["glance"] for found in ((), on_the_other_split()))
-    tables = {block.id: block for block in after.blocks if isinstance(block, Grid)}
+    tables = {grid.id: grid for grid in grids(after)}
     elsewhere = tables.pop("glance-elsewhere")
     ((claim, data, said),) = elsewhere.rows
     assert claim.link == "claim-r-slow"
     assert data.text == "other split: test pictures"
     assert said.verdict == Verdict.HOLDS_ELSEWHERE
-    unchanged = {block.id: block for block in before.blocks if isinstance(block, Grid)}
+    unchanged = {grid.id: grid for grid in grids(before)}
     assert unchanged.keys() == tables.keys()
     assert all(unchanged[name].rows == tables[name].rows for name in ("glance-counts", "glance-claims"))
     assert "[0.7100 ± 0.0100 (3)]" in [cell.text for row in tables["glance-headlines"].rows for cell in row]

@@ -16,7 +16,7 @@ from dlbench.config import composed, configuration_of
 from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
-from dlbench.report.document import Grid
+from dlbench.report.document import grids
 from dlbench.report.listings import diverged, leaderboards, ours, runs
 from dlbench.report.results import (
     NO_LONGER,
@@ -27,6 +27,7 @@ from dlbench.report.results import (
     Diverged,
     LeftOut,
     Runs,
+    alike,
     by_configuration,
     collect,
 )
@@ -365,7 +366,7 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
     collection = collect([store])
     (result,) = collection.results
     assert collection.left_out == []
-    like = collection.runs([result]).diverged
+    (like,) = (runs.diverged for runs in alike(collection.results, collection.diverged))
     assert sorted((run.seed, run.step, run in like) for run in collection.diverged) == [
         (43, 7, True),
         (44, 7, True),
@@ -377,8 +378,8 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
     assert ours(Runs((), like), "test/accuracy").text == "2 diverged"
     section = diverged(collection)
     assert section is not None
-    (grid,) = (block for block in section.blocks if isinstance(block, Grid))
-    assert [row[0].text for row in grid.rows] == [run.record.id for run in sorted(collection.diverged, key=name_of)]
+    (grid,) = grids(section)
+    assert [row[0].text for row in grid.rows] == [run.run for run in sorted(collection.diverged, key=name_of)]
     # Elsewhere, under other versions or numerics, the same run may have ended well: that is its result.
     assert collect([store, Store(finished.folder.parent)]).diverged == collection.diverged
     run = collection.diverged[0]
@@ -389,7 +390,7 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
 
 
 def name_of(run: Diverged) -> tuple[str, str]:
-    return run.name, run.record.id
+    return run.name, run.run
 
 
 def test_a_diverged_record_of_another_meaning_is_left_out(store: Store, finished: Record) -> None:
@@ -424,19 +425,14 @@ def test_runs_without_a_known_test_metric_are_ranked_by_nothing() -> None:
     group = [made("cnn_vanilla", metrics={"val/accuracy": 0.5})]
     assert leaderboards([Runs(group)]).blocks == ()
     tested = [made("cnn_bn_gap", metrics={"test/accuracy": 0.5})]
-    (board,) = leaderboards([Runs(group), Runs(tested)]).blocks
-    assert isinstance(board, Grid)
+    (board,) = grids(leaderboards([Runs(group), Runs(tested)]))
     assert [row[1].text for row in board.rows] == ["cnn_bn_gap"]
 
 
 def test_a_run_whose_parts_are_gone_is_listed_without_a_command() -> None:
     result = made("cnn_vanilla", metrics={"test/accuracy": 0.5})
     gone = replace(result, config={**result.config, "model": {"_target_": "dlbench.models.gone.Net"}})
-    commands = []
-    for each in (result, gone):
-        _, grid = runs([each]).blocks
-        assert isinstance(grid, Grid)
-        commands.append(grid.rows[0][2].text)
+    commands = [grid.rows[0][2].text for each in (result, gone) for grid in grids(runs([each]))]
     assert commands[0].startswith("python -m dlbench +experiment=cnn_vanilla")
     assert commands[1] == "-"
 
@@ -446,8 +442,7 @@ def test_runs_share_a_row_only_where_one_command_makes_them() -> None:
     averaged = replace(two, identity={**two.identity, "callbacks.swa": {"is": "swa"}}, configuration="another")
     copied = replace(two, manifest={**two.manifest, "data": {**two.manifest["data"], "provenance": "user copy"}})
     for results, expected in (([one, two], 1), ([one, averaged], 2), ([one, copied], 2)):
-        _, grid = runs(results).blocks
-        assert isinstance(grid, Grid)
+        (grid,) = grids(runs(results))
         assert len(grid.rows) == expected
         shown = [row[2].text for row in grid.rows]
         assert shown[0].endswith("seed=42,43" if expected == 1 else "seed=42")
@@ -470,7 +465,7 @@ def test_results_of_one_configuration_are_those_that_differ_in_seed_alone() -> N
     results = [result(), result(seed=1), result(rate), result(rate, seed=1), result(seed=1)]
     results += [result("data.source=npz", "data.synthetic_sizes=[6,6,6]", seed=2), result(rate, seed=3, data="other")]
     groups = by_configuration(results)
-    assert {name: [result.seed for result in group] for name, group in groups.items()} == {
+    assert {name: [result.seed for result in runs.results] for name, runs in groups.items()} == {
         configuration_of("cnn_vanilla", []): [1, 2, 42],
         configuration_of("cnn_vanilla", [rate]): [1, 42],
     }
@@ -481,9 +476,9 @@ def test_of_two_results_with_one_seed_the_one_that_is_up_to_date_counts() -> Non
     outdated, fresh = (made("cnn_vanilla", metrics={}, versions=versions) for versions in (others, None))
     other = made("cnn_vanilla", seed=1, metrics={}, versions=others)
     for results in ([outdated, other, fresh], [fresh, other, outdated]):
-        assert list(by_configuration(results).values()) == [[other, fresh]]
+        assert [runs.results for runs in by_configuration(results).values()] == [[other, fresh]]
     (again,) = by_configuration([fresh, replace(fresh)]).values()
-    assert again[0] is fresh
+    assert again.first is fresh
 
 
 def test_values_that_are_set_compose_as_hydra_composes_them(compose: Callable[..., Any]) -> None:

@@ -12,7 +12,6 @@ from rich.text import Text
 from dlbench import paths
 from dlbench.commands import Runs, group
 from dlbench.report import pages as result_pages
-from dlbench.report.checks import Verdicts
 from dlbench.report.document import Cell, Grid, Points, Section
 from dlbench.report.files import PAGE, judge, renew_readme, write
 from dlbench.report.jobs import estimate, jobs, run
@@ -46,35 +45,24 @@ def report(
     ] = None,
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
-    verdicts, has_succeeded = reproduce(profile, runs, output, overrides or [])
-    if readme:
-        renew_readme(verdicts, readme)
-    if pages:
-        result_pages.write(verdicts.evidence, pages)
-    return int(not has_succeeded)
-
-
-def reproduce(profile: str, runs: Path, output: Path, overrides: list[str]) -> tuple[Verdicts, bool]:
-    """Run what the profile lacks, renewing the report after every run; the verdicts, and whether all runs went well.
-
-    Raises:
-        DlbenchError: A report file is wrong, or a folder cannot be written.
-    """
-    reports = load_all()
+    reports, further, has_succeeded = load_all(), overrides or [], True
     folders = (runs, paths.experiments() / "results")
     verdicts = judge(reports, folders)
     results = verdicts.evidence.collection.results
-    has_succeeded = True
-    if lacking := jobs(profile, reports, results, overrides):
+    if lacking := jobs(profile, reports, results, further):
         write(verdicts, output)  # where that fails, it fails before hours of running
         print(estimate(lacking, results).text, flush=True)
-        has_succeeded = run(lacking, runs, overrides, lambda: write(judge(reports, folders), output))
+        has_succeeded = run(lacking, runs, further, lambda: write(judge(reports, folders), output))
         verdicts = judge(reports, folders)
     write(verdicts, output)
     _show(glance(verdicts))
     print(summary(verdicts))
     print(f"the whole report: {output / PAGE}")
-    return verdicts, has_succeeded
+    if readme:
+        renew_readme(verdicts, readme)
+    if pages:
+        result_pages.write(verdicts.evidence, pages)
+    return int(not has_succeeded)
 
 
 def _show(section: Section) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
+from typing import Any
 
 from dlbench import components
 from dlbench.config import composed
@@ -94,14 +95,14 @@ class _Side:
 
 
 def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
-    def measure(result: Result, metric: str) -> float | None:
-        return result.metrics.get(metric) if check.curve is None else of_curve(result.curves, metric, check.curve)
+    def measured(result: Result) -> float | None:
+        rows: Sequence[Mapping[str, Any]] = result.curves if check.curve else [result.metrics]
+        there = (row for row in rows if {metric, check.minus or metric} <= row.keys())
+        points = {row.get("epoch", 0): row[metric] - (row[check.minus] if check.minus else 0) for row in there}
+        return points.get(0) if check.curve is None else of_curve(points, check.curve, len(rows))
 
-    values: dict[int, float] = {}
-    for result in runs.results:
-        value, less = measure(result, metric), measure(result, check.minus) if check.minus else 0
-        if value is not None and less is not None and math.isfinite(value - less):
-            values[result.seed] = value - less
+    found = {result.seed: measured(result) for result in runs.results}
+    values = {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}

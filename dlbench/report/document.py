@@ -166,11 +166,16 @@ def walk(sections: Iterable[Section], level: int = 2) -> Iterator[tuple[int, Sec
         yield from walk(section.sections, level + 1)
 
 
-def all_blocks(document: Document) -> Iterator[Block]:
-    """Every block of the report and its sections, in reading order."""
-    yield from document.blocks
-    for _, section in walk(document.sections):
+def all_blocks(whole: Document | Section) -> Iterator[Block]:
+    """Every block of a report or section and of the sections in it, in reading order."""
+    yield from whole.blocks
+    for _, section in walk(whole.sections):
         yield from section.blocks
+
+
+def grids(whole: Document | Section) -> list[Grid]:
+    """Every grid among these."""
+    return [block for block in all_blocks(whole) if isinstance(block, Grid)]
 
 
 def spans(text: str) -> Iterator[tuple[str, bool]]:

@@ -4,7 +4,7 @@ import csv
 import gc
 import io
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from dlbench.records.store import Store
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Picture, all_blocks
 from dlbench.report.render import render_grid, render_html, render_latex, render_markdown
-from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, by_configuration, collect, measured
+from dlbench.report.results import REAL, SUBSTITUTES, Evidence, Result, Runs, by_configuration, collect
 from dlbench.report.schema import Report
 from dlbench.report.sections import build, headlines, with_notes
 from dlbench.report.statistics import Judgement, deviation, mean_interval, prediction_interval
@@ -146,16 +146,16 @@ def _ours(verdicts: Verdicts) -> Iterator[Rows]:
 
 
 def _of_seeds(verdicts: Verdicts) -> Iterator[Rows]:
-    on = {provenance: verdicts.evidence.on(provenance) for provenance in (REAL, *SUBSTITUTES)}
-    for group in (group for results in on.values() for group in by_configuration(results).values()):
-        if len(group) > 1:
-            yield _about(group[0]), _spread(group)
+    for provenance in (REAL, *SUBSTITUTES):
+        for runs in by_configuration(verdicts.evidence.on(provenance)).values():
+            if len(runs.results) > 1:
+                yield _about(runs.first), _spread(runs)
 
 
-def _spread(group: Sequence[Result]) -> Iterator[tuple[str, str, Any]]:
+def _spread(runs: Runs) -> Iterator[tuple[str, str, Any]]:
     """What the metrics of several seeds come to."""
-    for metric in dict.fromkeys(metric for result in group for metric in result.metrics):
-        values = measured(group, metric)
+    for metric in dict.fromkeys(metric for result in runs.results for metric in result.metrics):
+        values = runs.measured(metric)
         if len(values) < 2:
             continue
         found = {"n": len(values), "mean": statistics.fmean(values), "sd": deviation(values)}

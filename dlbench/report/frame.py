@@ -75,7 +75,7 @@ def _collected(folders: tuple[Path, ...]) -> list[Result]:
     for left in collection.left_out:
         say(f"record {left.run} is left out: {left.reason}")
     for lost in collection.diverged:
-        say(f"record {lost.record.id} has no row: {lost.name} diverged in step {lost.step}")
+        say(f"record {lost.run} has no row: {lost.name} diverged in step {lost.step}")
     for found in collection.contradictions:
         say(f"two records of {found.run} differ in {', '.join(found.differing)}; the first counts")
     return sorted(

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -32,7 +33,7 @@ from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
 from dlbench.paths import data_folder, existing_data_folder
 from dlbench.records import labels
-from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, key_of
+from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, is_on, key_of
 from dlbench.report.schema import Configuration, Report
 from dlbench.terminal import duration, nearest, say
 
@@ -43,11 +44,15 @@ SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
 
 @dataclass(frozen=True)
 class Job:
-    """One run: its overrides, its seed, and what these and the further overrides compose to, but for the seed."""
+    """One run: its overrides, its seed, and what these and the further overrides compose to, but for the seed.
+
+    ``own_data`` is that of the report that it is for: see `dlbench.report.schema.Report`.
+    """
 
     overrides: tuple[str, ...]
     seed: int
     config: Mapping[str, Any] = field(repr=False, compare=False)
+    own_data: tuple[str, ...] = ()
 
     @property
     def experiment(self) -> str:
@@ -225,13 +230,9 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
     return Estimate(max(together / workers, longest), len(lacking), unknown, workers)
 
 
-def _is_usable(job: Job, result: Result, own_data: tuple[str, ...] = ()) -> bool:
-    """Whether a result is on such data as the job is to have, and would not be made again.
-
-    ``own_data`` says how the hashes of data begin that counts as real besides the suite's.
-    """
-    is_real = result.provenance == REAL or result.fingerprint.startswith(own_data)
-    if not (result.provenance == SYNTHETIC if job.is_synthetic else is_real):
+def _is_usable(job: Job, result: Result) -> bool:
+    """Whether a result is on such data as the job is to have, and would not be made again."""
+    if not (result.provenance == SYNTHETIC if job.is_synthetic else is_on(job.own_data, result)):
         return False
     if job.is_synthetic and job.synthetic_sizes != result.manifest["data"]["sizes"]:
         return False
@@ -264,14 +265,20 @@ def jobs(
         raise ConfigError(f"profile {profile}: no such profile; {nearest(profile, SEEDS)}")
     if not SEEDS[profile]:
         return []
-    seedless = [[_seedless(each, profile, overrides) for each in wanted] for wanted in _wanted(profile, reports)]
+    seedless = [
+        [_seedless(each, profile, overrides, own_data) for each in wanted]
+        for own_data, wanted in _wanted(profile, reports)
+    ]
     is_seed_given = any(word.startswith("seed=") for word in overrides)
     paces = Paces(results)
 
     def seconds(job: Job) -> float:
         return paces.training(job) * (1 + len(job.members))
 
-    chosen: dict[tuple[str, int, str], Job] = {}
+    recorded: dict[tuple[str, int, str], list[Result]] = defaultdict(list)
+    for result in results:
+        recorded[result.configuration, result.seed, result.data].append(result)
+    chosen: dict[tuple[str, int, str, tuple[str, ...]], Job] = {}
     for place, seed in enumerate(SEEDS[profile]):
         made = [
             # No run serves in two ensembles: they would not be independent.
@@ -280,21 +287,19 @@ def jobs(
         ]
         for job in chain.from_iterable(zip_longest(*(sorted(each, key=seconds) for each in made))):
             if job:
-                chosen.setdefault((job.configuration, job.seed, job.data), job)
-    own_data = tuple(chain.from_iterable(report.own_data for report in reports.values()))
-    for result in results:
-        key = result.configuration, result.seed, result.data
-        if key in chosen and _is_usable(chosen[key], result, own_data):
-            del chosen[key]
-    remedies = {job: missing_data(job) for job in chosen.values()}
+                chosen.setdefault((job.configuration, job.seed, job.data, job.own_data), job)
+    lacking = {
+        key[:3]: job for key, job in chosen.items() if not any(_is_usable(job, result) for result in recorded[key[:3]])
+    }
+    remedies = {job: missing_data(job) for job in lacking.values()}
     for (data, remedy), count in Counter((job.data, remedy) for job, remedy in remedies.items() if remedy).items():
         runs = "1 run is" if count == 1 else f"{count} runs are"
         say(f"no {data} data at hand: {runs} left out; {remedy}")
     return [job for job, remedy in remedies.items() if not remedy]
 
 
-def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Configuration]]:
-    """The configurations of every report, and with ``quick`` every experiment of the suite."""
+def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[tuple[tuple[str, ...], list[Configuration]]]:
+    """The own data and the configurations of every report, and with ``quick`` every experiment of the suite."""
     for report in reports.values():
         if profile == "quick" and report.own_data:  # which is not replaced by synthetic data
             continue
@@ -307,24 +312,22 @@ def _wanted(profile: str, reports: Mapping[str, Report]) -> Iterator[list[Config
         for name in (name for name in report.configurations if name not in only_counted):
             found.append(report.configurations[name])
             found += (in_variant(report, name, variant) for variant in report.variants.values())
-        yield [each for each in found if each and not each.planned]
+        yield report.own_data, [each for each in found if each and not each.planned]
     if profile == "quick":
-        yield [Configuration(experiment=path.stem) for path in sorted((paths.conf() / "experiment").glob("*.yaml"))]
+        yield (), [Configuration(experiment=path.stem) for path in sorted((paths.conf() / "experiment").glob("*.yaml"))]
 
 
-def _seedless(configuration: Configuration, profile: str, overrides: Sequence[str]) -> Job:
+def _seedless(configuration: Configuration, profile: str, overrides: Sequence[str], own_data: tuple[str, ...]) -> Job:
     """A job whose overrides say no seed yet."""
     experiment, own = configuration.experiment, configuration.overrides
     try:
-        files = _profile_files(profile, labels.chosen("task", composed(experiment, ())["task"]))
-        settled = {key for file in files for key in _keys(file)}  # there the reports' own overrides do not count
-        words = [word for word in own if key_of(word) not in settled]
-        own = (*words, *(f"+profile={file.stem}" for file in files[:1]))
+        chosen, settled = _profile(profile, labels.chosen("task", composed(experiment, ())["task"]))
+        own = (*(word for word in own if key_of(word) not in settled), *chosen)
         trusted(experiment, own)  # what else is named is the command line's
         config = composed(experiment, (*own, *overrides))
     except HydraException as error:
         raise ConfigError(f"{experiment} {' '.join((*own, *overrides))}: {explain(error)}") from error
-    return Job((f"+experiment={experiment}", *own), config["seed"], config)
+    return Job((f"+experiment={experiment}", *own), config["seed"], config, own_data)
 
 
 def _seeded(job: Job, seed: int) -> Job:
@@ -333,24 +336,18 @@ def _seeded(job: Job, seed: int) -> Job:
     return replace(job, overrides=(*job.overrides, f"evaluation.members=[{members}]")) if members else job
 
 
-def _profile_files(profile: str, task: str) -> list[Path]:
-    """A profile's files that concern a task, the task's own, which includes the other, first."""
-    files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
-    return [file for file in files if file.exists()]
-
-
 @cache
-def _keys(file: Path) -> tuple[str, ...]:
-    """The keys that a configuration file sets."""
+def _profile(profile: str, task: str) -> tuple[list[str], set[str]]:
+    """What chooses a profile for a task, and the keys that it sets: there the reports' own overrides do not count."""
 
-    def inside(node: Any, prefix: str) -> Iterator[str]:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from inside(value, f"{prefix}.{key}" if prefix else key)
-        else:
-            yield prefix
+    def keys(node: Any, prefix: str = "") -> Iterator[str]:
+        for key, value in node.items():
+            yield from keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
-    return tuple(inside(OmegaConf.to_container(OmegaConf.load(file)), ""))
+    files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
+    there = [file for file in files if file.exists()]  # the task's own, which includes the other, first
+    settled = {key for file in there for key in keys(OmegaConf.to_container(OmegaConf.load(file)))}
+    return [f"+profile={file.stem}" for file in there[:1]], settled
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -387,8 +384,8 @@ def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callab
     with tempfile.TemporaryDirectory(dir=folder, prefix="report-") as temporary:
         listed = Path(temporary) / "jobs.json"
         listed.write_text(json.dumps([job.overrides for job in jobs]), encoding="utf-8")
-        quoted = str(listed).replace("'", r"\'")  # as a value of a Hydra override
-        sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs='{quoted}'"]
+        quoted = QuotedString(str(listed), Quote.single).with_quotes()
+        sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs={quoted}"]
         environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
         with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
             try:

@@ -4,6 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from hydra.errors import HydraException
@@ -17,7 +18,7 @@ from dlbench.records.files import ODD
 from dlbench.records.labels import settings
 from dlbench.report.command import preparation, seedless, with_seeds
 from dlbench.report.document import Cell, Grid, Paragraph, Section, numbers, texts
-from dlbench.report.results import Collection, Evidence, Result, Runs, alike, is_on
+from dlbench.report.results import Collection, Evidence, Result, Runs, alike
 from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value, mean_and_spread
 
@@ -181,13 +182,12 @@ def _cost(runs: Runs) -> tuple[Cell, ...]:
 def other_data(evidence: Evidence) -> Section | None:
     """What is neither on the real data nor on a report's own, apart and labelled."""
     grids, collection = [], evidence.collection
-    own = [report for report in evidence.reports.values() if report.own_data]
-    others = [each for each in collection.results if not any(is_on(report, each.manifest["data"]) for report in own)]
+    own = tuple(chain.from_iterable(report.own_data for report in evidence.reports.values()))
+    others = [each for each in collection.results if not each.fingerprint.startswith(own)]
     for provenance, title in OTHER_DATA.items():
-        found = alike(result for result in others if result.provenance == provenance)
-        if not found:
+        groups = alike((result for result in others if result.provenance == provenance), collection.diverged)
+        if not groups:
             continue
-        groups = list(map(collection.runs, found))
         metrics = {HEADINGS[name]: name for name in HEADINGS if any(runs.measured(name) for runs in groups)}
         grids.append(by_metric(f"other-{provenance.replace(' ', '-')}", title, groups, metrics, has_data=True))
     about = Paragraph(
@@ -283,12 +283,12 @@ def diverged(collection: Collection) -> Section | None:
     """The runs that diverged, by name."""
     rows = tuple(
         (
-            Cell(run.record.id),
+            Cell(run.run),
             Cell(run.name),
-            Cell(f"{run.manifest['data']['name']}, {run.manifest['data']['provenance']}"),
+            Cell(f"{run.data}, {run.provenance}"),
             Cell(str(run.step), run.step),
         )
-        for run in sorted(collection.diverged, key=lambda run: (run.name, run.record.id))
+        for run in sorted(collection.diverged, key=lambda run: (run.name, run.run))
     )
     about = Paragraph(
         "Their loss left the finite numbers. They have no result, so each mean is one of the runs beside them."

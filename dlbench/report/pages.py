@@ -14,7 +14,7 @@ from dlbench.cli import explain
 from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
-from dlbench.report.results import REAL, Evidence, Result, by_configuration, paired
+from dlbench.report.results import REAL, Evidence, Result, Runs, by_configuration, paired
 from dlbench.report.statistics import mean_interval, one_more
 
 
@@ -96,10 +96,10 @@ def _numbers(
     """What a template calls ``runs``: an experiment with overrides, all of its seeds or these, on such data."""
     name = " ".join((experiment, *overrides))
     try:
-        found = by_configuration(evidence.on(on)).get(configuration_of(experiment, overrides), [])
+        found = by_configuration(evidence.on(on)).get(configuration_of(experiment, overrides), Runs())
     except HydraException as error:
         raise ConfigError(f"{name}: {explain(error)}") from error
-    chosen = [result for result in found if not seeds or result.seed in seeds]
+    chosen = [result for result in found.results if not seeds or result.seed in seeds]
     if not chosen or len(chosen) < len(seeds):
         wanted = f" of every seed of {', '.join(map(str, seeds))}" if seeds else ""
         raise ConfigError(f"{name}: no {on} record{wanted}")

@@ -20,7 +20,7 @@ from dlbench.report.document import (
     Paragraph,
     Picture,
     Points,
-    all_blocks,
+    grids,
     plain,
     spans,
     walk,
@@ -202,7 +202,7 @@ _ESCAPED = str.maketrans(
 
 def render_latex(document: Document) -> str:
     r"""Every grid of the report, in its order, to be taken into a paper with ``\input``."""
-    return "\n".join([_PREAMBLE, *(_table(block) for block in all_blocks(document) if isinstance(block, Grid))])
+    return "\n".join([_PREAMBLE, *map(_table, grids(document))])
 
 
 def _table(grid: Grid) -> str:

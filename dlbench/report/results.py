@@ -116,35 +116,13 @@ def _checked(path: object, kind: type[BaseModel], content: dict[str, Any]) -> di
 
 
 @dataclass(frozen=True)
-class Result:
-    """An evaluation of a finished run.
-
-    ``config`` (in today's words), ``identity``, ``manifest``, ``training`` and ``result`` are the record's files,
-    ``evaluated`` the evaluation's settings, ``trained`` and ``configuration`` what is averaged over seeds (see
-    `dlbench.identity.configuration_id` and `compared_id`).
-    """
+class Closed:
+    """A run whose training is over: its record, and the files that tell what it is, ``config`` in today's words."""
 
     record: Record
-    evaluation: Evaluation
     config: Mapping[str, Any]
     identity: Mapping[str, Any]
     manifest: Mapping[str, Any]
-    training: Mapping[str, Any]
-    result: Mapping[str, Any]
-    evaluated: Mapping[str, Any]
-    trained: str
-    configuration: str
-
-    @property
-    def versions(self) -> Mapping[str, str]:
-        """The versions of all components it is made of, those of its evaluation included, by name."""
-        versions: Mapping[str, str] = self.result["versions"]
-        return versions
-
-    @cached_property
-    def is_outdated(self) -> bool:
-        """Whether one of these is another today: it is comparable, but today's code gives other bits."""
-        return bool(components.outdated(self.versions))
 
     @property
     def run(self) -> str:
@@ -152,20 +130,9 @@ class Result:
         return self.record.id
 
     @property
-    def experiment(self) -> str:
-        """The experiment that it was evaluated for."""
-        return str(self.result["experiment"])
-
-    @property
     def seed(self) -> int:
         """The training's seed."""
         return int(self.config["seed"])
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """What was measured."""
-        metrics: Mapping[str, float] = self.result["metrics"]
-        return metrics
 
     @property
     def data(self) -> str:
@@ -181,6 +148,60 @@ class Result:
     def provenance(self) -> str:
         """``verified`` (the real data), ``other split`` of it, ``user copy``, ``stand-in`` or ``synthetic``."""
         return str(self.manifest["data"]["provenance"])
+
+    @cached_property
+    def trained(self) -> str:
+        """The configuration without the evaluation: see `dlbench.identity.configuration_id`."""
+        return identity.configuration_id(self.identity)
+
+    @cached_property
+    def name(self) -> str:
+        """What TensorBoard shows it as."""
+        return run_name(self.manifest, self.config)
+
+
+@dataclass(frozen=True)
+class Diverged(Closed):
+    """A run whose loss left the finite numbers in a ``step``: it has no result, but it is counted."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Result(Closed):
+    """An evaluation of a finished run.
+
+    ``training`` and ``result`` are the files that closed them, ``evaluated`` the evaluation's settings,
+    ``configuration`` what is averaged over seeds (see `dlbench.identity.compared_id`).
+    """
+
+    evaluation: Evaluation
+    training: Mapping[str, Any]
+    result: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
+    configuration: str
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of all components it is made of, those of its evaluation included, by name."""
+        versions: Mapping[str, str] = self.result["versions"]
+        return versions
+
+    @cached_property
+    def is_outdated(self) -> bool:
+        """Whether one of these is another today: it is comparable, but today's code gives other bits."""
+        return bool(components.outdated(self.versions))
+
+    @property
+    def experiment(self) -> str:
+        """The experiment that it was evaluated for."""
+        return str(self.result["experiment"])
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What was measured."""
+        metrics: Mapping[str, float] = self.result["metrics"]
+        return metrics
 
     @cached_property
     def decoding(self) -> str:
@@ -206,11 +227,6 @@ class Result:
         return history.read(self.record.metrics)
 
 
-def measured(results: Iterable[Result], metric: str) -> list[float]:
-    """A metric in each result that has it."""
-    return [result.metrics[metric] for result in results if metric in result.metrics]
-
-
 def paired(results: Iterable[Result], others: Iterable[Result], metric: str) -> list[float]:
     """By how much a metric of results exceeds that of others of the same seed, made by equal versions of components."""
     there = {other.seed: other for other in others if metric in other.metrics}
@@ -220,30 +236,6 @@ def paired(results: Iterable[Result], others: Iterable[Result], metric: str) -> 
         if (other := there.get(result.seed)) and metric in result.metrics
         if not components.unlike(other.versions, result.versions)
     ]
-
-
-@dataclass(frozen=True)
-class Diverged:
-    """A run whose loss left the finite numbers: it has no result, but it is counted.
-
-    ``configuration`` is the training's (see `dlbench.identity.configuration_id`), ``step`` the one that diverged.
-    """
-
-    record: Record
-    config: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    configuration: str
-    step: int
-
-    @property
-    def seed(self) -> int:
-        """The training's seed."""
-        return int(self.config["seed"])
-
-    @property
-    def name(self) -> str:
-        """What TensorBoard shows it as."""
-        return run_name(self.manifest, self.config)
 
 
 @dataclass(frozen=True)
@@ -260,7 +252,7 @@ class Runs:
 
     def measured(self, metric: str) -> list[float]:
         """A metric in each result that has it."""
-        return measured(self.results, metric)
+        return [result.metrics[metric] for result in self.results if metric in result.metrics]
 
     @property
     def lost(self) -> list[int]:
@@ -296,14 +288,6 @@ class Collection:
     diverged: list[Diverged] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     contradictions: list[Contradiction] = field(default_factory=list)
-
-    def runs(self, group: Sequence[Result]) -> Runs:
-        """Results that are `alike`, and what diverged of their configuration, on their data."""
-        if not self.diverged:
-            return Runs(group)
-        trained, fingerprint = group[0].trained, group[0].fingerprint
-        of_trained = (run for run in self.diverged if run.configuration == trained)
-        return Runs(group, [run for run in of_trained if run.manifest["data"]["fingerprint"] == fingerprint])
 
 
 def collect(stores: Iterable[Store]) -> Collection:
@@ -372,7 +356,7 @@ def _diverged(record: Record, contents: Contents) -> Diverged:
     if not components.is_comparable(contents.manifest["versions"]):
         raise RecordError(NO_LONGER)
     step = _closing(record, contents, _STOPPED)["step"]
-    found = Diverged(record, contents.config, contents.manifest, identity.configuration_id(contents.identity), step)
+    found = Diverged(record, contents.config, contents.identity, contents.manifest, step)
     _ = found.name
     return found
 
@@ -396,9 +380,9 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
             problem = NO_LONGER
         else:
             told = contents.identity
-            averaged = _averaged(json.dumps([{**told, "seed": 0}, result["identity"]["evaluation"]]))
-            about = contents.config, told, contents.manifest, training, result, evaluated
-            found = Result(record, evaluation, *about, *averaged)
+            configuration = _compared(json.dumps([{**told, "seed": 0}, result["identity"]["evaluation"]]))
+            closed = record, contents.config, told, contents.manifest
+            found = Result(*closed, evaluation, training, result, evaluated, configuration)
             _ = found.name, found.settings, found.decoding  # what cannot be told in words fails here, not in the report
             yield found
             is_used = True
@@ -407,10 +391,9 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
 
 
 @lru_cache(maxsize=1024)
-def _averaged(told: str) -> tuple[str, str]:
-    """What is averaged over seeds, of trainings and of results: from an identity and an evaluation, as JSON."""
-    training, evaluation = json.loads(told)
-    return identity.configuration_id(training), identity.compared_as(training, evaluation)
+def _compared(told: str) -> str:
+    """See `dlbench.identity.compared_as`, whose arguments ``told`` are as JSON; of all seeds it is the same."""
+    return identity.compared_as(*json.loads(told))
 
 
 def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:
@@ -433,25 +416,29 @@ def _choose(found: Iterable[Sequence[Result]], collection: Collection) -> None:
     collection.contradictions += [Contradiction(run, tuple(sorted(names))) for run, names in contradictory.items()]
 
 
-def alike(results: Iterable[Result]) -> list[list[Result]]:
+def alike(results: Iterable[Result], diverged: Sequence[Diverged] = ()) -> list[Runs]:
     """Results of one configuration on the same data, which differ only in seed, by seed; the largest groups first.
 
     A seed counts once, the first found; one made by other versions gives way to one made by today's. Data is never
-    mixed, not even synthetic data with that of an earlier version.
+    mixed, not even synthetic data with that of an earlier version. With them stands what ``diverged`` of each.
     """
+    lost: dict[tuple[str, str], list[Diverged]] = defaultdict(list)
+    for run in diverged:
+        lost[run.trained, run.fingerprint].append(run)
     groups: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         seeds = groups[result.configuration, result.fingerprint]
         if seeds.setdefault(result.seed, result).is_outdated and not result.is_outdated:
             seeds[result.seed] = result
-    return [[seeds[seed] for seed in sorted(seeds)] for seeds in sorted(groups.values(), key=len, reverse=True)]
+    found = [[seeds[seed] for seed in sorted(seeds)] for seeds in sorted(groups.values(), key=len, reverse=True)]
+    return [Runs(group, lost[group[0].trained, group[0].fingerprint] if lost else ()) for group in found]
 
 
-def by_configuration(results: Iterable[Result]) -> dict[str, list[Result]]:
+def by_configuration(results: Iterable[Result], diverged: Sequence[Diverged] = ()) -> dict[str, Runs]:
     """Of each configuration the largest group that is `alike`."""
-    chosen: dict[str, list[Result]] = {}
-    for group in alike(results):
-        chosen.setdefault(group[0].configuration, group)
+    chosen: dict[str, Runs] = {}
+    for runs in alike(results, diverged):
+        chosen.setdefault(runs.first.configuration, runs)
     return chosen
 
 
@@ -480,32 +467,20 @@ class Evidence:
         return cache(meanings_of)
 
     @cached_property
+    def judging(self) -> Callable[[tuple[str, ...]], dict[str, Runs]]:
+        """By configuration, what a report of this own data is held against; without own data, the runs on the real."""
+        results, diverged = self.collection.results, self.collection.diverged
+        return cache(lambda own_data: by_configuration((one for one in results if is_on(own_data, one)), diverged))
+
+    @property
     def real(self) -> dict[str, Runs]:
         """The runs on the real data, by configuration."""
-        return {name: self.collection.runs(group) for name, group in by_configuration(self.on(REAL)).items()}
-
-    @cached_property
-    def judging(self) -> dict[str, dict[str, Runs]]:
-        """By report, the runs that its values are held against: on the real data, or else on the report's own."""
-        found = dict.fromkeys(self.reports, self.real)
-        for name, report in self.reports.items():
-            if report.own_data:
-                own = by_configuration(each for each in self.collection.results if is_on(report, each.manifest["data"]))
-                found[name] = {key: self.collection.runs(group) for key, group in own.items()}
-        return found
-
-    @cached_property
-    def by_configuration(self) -> dict[str, list[Result]]:
-        """All results, whatever their data, by what they are of."""
-        found: dict[str, list[Result]] = defaultdict(list)
-        for result in self.collection.results:
-            found[result.configuration].append(result)
-        return found
+        return self.judging(())
 
     def on_other_data(self, configuration: Configuration) -> list[Result]:
         """The results of a configuration that has none on the data that a report judges by."""
         _, compared = self.meanings_of(configuration.experiment, configuration.overrides)
-        return self.by_configuration.get(compared, [])
+        return [result for result in self.collection.results if result.configuration == compared]
 
     @cached_property
     def elsewhere(self) -> dict[tuple[str, str], dict[str, Runs]]:
@@ -515,7 +490,7 @@ class Evidence:
             for heading, given in report.substitutes.items():
                 told = [(each, each.manifest["data"].get("stand_in") or {}) for each in self.on(given.provenance)]
                 made_so = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
-                found[name, heading] = {key: Runs(group) for key, group in by_configuration(made_so).items()}
+                found[name, heading] = by_configuration(made_so)
         return found
 
     def on(self, provenance: str) -> list[Result]:
@@ -547,12 +522,8 @@ class Evidence:
             raise ConfigError(f"{name}/report.yaml: {configuration}: {explain(error)}") from error
         if substitute:
             return self.elsewhere[name, substitute].get(compared, Runs())
-        lost = [
-            run
-            for run in self.collection.diverged
-            if run.configuration == trained and is_on(report, run.manifest["data"])
-        ]
-        return self.judging[name].get(compared, Runs(diverged=lost))
+        lost = [run for run in self.collection.diverged if run.trained == trained and is_on(report.own_data, run)]
+        return self.judging(report.own_data).get(compared, Runs(diverged=lost))
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""
@@ -563,11 +534,9 @@ class Evidence:
         return None
 
 
-def is_on(report: Report, data: Mapping[str, Any]) -> bool:
-    """Whether data, as a record tells of it, is what a report's values are held against."""
-    if report.own_data:
-        return str(data["fingerprint"]).startswith(report.own_data)
-    return bool(data["provenance"] == REAL)
+def is_on(own_data: tuple[str, ...], run: Closed) -> bool:
+    """Whether a run is on the data that the values of a report of this own data, if any, are held against."""
+    return run.fingerprint.startswith(own_data) if own_data else run.provenance == REAL
 
 
 def in_variant(report: Report, name: str, variant: Variant) -> Configuration | None:

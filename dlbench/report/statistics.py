@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache, lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +109,7 @@ def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
         ValueError: There are fewer than two values.
     """
     _at_least_two(values)
-    own = deviation(values) ** 2 * (1 + 1 / len(values))
+    own = 0.0 if is_constant(values) else deviation(values) ** 2 * (1 + 1 / len(values))
     whole = own + split_variance
     freedom = (len(values) - 1) * (whole / own) ** 2 if own else math.inf
     return Expected(statistics.fmean(values), math.sqrt(whole), freedom)
@@ -205,17 +204,16 @@ def _signs(count: int) -> npt.NDArray[np.float64]:
     return np.random.default_rng(0).choice((-1.0, 1.0), (MOST_FLIPS, count))
 
 
-def of_curve(rows: Sequence[Mapping[str, Any]], metric: str, curve: Curve) -> float | None:
-    """What `Curve` asks of a run's metric over its epochs; None where there are too few of them.
+def of_curve(points: Mapping[int, float], curve: Curve, length: int) -> float | None:
+    """What `Curve` asks of a metric at the epochs of a run of this length; None where there are too few of them.
 
     A run that never reaches the threshold ``epochs_to`` counts one epoch more than it has.
     """
-    points = {int(row["epoch"]): float(row[metric]) for row in rows if metric in row}
     if curve.at is not None:
         return points.get(curve.at)
     if curve.epochs_to is not None:
         reached = (epoch for epoch, value in points.items() if value <= curve.epochs_to)
-        return next(reached, len(rows) + 1) if points else None
+        return next(reached, length + 1) if points else None
     first = curve.slope_after if curve.slope_after is not None else curve.roughness
     epochs = [epoch for epoch in points if epoch > (first or 0)]
     values = [points[epoch] for epoch in epochs]

@@ -101,11 +101,8 @@ def smallest_eigenvalue(N: int, D: int) -> float:
 def energy_rise(N: int, D: int) -> float:
     """The most that the energy rises in one of ten updates of each state; negative where it always falls."""
     patterns, states = _patterns_and_states(N, D)
-    energies = []
-    for _ in range(UPDATES + 1):
-        energies.append(hopfield.energy(patterns, states, BETA))
-        states = hopfield.update(patterns, states, BETA)
-    return float(torch.stack(energies).diff(dim=0).max())
+    path = hopfield.trajectory(patterns, states, BETA, UPDATES)
+    return float(hopfield.energy(patterns, path, BETA).diff(dim=0).max())
 
 
 def argmin_error(N: int, D: int) -> float:

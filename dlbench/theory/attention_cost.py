@@ -2,6 +2,7 @@
 
 import math
 import time
+import timeit
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -108,15 +109,9 @@ def seconds(form: Form, *inputs: Tensor, repeats: int = 5, clock: Callable[[], f
 
     On a machine that is busy, `time.process_time` and one thread tell how long it takes on an idle core.
     """
-    times = []
     with torch.no_grad():
-        for _ in range(repeats + 1):
-            begin = clock()
-            form(*inputs)
-            if inputs[0].is_cuda:
-                torch.cuda.synchronize()
-            times.append(clock() - begin)
-    return min(times[1:])
+        _, *times = timeit.repeat(lambda: form(*inputs), timer=clock, number=1, repeat=repeats + 1)
+    return min(times)
 
 
 def measure(
@@ -126,12 +121,11 @@ def measure(
     *,
     repeats: int = 5,
     clock: Callable[[], float] = time.perf_counter,
-    device: torch.device | str = "cpu",
 ) -> dict[str, list[Cost]]:
     """The cost of each form at each length, float32, one head; for `clock` see `seconds`."""
     costs: dict[str, list[Cost]] = {name: [] for name in compared}
     for length in lengths:
-        inputs = torch.randn(3, 1, 1, length, dim, generator=generator(0, "attention cost", length, dim)).to(device)
+        inputs = torch.randn(3, 1, 1, length, dim, generator=generator(0, "attention cost", length, dim))
         for name, form in compared.items():
             costs[name].append(Cost(seconds(form, *inputs, repeats=repeats, clock=clock), peak_bytes(form, *inputs)))
     return costs

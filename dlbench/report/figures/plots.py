@@ -18,7 +18,7 @@ from dlbench.report.checks import Value
 from dlbench.report.document import Grid, Picture
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Drawn, Results
-from dlbench.report.results import Result, RunsOf, Substituted, measured
+from dlbench.report.results import Result, Runs, RunsOf, Substituted
 from dlbench.report.schema import Figure, Report
 from dlbench.report.statistics import Interval, prediction_interval
 from dlbench.terminal import capitalised, format_value, listed, sentence
@@ -227,7 +227,7 @@ def bars(metric: str, report: Report, results: Results, of: Iterable[str]) -> li
     for name in of:
         rows = [row for table in report.tables for row in table.rows if row.of == name and metric in row.published]
         published = tuple(dict.fromkeys(row.published[metric] for row in rows))
-        values = measured(results.get(name, ()), metric)[:count]
+        values = Runs(results.get(name, ())).measured(metric)[:count]
         expected = prediction_interval(values) if len(values) > 1 else None
         found.append(Bar(name, tuple(values), published, expected))
     return [bar for bar in found if bar.values or bar.published]

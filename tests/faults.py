@@ -30,9 +30,8 @@ import pytest
 import soundfile
 from bits import endings
 from damage import CONTENT, damage
-from processes import Forked, alive, left, start, wait_for
+from processes import Forked, alive, has_trained, left, start, wait_for, workers
 from test_hostile_records import look, sources, spoil
-from test_sweeps import has_trained, workers
 
 from dlbench.data.image_files import read_idx
 from dlbench.data.intel_files import load_npz

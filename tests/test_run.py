@@ -4,14 +4,15 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bits import same_bits
-from omegaconf import DictConfig, OmegaConf
+from board import accumulated
+from conftest import Compose, TinyIn
+from omegaconf import OmegaConf
 from PIL import Image
 from resealed import change, made_by, reseal
 
@@ -24,8 +25,6 @@ from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
@@ -92,10 +91,7 @@ def test_the_manifest_says_where_a_result_comes_from(finished: Outcome) -> None:
 
 
 def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(finished.record.tensorboard))
-    events.Reload()
+    events = accumulated(finished.record.tensorboard)
     names = {"train/loss", "train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "optimizer/lr"}
     assert names | {"time/examples_per_second"} <= set(events.Tags()["scalars"])
     assert "hp_metric" not in events.Tags()["scalars"]

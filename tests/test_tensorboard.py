@@ -1,13 +1,12 @@
 """What a run leaves in its event files: settings beside the real final metrics, once; read by TensorBoard itself."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from board import Board, accumulated
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
-from omegaconf import DictConfig
 from tensorboard.plugins.hparams import api_pb2
 
 from dlbench.records import seal
@@ -15,8 +14,6 @@ from dlbench.records.store import Record
 from dlbench.run import Outcome, run
 from dlbench.tensorboard import events
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 

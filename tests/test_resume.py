@@ -14,6 +14,7 @@ from bits import same_bits
 from board import accumulated
 from conftest import QUICK_EPOCHS, Compose, TinyIn
 from processes import Forked, next_epoch, python
+from resealed import copied
 
 from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.files import digest
@@ -35,10 +36,6 @@ def killed(moment: Sequence[str], overrides: list[str], runs: Path) -> Record:
     assert process.returncode == -signal.SIGKILL, process.stderr
     (made,) = Store(runs).all()
     return made
-
-
-def copied(record: Record, runs: Path) -> Record:
-    return Record(Path(shutil.copytree(record.folder, runs / record.id)))
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,17 @@ class Network:
 
     @interrupted_by_signals()
     def answers(
-        self, batches: Any, device: str, *, seed: int | None = None, decoder: "Decoder | None" = None, **sizes: int
+        self,
+        batches: Any,
+        *,
+        device: str = "auto",
+        seed: int | None = None,
+        decoder: "Decoder | None" = None,
+        **sizes: int,
     ) -> list[Any]:
         """What the task predicts of each batch; ``sizes`` are what the data decides of the network.
+
+        The seed, by default the run's, is what samples depend on.
 
         Raises:
             ConfigError: This machine has no such device.
@@ -176,16 +184,10 @@ class Writer(ABC, Generic[Given]):
         """
 
     @abstractmethod
-    def decode(
-        self, given: Sequence[Given], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
-    ) -> list["Prediction"]:
-        """Decode inputs, as `read` gives them, in batches by length.
+    def decode(self, given: Sequence[Given], decoder: "Decoder", **options: Any) -> list["Prediction"]:
+        """Decode inputs, as `read` gives them, in batches by length; samples depend on an input's position, too.
 
-        Sampling depends on the seed, by default the run's, and on an input's position.
-
-        Raises:
-            ConfigError: See `Network.answers`.
-            RecordError: See `Network.answers`.
+        ``options`` are the ``device`` and the ``seed`` of `Network.answers`, which tells what is raised.
         """
 
     @abstractmethod
@@ -226,9 +228,7 @@ class Speller(Writer[tuple[str, ...]]):
             raise InputError(f"the model does not know {named}")
         return symbols
 
-    def decode(
-        self, given: Sequence[tuple[str, ...]], decoder: "Decoder", *, device: str = "auto", seed: int | None = None
-    ) -> list["Prediction"]:
+    def decode(self, given: Sequence[tuple[str, ...]], decoder: "Decoder", **options: Any) -> list["Prediction"]:
         """See `Writer.decode`."""
         from dlbench.data.pairs import Pair, PairTensors, loader
         from dlbench.evaluation.transduction import collect
@@ -237,7 +237,7 @@ class Speller(Writer[tuple[str, ...]]):
         pairs = [Pair(symbols, ()) for symbols in given]
         batches = loader(PairTensors(pairs, source, target, reverse_source=data.reverse_source), data.eval_batch_size)
         sizes = {"source_symbols": len(source), "target_symbols": len(target)}
-        decoded = self.network.answers(batches, device, seed=seed, decoder=decoder, **sizes)
+        decoded = self.network.answers(batches, decoder=decoder, **options, **sizes)
         return collect(decoded, pairs, target.symbols, reverse_source=data.reverse_source)
 
     def places(self, prediction: "Prediction") -> Sequence[str]:
@@ -278,12 +278,7 @@ class Transcriber(Writer[npt.NDArray[np.float32]]):
         return features
 
     def decode(
-        self,
-        given: Sequence[npt.NDArray[np.float32]],
-        decoder: "Decoder",
-        *,
-        device: str = "auto",
-        seed: int | None = None,
+        self, given: Sequence[npt.NDArray[np.float32]], decoder: "Decoder", **options: Any
     ) -> list["Prediction"]:
         """See `Writer.decode`."""
         from dlbench.data.pairs import Pair
@@ -292,7 +287,7 @@ class Transcriber(Writer[npt.NDArray[np.float32]]):
 
         vocabulary = self.vocabularies["target"]
         sizes = {"symbols": len(vocabulary), "mels": given[0].shape[1]}
-        decoded = self.network.answers(self.network.data.batches(given), device, seed=seed, decoder=decoder, **sizes)
+        decoded = self.network.answers(self.network.data.batches(given), decoder=decoder, **options, **sizes)
         return collect(decoded, [Pair((), ())] * len(given), written(vocabulary), crop_attention=False)
 
     def places(self, prediction: "Prediction") -> Sequence[str]:
@@ -324,20 +319,17 @@ class Classifier:
         picture: npt.NDArray[np.uint8] = _read_file(self.network.data.read_picture, text)
         return picture
 
-    def classify(
-        self, given: Sequence[npt.NDArray[np.uint8]], *, device: str = "auto"
-    ) -> list[list[tuple[str, float]]]:
+    def classify(self, given: Sequence[npt.NDArray[np.uint8]], device: str = "auto") -> list[list[tuple[str, float]]]:
         """The classes of each picture with their probabilities, the likeliest first; unnamed ones by their numbers.
 
         Raises:
-            ConfigError: See `Network.answers`.
-            RecordError: See `Network.answers`.
+            DlbenchError: See `Network.answers`.
         """
         import torch
 
         from dlbench.evaluation.images import names_of_outputs
 
-        probabilities = torch.cat(self.network.answers(self.network.data.batches(given), device)).cpu()
+        probabilities = torch.cat(self.network.answers(self.network.data.batches(given), device=device)).cpu()
         outputs = probabilities.shape[1]
         names = names_of_outputs(self.classes or [str(number) for number in range(outputs)], outputs)
         values, order = probabilities.sort(dim=1, descending=True, stable=True)

@@ -271,7 +271,6 @@ def build_task(plan: Plan) -> Task:
             f"evaluation: {evaluation.__name__} is not for {type(task).__name__}; choose the one of its kind"
         )
     task.check_data(plan.data)
-    early_stopping(plan.settings, task.monitor)  # what it refuses is to be known before anything is written
     if plan.settings.devices > 1:
         devices.check_shareable(plan.data, plan.settings.devices)
     task.check_evaluation(plan.config["evaluation"])
@@ -286,19 +285,17 @@ def _evaluated_by(evaluation: type) -> type:
 
 
 def ensure_trained(plan: Plan) -> bool:
-    """Leave the record with a closed training; say whether anything had to be trained."""
-    archive_unusable_record(plan)
+    """Leave the record with a closed training; say whether anything had to be trained.
+
+    An existing record that can be neither used nor gone on from is set aside; a line says why.
+    """
+    if reason := next(obstacles(plan), None):
+        aside = set_aside(plan.record.folder)
+        say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
     if plan.record.state_on_disk() in (State.FINISHED, State.DIVERGED):
         return False
     train(plan)
     return True
-
-
-def archive_unusable_record(plan: Plan) -> None:
-    """Set aside an existing record that can be neither used nor gone on from; say why in a line."""
-    if reason := next(obstacles(plan), None):
-        aside = set_aside(plan.record.folder)
-        say(f"record {plan.record.id}: {reason}; set aside as {aside.name}, training from the start")
 
 
 def obstacles(plan: Plan) -> Iterator[str]:
@@ -350,6 +347,7 @@ def _train(plan: Plan, root: Path) -> bool:
     record = plan.record
     forget_peak_memory()
     task = build_task(plan)
+    stopping = early_stopping(plan.settings, task.monitor)  # what it refuses is to be known before anything is written
     shown = [*progress(plan.settings.progress), *build_callbacks(plan, task)]
     events.discard_final(record)
     checkpoint = resume_point(record)
@@ -360,13 +358,12 @@ def _train(plan: Plan, root: Path) -> bool:
     record.failure.unlink(missing_ok=True)  # of an earlier try, which goes on here
     loggers = [*_tensorboard(plan, is_new=checkpoint is None), *loggers_beside(record, plan.config)]
     recorder = EpochRecorder(record, task.monitor, began)
-    stopping = early_stopping(plan.settings, task.monitor)
     trainer = plan.settings.trainer(root, loggers, [*shown, *stopping, recorder], profiles_of(record), rank=0)
     plan.settings.prepare_network(task.model)
     path = checkpoint.path if checkpoint else None
     closing: dict[str, Any] = {"state": State.FINISHED}
+    settings = plan.settings
     try:
-        settings = plan.settings
         with devices.group(settings.device_kind(), settings.devices, _follow, plan.config, settings, path):
             trainer.fit(task, plan.data, ckpt_path=path, weights_only=True)
     except DivergedError as error:
@@ -619,12 +616,10 @@ def _trained_by(plan: Plan) -> dict[str, str]:
 
 def _members_weights(plan: Plan) -> dict[str, str | None]:
     """Each member's record, with the hash of its weights; None where it is not trained."""
-    found: dict[str, str | None] = {}
+    found: dict[str, str | None] = {member.record.id: None for member in plan.members}
     for member in plan.members:
-        found[member.record.id] = None
-        if member.record.training.exists():
-            with contextlib.suppress(RecordError):  # it is trained again
-                found[member.record.id] = member.record.closed()["weights"]
+        with contextlib.suppress(RecordError):  # it is to be trained, or trained again
+            found[member.record.id] = member.record.closed()["weights"]
     return found
 
 

@@ -1,17 +1,14 @@
 """The Hydra launchers of this project; Hydra finds launchers only in packages of this name."""
 
+import pkgutil
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-
-if TYPE_CHECKING:
-    from dlbench.sweep.launch import Workers
-
 
 NEEDED = {"submitit": "slurm", "ray": "ray"}
 """Packages, and the extra that has each."""
@@ -40,7 +37,7 @@ class _Launcher(Launcher):
 
         assert self.of_all is not None
         try:
-            workers = self.workers()
+            workers = pkgutil.resolve_name(self.workers)(**self.settings)
         except TypeError as error:  # an argument too much
             raise ConfigError(f"hydra.launcher: {error}") from error
         except ModuleNotFoundError as error:
@@ -50,36 +47,25 @@ class _Launcher(Launcher):
             raise ConfigError(text) from error
         return launch(*self.of_all, workers, job_overrides, initial_job_idx)
 
-    @abstractmethod
-    def workers(self) -> "Workers":
-        """Where the runs are made."""
+    @property
+    @abstractmethod  # so that Hydra takes none but what is derived of it for a launcher
+    def workers(self) -> str:
+        """The class of where the runs are made."""
 
 
 class LocalLauncher(_Launcher):
-    """Runs side by side on this machine: see `dlbench.sweep.launch.Processes`."""
+    """Runs side by side on this machine."""
 
-    def workers(self) -> "Workers":
-        """See `dlbench.sweep.launch.Processes`."""
-        from dlbench.sweep.launch import Processes
-
-        return Processes(**self.settings)
+    workers = "dlbench.sweep.launch:Processes"
 
 
 class SlurmLauncher(_Launcher):
-    """Runs as jobs of SLURM: see `dlbench.sweep.slurm.Slurm`."""
+    """Runs as jobs of SLURM."""
 
-    def workers(self) -> "Workers":
-        """See `dlbench.sweep.slurm.Slurm`."""
-        from dlbench.sweep.slurm import Slurm
-
-        return Slurm(**self.settings)
+    workers = "dlbench.sweep.slurm:Slurm"
 
 
 class RayLauncher(_Launcher):
-    """Runs as tasks of Ray: see `dlbench.sweep.ray_cluster.Ray`."""
+    """Runs as tasks of Ray."""
 
-    def workers(self) -> "Workers":
-        """See `dlbench.sweep.ray_cluster.Ray`."""
-        from dlbench.sweep.ray_cluster import Ray
-
-        return Ray(**self.settings)
+    workers = "dlbench.sweep.ray_cluster:Ray"

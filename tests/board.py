@@ -1,5 +1,6 @@
 """TensorBoard's own readers, without its server."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ def accumulated(folder: Path) -> EventAccumulator:
     """Every event of one run, with repetitions."""
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}, purge_orphaned_data=False)
     return found.Reload()
+
+
+def measured(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of an evaluation, but for what a run sets, or is known of the network before its training."""
+    return {name: value for name, value in metrics.items() if not name.startswith(("model/", "optimizer/"))}
 
 
 class Board:

@@ -28,10 +28,11 @@ from dlbench.report.document import Document
 from dlbench.report.results import Evidence, collect
 from dlbench.report.schema import load_all
 from dlbench.report.sections import build
-from dlbench.run import run
+from dlbench.run import Outcome, run
 
 Compose = Callable[..., DictConfig]
 TinyIn = Callable[..., list[str]]
+QUICK_EPOCHS = 4
 
 
 # A machine that also trains is slow at times; that is no failure.
@@ -110,6 +111,19 @@ def tiny_in() -> TinyIn:
 def tiny(tiny_in: TinyIn, tmp_path: Path) -> list[str]:
     """The same, recorded in a folder of the test's own."""
     return tiny_in(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_in: TinyIn) -> TinyIn:
+    """The command line of a classifier that tells its epochs, recorded in a folder."""
+    shown = ["trainer.progress=lines", "evaluation.max_shift=0"]
+    return lambda runs, epochs=QUICK_EPOCHS: ["+experiment=cnn_bn_gap", *tiny_in(runs, epochs=epochs), *shown]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(quick: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What `quick` comes to when nothing happens to it; to be copied by who changes it."""
+    return run(compose(*quick(tmp_path_factory.mktemp("undisturbed"))))
 
 
 @pytest.fixture(scope="session")

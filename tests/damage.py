@@ -2,7 +2,6 @@
 
 import random
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,10 +43,3 @@ def damage(path: Path, chance: random.Random) -> str:
         return "deleted"
     path.mkdir()
     return "a folder in its place"
-
-
-def copied(folder: Path, place: Path) -> Path:
-    """A record copied to where it can be damaged."""
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(folder, place / folder.name)
-    return place / folder.name

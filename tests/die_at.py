@@ -9,33 +9,40 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 
-def arm(place: str, nth: int, moment: str) -> None:
-    """Have the process die before or after the nth call of a function."""
-    module_name, _, path = place.partition(":")
-    owner = importlib.import_module(module_name)
-    *parents, name = path.split(".")
-    for parent in parents:
-        owner = getattr(owner, parent)
-    original, calls = getattr(owner, name), 0
+def arm(  # noqa: PLR0917
+    owner: Any, name: str, nth: int, act: Callable[[], object], moment: str = "before", put: Any = setattr
+) -> list[str]:
+    """Have something done ``before`` or ``after`` the nth call of a function of a module or class.
+
+    Returns:
+        An entry a call, as they come.
+    """
+    original, calls = getattr(owner, name), list[str]()
 
     @functools.wraps(original)
-    def deadly(*arguments: object, **keywords: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == nth and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+    def armed(*arguments: object, **keywords: object) -> object:
+        calls.append(name)
+        is_nth = len(calls) == nth
+        if is_nth and moment == "before":
+            act()
         result = original(*arguments, **keywords)
-        if calls == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_nth and moment == "after":
+            act()
         return result
 
-    setattr(owner, name, deadly)
+    put(owner, name, armed)
+    return calls
 
 
 if __name__ == "__main__":
-    arm(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    module, _, path = sys.argv[1].partition(":")
+    *parents, function = path.split(".")
+    place = functools.reduce(getattr, parents, importlib.import_module(module))
+    arm(place, function, int(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL), sys.argv[3])
     sys.argv = ["dlbench", *sys.argv[4:]]
     from dlbench.__main__ import main
 

@@ -30,9 +30,9 @@ import pytest
 import soundfile
 from bits import endings
 from damage import CONTENT, damage
-from processes import Forked, alive, left, start, wait_for
+from processes import Forked, alive, has_trained, left, start, wait_for, workers
+from resealed import copied
 from test_hostile_records import look, sources, spoil
-from test_sweeps import has_trained, workers
 
 from dlbench.data.image_files import read_idx
 from dlbench.data.intel_files import load_npz
@@ -41,7 +41,7 @@ from dlbench.data.recordings import read_wave
 from dlbench.errors import ConfigError, DlbenchError, RecordError
 from dlbench.files import parse_yaml
 from dlbench.records.files import parse_json
-from dlbench.records.store import Record, Store
+from dlbench.records.store import Store
 from dlbench.report.expressions import evaluate
 
 Try = Callable[[random.Random, Path], None]
@@ -281,7 +281,7 @@ def spoil_finished(chance: random.Random, folder: Path) -> None:
 def forge(chance: random.Random, folder: Path) -> None:
     """A record says odd things under a right seal: every way of looking at it goes on, or leaves it out by name."""
     source = chance.choice(list(sources()))
-    record = Record(Path(shutil.copytree(source.folder, folder / "runs" / source.id)))
+    record = copied(source, folder / "runs")
     look(spoil(record, chance), folder)
 
 

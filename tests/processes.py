@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,39 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | For
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def has_trained(runs: Path, count: int = 1) -> Callable[[], bool]:
+    """Whether so many runs have a checkpoint that was not there before."""
+    before = {*runs.glob("*/checkpoints/epoch-*.ckpt")}
+    return lambda: len({path.parts[-3] for path in {*runs.glob("*/checkpoints/epoch-*.ckpt")} - before}) >= count
+
+
+def with_word(word: str, within: str = "") -> list[int]:
+    """The processes whose command line has a word in it, and whose surroundings another; Linux alone."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            line, surroundings = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+            if word.encode() in line and within.encode() in line + surroundings:
+                found.append(int(folder.name))
+    return found
+
+
+def children_of(pid: int) -> set[int]:
+    """The processes that one has started and that still run; Linux alone."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            _, parent, *_ = path.read_text().rpartition(")")[2].split()
+            if int(parent) == pid:
+                found.add(int(path.parent.name))
+    return found
+
+
+def workers(sweep: int) -> list[int]:
+    """The processes of a sweep's jobs, which its server has forked; Linux alone."""
+    return sorted(grandchild for child in children_of(sweep) for grandchild in children_of(child))
 
 
 def left(found: Callable[[], Iterable[int]], seconds: float = 20) -> list[int]:

@@ -1,6 +1,7 @@
 """Records changed on purpose and sealed again, as if they had been recorded so."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ from dlbench.records.store import OUTPUTS, Evaluation, Record
 OUTSIDE_THE_SEAL = ("evaluations", "training.json", "failure.json")
 
 
+def copied(record: Record, runs: Path) -> Record:
+    """The same record in another folder of records, where it can be changed."""
+    return Record(Path(shutil.copytree(record.folder, runs / record.id)))
+
+
 def read(path: Path) -> Any:
     """A file of a record, whatever its seal says."""
     return read_config(path) if path.suffix == ".yaml" else read_json(path)
@@ -23,6 +29,12 @@ def read(path: Path) -> Any:
 def change(path: Path, **keys: Any) -> None:
     """Give a file of a record other values, and leave the seal as it is."""
     path.write_text(json.dumps({**read(path), **keys}), encoding="utf-8")  # JSON is YAML too
+
+
+def change_and_seal(path: Path, **keys: Any) -> None:
+    """Give a closing file of a record other values, and seal that file alone."""
+    content = {**read(path), **keys}
+    _close(path, content, content["files"])
 
 
 def reseal(record: Record, /, **keys: Any) -> Record:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resealed import reseal, reseal_evaluation
+from resealed import copied, reseal, reseal_evaluation
 
 from dlbench import identity
 from dlbench.records.files import read_config, read_json
@@ -70,7 +70,7 @@ def copies(sources: list[Record], folder: Path, count: int) -> Iterator[Record]:
 
 def copy(source: Record, folder: Path, rate: float, seed: int, chance: random.Random) -> Record:
     """A run's record in a folder, with another learning rate and seed, other metrics, and told as on real data."""
-    record = Record(Path(shutil.copytree(source.folder, folder / source.id)))
+    record = copied(source, folder)
     config: dict[str, Any] = read_config(record.config)
     config = {**config, "seed": seed, "optimizer": {**config["optimizer"], "lr": rate}}
     told, manifest = read_json(record.identity), read_json(record.manifest)

@@ -12,11 +12,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from bits import ending, same_bits
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
-from processes import left, python
+from omegaconf import OmegaConf
+from processes import left, python, with_word
 from torch import distributed
 from torch.utils.data import DataLoader
 
@@ -32,8 +33,6 @@ from dlbench.run import build_task, prepare, read_weights, run
 from dlbench.sweep.job import Job
 from dlbench.tasks.base import Task, read_metrics
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 Join = Callable[[], None]
 CNN = ("+experiment=cnn_bn_gap", "evaluation.max_shift=0")
 MLP = ("+experiment=kmnist_mlp", "optimizer=sgd", "data.batch_size=8", "model.hidden_dropout=[0,0]")
@@ -152,25 +151,13 @@ def test_a_device_that_dies_leaves_no_process_and_the_run_goes_on_in_the_same_bi
         assert len([line for line in ended.stderr.splitlines() if line.startswith("dlbench: ")]) == 1
     else:
         assert ended.returncode == -signal.SIGKILL
-    assert not left(lambda: _with(str(tmp_path)))
+    assert not left(lambda: with_word(str(tmp_path)))
     (record,) = Store(tmp_path / "killed").all()
     assert record.state() == State.INTERRUPTED
     assert python("-m", "dlbench", *overrides("killed", "died"), environment=path).returncode == 0
     run(compose(*overrides("whole", "died")))
     (whole,) = Store(tmp_path / "whole").all()
     assert ending(record)[:3] == ending(whole)[:3]
-
-
-def _with(word: str) -> list[int]:
-    """The processes on whose command lines a word stands."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if word.encode() in place.read_bytes():
-                found.append(int(place.parent.name))
-        except OSError:  # it has ended
-            continue
-    return found
 
 
 def test_ctrl_c_ends_all_devices_and_the_run_goes_on(

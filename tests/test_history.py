@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from board import accumulated
 from hypothesis import given
 from hypothesis import strategies as st
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from dlbench.errors import RecordError
@@ -115,10 +115,8 @@ def log(folder: Path, *epochs: int) -> None:
 
 def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Every point of every curve, with repetitions, in the order in which TensorBoard reads them."""
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0}, purge_orphaned_data=False)
-    accumulator.Reload()
-    tags = accumulator.Tags()["scalars"]
-    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+    found = accumulated(folder)
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
 def points(*epochs: int) -> dict[str, list[tuple[int, float]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from damage import CONTENT
-from resealed import change, reseal, reseal_evaluation
+from resealed import change, copied, reseal, reseal_evaluation
 
 from dlbench import commands, paths
 from dlbench.errors import DlbenchError, RecordError
@@ -112,7 +112,7 @@ def look(record: Record, folder: Path) -> bool:
 @pytest.mark.parametrize("key", ["experiment", "provenance"])
 def test_no_name_leads_out_of_tensorboards_folder(name: str, key: str, tmp_path: Path) -> None:
     for source in sources():
-        record = Record(Path(shutil.copytree(source.folder, tmp_path / "runs" / source.id)))
+        record = copied(source, tmp_path / "runs")
         manifest = read_json(record.manifest)
         data = {**manifest["data"], **({"provenance": name} if key == "provenance" else {})}
         change(record.manifest, data=data, **({"experiment": name} if key == "experiment" else {}))
@@ -128,7 +128,7 @@ def test_no_name_leads_out_of_tensorboards_folder(name: str, key: str, tmp_path:
 @pytest.mark.parametrize("name", ["3", "null", "true", "1e3", "[a]", ""])
 def test_an_experiment_that_yaml_takes_for_something_else_is_left_out_by_name(name: str, tmp_path: Path) -> None:
     (source, _), store = sources(), Store(tmp_path)
-    record = Record(Path(shutil.copytree(source.folder, store.folder / source.id)))
+    record = copied(source, store.folder)
     change(record.manifest, experiment=name)
     (evaluation,) = reseal(record).evaluations()
     reseal_evaluation(evaluation, experiment=name)
@@ -141,7 +141,7 @@ def test_no_damage_of_a_record_ends_in_another_error(tmp_path: Path, capsys: pyt
     for seed in range(CASES):
         chance, folder = random.Random(seed), tmp_path / str(seed)
         source = found[seed % len(found)]
-        record = Record(Path(shutil.copytree(source.folder, folder / "runs" / source.id)))
+        record = copied(source, folder / "runs")
         try:
             counts[look(spoil(record, chance), folder)] += 1
         except Exception as error:

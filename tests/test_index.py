@@ -147,7 +147,6 @@ def test_a_folder_whose_name_is_no_text_and_one_that_cannot_be_reached_do_no_har
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "exists", unreachable)
-        patch.setattr(Record, "training", record.training.with_name("x"))
         assert index._is_gone(os.fsencode(record.folder)) is False
     with sqlite3.connect(cache / "records.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM record").fetchone() == (2,)

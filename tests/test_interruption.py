@@ -1,17 +1,16 @@
 """SIGTERM and SLURM's signals at any moment of a run end it like Ctrl-C; the same command goes on."""
 
-import functools
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bits import ending, same_bits
-from omegaconf import DictConfig
+from conftest import Compose, TinyIn
+from die_at import arm
 from processes import Forked, python, wait_for
 
 from dlbench.environment import interrupted_by_signals, requeue
@@ -21,8 +20,6 @@ from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 from dlbench.tasks.image_classification import ImageClassification
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
@@ -64,18 +61,9 @@ def test_a_signal_ends_a_run_which_then_goes_on(  # noqa: PLR0917
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = compose(*FAST, *tiny)
-    original, calls = getattr(owner, name), []
-
-    @functools.wraps(original)
-    def signalling(*arguments: Any, **keywords: Any) -> Any:
-        calls.append(name)
-        if len(calls) == nth:
-            os.kill(os.getpid(), number)
-        return original(*arguments, **keywords)
-
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, signalling)
+        calls = arm(owner, name, nth, lambda: os.kill(os.getpid(), number), put=patch.setattr)
         with pytest.raises(KeyboardInterrupt):
             run(config)
     assert len(calls) == nth

@@ -1,7 +1,6 @@
 """A record whose lock is taken from its holder: the holder stops before it writes, and one writer wins."""
 
 import errno
-import functools
 import os
 import re
 import shutil
@@ -13,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bits import same_bits
+from conftest import QUICK_EPOCHS, Compose, TinyIn
+from die_at import arm
 from filelock import FileLock
-from omegaconf import DictConfig
 from processes import Forked, next_epoch, wait_for
 
 from dlbench.errors import RecordError
@@ -31,10 +30,6 @@ from dlbench.records.lock import BusyError, cache_lock, hold, still_held
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
-
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
-EPOCHS = 4
 
 
 def delete_file(path: Path) -> None:
@@ -367,24 +362,13 @@ def test_without_flock_runs_are_locked_by_a_lease(quick: Callable[..., list[str]
 # --- whole runs ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def quick(tiny_in: TinyIn) -> Callable[..., list[str]]:
-    shown = ["trainer.progress=lines", "evaluation.max_shift=0"]
-    return lambda runs, epochs=EPOCHS: ["+experiment=cnn_bn_gap", *tiny_in(runs, epochs=epochs), *shown]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(quick: Callable[..., list[str]], compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose(*quick(tmp_path_factory.mktemp("undisturbed"))))
-
-
 @pytest.mark.parametrize(
     ("owner", "name", "nth"),
     [
         pytest.param(Task, "on_train_epoch_start", 1, id="before the first epoch"),
         pytest.param(Task, "on_train_epoch_start", 3, id="in the third epoch"),
         pytest.param(CheckpointFolder, "save", 2, id="between curve and checkpoint"),
-        pytest.param(CheckpointFolder, "prune", EPOCHS + 1, id="before the closing"),
+        pytest.param(CheckpointFolder, "prune", QUICK_EPOCHS + 1, id="before the closing"),
         pytest.param(ImageEvaluation, "__call__", 1, id="in the evaluation"),
         pytest.param(ImageEvaluation, "write", 1, id="while the evaluation is written"),
     ],
@@ -400,17 +384,10 @@ def test_a_run_that_lost_its_lock_stops_and_the_same_command_goes_on(  # noqa: P
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = compose(*quick(tmp_path))
-    original, calls = getattr(owner, name), []
-
-    @functools.wraps(original)
-    def losing(*arguments: Any, **keywords: Any) -> Any:
-        calls.append(name)
-        if len(calls) == nth:
-            delete_folder(next((tmp_path / ".locks").glob("*.lock")))
-        return original(*arguments, **keywords)
-
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, losing)
+        calls = arm(
+            owner, name, nth, lambda: delete_folder(next((tmp_path / ".locks").glob("*.lock"))), put=patch.setattr
+        )
         with pytest.raises(RecordError, match="was deleted or replaced"):
             run(config)
     assert len(calls) == nth
@@ -418,7 +395,7 @@ def test_a_run_that_lost_its_lock_stops_and_the_same_command_goes_on(  # noqa: P
     assert record.evaluations() == []
     assert not record.failure.exists()
     assert same_bits(run(config), undisturbed)
-    assert [row["epoch"] for row in history.read(record.metrics)] == [*range(1, EPOCHS + 1)]
+    assert [row["epoch"] for row in history.read(record.metrics)] == [*range(1, QUICK_EPOCHS + 1)]
     record.read(whole=True)
 
 

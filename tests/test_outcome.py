@@ -1,19 +1,17 @@
 """What a run says at its end beside its own metrics, and what it says it is doing."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from conftest import Compose
+from omegaconf import OmegaConf
 
 from dlbench import paths
 from dlbench.commands.outcome import headlines, published, published_nearest
 from dlbench.metrics.names import METRICS
 from dlbench.records.store import Store
 from dlbench.terminal import doing, duration, watched
-
-Compose = Callable[..., DictConfig]
 
 
 def composed(compose: Compose, *overrides: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from resealed import change, made_by, reseal
+from resealed import change, copied, made_by, reseal
 
 from dlbench import commands
 from dlbench.components import by_name
@@ -98,8 +98,7 @@ def predict(trained: Outcome, capsys: pytest.CaptureFixture[str], monkeypatch: p
 @pytest.fixture
 def copy(trained: Outcome, tmp_path: Path) -> Record:
     """The trained record, free to be spoilt."""
-    shutil.copytree(trained.record.folder, tmp_path / "runs" / trained.record.id)
-    return Store(tmp_path / "runs").record(trained.record.id)
+    return copied(trained.record, tmp_path / "runs")
 
 
 def table(outcome: Outcome) -> list[dict[str, str]]:
@@ -371,7 +370,7 @@ def test_a_record_that_does_not_name_its_classes_has_them_by_number(
     predict: Predict, classifier: Outcome, tmp_path: Path
 ) -> None:
     picture = next(classifier.record.folder.parents[1].glob("pictures/test/dark/*.png"))
-    record = Record(Path(shutil.copytree(classifier.record.folder, tmp_path / "runs" / classifier.record.id)))
+    record = copied(classifier.record, tmp_path / "runs")
     data = read_json(record.manifest)["data"]
     assert data.pop("classes") == ["dark", "light"]
     change(record.manifest, data=data)

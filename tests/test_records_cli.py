@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from resealed import change, made_by, renamed, reseal
+from resealed import change, copied, made_by, renamed, reseal
 
 from dlbench import commands, identity
 from dlbench.records.files import read_json, write_json
@@ -70,6 +70,12 @@ def store(finished: Record, outdated: str, tmp_path: Path) -> Store:
     training = store.record(CORRUPT).training
     training.write_bytes(training.read_bytes()[:-20])
     return store
+
+
+@pytest.fixture
+def transducer(decoded: Record, store: Store) -> Record:
+    """A run that was decoded in three ways, in the same store."""
+    return copied(decoded, store.folder)
 
 
 @pytest.fixture
@@ -229,11 +235,10 @@ def test_an_empty_store_says_so(store: Store, records: Records) -> None:
     assert json.loads(records("list", "--json").out) == []
 
 
-def test_a_record_has_a_line_a_decoding(decoded: Record, store: Store, records: Records, finished: Record) -> None:
-    shutil.copytree(decoded.folder, store.folder / decoded.id)
-    rows = [row for row in json.loads(records("list", "--json").out) if row["run"] == decoded.id]
+def test_a_record_has_a_line_a_decoding(transducer: Record, records: Records, finished: Record) -> None:
+    rows = [row for row in json.loads(records("list", "--json").out) if row["run"] == transducer.id]
     assert [row["decoding"] for row in rows] == ["beam width=5", "greedy", "nucleus p=0.8"]
-    recorded = [read_json(evaluation.result)["metrics"] for evaluation in decoded.evaluations()]
+    recorded = [read_json(evaluation.result)["metrics"] for evaluation in transducer.evaluations()]
     assert all(row["metrics"] in recorded for row in rows)
     assert len({row["metrics"]["test/cer"] for row in rows}) == 3
     assert {row["settings"] for row in rows} == {"lr=0.003 attention=bahdanau seed=42 epochs=2 size=16"}
@@ -313,9 +318,8 @@ def test_a_record_that_cannot_be_told_or_read_is_one_line(
     assert answer.err.startswith("dlbench: " + message.format(folder=store.folder))
 
 
-def test_show_names_decodings(decoded: Record, store: Store, records: Records) -> None:
-    shutil.copytree(decoded.folder, store.folder / decoded.id)
-    shown = json.loads(records("show", decoded.id, "--json").out)["evaluations"]
+def test_show_names_decodings(transducer: Record, records: Records) -> None:
+    shown = json.loads(records("show", transducer.id, "--json").out)["evaluations"]
     assert {evaluation["decoding"] for evaluation in shown} == {"beam width=5", "greedy", "nucleus p=0.8"}
 
 
@@ -395,20 +399,18 @@ def test_the_same_record_is_exported_to_the_same_bytes(records: Records, finishe
     assert all((other / path).read_bytes() == (one / path).read_bytes() for path in tree(one) if (one / path).is_file())
 
 
-def test_events_of_decodings_are_not_exported(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
-    shutil.copytree(decoded.folder, store.folder / decoded.id)
-    assert records("export", tmp_path / "results", decoded.id).code == 0
+def test_events_of_decodings_are_not_exported(transducer: Record, records: Records, tmp_path: Path) -> None:
+    assert records("export", tmp_path / "results", transducer.id).code == 0
     (exported,) = Store(tmp_path / "results").all()
     assert len(exported.evaluations()) == 3
     assert not list(exported.folder.rglob("*tfevents*"))
 
 
-def test_exported_predictions_quote_no_data(decoded: Record, store: Store, records: Records, tmp_path: Path) -> None:
-    shutil.copytree(decoded.folder, store.folder / decoded.id)
-    records("export", str(tmp_path / "out"), decoded.id)
-    exported = Store(tmp_path / "out").record(decoded.id)
+def test_exported_predictions_quote_no_data(transducer: Record, records: Records, tmp_path: Path) -> None:
+    records("export", str(tmp_path / "out"), transducer.id)
+    exported = Store(tmp_path / "out").record(transducer.id)
     exported.read(whole=True)
-    for evaluation in decoded.evaluations():
+    for evaluation in transducer.evaluations():
         rows, found = (predictions(each) for each in (evaluation, exported.evaluation(evaluation.id)))
         kept = [{name: row[name] for name in row if name not in ("source", "reference")} for row in rows]
         assert "source" in rows[0]
@@ -416,29 +418,41 @@ def test_exported_predictions_quote_no_data(decoded: Record, store: Store, recor
 
 
 def test_what_a_record_does_not_tell_of_is_not_exported(
-    decoded: Record, store: Store, records: Records, tmp_path: Path
+    transducer: Record, decoded: Record, records: Records, tmp_path: Path
 ) -> None:
-    copy = Record(shutil.copytree(decoded.folder, store.folder / decoded.id))
-    for evaluation in copy.evaluations():
+    for evaluation in transducer.evaluations():
         evaluation.artifacts.mkdir(exist_ok=True)
         (evaluation.artifacts / ".x.csv.tmp").write_text("x")
         (evaluation.artifacts / "before_after.png.bak").write_text("a picture with a licence")
-    assert records("export", tmp_path / "out", decoded.id).code == 0
-    for evaluation in Store(tmp_path / "out").record(decoded.id).evaluations():
+    assert records("export", tmp_path / "out", transducer.id).code == 0
+    for evaluation in Store(tmp_path / "out").record(transducer.id).evaluations():
         assert evaluation.outputs() == decoded.evaluation(evaluation.id).outputs()
+
+
+def test_the_weights_that_an_evaluation_takes_by_default_are_exported(
+    transducer: Record, records: Records, tmp_path: Path
+) -> None:
+    last = transducer.checkpoints.all()[-1].path.read_bytes()
+    transducer.checkpoints.save(1, lambda path: path.write_bytes(last))
+    for evaluation in transducer.evaluations():
+        settings = evaluation.settings()
+        assert settings.pop("checkpoint") == "best"  # which is the default
+        write_json(evaluation.config, settings)
+    reseal(transducer, best_epoch=1)
+    assert records("export", tmp_path / "out", transducer.id, "--weights").code == 0
+    assert [each.epoch for each in Store(tmp_path / "out").record(transducer.id).checkpoints.all()] == [1]
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "config.yaml"])
 @pytest.mark.parametrize("is_gone", [True, False])
-def test_damage_is_not_sealed_anew(  # noqa: PLR0917
-    name: str, is_gone: bool, decoded: Record, store: Store, records: Records, tmp_path: Path
+def test_damage_is_not_sealed_anew(
+    name: str, is_gone: bool, transducer: Record, records: Records, tmp_path: Path
 ) -> None:
-    copy = Record(shutil.copytree(decoded.folder, store.folder / decoded.id))
-    path = copy.evaluations()[0].folder / name
+    path = transducer.evaluations()[0].folder / name
     path.unlink() if is_gone else path.write_bytes(path.read_bytes().replace(b"0", b"1"))
-    answer = records("export", tmp_path / "out", decoded.id)
+    answer = records("export", tmp_path / "out", transducer.id)
     assert str(path) in answer.err
-    assert not (tmp_path / "out" / decoded.id).exists()
+    assert not (tmp_path / "out" / transducer.id).exists()
 
 
 def predictions(evaluation: Evaluation) -> list[dict[str, str]]:
@@ -556,10 +570,6 @@ def test_clean_deletes_weights_of_finished_runs_alone_and_on_request(
     assert tree(store.folder) == {path for path in before if not weights & {path, *path.parents}}
     assert store.record(INTERRUPTED).checkpoints.whole()
     assert store.record(finished.id).state() == State.FINISHED
-
-
-def test_clean_finds_nothing_twice(records: Records) -> None:
-    records("clean", "--weights", "--yes")
     assert records("clean", "--weights", "--yes") == Answer(0, "nothing to clean\n", "")
 
 
@@ -579,7 +589,7 @@ def test_clean_keeps_weights_that_are_still_to_be_tested(records: Records, store
 
 
 def test_the_newest_record_is_listed_first(finished: Record, store: Store, records: Records) -> None:
-    copy = Record(Path(shutil.copytree(finished.folder, store.folder.parent / "copy" / finished.id)))
+    copy = copied(finished, store.folder.parent / "copy")
     change(copy.manifest, started="1999-01-02T03:04:05+00:00")
     change(copy.identity, seed=7)
     change(copy.config, seed=7)

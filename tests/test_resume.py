@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 from bits import same_bits
-from omegaconf import DictConfig
+from board import accumulated
+from conftest import QUICK_EPOCHS, Compose, TinyIn
 from processes import Forked, next_epoch, python
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from resealed import copied
 
 from dlbench.callbacks.recorder import EpochRecorder
 from dlbench.files import digest
@@ -22,30 +23,10 @@ from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.store import Record, State, Store
 from dlbench.run import Outcome, run
 
-Compose = Callable[..., DictConfig]
-Quick = Callable[[Path], list[str]]
-EPOCHS = 4
-
-
-@pytest.fixture(scope="module")
-def quick(tiny_in: Callable[..., list[str]]) -> Quick:
-    """The command line of the run that is killed, for a folder of records."""
-    return lambda runs: [
-        "+experiment=cnn_bn_gap",
-        *tiny_in(runs, epochs=EPOCHS),
-        "trainer.progress=lines",
-        "evaluation.max_shift=0",
-    ]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(quick: Quick, compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose(*quick(tmp_path_factory.mktemp("uninterrupted"))))
-
 
 @pytest.fixture
-def overrides(quick: Quick, tmp_path: Path) -> list[str]:
-    """The same, in the test's own folder of records, which is ``tmp_path``."""
+def overrides(quick: TinyIn, tmp_path: Path) -> list[str]:
+    """The command line of `quick`, recorded in the test's own folder, which is ``tmp_path``."""
     return quick(tmp_path)
 
 
@@ -57,12 +38,8 @@ def killed(moment: Sequence[str], overrides: list[str], runs: Path) -> Record:
     return made
 
 
-def copied(record: Record, runs: Path) -> Record:
-    return Record(Path(shutil.copytree(record.folder, runs / record.id)))
-
-
 @pytest.fixture(scope="module")
-def killed_once(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Record:
+def killed_once(quick: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Record:
     runs = tmp_path_factory.mktemp("killed")
     return killed(("dlbench.tasks.base:Task.training_step", "20", "before"), quick(runs), runs)
 
@@ -74,15 +51,13 @@ def half(killed_once: Record, tmp_path: Path) -> Record:
 
 
 @pytest.fixture
-def whole(uninterrupted: Outcome, tmp_path: Path) -> Record:
-    """The record of the uninterrupted run in the test's own folder."""
-    return copied(uninterrupted.record, tmp_path)
+def whole(undisturbed: Outcome, tmp_path: Path) -> Record:
+    """The record of the undisturbed run in the test's own folder."""
+    return copied(undisturbed.record, tmp_path)
 
 
 def steps(record: Record, name: str) -> list[int]:
-    events = EventAccumulator(str(record.tensorboard))
-    events.Reload()
-    return [event.step for event in events.Scalars(name)]
+    return [event.step for event in accumulated(record.tensorboard).Scalars(name)]
 
 
 @pytest.mark.slow
@@ -94,28 +69,28 @@ def steps(record: Record, name: str) -> list[int]:
         pytest.param(("dlbench.records.history:append", "2", "after"), id="between curve and checkpoint"),
         pytest.param(("os:fsync", "4", "before"), id="while a checkpoint is written"),
         pytest.param(
-            ("dlbench.records.checkpoints:CheckpointFolder.save", str(EPOCHS), "after"), id="before the closing"
+            ("dlbench.records.checkpoints:CheckpointFolder.save", str(QUICK_EPOCHS), "after"), id="before the closing"
         ),
         pytest.param(("dlbench.records.seal:close", "1", "after"), id="before the evaluation"),
         pytest.param(("torch:load", "1", "after"), id="within the evaluation"),
     ],
 )
 def test_a_killed_run_ends_in_the_same_bits(
-    moment: tuple[str, str, str], uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
+    moment: tuple[str, str, str], undisturbed: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
 ) -> None:
     record = killed(moment, overrides, tmp_path)
     assert not record.training.exists() or record.state() == State.FINISHED
     assert record.evaluations() == []
     outcome = run(compose(*overrides))
     assert outcome.record == record
-    assert same_bits(outcome, uninterrupted)
-    assert steps(record, "val/accuracy") == [*range(1, EPOCHS + 1)]
-    assert seal.read(record.training)["epochs"] == EPOCHS
+    assert same_bits(outcome, undisturbed)
+    assert steps(record, "val/accuracy") == [*range(1, QUICK_EPOCHS + 1)]
+    assert seal.read(record.training)["epochs"] == QUICK_EPOCHS
 
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
-    uninterrupted: Outcome,
+    undisturbed: Outcome,
     compose: Compose,
     overrides: list[str],
     half: Record,
@@ -127,10 +102,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     newest.path.write_bytes(content)
     outcome = run(compose(*overrides))
     assert f"going on after epoch {earlier.epoch}" in capsys.readouterr().err
-    assert same_bits(outcome, uninterrupted)
+    assert same_bits(outcome, undisturbed)
     aside = newest.path.with_name(newest.path.name + ".aside-1")
     assert aside.read_bytes() == bytes(content)
-    assert steps(half, "train/loss") == [*range(1, EPOCHS + 1)]
+    assert steps(half, "train/loss") == [*range(1, QUICK_EPOCHS + 1)]
 
 
 class Planted:
@@ -183,9 +158,9 @@ def forge(checkpoint: Checkpoint, told: Callable[[dict[str, Any]], Any], mark: P
 
 @pytest.mark.slow
 def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_used(  # noqa: PLR0917
-    uninterrupted: Outcome,
+    undisturbed: Outcome,
     compose: Compose,
-    quick: Quick,
+    quick: TinyIn,
     killed_once: Record,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -197,54 +172,54 @@ def test_a_checkpoint_of_other_content_is_named_in_a_line_and_the_one_before_it_
         outcome = run(compose(*quick(runs)))
         said = [line for line in capsys.readouterr().err.splitlines() if str(forged) in line]
         assert len(said) == 1 and said[0].endswith(f"set aside as {forged.name}.aside-1"), name
-        assert same_bits(outcome, uninterrupted), name
+        assert same_bits(outcome, undisturbed), name
         assert not mark.exists()
         outcome.record.read(whole=True)
 
 
 @pytest.mark.slow
 def test_a_finished_runs_checkpoint_of_other_content_is_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
+    undisturbed: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for told in (rename_weights, reshape_weights, CONTENTS["another type"]):
         forged = forge(whole.checkpoints.all()[-1], told, whole.folder)
         shutil.rmtree(whole.folder / "evaluations")
-        assert same_bits(run(compose(*overrides)), uninterrupted)
+        assert same_bits(run(compose(*overrides)), undisturbed)
         assert f"{forged}: " in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_gap_in_the_curves_is_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record
+    undisturbed: Outcome, compose: Compose, overrides: list[str], half: Record
 ) -> None:
     first, _, *rest = half.metrics.read_text().splitlines(keepends=True)
     half.metrics.write_text("".join([first, *rest]))
     outcome = run(compose(*overrides))
-    assert same_bits(outcome, uninterrupted)
-    assert steps(half, "val/accuracy") == [*range(1, EPOCHS + 1)]
+    assert same_bits(outcome, undisturbed)
+    assert steps(half, "val/accuracy") == [*range(1, QUICK_EPOCHS + 1)]
 
 
 @pytest.mark.slow
 def test_changed_curves_are_never_gone_on_from(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record, capsys: pytest.CaptureFixture[str]
+    undisturbed: Outcome, compose: Compose, overrides: list[str], half: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, *rest = history.read(half.metrics)
     changed = [{**first, "val/loss": first["val/loss"] + 1e-6}, *rest]
     half.metrics.write_text("".join(json.dumps(row) + "\n" for row in changed))
     outcome = run(compose(*overrides))
     assert "no checkpoint to go on from; set aside" in capsys.readouterr().err
-    assert same_bits(outcome, uninterrupted)
+    assert same_bits(outcome, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["identity.json", "config.yaml", "manifest.json"])
 def test_a_damaged_description_of_a_killed_run_is_not_carried_along(
-    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record
+    name: str, undisturbed: Outcome, compose: Compose, overrides: list[str], half: Record
 ) -> None:
     before = (half.folder / name).read_bytes()
     (half.folder / name).write_text("{")
     outcome = run(compose(*overrides))
-    assert same_bits(outcome, uninterrupted)
+    assert same_bits(outcome, undisturbed)
     half.read(whole=True)
     if name != "manifest.json":
         assert (half.folder / name).read_bytes() == before
@@ -252,14 +227,14 @@ def test_a_damaged_description_of_a_killed_run_is_not_carried_along(
 
 @pytest.mark.slow
 def test_checkpoints_damaged_after_the_end_are_trained_again(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
+    undisturbed: Outcome, compose: Compose, overrides: list[str], whole: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for checkpoint in whole.checkpoints.all():
         checkpoint.path.write_bytes(b"damaged")
     outcome = run(compose(*overrides, "evaluation.max_shift=2"))
     assert outcome.trained
     assert "a checkpoint is damaged or missing; training what is lost" in capsys.readouterr().err
-    assert same_bits(run(compose(*overrides)), uninterrupted)
+    assert same_bits(run(compose(*overrides)), undisturbed)
 
 
 def no_file_beyond_a_hundred_kilobytes() -> None:
@@ -274,7 +249,7 @@ def little_memory() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("before", [no_file_beyond_a_hundred_kilobytes, little_memory])
-def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick: Quick, tmp_path: Path) -> None:
+def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick: TinyIn, tmp_path: Path) -> None:
     process = Forked("-m", "dlbench", *quick(tmp_path), before=before)
     _, errors = process.communicate()
     assert process.returncode == 1
@@ -290,7 +265,7 @@ def test_where_room_or_memory_ends_is_one_line(before: Callable[[], None], quick
 )
 def test_a_whole_checkpoint_is_kept_where_reading_it_fails(  # noqa: PLR0917
     error: Exception,
-    uninterrupted: Outcome,
+    undisturbed: Outcome,
     compose: Compose,
     overrides: list[str],
     whole: Record,
@@ -308,11 +283,11 @@ def test_a_whole_checkpoint_is_kept_where_reading_it_fails(  # noqa: PLR0917
         run(compose(*overrides))
     assert [checkpoint.path for checkpoint in whole.checkpoints.all()] == before
     monkeypatch.undo()
-    assert same_bits(run(compose(*overrides)), uninterrupted)
+    assert same_bits(run(compose(*overrides)), undisturbed)
 
 
 def test_a_checkpoint_is_kept_where_writing_the_next_one_fails(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], half: Record, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Outcome, compose: Compose, overrides: list[str], half: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [checkpoint.path for checkpoint in half.checkpoints.all()]
 
@@ -325,7 +300,7 @@ def test_a_checkpoint_is_kept_where_writing_the_next_one_fails(
     monkeypatch.undo()
     assert {*before} >= {checkpoint.path for checkpoint in half.checkpoints.all()}
     assert not list(half.folder.rglob("*.aside-*"))
-    assert same_bits(run(compose(*overrides)), uninterrupted)
+    assert same_bits(run(compose(*overrides)), undisturbed)
 
 
 def no_file_beyond_two_megabytes() -> None:
@@ -334,7 +309,7 @@ def no_file_beyond_two_megabytes() -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_is_named_and_loses_nothing(
-    uninterrupted: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
+    undisturbed: Outcome, compose: Compose, overrides: list[str], tmp_path: Path
 ) -> None:
     process = Forked("-m", "dlbench", *overrides, before=no_file_beyond_two_megabytes)
     _, errors = process.communicate()
@@ -345,13 +320,13 @@ def test_a_full_disk_is_named_and_loses_nothing(
     assert record.state() == State.INTERRUPTED
     assert record.checkpoints.all() == []
     assert not list(record.folder.rglob("*.tmp"))
-    assert same_bits(run(compose(*overrides)), uninterrupted)
+    assert same_bits(run(compose(*overrides)), undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
-    name: str, uninterrupted: Outcome, compose: Compose, overrides: list[str]
+    name: str, undisturbed: Outcome, compose: Compose, overrides: list[str]
 ) -> None:
     process = Forked("-m", "dlbench", *overrides)
     assert next_epoch(process.stdout)
@@ -359,15 +334,15 @@ def test_ctrl_c_ends_in_a_line_and_the_run_goes_on(
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == "dlbench: interrupted; the same command goes on where it was\n"
-    assert same_bits(run(compose(*overrides)), uninterrupted)
+    assert same_bits(run(compose(*overrides)), undisturbed)
 
 
 @pytest.mark.slow
-def test_two_starts_at_once_make_one_run(uninterrupted: Outcome, overrides: list[str], tmp_path: Path) -> None:
+def test_two_starts_at_once_make_one_run(undisturbed: Outcome, overrides: list[str], tmp_path: Path) -> None:
     starts = [Forked("-m", "dlbench", *overrides) for _ in range(2)]
     outputs = [process.communicate() for process in starts]
     assert [process.returncode for process in starts] == [0, 0], outputs
-    epochs = sorted(output.count(f"/{EPOCHS}  val/") for output, _ in outputs)
-    assert epochs == [0, EPOCHS]
+    epochs = sorted(output.count(f"/{QUICK_EPOCHS}  val/") for output, _ in outputs)
+    assert epochs == [0, QUICK_EPOCHS]
     (record,) = Store(tmp_path).all()
-    assert seal.read(record.training)["weights"] == seal.read(uninterrupted.record.training)["weights"]
+    assert seal.read(record.training)["weights"] == seal.read(undisturbed.record.training)["weights"]

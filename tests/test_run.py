@@ -3,39 +3,33 @@
 import csv
 import json
 import math
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bits import same_bits
-from omegaconf import DictConfig, OmegaConf
+from board import accumulated
+from conftest import Compose, TinyIn
+from omegaconf import OmegaConf
 from PIL import Image
-from resealed import change, made_by, reseal
+from resealed import change, copied, made_by, reseal
 
 from dlbench.components import by_name
 from dlbench.errors import ConfigError
 from dlbench.records import history, seal
 from dlbench.records.files import read_json
 from dlbench.records.manifest import forget_peak_memory, peak_memory_bytes
-from dlbench.records.store import Record, State, Store
+from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
 from dlbench.tasks.base import Task
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
 @pytest.fixture(scope="module")
 def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("finished"))))
-
-
-def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
 
 
 def test_a_record_holds_what_the_design_says(finished: Outcome) -> None:
@@ -92,10 +86,7 @@ def test_the_manifest_says_where_a_result_comes_from(finished: Outcome) -> None:
 
 
 def test_tensorboard_says_what_the_record_says(finished: Outcome) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(finished.record.tensorboard))
-    events.Reload()
+    events = accumulated(finished.record.tensorboard)
     names = {"train/loss", "train/loss_running_mean", "val/loss", "val/accuracy", "test/accuracy", "optimizer/lr"}
     assert names | {"time/examples_per_second"} <= set(events.Tags()["scalars"])
     assert "hp_metric" not in events.Tags()["scalars"]
@@ -126,13 +117,11 @@ def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not(
 ) -> None:
     again = run(compose(*FAST, *tiny))
     assert again.trained
-    assert seal.read(again.record.training)["weights"] == seal.read(finished.record.training)["weights"]
-    rows = without_times(history.read(again.record.metrics))
-    assert rows == without_times(history.read(finished.record.metrics))
-    assert again.result["metrics"] == finished.result["metrics"]
+    assert same_bits(again, finished)
     other = run(compose(*FAST, *tiny, "seed=43"))
     assert other.record.id != finished.record.id
-    assert without_times(history.read(other.record.metrics)) != rows
+    losses = [[row["train/loss"] for row in history.read(made.record.metrics)] for made in (other, finished)]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.slow
@@ -260,7 +249,7 @@ def test_a_record_of_other_versions_is_used_with_a_warning_or_made_again(
 def test_what_was_begun_on_other_numerics_starts_anew(  # noqa: PLR0917
     key: str, value: Any, finished: Outcome, compose: Compose, tiny_in: TinyIn, tmp_path: Path, capsys: Any
 ) -> None:
-    record = Record(Path(shutil.copytree(finished.record.folder, tmp_path / finished.record.id)))
+    record = copied(finished.record, tmp_path)
     record.training.unlink()  # as if interrupted after its last epoch
     change(record.manifest, numerics={**read_json(record.manifest)["numerics"], key: value})
     reseal(record)

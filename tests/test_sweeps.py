@@ -7,8 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Any
 
 import pytest
 from bits import ending, endings
+from conftest import Compose, TinyIn
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
-from processes import alive, left, start, sweep, wait_for
+from omegaconf import OmegaConf
+from processes import alive, children_of, has_trained, left, start, sweep, wait_for, workers
 
 from dlbench import paths
 from dlbench.cli import experiments
@@ -37,8 +37,6 @@ from dlbench.sweep.progress import Progress, table_of
 from dlbench.sweep.watch import OVERRIDE
 from dlbench.terminal import print_whole
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ["+experiment=cnn_bn_gap", "evaluation.max_shift=0"]
 SWEPT = [*FAST, "optimizer.lr=0.1,1e30,-1", "seed=1,2"]
 
@@ -196,28 +194,6 @@ def uninterrupted(
     for seed in (1, 2):
         run(compose(*ONE, f"seed={seed}", *tiny_in(runs, epochs=EPOCHS)))
     return endings(runs)
-
-
-def children_of(pid: int) -> set[int]:
-    """The processes that one has started and that still run."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            _, parent, *_ = path.read_text().rpartition(")")[2].split()
-            if int(parent) == pid:
-                found.add(int(path.parent.name))
-    return found
-
-
-def workers(parent: int) -> list[int]:
-    """The processes of a sweep's jobs, which its server has forked."""
-    return sorted(grandchild for child in children_of(parent) for grandchild in children_of(child))
-
-
-def has_trained(runs: Path) -> Callable[[], bool]:
-    """Whether there is a checkpoint that was not there before."""
-    before = set(runs.glob("*/checkpoints/epoch-*.ckpt"))
-    return lambda: not before.issuperset(runs.glob("*/checkpoints/epoch-*.ckpt"))
 
 
 @pytest.mark.slow

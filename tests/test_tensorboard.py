@@ -1,13 +1,13 @@
 """What a run leaves in its event files: settings beside the real final metrics, once; read by TensorBoard itself."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from board import Board, accumulated
+from board import Board, accumulated, measured
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
-from omegaconf import DictConfig
+from resealed import copied
 from tensorboard.plugins.hparams import api_pb2
 
 from dlbench.records import seal
@@ -15,8 +15,6 @@ from dlbench.records.store import Record
 from dlbench.run import Outcome, run
 from dlbench.tensorboard import events
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
 
 
@@ -47,11 +45,7 @@ def test_hparams_show_settings_beside_the_real_final_metrics(finished: Outcome) 
     expected |= {"model.gap": True, "model.hidden_bn": "[true, false]", "model.parameters": 755718.0}
     expected |= {"trainer.epochs": 2.0, "trainer.precision": "32-true", "trainer.threads": 1.0}
     assert expected.items() <= settings.items()
-    recorded = {
-        name: value
-        for name, value in finished.result["metrics"].items()
-        if not name.startswith(("model/", "optimizer/"))
-    }
+    recorded = measured(finished.result["metrics"])
     assert {"test/accuracy", "test/loss", "val/accuracy", "val/accuracy_best", "train/loss"} <= recorded.keys()
     assert "val/accuracy_last10_mean" in recorded
     assert {name: metrics[name] for name in recorded} == pytest.approx(recorded, rel=1e-6)
@@ -93,7 +87,7 @@ def test_a_diverged_run_is_shown_with_the_metrics_it_has(diverged: Outcome) -> N
 
 
 def test_a_training_that_goes_on_forgets_its_final_metrics(finished: Outcome, tmp_path: Path) -> None:
-    record = Record(Path(shutil.copytree(finished.record.folder, tmp_path / finished.record.id)))
+    record = copied(finished.record, tmp_path)
     for _ in range(2):
         events.discard_final(record)
         assert "test/accuracy" not in accumulated(record.tensorboard).Tags()["scalars"]
@@ -117,17 +111,13 @@ def test_every_decoding_of_a_training_is_a_row_with_its_own_metrics(decoded: Rec
     assert by_decoding["nucleus"][0]["decoding.p"] == 0.8
     for evaluation in decoded.evaluations():
         _, metrics, _ = rows[f"evaluations/{evaluation.id}"]
-        recorded = {
-            name: value
-            for name, value in seal.read(evaluation.result)["metrics"].items()
-            if not name.startswith(("model/", "optimizer/"))
-        }
+        recorded = measured(seal.read(evaluation.result)["metrics"])
         assert {"test/cer", "test/wer", "test/error_rate_macro", "val/cer", "val/cer_best"} <= recorded.keys()
         assert metrics == pytest.approx(recorded, rel=1e-6)
 
 
 def test_a_decoding_made_again_replaces_its_own_row_alone(decoded: Record, tmp_path: Path) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / decoded.id)))
+    record = copied(decoded, tmp_path)
     before = Board(record.folder).hparams()
     events.discard_final(record)
     assert Board(record.folder).hparams() == {}

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board import Board, accumulated
+from board import Board, accumulated, measured
 from browser import launched
 from omegaconf import DictConfig, OmegaConf
-from resealed import change, reseal, reseal_evaluation
+from resealed import change, copied, reseal, reseal_evaluation
 
 from dlbench import commands, paths
 from dlbench.records import history, seal
@@ -184,11 +184,7 @@ def test_committed_runs_and_decodings_are_shown_by_name_and_as_they_were_measure
     times = [event.wall_time for event in found.Scalars("val/loss")]
     assert times[-1] - times[0] == pytest.approx(sum(row["time/epoch_seconds"] for row in rows[1:]))
     (evaluation,) = record.evaluations()
-    recorded = {
-        tag: value
-        for tag, value in seal.read(evaluation.result)["metrics"].items()
-        if not tag.startswith(("model/", "optimizer/"))
-    }
+    recorded = measured(seal.read(evaluation.result)["metrics"])
     _, metrics, _ = Board(tmp_path).hparams()[name]
     assert {tag: metrics[tag] for tag in recorded} == pytest.approx(recorded, rel=1e-6)
 
@@ -312,7 +308,7 @@ def test_a_chart_holds_the_runs_of_one_experiment(runs: Path, classifiers: Store
 
 def test_decodings_are_shown_beside_their_training(decoded: Record, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    record = Record(Path(shutil.copytree(decoded.folder, runs / decoded.id)))
+    record = copied(decoded, runs)
     training = named(record)
     hows = {decoding_of(evaluation): evaluation for evaluation in record.evaluations()}
     expected = {f"{training} decoded by {how} ({evaluation.id[:8]})": how for how, evaluation in hows.items()}
@@ -339,7 +335,7 @@ def test_decodings_are_shown_beside_their_training(decoded: Record, tmp_path: Pa
 
 def test_decodings_of_a_record_without_events_are_shown_as_well(decoded: Record, tmp_path: Path) -> None:
     View(tmp_path / "with", [Store(decoded.folder.parent)]).refresh()
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record = copied(decoded, tmp_path / "runs")
     shutil.rmtree(record.tensorboard)
     events.discard_final(record)
     view = View(tmp_path / "without", [Store(tmp_path / "runs")])
@@ -352,7 +348,7 @@ def test_decodings_of_a_record_without_events_are_shown_as_well(decoded: Record,
 def test_a_damaged_decoding_is_named_once_and_hides_no_other_until_it_is_whole(
     decoded: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record = copied(decoded, tmp_path / "runs")
     result = record.evaluations()[0].result
     content = result.read_bytes()
     result.write_text("{")
@@ -367,7 +363,7 @@ def test_a_damaged_decoding_is_named_once_and_hides_no_other_until_it_is_whole(
 
 
 def test_what_runs_may_be_used_for_is_counted_as_it_is_listed(decoded: Record, tmp_path: Path) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / decoded.id)))
+    record = copied(decoded, tmp_path)
     assert uses([record]) == {Use.REPRODUCIBLE: 3}
     for evaluation, version in zip(record.evaluations(), ("1.9", "9.0"), strict=False):
         versions = {**seal.read(evaluation.result)["versions"], "transduction_evaluation": version}

@@ -1,7 +1,6 @@
 """A file that holds no code runs none: only the suite's components and torch's optimisers are taken from one."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from pydantic import ValidationError
-from resealed import change, read, reseal
+from resealed import change, copied, read, reseal
 
 from dlbench.components import check_trusted
 from dlbench.config import configuration_of
@@ -66,7 +65,7 @@ def test_a_value_that_is_still_to_be_resolved_is_refused() -> None:
 def test_a_record_that_names_other_code_runs_nothing(
     decoded: Record, tmp_path: Path, planted: Path, section: str
 ) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record = copied(decoded, tmp_path / "runs")
     config = read(record.config)
     config[section] = {**config[section], "_target_": "planted.call"}
     change(record.config, **config)
@@ -80,7 +79,7 @@ def test_a_record_that_names_other_code_runs_nothing(
 
 
 def test_an_evaluation_that_names_other_code_runs_nothing(decoded: Record, tmp_path: Path, planted: Path) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record = copied(decoded, tmp_path / "runs")
     evaluation = record.evaluations()[0]
     write_text(evaluation.config, evaluation.config.read_text().replace("dlbench.decoding", "planted"))
     reseal(record)
@@ -91,7 +90,7 @@ def test_an_evaluation_that_names_other_code_runs_nothing(decoded: Record, tmp_p
 
 
 def test_defaults_of_other_code_are_not_asked_for(decoded: Record, tmp_path: Path, planted: Path) -> None:
-    record = Record(Path(shutil.copytree(decoded.folder, tmp_path / "runs" / decoded.id)))
+    record = copied(decoded, tmp_path / "runs")
     numerics = {**read(record.manifest)["numerics"], "torch": "2.0"}
     change(record.manifest, bound={"planted.call": {"size": 1}}, numerics=numerics)
     reseal(record)

@@ -5,9 +5,9 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +24,6 @@ from dlbench.records.store import Record, State, Store, find
 from dlbench.terminal import is_like, nearest, say, tell
 
 if TYPE_CHECKING:  # --help does not wait for torch
-    from dlbench.evaluation.transduction import Prediction
     from dlbench.protocols import Decoder
 
 app = group("How a recorded model spells, translates, transcribes or classifies what it is given.")
@@ -32,19 +31,15 @@ app = group("How a recorded model spells, translates, transcribes or classifies 
 
 @dataclass
 class Input:
-    """A text, or a file's name, where it stands, and what becomes of it.
+    """A text, or a file's name, where it stands, what is read there, and what comes of it.
 
-    ``answers`` are what is printed of ``kind`` (``hypotheses`` or ``classes``), each as JSON; ``attention`` is that of
-    the first one.
+    ``answer`` is JSON: an ``error``, ``classes``, or ``hypotheses``, perhaps with the ``attention`` of the first one.
     """
 
     text: str
     place: str
     read: Any = None
-    error: str | None = None
-    kind: str = ""
-    answers: Sequence[dict[str, Any]] = ()
-    attention: dict[str, Any] | None = None
+    answer: dict[str, Any] = field(default_factory=dict)
 
 
 def option(about: str, **limits: Any) -> Any:
@@ -93,8 +88,8 @@ def predict(
         found = reader(network)
         if isinstance(found, Classifier):
             others = {"decoding": decoding, "width": width, **nucleus, "attention": attention or None}
-            if given := [name for name, value in others.items() if value is not None]:
-                raise ConfigError(f"--{given[0]} is for what writes; {network.experiment} classifies pictures")
+            if asked := [name for name, value in others.items() if value is not None]:
+                raise ConfigError(f"--{asked[0]} is for what writes; {network.experiment} classifies pictures")
         elif attention and isinstance(found, Transcriber) and not as_json:
             raise ConfigError("--attention to a recording has a column every 15 ms; add --json")
         if not (texts := list(_read(inputs or []))):
@@ -102,18 +97,17 @@ def predict(
             return 1
         for text in texts:
             _understand(text, found)
-        if readable := [text for text in texts if not text.error]:
+        if readable := [text for text in texts if "error" not in text.answer]:
+            given = [text.read for text in readable]
             if isinstance(found, Classifier):
-                classes = found.classify([text.read for text in readable], device=device)
-                for text, ranked in zip(readable, classes, strict=True):
-                    text.kind = "classes"
-                    text.answers = [{"class": name, "probability": value} for name, value in ranked[: nbest or 5]]
+                answers = _classified(found, given, nbest or 5, device)
             else:
                 decoder = _decoder(decoding or "beam", settings, found.max_length, attention)
-                predictions = found.decode([text.read for text in readable], decoder, device=device, seed=seed)
-                _take(found, readable, predictions, attention)
-        (_print_json if as_json else _print)(texts)
-        is_blind = attention and any(text.attention is None for text in readable)
+                answers = _written(found, given, decoder, attention, device=device, seed=seed)
+            for text, answer in zip(readable, answers, strict=True):
+                text.answer = answer
+        _print(texts, as_json)
+        is_blind = attention and any("attention" not in text.answer for text in readable)
         if is_blind:
             say(f"record {network.record.id}: its network gives no attention to show")
         return int(is_blind or len(readable) < len(texts))
@@ -193,18 +187,18 @@ def _read(arguments: list[str]) -> Iterator[Input]:
     for number, content in enumerate(given, start=1):
         one = Input(content.decode("utf-8", "backslashreplace"), f"{kind} {number}")
         if one.text.encode("utf-8") != content:
-            one.error = "not UTF-8; write it in that encoding"
+            one.answer["error"] = "not UTF-8; write it in that encoding"
         yield one
 
 
 def _understand(given: Input, by: Reader) -> None:
     """Read an input; say what is wrong with one that cannot be read."""
     try:
-        given.read = None if given.error else by.read(given.text)
+        given.read = None if given.answer else by.read(given.text)
     except InputError as error:
-        given.error = str(error)
-    if given.error:
-        say(f"{given.place}: {given.error}")
+        given.answer["error"] = str(error)
+    if given.answer:
+        say(f"{given.place}: {given.answer['error']}")
 
 
 def _decoder(decoding: str, settings: dict[str, Any], max_length: int, attention: bool) -> "Decoder":
@@ -217,41 +211,44 @@ def _decoder(decoding: str, settings: dict[str, Any], max_length: int, attention
     return Attended(decoder) if attention else decoder
 
 
-def _take(writer: Writer[Any], texts: list[Input], predictions: "list[Prediction]", attention: bool) -> None:
-    for text, prediction in zip(texts, predictions, strict=True):
-        text.kind, text.answers = "hypotheses", list(_hypotheses(prediction, writer.joiner))
-        if attention:
-            text.attention = prediction.attention_as_json(writer.places(prediction))
+def _classified(by: Classifier, given: list[Any], most: int, device: str) -> Iterator[dict[str, Any]]:
+    for ranked in by.classify(given, device):
+        yield {"classes": [{"class": name, "probability": value} for name, value in ranked[:most]]}
 
 
-def _hypotheses(prediction: "Prediction", joiner: str) -> Iterator[dict[str, Any]]:
+def _written(
+    by: Writer[Any], given: list[Any], decoder: "Decoder", attention: bool, **options: Any
+) -> Iterator[dict[str, Any]]:
     """What was written, up to its end; ``complete`` tells whether the model ended it, or the limit of its length."""
-    for symbols, text, log_prob in zip(prediction.hypotheses, prediction.texts, prediction.log_probs, strict=True):
-        yield {
-            "output": joiner.join(text),
-            "probability": math.exp(log_prob),
-            "log_probability": log_prob,
-            "complete": len(text) < len(symbols),
+    for prediction in by.decode(given, decoder, **options):
+        rows = zip(prediction.hypotheses, prediction.texts, prediction.log_probs, strict=True)
+        answer: dict[str, Any] = {
+            "hypotheses": [
+                {
+                    "output": by.joiner.join(text),
+                    "probability": math.exp(log_prob),
+                    "log_probability": log_prob,
+                    "complete": len(text) < len(symbols),
+                }
+                for symbols, text, log_prob in rows
+            ]
         }
+        if attention and prediction.attention is not None:
+            answer["attention"] = prediction.attention_as_json(by.places(prediction))
+        yield answer
 
 
-def _print_json(inputs: list[Input]) -> None:
-    content: list[dict[str, Any]] = []
-    for given in inputs:
-        found = {"error": given.error} if given.error else {given.kind: given.answers}
-        content.append({"input": given.text, **found, **({"attention": given.attention} if given.attention else {})})
-    print(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _print(inputs: list[Input]) -> None:
-    for given in inputs:
-        if not given.error:
-            tell(given.text)
-            for row in given.answers:
-                shown = row["class"] if "class" in row else f"{row['output']}{'' if row['complete'] else '...'}"
-                tell(f"{row['probability']:10.4g}  {shown}")
-            if given.attention:
-                _print_attention(given.attention)
+def _print(inputs: list[Input], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([{"input": given.text, **given.answer} for given in inputs], indent=2, ensure_ascii=False))
+        return
+    for given in (given for given in inputs if "error" not in given.answer):
+        tell(given.text)
+        for row in given.answer.get("classes") or given.answer["hypotheses"]:
+            shown = row["class"] if "class" in row else f"{row['output']}{'' if row['complete'] else '...'}"
+            tell(f"{row['probability']:10.4g}  {shown}")
+        if "attention" in given.answer:
+            _print_attention(given.answer["attention"])
 
 
 def _print_attention(attention: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlbench import paths
+from dlbench import components, paths
 from dlbench.commands import Json, Runs, Trust, group
 from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
@@ -293,7 +293,8 @@ def _copy_weights(record: Record, target: Path) -> None:
     from dlbench.callbacks.recorder import load
 
     whole = {checkpoint.epoch: checkpoint for checkpoint in record.checkpoints.all() if checkpoint.is_whole()}
-    closing, choices = record.closed(), {each.settings().get("checkpoint") for each in record.evaluations()}
+    closing, taken = record.closed(), {"checkpoint": "last"}
+    choices = {components.with_younger(each.settings(), taken).get("checkpoint") for each in record.evaluations()}
     for epoch in {closing["best_epoch" if choice == "best" else "epochs"] for choice in choices}:
         if epoch not in whole:
             raise RecordError(f"record {record.id}: epoch {epoch} has no whole checkpoint; rerun=always trains it anew")

@@ -134,27 +134,16 @@ def _inner(value: Any) -> Iterable[Any]:
     return (each for each in found if isinstance(each, dict | list))
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a recorded configuration, which is resolved.
+def read_config(path: Path, content: bytes | None = None) -> dict[str, Any]:
+    """A recorded configuration, which is resolved; ``content`` is what its file holds, where that is packed.
 
     Raises:
-        RecordError: It is missing, damaged, or no mapping.
+        RecordError: It is missing, damaged, no mapping, or beyond the bounds of `dlbench.files.parse_yaml`.
     """
     try:
-        content = files.read_at_most(path)
+        return deepcopy(_parsed(files.read_at_most(path) if content is None else content))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({type(error).__name__})") from error
-    return parse_config(content, path)
-
-
-def parse_config(content: bytes, path: Path) -> dict[str, Any]:
-    """The same from what a file holds.
-
-    Raises:
-        RecordError: It is damaged, no mapping, or beyond the bounds of `dlbench.files.parse_yaml`.
-    """
-    try:
-        return deepcopy(_parsed(content))
     except RecordError as error:
         raise RecordError(f"{path}{error}") from error
 

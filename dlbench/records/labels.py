@@ -102,11 +102,6 @@ def decoding(evaluation: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def group(manifest: Mapping[str, Any]) -> str:
-    """The experiment, and what its data is if it is not the verified one: what may stand in one chart."""
-    return f"{manifest['experiment']}{data_caveat(manifest['data'])}"
-
-
 def data_line(data: Mapping[str, Any]) -> str:
     """What data is, and how many examples its splits have: ``intel (verified): 12,630 train, 1,404 val, 3,000 test``.
 
@@ -129,12 +124,15 @@ def data_caveat(data: Mapping[str, Any]) -> str:
     return "" if data["provenance"] == VERIFIED else f" ({data['provenance']})"
 
 
-def run_name(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def run_name(manifest: Mapping[str, Any], config: Mapping[str, Any], most: int = 200) -> str:
     """A readable name, as TensorBoard shows it: ``cnn_bn_gap/lr=0.01 layout=scrambled seed=42 (529c0c64)``.
 
-    Besides the brief settings it names what differs from the experiment's own.
+    Before the stroke stands what may be in one chart: the experiment, and what its data is if it is not the verified
+    one. Besides the brief settings, ``most`` bytes of them, it names what differs from the experiment's own.
     """
-    return _name(manifest, config, 200)
+    group = f"{manifest['experiment']}{data_caveat(manifest['data'])}"
+    settings = " ".join([brief(config), *changed_settings(str(manifest["experiment"]), config)])
+    return f"{_file_name(group, 200)}/{_file_name(settings, most)} ({_file_name(manifest['run'], 8)})"
 
 
 def evaluation_name(manifest: Mapping[str, Any], config: Mapping[str, Any], result: Mapping[str, Any], how: str) -> str:
@@ -146,15 +144,8 @@ def evaluation_name(manifest: Mapping[str, Any], config: Mapping[str, Any], resu
         result: The evaluation's.
         how: How it decodes; see `decoding`.
     """
-    return (
-        f"{_name(manifest, config, 120)}{_file_name(f'{DECODED_BY}{how}', 90)} ({_file_name(result['evaluation'], 8)})"
-    )
-
-
-def _name(manifest: Mapping[str, Any], config: Mapping[str, Any], limit: int) -> str:
-    words = [brief(config), *changed_settings(str(manifest["experiment"]), config)]
-    settings, run = _file_name(" ".join(words), limit), _file_name(manifest["run"], 8)
-    return f"{_file_name(group(manifest), 200)}/{settings} ({run})"
+    decoded = _file_name(f"{DECODED_BY}{how}", 90)
+    return f"{run_name(manifest, config, 120)}{decoded} ({_file_name(result['evaluation'], 8)})"
 
 
 def _file_name(text: str, limit: int) -> str:

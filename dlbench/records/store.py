@@ -6,8 +6,8 @@ import difflib
 import os
 import zipfile
 import zlib
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ from dlbench import components, identity, paths
 from dlbench.errors import ConfigError, RecordError
 from dlbench.records import history, lock, seal
 from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.records.files import is_set_aside, parse_config, read_config, read_json
+from dlbench.records.files import is_set_aside, read_config, read_json
 
 PLAN = ("identity.json", "config.yaml")
 """What is written before the first step, and sealed in ``manifest.json`` until the training is done."""
@@ -63,26 +63,41 @@ class Contents:
     results: dict[str, dict[str, Any]]
 
 
+class _Inside:
+    """A place in a record's folder, or in an evaluation's."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Record | Evaluation, _: type) -> Path:
+        return owner.folder / self.name
+
+
 @dataclass(frozen=True)
 class Record:
-    """One training's folder: ``identity.json config.yaml manifest.json metrics.jsonl checkpoints/ training.json``."""
+    """One training's folder."""
 
     folder: Path
+
+    identity = _Inside("identity.json")
+    """What is hashed: see `dlbench.identity.training`."""
+    config = _Inside("config.yaml")
+    """The resolved configuration, as it was."""
+    manifest = _Inside("manifest.json")
+    """Where the record comes from."""
+    metrics = _Inside("metrics.jsonl")
+    """One line an epoch."""
+    training = _Inside("training.json")
+    """Written last: its presence means that the training is done."""
+    failure = _Inside("failure.json")
+    """Why the last try ended in an error."""
+    tensorboard = _Inside("tensorboard")
+    """Event files."""
 
     @property
     def id(self) -> str:
         """The training's identity, which is its folder's name."""
         return self.folder.name
-
-    @property
-    def identity(self) -> Path:
-        """What is hashed: see `dlbench.identity.training`."""
-        return self.folder / "identity.json"
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration, as it was."""
-        return self.folder / "config.yaml"
 
     def settings(self) -> dict[str, Any]:
         """The configuration in today's words: see `dlbench.components.today`.
@@ -92,11 +107,6 @@ class Record:
         """
         return _today(read_config(self.config), self.config)
 
-    @property
-    def manifest(self) -> Path:
-        """Where the record comes from."""
-        return self.folder / "manifest.json"
-
     def read_manifest(self) -> dict[str, Any]:
         """What ``manifest.json`` says; data that was called embedded is called synthetic.
 
@@ -104,26 +114,6 @@ class Record:
             RecordError: It is missing or damaged.
         """
         return _synthetic(read_json(self.manifest))
-
-    @property
-    def metrics(self) -> Path:
-        """One line an epoch."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def training(self) -> Path:
-        """Written last: its presence means that the training is done."""
-        return self.folder / "training.json"
-
-    @property
-    def failure(self) -> Path:
-        """Why the last try ended in an error."""
-        return self.folder / "failure.json"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files."""
-        return self.folder / "tensorboard"
 
     @property
     def checkpoints(self) -> CheckpointFolder:
@@ -226,32 +216,25 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation's folder: ``config.yaml result.json predictions.csv artifacts/``; ``result.json`` comes last.
-
-    In a committed record all but the result is packed into ``outputs.zip``.
-    """
+    """One evaluation's folder. In a committed record all but the result is packed into one file."""
 
     folder: Path
 
+    config = _Inside("config.yaml")
+    """The evaluation's settings."""
+    predictions = _Inside("predictions.csv")
+    """What it predicts, as far as it keeps that."""
+    artifacts = _Inside("artifacts")
+    """Pictures and tables."""
+    pack = _Inside(OUTPUTS)
+    """These three, in a committed record."""
+    result = _Inside("result.json")
+    """Written last: its presence means that the evaluation is done."""
+
     @property
     def id(self) -> str:
-        """The evaluation's identity."""
+        """The evaluation's identity, which is its folder's name."""
         return self.folder.name
-
-    @property
-    def result(self) -> Path:
-        """Written last: its presence means that the evaluation is done."""
-        return self.folder / "result.json"
-
-    @property
-    def config(self) -> Path:
-        """The evaluation's settings."""
-        return self.folder / "config.yaml"
-
-    @property
-    def artifacts(self) -> Path:
-        """Pictures and tables."""
-        return self.folder / "artifacts"
 
     def settings(self) -> dict[str, Any]:
         """The settings in today's words: see `dlbench.components.today`.
@@ -270,7 +253,7 @@ class Evaluation:
         content = self.output("config.yaml")
         if content is None:
             raise RecordError(f"{self.config}: is missing")
-        return parse_config(content, self.config)
+        return read_config(self.config, content)
 
     def read(self) -> dict[str, Any]:
         """The result, whose folder is named by the hash of what it says it is of, and with it the settings.
@@ -309,14 +292,11 @@ class Evaluation:
         Raises:
             RecordError: The pack is damaged.
         """
-        plain = [path for path in (self.folder / "predictions.csv", *self.folder.glob("artifacts/*")) if path.is_file()]
+        plain = [path for path in (self.predictions, *self.artifacts.glob("*")) if path.is_file()]
         names = [path.relative_to(self.folder).as_posix() for path in plain]
-        if (packed := self.folder / OUTPUTS).is_file():
-            try:
-                with zipfile.ZipFile(packed) as archive:
-                    names += [name for name in archive.namelist() if name != self.config.name]
-            except (OSError, zipfile.BadZipFile, ValueError) as error:
-                raise RecordError(f"{packed}: damaged ({error})") from error
+        if self.pack.is_file():
+            with self._opened() as archive:
+                names += [name for name in archive.namelist() if name != self.config.name]
         return sorted(names)
 
     def output(self, name: str) -> bytes | None:
@@ -327,18 +307,22 @@ class Evaluation:
         """
         if (path := self.folder / name).is_file():
             return path.read_bytes()
-        packed = self.folder / OUTPUTS
-        if not packed.is_file():
+        if not self.pack.is_file():
             return None
+        with self._opened() as archive:
+            if name not in archive.namelist():
+                return None
+            if archive.getinfo(name).file_size > LARGEST_OUTPUT:
+                raise ValueError(f"{name} unpacks to more than {LARGEST_OUTPUT:,} bytes")
+            return archive.read(name)
+
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(packed) as archive:
-                if name not in archive.namelist():
-                    return None
-                if archive.getinfo(name).file_size > LARGEST_OUTPUT:
-                    raise ValueError(f"{name} unpacks to more than {LARGEST_OUTPUT:,} bytes")
-                return archive.read(name)
+            with zipfile.ZipFile(self.pack) as archive:
+                yield archive
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
-            raise RecordError(f"{packed}: damaged ({error})") from error
+            raise RecordError(f"{self.pack}: damaged ({error})") from error
 
 
 def _digest(path: Path, told: Any) -> str:

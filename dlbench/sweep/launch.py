@@ -10,7 +10,6 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import wait as wait_for_any
@@ -24,7 +23,7 @@ from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlbench.environment import PROCESSES, end_with_parent, interrupted_by_signals, start_process
-from dlbench.errors import ConfigError, SweepError
+from dlbench.errors import ConfigError
 from dlbench.sweep.job import BUSY, FAILED, Job, JobOutcome, Words, perform
 
 PRELOADED = ["dlbench.run", "torch.utils.tensorboard", "torchvision"]
@@ -121,7 +120,6 @@ def launch(
 
     Raises:
         ConfigError: Something has no value, or the engine does not take what it is asked for.
-        SweepError: The process that looks at the configurations has died.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on where it was.
     """
     setup_globals()
@@ -137,42 +135,19 @@ def launch(
     plain = {number: _task_config(config) for number, config in composed.items()}
     with interrupted_by_signals():
         server.join()
-        jobs = _described(plain, [list(overrides) for overrides in job_overrides], words)
+        jobs = []
+        for (number, config), overrides in zip(plain.items(), job_overrides, strict=True):
+            settings: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            jobs.append(Job.of(number, overrides, settings))
         groups: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
+            words.leave("job", job.number, asdict(job))
             if groups[job.training] and plain[job.number].rerun == "always":
                 composed[job.number].rerun = "never"  # the first of a training makes it anew, which must not be lost
             groups[job.training].append(job)
         works = [Work(tuple(group), tuple(composed[job.number] for job in group), context) for group in groups.values()]
         _make_all(works, workers, workers.room(jobs))
     return [_returned(config, words.outcome(number)) for number, config in composed.items()]
-
-
-def _described(configs: dict[int, DictConfig], overrides: Sequence[Sequence[str]], words: Words) -> list[Job]:
-    """What each job is; told by a process that has imported torch, so that this one need not."""
-    plain = [OmegaConf.to_container(each, resolve=True, throw_on_missing=True) for each in configs.values()]
-    process = PROCESSES.Process(target=_describe, args=(list(configs), overrides, plain, words), daemon=True)
-    start_process(process)
-    process.join()
-    if process.exitcode:
-        raise SweepError(f"a process of the sweep ended with exit code {process.exitcode}; is there memory left?")
-    return [job for job in words.jobs() if job.number in configs]
-
-
-def _describe(numbers: Sequence[int], overrides: Sequence[Sequence[str]], configs: Sequence[Any], words: Words) -> None:
-    with suppress(KeyboardInterrupt):
-        _begin()
-        for number, own, config in zip(numbers, overrides, configs, strict=True):
-            words.leave("job", number, asdict(Job.of(number, own, config)))
-
-
-def _begin() -> None:
-    """What a process does first: see `dlbench.environment.start_process`."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    end_with_parent()
-    setup_globals()
 
 
 def _make_all(works: Sequence[Work], workers: Workers, room: int) -> None:
@@ -274,9 +249,12 @@ def as_cores_carry(jobs: Sequence[Job]) -> int:
 
 
 def _make(work: Work) -> None:
-    """What a process does."""
+    """What a process does: first see `dlbench.environment.start_process`."""
     try:
-        _begin()
+        if hasattr(signal, "pthread_sigmask"):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        end_with_parent()
         if work() == BUSY:
             sys.exit(IS_BUSY)
     except KeyboardInterrupt:

@@ -58,10 +58,9 @@ def write_final(record: Record, result: Mapping[str, Any]) -> None:
         if is_wanted and decoding_of(evaluation):
             write_decoding(record, evaluation, kept, evaluation.folder)
     if undecoded := [kept for evaluation, kept in found if not decoding_of(evaluation)]:
-        rows = history.read(record.metrics)
         has_curves = any(path.name != FINAL for path in record.tensorboard.glob("*tfevents*"))
-        curves = () if has_curves else _curves(record.read_manifest(), record.settings(), rows)
-        _write(record.tensorboard / FINAL, [*curves, *_undecoded(record, rows, undecoded)])
+        curves = () if has_curves else _curves(record)
+        _write(record.tensorboard / FINAL, [*curves, *_undecoded(record, undecoded)])
 
 
 def discard_final(record: Record) -> None:
@@ -79,10 +78,8 @@ def rebuild(record: Record, folder: Path, name: str = FINAL) -> None:
     Raises:
         RecordError: A file of the record is damaged.
     """
-    rows = history.read(record.metrics)
     results = [result for evaluation, result in _results(record) if not decoding_of(evaluation)]
-    final = _undecoded(record, rows, results) if results else ()
-    _write(folder / name, [*_curves(record.read_manifest(), record.settings(), rows), *final])
+    _write(folder / name, [*_curves(record), *(_undecoded(record, results) if results else ())])
 
 
 def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, Any], folder: Path) -> None:
@@ -95,9 +92,7 @@ def write_decoding(record: Record, evaluation: Evaluation, result: Mapping[str, 
     others = {key: value for key, value in settings.items() if key != "decoding"}
     # Those of the decoding stand under a name without prefix.
     own = _flat("", {"decoding": settings["decoding"]}) | _flat("evaluation", others)
-    rows = history.read(record.metrics)
-    final = _final(record, rows, result, result["metrics"], {"experiment": result["experiment"], **own})
-    _write(folder / FINAL, final)
+    _write(folder / FINAL, _final(record, result, result["metrics"], {"experiment": result["experiment"], **own}))
 
 
 def description(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
@@ -141,32 +136,31 @@ def _results(record: Record) -> Iterator[tuple[Evaluation, Mapping[str, Any]]]:
             yield evaluation, evaluation.read()
 
 
-def _curves(manifest: Mapping[str, Any], config: Mapping[str, Any], rows: list[dict[str, Any]]) -> Events:
+def _curves(record: Record) -> Events:
+    manifest = record.read_manifest()
     time = _seconds(manifest["started"])
-    yield 0, time, description(manifest, config)
-    for row in rows:
+    yield 0, time, description(manifest, record.settings())
+    for row in history.read(record.metrics):
         time += row.get("time/epoch_seconds", 0.0)
         for name, value in row.items():
             if "/" in name:
                 yield row["epoch"], time, _value(tag=name, simple_value=value)
 
 
-def _undecoded(record: Record, rows: list[dict[str, Any]], results: list[Mapping[str, Any]]) -> Events:
+def _undecoded(record: Record, results: list[Mapping[str, Any]]) -> Events:
     """The final events of a training's own run: the metrics that no curve ends in."""
     metrics = {name: value for result in results for name, value in result["metrics"].items()}
-    in_curves = rows[-1].keys() if rows else set()
+    in_curves = {name for row in history.read(record.metrics)[-1:] for name in row}
     others = {name: value for name, value in metrics.items() if name not in in_curves}
-    return _final(record, rows, results[-1], others, {})
+    return _final(record, results[-1], others, {})
 
 
-def _final(
-    record: Record, rows: list[dict[str, Any]], result: Mapping[str, Any], metrics: Mapping[str, float], own: Settings
-) -> Events:
+def _final(record: Record, result: Mapping[str, Any], metrics: Mapping[str, float], own: Settings) -> Events:
     """Hyperparameters, among them what is known of the model before training and its ``own``; then the metrics.
 
     Torch's and TensorBoard's own writers of hyperparameters know no failure and no times, or need TensorFlow.
     """
-    manifest = record.read_manifest()
+    manifest, rows = record.read_manifest(), history.read(record.metrics)
     data = manifest["data"]
     compared: Settings = {
         "experiment": manifest["experiment"],

@@ -12,10 +12,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from bits import ending, same_bits
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from processes import left, python
 from torch import distributed
 from torch.utils.data import DataLoader
@@ -32,8 +33,6 @@ from dlbench.run import build_task, prepare, read_weights, run
 from dlbench.sweep.job import Job
 from dlbench.tasks.base import Task, read_metrics
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 Join = Callable[[], None]
 CNN = ("+experiment=cnn_bn_gap", "evaluation.max_shift=0")
 MLP = ("+experiment=kmnist_mlp", "optimizer=sgd", "data.batch_size=8", "model.hidden_dropout=[0,0]")

@@ -1,11 +1,18 @@
-"""Runs held against each other, bit for bit."""
+"""Runs held against each other, bit for bit, and their predictions."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 from dlbench.records import history, seal
 from dlbench.records.store import Record, Store
 from dlbench.run import Outcome
+
+
+def rows(outcome: Outcome) -> list[dict[str, str]]:
+    """The predictions that an evaluation has kept."""
+    with (outcome.evaluation.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def same_bits(outcome: Outcome, expected: Outcome) -> bool:

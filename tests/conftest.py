@@ -127,6 +127,17 @@ def undisturbed(quick: TinyIn, compose: Compose, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
+def recogniser(tiny_in: TinyIn) -> TinyIn:
+    """Overrides of a small recogniser of a few tones, recorded in a folder."""
+
+    def overrides(runs: Path, experiment: str = "asr_attention_spoken") -> list[str]:
+        small = ["model.size=16", "model.feedforward=16", "data.batch_size=8"]
+        return [f"+experiment={experiment}", *tiny_in(runs, sizes=(48, 12, 20)), *small]
+
+    return overrides
+
+
+@pytest.fixture(scope="session")
 def decoded(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A small transducer, trained once and decoded in three ways; to be copied by who changes it."""
     overrides = ["+experiment=p2g_attention", *tiny_in(tmp_path_factory.mktemp("decoded") / "runs"), "model.size=16"]

@@ -1,9 +1,18 @@
-"""Damage to records, seeded: what a disk, a crash or a hand does to a file."""
+"""Damage to files: what a disk, a crash or a hand does to them, those of records seeded."""
 
+import os
 import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "loop": lambda path: path.symlink_to(path.name),
+    "folder": Path.mkdir,
+    "dangling": lambda path: path.symlink_to("nowhere"),
+}
+"""What can stand in the place of a file."""
 
 
 def flip(content: bytes, chance: random.Random) -> bytes:

@@ -1,4 +1,4 @@
-"""A training whose loss stops being a number."""
+"""A training whose loss stops being a number, or that is interrupted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,4 +21,19 @@ def loss_is_nan_from(step: int, task: type[Task] = ImageClassification) -> Itera
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "loss", until_step)
+        yield
+
+
+@contextmanager
+def interrupted_at(step: int, task: type[Task]) -> Iterator[None]:
+    """What is inside trains a kind of task, and is interrupted before an optimiser step (counted from 0)."""
+    training_step = task.training_step
+
+    def until_step(self: Task, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == step:
+            raise KeyboardInterrupt
+        return training_step(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(task, "training_step", until_step)
         yield

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlbench.models.attention import AdditiveAttention, Attention, BilinearAttention, DotAttention
+from dlbench.models import asr, transformer
+from dlbench.models.attention import AdditiveAttention, Attention, BilinearAttention, DotAttention, sinusoids
 
 BATCH, TARGET, SOURCE, SIZE = 3, 4, 5, 6
 LENGTHS = (5, 2, 3)
@@ -68,3 +69,10 @@ def test_the_published_variants_are_options() -> None:
     count = {name: sum(weight.numel() for weight in module.parameters()) for name, module in biased.named_children()}
     assert count["query"] == count["key"] == 128 * 128 + 128
     assert count["output"] == 256 * 128 + 128
+
+
+@pytest.mark.parametrize("longest", [asr.MAX_TIMESCALE, transformer.MAX_TIMESCALE])
+def test_positions_are_sines_and_cosines(longest: int) -> None:
+    angles = torch.arange(50)[:, None] * longest ** (-torch.arange(4) / 3)
+    expected = torch.cat([angles.sin(), angles.cos()], dim=1)
+    torch.testing.assert_close(sinusoids(50, 8, longest), expected, atol=1e-4, rtol=1e-4)

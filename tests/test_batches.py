@@ -1,6 +1,7 @@
-"""Batches of pictures: layout, scale, order, shifts."""
+"""Batches of pictures: layout, scale, shifts; and what holds for every order of batches."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from dlbench.data import pairs
+from dlbench.data.datamodule import Batches
 from dlbench.data.image_datamodules import BatchOrder, PictureTensors, loader, shift, to_network
+from dlbench.data.vocabulary import Vocabulary
 
 SIZES = st.integers(1, 200)
 BATCH_SIZES = st.integers(1, 64)
@@ -22,7 +26,7 @@ def pictures(n: int = 3, height: int = 48, width: int = 48) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
 
 
-def order_of(size: int, batch_size: int, seed: int | None, epoch: int = 0) -> list[int]:
+def positions(size: int, batch_size: int, seed: int | None, epoch: int = 0) -> list[int]:
     order = BatchOrder(size, batch_size, seed)
     order.set_epoch(epoch)
     return torch.cat(list(order)).tolist()
@@ -78,36 +82,57 @@ def test_every_picture_comes_once_an_epoch_in_full_batches_but_the_last(
     assert {len(batch) for batch in batches[:-1]} <= {batch_size}
 
 
-@given(size=SIZES, batch_size=BATCH_SIZES, seed=SEEDS, epoch=EPOCHS, earlier=st.lists(EPOCHS, max_size=3))
+def of_pairs(size: int, batch_size: int, seed: int) -> pairs.BatchOrder:
+    lengths = torch.randint(1, 20, (size, 2), generator=torch.Generator().manual_seed(size)).tolist()
+    words = [pairs.Pair(("a",) * source, ("a",) * target) for source, target in lengths]
+    letters = Vocabulary.from_sequences(["a"])
+    return pairs.BatchOrder(pairs.PairTensors(words, letters, letters), batch_size, bucket_batches=3, seed=seed)
+
+
+every_order = pytest.mark.parametrize("order_of", [BatchOrder, of_pairs], ids=["pictures", "pairs"])
+
+
+def told(batches: Iterable[Any]) -> str:
+    """The positions in each batch; a pair's place also tells the epoch."""
+    return str([(batch[1] if isinstance(batch, tuple) else batch).tolist() for batch in batches])
+
+
+def drawn(order: Batches[Any], epoch: int) -> str:
+    order.set_epoch(epoch)
+    return told(order)
+
+
+@every_order
+@given(arguments=st.tuples(SIZES, BATCH_SIZES, SEEDS), epoch=EPOCHS, earlier=st.lists(EPOCHS, max_size=3))
 def test_an_order_depends_on_seed_and_epoch_and_not_on_what_came_before(
-    size: int, batch_size: int, seed: int, epoch: int, earlier: list[int]
+    order_of: Callable[..., Batches[Any]], arguments: tuple[int, int, int], epoch: int, earlier: list[int]
 ) -> None:
-    order = BatchOrder(size, batch_size, seed)
+    order = order_of(*arguments)
     for other in earlier:
         order.set_epoch(other)
         next(iter(order))
-    order.set_epoch(epoch)
-    assert torch.cat(list(order)).tolist() == order_of(size, batch_size, seed, epoch)
+    assert drawn(order, epoch) == drawn(order_of(*arguments), epoch)
 
 
-def test_an_epoch_announced_after_the_iterator_was_made_still_counts() -> None:
-    order = BatchOrder(100, 8, seed=1)
+@every_order
+def test_an_epoch_announced_after_the_iterator_was_made_still_counts(order_of: Callable[..., Batches[Any]]) -> None:
+    order = order_of(100, 8, 1)
     batches = iter(order)
     order.set_epoch(5)
-    assert torch.cat(list(batches)).tolist() == order_of(100, 8, 1, epoch=5)
+    assert told(batches) == drawn(order_of(100, 8, 1), 5)
 
 
-def test_orders_differ_between_epochs_and_between_seeds() -> None:
-    orders = {tuple(order_of(50, 8, seed, epoch)) for seed in range(5) for epoch in range(5)}
-    assert len(orders) == 25
+@every_order
+def test_orders_differ_between_epochs_and_between_seeds(order_of: Callable[..., Batches[Any]]) -> None:
+    assert len({drawn(order_of(50, 8, seed), epoch) for seed in range(5) for epoch in range(5)}) == 25
 
 
 def test_the_batch_size_does_not_change_the_order() -> None:
-    assert order_of(50, 8, 3, 2) == order_of(50, 50, 3, 2)
+    assert positions(50, 8, 3, 2) == positions(50, 50, 3, 2)
 
 
 def test_without_a_seed_pictures_come_as_they_are_stored_in_every_epoch() -> None:
-    assert order_of(20, 8, None, epoch=0) == order_of(20, 8, None, epoch=7) == list(range(20))
+    assert positions(20, 8, None, epoch=0) == positions(20, 8, None, epoch=7) == list(range(20))
 
 
 @pytest.mark.parametrize("seed", [None, 4])
@@ -118,7 +143,7 @@ def test_a_loader_gives_whole_batches_and_leaves_the_global_stream_alone(seed: i
     assert torch.equal(torch.get_rng_state(), stream)
     assert [len(batch) for batch, _ in batches] == [8, 8, 4]
     places = torch.cat([batch for _, batch in batches])
-    assert places.tolist() == order_of(20, 8, seed)
+    assert places.tolist() == positions(20, 8, seed)
     torch.testing.assert_close(torch.cat([batch for batch, _ in batches]), images[places] / 256, rtol=0, atol=0)
 
 

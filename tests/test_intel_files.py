@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import NO_FILES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,13 +22,6 @@ from dlbench.data.image_files import Pictures, PictureSet
 from dlbench.data.image_folders import tenth
 from dlbench.data.intel_files import CLASSES, find, folders, load_folder, load_npz
 from dlbench.errors import DataError, OddDataNotice
-
-KINDS: dict[str, Callable[[Path], object]] = {
-    "pipe": os.mkfifo,
-    "loop": lambda path: path.symlink_to(path.name),
-    "dangling": lambda path: path.symlink_to("nowhere"),
-}
-"""What can stand in the place of a file."""
 
 KNOWN = "67d6f63e5eba789677ca945ca10489a39ebfa1c1a896ac184046aa56f392a5a1"
 
@@ -142,9 +135,9 @@ def test_a_link_back_ends_in_a_line(official: Path, tmp_path: Path) -> None:
     assert (train.state, test.state) == (State.BROKEN, State.ALTERED)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["pipe", "loop", "dangling"])
 def test_what_is_named_like_a_picture_and_is_no_file_is_named(official: Path, tmp_path: Path, kind: str) -> None:
-    KINDS[kind](official / "seg_test" / "sea" / "x.png")
+    NO_FILES[kind](official / "seg_test" / "sea" / "x.png")
     with pytest.raises(DataError, match=r"seg_test/sea/x\.png: cannot be read \(.*\); make it readable or remove it"):
         load_folder(official, tmp_path / "cache")
     with pytest.raises(DataError, match=r"seg_test/sea/x\.png in .*: cannot be read as a picture"):

@@ -5,13 +5,12 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bits import same_bits
-from conftest import Compose
+from conftest import Compose, TinyIn
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import killed
 
@@ -21,7 +20,6 @@ from dlbench.records import history
 from dlbench.records.store import Record
 from dlbench.run import run
 
-TinyIn = Callable[..., list[str]]
 PLAIN = ("+experiment=kmnist_mlp", "evaluation.rotations=[]", "evaluation.scales=[]")
 
 

@@ -73,21 +73,15 @@ def test_a_test_split_smaller_than_the_cut_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("val_images", None, "has the keys .*expected .*val_images"),
-        ("extra", np.zeros(3), "has the keys extra, "),
         ("train_images", np.zeros((40, 28, 28, 3), np.uint8), r"train_images is uint8 \(40, 28, 28, 3\), expected u"),
         (
             "train_images",
             np.zeros((40, 64, 64), np.uint8),
             r"train_images is uint8 \(40, 64, 64\), expected uint8 \(N, 28",
         ),
-        ("val_images", np.zeros((12, 28, 28)), r"val_images is float64 \(12, 28, 28\), expected uint8 \(N, 28, 28\)"),
-        ("val_images", np.zeros((0, 28, 28), np.uint8), r"val_images is uint8 \(0, 28, 28\)"),
         ("val_labels", np.zeros((11, 1), np.uint8), r"val_labels is uint8 \(11, 1\), expected integers \(12, 1\)"),
         ("val_labels", np.zeros(12, np.uint8), r"val_labels is uint8 \(12,\), expected integers \(12, 1\)"),
-        ("test_labels", np.zeros((1000, 1)), r"test_labels is float64 \(1000, 1\), expected integers"),
-        ("test_labels", np.full((1000, 1), 4), r"test_labels is in 4\.\.4, expected 0\.\.3"),
-        ("test_labels", np.array([[None]] * 1000), "test_labels contains pickled objects"),
+        ("test_labels", np.full((1000, 1), 4), r"is in 4\.\.4, expected 0\.\.3; get it again with .* fetch octmnist"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, key: str, value: np.ndarray | None, message: str) -> None:
@@ -98,13 +92,6 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, key: str, value: np.
     assert "\n" not in str(caught.value)
     (finding,) = check(registry.get("octmnist"), tmp_path)
     assert finding.state == State.BROKEN
-
-
-def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"octmnist.npz: cannot be read, truncated or altered .* fetch octmnist"):
-        load_octmnist(path)
 
 
 @pytest.mark.parametrize("trick", ["shape", "trailing", "bzip2", "header", "two members"])

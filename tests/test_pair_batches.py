@@ -127,32 +127,6 @@ def test_a_loader_leaves_the_global_stream_alone() -> None:
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
-@given(pairs=PAIRS, cut=st.tuples(SMALL, SMALL), seed=SEEDS, epoch=EPOCHS, earlier=st.lists(EPOCHS, max_size=3))
-def test_an_order_depends_on_seed_and_epoch_and_not_on_what_came_before(
-    pairs: list[Pair], cut: tuple[int, int], seed: int, epoch: int, earlier: list[int]
-) -> None:
-    order, data = BatchOrder(tensors(pairs), *cut, seed), tensors(pairs)
-    for other in earlier:
-        order.set_epoch(other)
-        next(iter(order))
-    assert batches_of(order, epoch) == batches_of(BatchOrder(data, *cut, seed), epoch)
-
-
-def test_an_epoch_announced_after_the_iterator_was_made_still_counts() -> None:
-    order = BatchOrder(tensors(many(100)), 8, 3, seed=1)
-    batches = iter(order)
-    order.set_epoch(5)
-    places = list(batches)
-    assert {epoch for epoch, _ in places} == {5}
-    assert [positions.tolist() for _, positions in places] == batches_of(BatchOrder(tensors(many(100)), 8, 3, 1), 5)
-
-
-def test_orders_differ_between_epochs_and_between_seeds() -> None:
-    data = tensors(many(50))
-    orders = {str(batches_of(BatchOrder(data, 8, 3, seed), epoch)) for seed in range(5) for epoch in range(5)}
-    assert len(orders) == 25
-
-
 def test_only_the_last_batch_is_smaller_and_its_pairs_are_a_random_draw() -> None:
     data = tensors(many(500))
     order = BatchOrder(data, 64, 3, seed=0)

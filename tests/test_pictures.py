@@ -1,20 +1,17 @@
 """Pictures of a training: there at the chosen epochs, right in content, and without a trace in the training."""
 
-import random
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bits import same_bits
 from board import accumulated
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
+from drawing import EPOCHS, Drawn, check_pictures, drawn_and_not
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 
 from dlbench.callbacks import image_pictures
 from dlbench.callbacks.image_pictures import ClassifierPictures
@@ -22,58 +19,17 @@ from dlbench.config import callbacks, check
 from dlbench.data.synthetic.images import scenes
 from dlbench.errors import ConfigError
 from dlbench.identity import training
-from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.run import Outcome, run
 from dlbench.tasks.image_classification import ImageClassification
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 FAST = ("+experiment=cnn_bn_gap", "evaluation.max_shift=1")
-EPOCHS = 4
-TAGS = {f"pictures (synthetic data)/{name}" for name in ("confusion_matrix", "most_confident_mistakes", "first_layer")}
+NAMES = ("confusion_matrix", "most_confident_mistakes", "first_layer")
 
 
 @pytest.fixture(scope="module")
-def watched() -> list[tuple[Any, Any]]:
-    """What a training depends on, before and after each time the pictures are drawn."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def drawn(
-    compose: Compose,
-    tiny_in: TinyIn,
-    watched: list[tuple[Any, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Outcome:
-    """A run with pictures after epochs 2 and 4, killed after the pictures of epoch 2 and before its checkpoint."""
-    runs = tmp_path_factory.mktemp("drawn") / "runs"
-    config = compose(*FAST, *tiny_in(runs, epochs=EPOCHS), "callbacks.pictures.epochs=[2]")
-    draw, save = ClassifierPictures.on_validation_end, CheckpointFolder.save
-
-    def draw_watched(self: ClassifierPictures, trainer: Any, task: Any) -> None:
-        before = state_of(task)
-        draw(self, trainer, task)
-        watched.append((before, state_of(task)))
-
-    def killed_at_two(self: CheckpointFolder, epoch: int, write: Callable[[Path], None]) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-        save(self, epoch, write)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClassifierPictures, "on_validation_end", draw_watched)
-        with pytest.MonkeyPatch.context() as death:
-            death.setattr(CheckpointFolder, "save", killed_at_two)
-            with pytest.raises(KeyboardInterrupt):
-                run(config)
-        return run(config)
-
-
-@pytest.fixture(scope="module")
-def undrawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The same run without pictures, never stopped."""
-    return run(compose(*FAST, *tiny_in(tmp_path_factory.mktemp("undrawn"), epochs=EPOCHS)))
+def drawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    folder = tmp_path_factory.mktemp("pictures")
+    return drawn_and_not(compose, lambda runs: [*FAST, *tiny_in(runs, epochs=EPOCHS)], ClassifierPictures, folder)
 
 
 @pytest.fixture(scope="module")
@@ -84,46 +40,20 @@ def diverged(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPat
         return run(compose(*FAST, *overrides, "data.layout=scrambled", "model.classes=null"))
 
 
-def state_of(task: Any) -> Any:
-    modes = [(name, module.training) for name, module in task.named_modules()]
-    grads = [
-        (name, None if weight.grad is None else weight.grad.sum().item()) for name, weight in task.named_parameters()
-    ]
-    generators = torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
-    return modes, grads, generators, torch.is_grad_enabled(), torch.get_num_threads()
+def test_pictures_are_there_once_after_the_chosen_epochs_and_the_last(drawn: Drawn) -> None:
+    check_pictures(drawn.outcome.record, NAMES, [2, 4])
 
 
-def test_pictures_are_there_once_after_the_chosen_epochs_and_the_last(drawn: Outcome) -> None:
-    found = accumulated(drawn.record.tensorboard)
-    assert set(found.Tags()["images"]) == TAGS
-    for tag in found.Tags()["images"]:
-        images = found.Images(tag)
-        assert [image.step for image in images] == [2, 4]
-        for image in images:
-            picture = Image.open(BytesIO(image.encoded_image_string))
-            assert min(picture.size) >= 480
-            assert len(picture.getcolors(maxcolors=1 << 20) or ()) > 100
-
-
-def test_nothing_is_there_twice_after_a_kill(drawn: Outcome) -> None:
-    found = accumulated(drawn.record.tensorboard)
+def test_nothing_is_there_twice_after_a_kill(drawn: Drawn) -> None:
+    found = accumulated(drawn.outcome.record.tensorboard)
     for tag in found.Tags()["scalars"]:
         steps = [event.step for event in found.Scalars(tag)]
         assert steps in ([EPOCHS], [*range(1, EPOCHS + 1)]), tag
     assert all(len(found.Tensors(tag)) == 1 for tag in found.Tags()["tensors"])
 
 
-def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[tuple[Any, Any]]) -> None:
-    assert drawn.record.id == undrawn.record.id
-    assert same_bits(drawn, undrawn)
-    # Dropout is reseeded every step, so a draw from a global generator would not show in the bits of this network.
-    assert len(watched) > EPOCHS
-    for before, after in watched:
-        assert before == after
-
-
-def test_without_epochs_nothing_is_drawn(undrawn: Outcome) -> None:
-    assert not accumulated(undrawn.record.tensorboard).Tags()["images"]
+def test_pictures_change_no_bit(drawn: Drawn) -> None:
+    drawn.check_unchanged()
 
 
 class Silent(ImageClassification):
@@ -143,13 +73,11 @@ def test_a_task_that_gives_nothing_to_show_is_told_once(
 
 
 def test_a_diverging_epoch_is_not_drawn(diverged: Outcome) -> None:
-    found = accumulated(diverged.record.tensorboard)
-    assert set(found.Tags()["images"]) == TAGS
-    assert all([image.step for image in found.Images(tag)] == [1] for tag in TAGS)
+    check_pictures(diverged.record, NAMES, [1])
 
 
-def test_pictures_are_no_part_of_the_record(drawn: Outcome) -> None:
-    assert OmegaConf.load(drawn.record.config).callbacks == {}
+def test_pictures_are_no_part_of_the_record(drawn: Drawn) -> None:
+    assert OmegaConf.load(drawn.outcome.record.config).callbacks == {}
 
 
 @pytest.mark.parametrize(

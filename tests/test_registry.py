@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from damage import NO_FILES
 from PIL import Image
 
 from dlbench import commands
@@ -153,14 +154,8 @@ def test_check_loads_the_intel_pictures(tmp_path: Path) -> None:
     assert "seg_test/sea/1.jpg" in test.note
 
 
-@pytest.mark.parametrize("kind", ["pipe", "loop", "folder", "dangling"])
+@pytest.mark.parametrize("kind", NO_FILES)
 def test_what_is_no_file_is_named(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    make: dict[str, Callable[[Path], object]] = {
-        "pipe": os.mkfifo,
-        "loop": lambda path: path.symlink_to(path.name),
-        "folder": Path.mkdir,
-        "dangling": lambda path: path.symlink_to("nowhere"),
-    }
     modules = {
         "kmnist": KmnistDataModule(folder=str(tmp_path)),
         "octmnist": OctmnistDataModule(folder=str(tmp_path)),
@@ -172,7 +167,7 @@ def test_what_is_no_file_is_named(tmp_path: Path, kind: str, capsys: pytest.Capt
     for name, entry in REGISTRY.items():
         for file in entry.files:
             (tmp_path / file.path).parent.mkdir(exist_ok=True)
-            make[kind](tmp_path / file.path)
+            NO_FILES[kind](tmp_path / file.path)
         found = [finding for finding in check(entry, tmp_path) if finding.path in [file.path for file in entry.files]]
         assert [finding.state for finding in found] == [State.BROKEN] * len(entry.files)
         if name in readers:

@@ -1,18 +1,17 @@
 """Retrieval as an experiment: what is recorded, what the metrics mean, when networks fail, bad input."""
 
-import csv
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from bits import same_bits
+from bits import rows, same_bits
 from board import accumulated
+from conftest import Compose, TinyIn
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
@@ -28,8 +27,6 @@ from dlbench.records.summary import summarise
 from dlbench.run import Outcome, run
 from dlbench.tasks.retrieval import PictureRetrieval, RetrievalResult, corrupt, retrieve
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 EXPERIMENT = "+experiment=hopfield_retrieval"
 PATTERNS, PIXELS = 20, 28 * 28
 OWN = {"retrieval_accuracy", "nearest_before", "steps", "distance"}
@@ -58,11 +55,6 @@ def test_what_is_exported_holds_no_pictures(made: Outcome, tmp_path: Path) -> No
     assert "predictions.csv" in exported.outputs()
     assert not [name for name in exported.outputs() if name.endswith(".png")]
     assert not list(tmp_path.rglob("*.png"))
-
-
-def rows(outcome: Outcome) -> list[dict[str, str]]:
-    with (outcome.evaluation.folder / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_it_is_recorded_like_any_run(made: Outcome) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dlbench.data.vocabulary import EOS, PAD, SOS
-from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention, sinusoids
+from dlbench.models.attention import AdditiveAttention, BilinearAttention, DotAttention
 from dlbench.models.cost import count_parameters
 from dlbench.models.seq2seq import Seq2Seq
-from dlbench.models.transformer import MAX_TIMESCALE, Transformer
+from dlbench.models.transformer import Transformer
 
 SYMBOLS: dict[str, Any] = {"source_symbols": 20, "target_symbols": 15}
 MODELS = {
@@ -163,14 +163,6 @@ def test_a_batch_has_the_losses_and_gradients_of_its_rows_alone(name: str, writt
     together, alone = gradients(slice(0, 5)), gradients(*(slice(row, row + 1) for row in range(5)))
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
-
-
-def test_positions_are_sines_and_cosines() -> None:
-    table = sinusoids(5, 4, MAX_TIMESCALE)
-    rate = 10_000**-1.0
-    for place in range(5):
-        angles = torch.tensor([float(place), place * rate])
-        torch.testing.assert_close(table[place], torch.cat([angles.sin(), angles.cos()]))
 
 
 def test_impossible_sizes_are_refused() -> None:

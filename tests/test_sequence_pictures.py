@@ -1,23 +1,21 @@
 """Pictures and tables of a transducer's training: there at the chosen epochs, right, and without a trace in it."""
 
-import random
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from io import BytesIO
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bits import same_bits
 from board import accumulated
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
+from drawing import EPOCHS, Drawn, check_pictures, drawn_and_not, table_of
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
-from PIL import Image
 
 from dlbench.callbacks import sequence_pictures as figures
 from dlbench.callbacks.sequence_pictures import TransductionPictures
@@ -25,17 +23,10 @@ from dlbench.data.pairs import Pair
 from dlbench.evaluation.transduction import END, Prediction
 from dlbench.metrics.sequences import CharacterErrorRate
 from dlbench.records import history
-from dlbench.records.checkpoints import CheckpointFolder
-from dlbench.run import Outcome, run
+from dlbench.run import run
 from dlbench.tasks.transduction import Transduction
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
-Factory = pytest.TempPathFactory
-FOLDER = "pictures (synthetic data)"
 SMALL = ["model.size=16", "data.batch_size=16"]
-SIZES = (200, 30, 40)
-EPOCHS = 4
 WORDS = st.text("abc", max_size=5)
 
 
@@ -47,85 +38,28 @@ PAIRS = st.lists(st.builds(written, st.just(()), WORDS, WORDS), min_size=1, max_
 
 
 @pytest.fixture(scope="module")
-def watched() -> list[tuple[Any, Any]]:
-    """What a training depends on, before and after each validation's end."""
-    return []
+def drawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    def overrides(runs: Path) -> list[str]:
+        return ["+experiment=p2g_attention", *tiny_in(runs, epochs=EPOCHS, sizes=(200, 30, 40)), *SMALL]
 
-
-@pytest.fixture(scope="module")
-def drawn(compose: Compose, tiny_in: TinyIn, watched: list[tuple[Any, Any]], tmp_path_factory: Factory) -> Outcome:
-    """A run with pictures after epochs 2 and 4, killed after the pictures of epoch 2 and before its checkpoint."""
-    overrides = tiny_in(tmp_path_factory.mktemp("drawn"), epochs=EPOCHS, sizes=SIZES)
-    config = compose("+experiment=p2g_attention", *overrides, *SMALL, "callbacks.pictures.epochs=[2]")
-    draw, save = TransductionPictures.on_validation_end, CheckpointFolder.save
-
-    def draw_watched(self: TransductionPictures, trainer: Any, task: Any) -> None:
-        before = state_of(task)
-        draw(self, trainer, task)
-        watched.append((before, state_of(task)))
-        assert type(task.decoder).__name__ == "Greedy"
-
-    def killed_at_two(self: CheckpointFolder, epoch: int, write: Any) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-        save(self, epoch, write)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransductionPictures, "on_validation_end", draw_watched)
-        with pytest.MonkeyPatch.context() as death:
-            death.setattr(CheckpointFolder, "save", killed_at_two)
-            with pytest.raises(KeyboardInterrupt):
-                run(config)
-        return run(config)
-
-
-@pytest.fixture(scope="module")
-def undrawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: Factory) -> Outcome:
-    """The same run without pictures, never stopped."""
-    overrides = tiny_in(tmp_path_factory.mktemp("undrawn"), epochs=EPOCHS, sizes=SIZES)
-    return run(compose("+experiment=p2g_attention", *overrides, *SMALL))
-
-
-def state_of(task: Any) -> Any:
-    modes = [(name, module.training) for name, module in task.named_modules()]
-    generators = torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
-    return modes, generators, torch.is_grad_enabled(), torch.get_num_threads()
+    return drawn_and_not(compose, overrides, TransductionPictures, tmp_path_factory.mktemp("pictures"))
 
 
 # --- in a training ---------------------------------------------------------------------------------------------------
 
 
-def test_pictures_and_table_are_there_once_after_the_chosen_epochs_and_the_last(drawn: Outcome) -> None:
-    found = accumulated(drawn.record.tensorboard)
-    assert set(found.Tags()["images"]) == {f"{FOLDER}/attention", f"{FOLDER}/error_by_length"}
-    for tag in found.Tags()["images"]:
-        images = found.Images(tag)
-        assert [image.step for image in images] == [2, 4]
-        for image in images:
-            picture = Image.open(BytesIO(image.encoded_image_string))
-            assert min(picture.size) >= 480
-            assert len(picture.getcolors(maxcolors=1 << 20) or ()) > 100
-    tables = found.Tensors(f"{FOLDER}/sample_predictions")
-    assert [table.step for table in tables] == [2, 4]
-    title, _, head, rule, *rows = tables[-1].tensor_proto.string_val[0].decode().splitlines()
+def test_pictures_and_table_are_there_once_after_the_chosen_epochs_and_the_last(drawn: Drawn) -> None:
+    check_pictures(drawn.outcome.record, ("attention", "error_by_length"), [2, 4])
+    title, _, head, rule, *rows = table_of(drawn.outcome.record, "sample_predictions", [2, 4])
     assert title == "validation, epoch 4, synthetic data"
     assert head.count("|") == rule.count("|") == 6
     assert len(rows) == 20
     assert all(row.count("|") == 6 for row in rows)
 
 
-def test_pictures_change_no_bit(drawn: Outcome, undrawn: Outcome, watched: list[tuple[Any, Any]]) -> None:
-    assert drawn.record.id == undrawn.record.id
-    assert same_bits(drawn, undrawn)
-    assert len(watched) > EPOCHS
-    for before, after in watched:
-        assert before == after
-
-
-def test_without_epochs_nothing_is_drawn(undrawn: Outcome) -> None:
-    found = accumulated(undrawn.record.tensorboard).Tags()
-    assert not found["images"]
-    assert found["tensors"] == ["run"]
+def test_pictures_change_no_bit_and_without_epochs_nothing_is_drawn(drawn: Drawn) -> None:
+    drawn.check_unchanged()
+    assert accumulated(drawn.undrawn.record.tensorboard).Tags()["tensors"] == ["run"]
 
 
 def test_without_attention_there_are_no_attention_maps_and_a_diverging_epoch_is_not_drawn(
@@ -135,9 +69,7 @@ def test_without_attention_there_are_no_attention_maps_and_a_diverging_epoch_is_
     with loss_is_nan_from(step=4, task=Transduction):
         outcome = run(compose("+experiment=p2g_lstm", *overrides))
     assert outcome.result["state"] == "diverged"
-    found = accumulated(outcome.record.tensorboard)
-    assert found.Tags()["images"] == [f"{FOLDER}/error_by_length"]
-    assert [image.step for image in found.Images(f"{FOLDER}/error_by_length")] == [1]
+    check_pictures(outcome.record, ["error_by_length"], [1])
 
 
 def test_what_is_drawn_is_what_was_validated(

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from dlbench.decoding.beam import Beam
 from dlbench.decoding.sampling import Greedy
-from dlbench.models.asr import MAX_TIMESCALE, SpeechRecognizer
-from dlbench.models.attention import sinusoids
+from dlbench.models.asr import SpeechRecognizer
 from dlbench.models.cost import count_parameters
 
 MELS, SYMBOLS = 6, 11
@@ -117,12 +116,6 @@ def test_more_symbols_than_positions_are_named() -> None:
 def test_a_width_that_does_not_fit_the_heads_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"size={size} must be even"):
         model_of("lstm", size=size)
-
-
-def test_positions_are_those_of_a_transformer_with_another_timescale() -> None:
-    places = sinusoids(50, 8, MAX_TIMESCALE)
-    angles = torch.arange(50)[:, None] * 3000 ** (-torch.arange(4) / 3)
-    torch.testing.assert_close(places, torch.cat([angles.sin(), angles.cos()], dim=1), atol=1e-4, rtol=1e-4)
 
 
 @all_decoders

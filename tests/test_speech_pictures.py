@@ -2,8 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +10,13 @@ import soundfile
 import torch
 from bits import same_bits
 from board import accumulated
+from conftest import Compose, TinyIn
 from diverging import loss_is_nan_from
+from drawing import FOLDER, check_pictures, table_of
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
-from PIL import Image
 
 from dlbench.callbacks import sequence_pictures as figures
 from dlbench.callbacks.sequence_pictures import escaped
@@ -30,50 +28,24 @@ from dlbench.evaluation.transduction import Prediction
 from dlbench.run import Outcome, run
 from dlbench.tasks.speech import SpeechRecognition
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
-Small = Callable[..., list[str]]
-SIZES = (48, 12, 20)
-FOLDER = "pictures (synthetic data)"
-UTTERANCES = {f"{FOLDER}/utterance_{number}" for number in range(3)}
-
 
 @pytest.fixture(scope="module")
-def small(tiny_in: TinyIn) -> Small:
-    """A small recogniser of a few tones."""
-
-    def overrides(runs: Path) -> list[str]:
-        tiny = tiny_in(runs, sizes=SIZES)
-        return ["+experiment=asr_attention_spoken", *tiny, "model.size=16", "model.feedforward=16", "data.batch_size=8"]
-
-    return overrides
-
-
-@pytest.fixture(scope="module")
-def drawn(compose: Compose, small: Small, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def drawn(compose: Compose, recogniser: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run of two epochs with pictures after both: the first is asked for, the last always shown."""
-    return run(compose(*small(tmp_path_factory.mktemp("drawn")), "callbacks.pictures.epochs=[1]"))
+    return run(compose(*recogniser(tmp_path_factory.mktemp("drawn")), "callbacks.pictures.epochs=[1]"))
 
 
 # --- in a training ---------------------------------------------------------------------------------------------------
 
 
 def test_utterances_are_shown_after_the_chosen_epochs_and_the_last(drawn: Outcome) -> None:
-    found = accumulated(drawn.record.tensorboard)
-    assert set(found.Tags()["images"]) == UTTERANCES
-    for tag in UTTERANCES:
-        images = found.Images(tag)
-        assert [image.step for image in images] == [1, 2]
-        for image in images:
-            picture = Image.open(BytesIO(image.encoded_image_string))
-            assert min(picture.size) >= 300
-            assert len(picture.getcolors(maxcolors=1 << 20) or ()) > 100
+    check_pictures(drawn.record, [f"utterance_{number}" for number in range(3)], [1, 2], side=300)
 
 
 def test_the_sound_is_there_once_and_is_what_was_heard(drawn: Outcome) -> None:
     found = accumulated(drawn.record.tensorboard)
     assert set(found.Tags()["audio"]) == {f"{FOLDER}/sound_{number}" for number in range(3)}
-    data = SpeechDataModule(source="synthetic", synthetic_sizes=SIZES)
+    data = SpeechDataModule(source="synthetic", synthetic_sizes=(48, 12, 20))
     for number in range(3):
         (sound,) = found.Audio(f"{FOLDER}/sound_{number}")
         assert sound.step == 1
@@ -83,28 +55,26 @@ def test_the_sound_is_there_once_and_is_what_was_heard(drawn: Outcome) -> None:
 
 
 def test_transcripts_stand_beside_their_references(drawn: Outcome) -> None:
-    tables = accumulated(drawn.record.tensorboard).Tensors(f"{FOLDER}/transcripts")
-    assert [table.step for table in tables] == [1, 2]
-    title, _, _, _, *rows = tables[-1].tensor_proto.string_val[0].decode().splitlines()
+    title, _, _, _, *rows = table_of(drawn.record, "transcripts", [1, 2])
     assert title == "validation, epoch 2, synthetic data"
-    heard = SpeechDataModule(source="synthetic", synthetic_sizes=SIZES).utterances("val")
+    heard = SpeechDataModule(source="synthetic", synthetic_sizes=(48, 12, 20)).utterances("val")
     assert [row.split(" | ")[1] for row in rows] == [escaped(each.text) for each in heard]
 
 
-def test_pictures_change_no_bit(drawn: Outcome, compose: Compose, small: Small, tmp_path: Path) -> None:
-    undrawn = run(compose(*small(tmp_path)))
+def test_pictures_change_no_bit(drawn: Outcome, compose: Compose, recogniser: TinyIn, tmp_path: Path) -> None:
+    undrawn = run(compose(*recogniser(tmp_path)))
     assert drawn.record.id == undrawn.record.id
     assert same_bits(drawn, undrawn)
     assert not accumulated(undrawn.record.tensorboard).Tags()["images"]
 
 
-def test_a_diverging_epoch_is_not_drawn(compose: Compose, small: Small, tmp_path: Path) -> None:
+def test_a_diverging_epoch_is_not_drawn(compose: Compose, recogniser: TinyIn, tmp_path: Path) -> None:
     with loss_is_nan_from(step=8, task=SpeechRecognition):
-        outcome = run(compose(*small(tmp_path), "callbacks.pictures.epochs=[1,2]", "callbacks.pictures.examples=1"))
+        outcome = run(
+            compose(*recogniser(tmp_path), "callbacks.pictures.epochs=[1,2]", "callbacks.pictures.examples=1")
+        )
     assert outcome.result["state"] == "diverged"
-    found = accumulated(outcome.record.tensorboard)
-    assert found.Tags()["images"] == [f"{FOLDER}/utterance_0"]
-    assert [image.step for image in found.Images(f"{FOLDER}/utterance_0")] == [1]
+    check_pictures(outcome.record, ["utterance_0"], [1], side=300)
 
 
 # --- the figures -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """Whole speech runs on synthetic tones: train once and decode twice, what is measured, resuming, bad input."""
 
-import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,11 @@ import jiwer
 import pytest
 import textdistance
 import torch
-from bits import same_bits
-from omegaconf import DictConfig
+from bits import rows, same_bits
+from conftest import Compose, TinyIn
+from diverging import interrupted_at
 
-from dlbench.data.pairs import Pair, PairBatch
+from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import PAD
 from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure
@@ -22,47 +21,21 @@ from dlbench.records.store import Store
 from dlbench.run import Outcome, build_task, prepare, read_weights, run
 from dlbench.tasks.speech import SpeechRecognition
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
-Small = Callable[..., list[str]]
-SIZES = (48, 12, 20)
+
+@pytest.fixture(scope="module")
+def greedy(compose: Compose, recogniser: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(compose(*recogniser(tmp_path_factory.mktemp("speech"))))
 
 
 @pytest.fixture(scope="module")
-def small(tiny_in: TinyIn) -> Small:
-    """A small recogniser of a few tones."""
-
-    def overrides(runs: Path, experiment: str = "asr_attention_spoken") -> list[str]:
-        return [
-            f"+experiment={experiment}",
-            *tiny_in(runs, sizes=SIZES),
-            "model.size=16",
-            "model.feedforward=16",
-            "data.batch_size=8",
-        ]
-
-    return overrides
-
-
-@pytest.fixture(scope="module")
-def greedy(compose: Compose, small: Small, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose(*small(tmp_path_factory.mktemp("speech"))))
-
-
-@pytest.fixture(scope="module")
-def beam(compose: Compose, small: Small, greedy: Outcome) -> Outcome:
-    return run(compose(*small(greedy.record.folder.parent), "decoding=beam", "evaluation.decoding.max_length=98"))
-
-
-def rows(outcome: Outcome) -> list[dict[str, str]]:
-    with (outcome.evaluation.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def beam(compose: Compose, recogniser: TinyIn, greedy: Outcome) -> Outcome:
+    return run(compose(*recogniser(greedy.record.folder.parent), "decoding=beam", "evaluation.decoding.max_length=98"))
 
 
 def test_a_training_is_made_once_and_decoded_twice(greedy: Outcome, beam: Outcome) -> None:
     assert not beam.trained
     assert beam.record == greedy.record
-    assert len(rows(greedy)) == SIZES[2]
+    assert len(rows(greedy)) == 20
     ranks = [int(row["rank"]) for row in rows(beam) if row["index"] == "0"]
     assert ranks == list(range(1, len(ranks) + 1))
     assert len(ranks) > 1
@@ -86,7 +59,7 @@ def test_the_scores_are_those_of_the_predictions(greedy: Outcome) -> None:
     assert greedy.result["data"]["provenance"] == "synthetic"
 
 
-def test_shuffling_costs_the_similarity_that_sees_order(greedy: Outcome, compose: Compose, small: Small) -> None:
+def test_shuffling_costs_the_similarity_that_sees_order(greedy: Outcome, compose: Compose, recogniser: TinyIn) -> None:
     right = [Prediction(Pair((text,), tuple(text)), (tuple(text),), (0.0,)) for text in ("abcdefgh", "tone")]
     scores = measure(right, seed=42)
     assert scores["test/jaccard_shuffled"] == scores["test/damerau_levenshtein"] == 1
@@ -109,9 +82,9 @@ def test_attention_is_kept_by_time_and_symbol(greedy: Outcome, beam: Outcome) ->
 
 @pytest.mark.parametrize("experiment", ["asr_lstm_spoken", "asr_attention"])
 def test_the_loss_counts_padding_as_published_or_leaves_it_out(
-    experiment: str, compose: Compose, small: Small, tmp_path: Path
+    experiment: str, compose: Compose, recogniser: TinyIn, tmp_path: Path
 ) -> None:
-    plan = prepare(compose(*small(tmp_path, experiment), "data.frames=300"))
+    plan = prepare(compose(*recogniser(tmp_path, experiment), "data.frames=300"))
     task, data = build_task(plan).eval(), plan.data
     assert isinstance(task, SpeechRecognition)
     batch = next(iter(data.val_dataloader()))
@@ -125,10 +98,10 @@ def test_the_loss_counts_padding_as_published_or_leaves_it_out(
     )
 
 
-def test_validation_weighs_every_symbol_alike(greedy: Outcome, compose: Compose, small: Small) -> None:
-    plan = prepare(compose(*small(greedy.record.folder.parent), "data.eval_batch_size=5"))
+def test_validation_weighs_every_symbol_alike(greedy: Outcome, compose: Compose, recogniser: TinyIn) -> None:
+    plan = prepare(compose(*recogniser(greedy.record.folder.parent), "data.eval_batch_size=5"))
     task = build_task(plan).eval()
-    task.load_state_dict(read_weights(prepare(compose(*small(greedy.record.folder.parent)))).last)
+    task.load_state_dict(read_weights(prepare(compose(*recogniser(greedy.record.folder.parent)))).last)
     losses, symbols = 0.0, 0
     with torch.inference_mode():
         for batch in plan.data.val_dataloader():
@@ -138,19 +111,11 @@ def test_validation_weighs_every_symbol_alike(greedy: Outcome, compose: Compose,
 
 
 def test_two_runs_are_the_same_to_the_bit_also_when_one_is_interrupted(
-    greedy: Outcome, compose: Compose, small: Small, tmp_path: Path
+    greedy: Outcome, compose: Compose, recogniser: TinyIn, tmp_path: Path
 ) -> None:
-    step, config = SpeechRecognition.training_step, compose(*small(tmp_path))
-
-    def stopped_at_eight(self: SpeechRecognition, batch: PairBatch, batch_idx: int) -> torch.Tensor:
-        if self.global_step == 8:
-            raise KeyboardInterrupt
-        return step(self, batch, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SpeechRecognition, "training_step", stopped_at_eight)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
+    config = compose(*recogniser(tmp_path))
+    with interrupted_at(8, SpeechRecognition):
+        run(config)
     assert same_bits(run(config), greedy)
 
 
@@ -169,10 +134,10 @@ def test_two_runs_are_the_same_to_the_bit_also_when_one_is_interrupted(
     ],
 )
 def test_bad_values_are_named_before_anything_is_trained(
-    overrides: list[str], line: str, compose: Compose, small: Small, tmp_path: Path
+    overrides: list[str], line: str, compose: Compose, recogniser: TinyIn, tmp_path: Path
 ) -> None:
     with pytest.raises(DlbenchError, match=f"^{line}"):
-        run(compose(*small(tmp_path), *overrides))
+        run(compose(*recogniser(tmp_path), *overrides))
     assert Store(tmp_path).all() == []
 
 

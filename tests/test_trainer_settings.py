@@ -10,7 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from bits import same_bits
-from conftest import Compose
+from conftest import Compose, TinyIn
 from pytorch_lightning.plugins import MixedPrecision
 from test_resume import killed
 from torch import nn
@@ -20,7 +20,6 @@ from dlbench.records import history, seal
 from dlbench.run import Plan, build_task, prepare, read_weights, run, train
 from dlbench.trainer import TrainerSettings, weights_hash
 
-TinyIn = Callable[..., list[str]]
 PLAIN = ("+experiment=kmnist_mlp", "optimizer=sgd", "evaluation.rotations=[]", "evaluation.scales=[]")
 
 

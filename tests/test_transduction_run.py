@@ -1,6 +1,5 @@
 """Whole transduction runs: train once and decode many, ensembles, toy tasks learned to the end, resuming, bad input."""
 
-import csv
 import itertools
 import json
 import random
@@ -10,10 +9,11 @@ from pathlib import Path
 import jiwer
 import pytest
 import torch
-from omegaconf import DictConfig
+from bits import rows, same_bits
+from conftest import Compose, TinyIn
+from diverging import interrupted_at
 from resealed import reseal_evaluation
 
-from dlbench.data.pairs import PairBatch
 from dlbench.decoding.hypotheses import Ensemble
 from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError, DlbenchError
@@ -23,12 +23,9 @@ from dlbench.run import Outcome, build_task, prepare, read_weights, run
 from dlbench.tasks.transduction import Transduction, symbols
 from dlbench.verify import verify
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
-
 
 @pytest.fixture(scope="module")
-def small(tiny_in: TinyIn) -> Callable[[Path], list[str]]:
+def small(tiny_in: TinyIn) -> TinyIn:
     """A small network on a few invented words."""
     return lambda runs: [
         "+experiment=p2g_attention",
@@ -39,19 +36,14 @@ def small(tiny_in: TinyIn) -> Callable[[Path], list[str]]:
 
 
 @pytest.fixture(scope="module")
-def greedy(compose: Compose, small: Callable[[Path], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def greedy(compose: Compose, small: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run(compose(*small(tmp_path_factory.mktemp("transduction"))))
 
 
 @pytest.fixture
-def again(compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome) -> Callable[..., Outcome]:
+def again(compose: Compose, small: TinyIn, greedy: Outcome) -> Callable[..., Outcome]:
     """The same training with further overrides."""
     return lambda *overrides: run(compose(*small(greedy.record.folder.parent), *overrides))
-
-
-def rows(outcome: Outcome) -> list[dict[str, str]]:
-    with (outcome.evaluation.folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again: Callable[..., Outcome]) -> None:
@@ -111,7 +103,7 @@ def test_the_published_nucleus_row_takes_its_rates_from_a_pass_of_their_own(agai
 
 
 def test_predictions_do_not_depend_on_the_batches_they_are_made_in(
-    greedy: Outcome, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+    greedy: Outcome, compose: Compose, small: TinyIn, tmp_path: Path
 ) -> None:
     other = run(compose(*small(tmp_path), "data.eval_batch_size=7", "decoding=nucleus"))
     same = run(compose(*small(greedy.record.folder.parent), "decoding=nucleus"))
@@ -131,12 +123,12 @@ def test_attention_is_kept_with_its_symbols(greedy: Outcome, again: Callable[...
 
 
 @pytest.fixture(scope="module")
-def ensemble(compose: Compose, small: Callable[[Path], list[str]], greedy: Outcome) -> Outcome:
+def ensemble(compose: Compose, small: TinyIn, greedy: Outcome) -> Outcome:
     return run(compose(*small(greedy.record.folder.parent), "evaluation.members=[43,44]"))
 
 
 def test_an_ensemble_averages_the_networks_of_its_members(
-    greedy: Outcome, ensemble: Outcome, compose: Compose, small: Callable[[Path], list[str]]
+    greedy: Outcome, ensemble: Outcome, compose: Compose, small: TinyIn
 ) -> None:
     plans = [prepare(compose(*small(greedy.record.folder.parent), f"seed={seed}")) for seed in (42, 43, 44)]
     networks = []
@@ -154,7 +146,7 @@ def test_an_ensemble_averages_the_networks_of_its_members(
 
 
 def test_an_ensemble_trains_its_members_once(
-    greedy: Outcome, ensemble: Outcome, compose: Compose, small: Callable[[Path], list[str]]
+    greedy: Outcome, ensemble: Outcome, compose: Compose, small: TinyIn
 ) -> None:
     assert not ensemble.trained  # its own training was there
     assert len({greedy.record.id, *ensemble.result["members"]}) == 3
@@ -183,9 +175,7 @@ def test_an_ensemble_made_again_is_an_ensemble_again(
     assert rows(remade) == rows(ensemble)
 
 
-def test_a_seed_stands_in_an_ensemble_once(
-    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
-) -> None:
+def test_a_seed_stands_in_an_ensemble_once(compose: Compose, small: TinyIn, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"evaluation.members=\[42\]: name each other seed once"):
         prepare(compose(*small(tmp_path), "evaluation.members=[42]"))
     with pytest.raises(ConfigError, match="seed 43 has another vocabulary than seed 42"):
@@ -240,31 +230,19 @@ def test_a_toy_task_is_learned_to_the_end(task: str, settings: list[str], compos
     assert outcome.result["metrics"]["test/wer"] <= 0.04
 
 
-def test_a_run_interrupted_in_training_ends_in_the_same_bits(
-    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
-) -> None:
+def test_a_run_interrupted_in_training_ends_in_the_same_bits(compose: Compose, small: TinyIn, tmp_path: Path) -> None:
     changed = ["data.noise=0.1", "data.fraction=0.5", "data.bucket_batches=3", "data.reverse_source=true"]
     expected = run(compose(*small(tmp_path / "whole"), *changed))
     assert expected.result["data"]["sizes"]["train"] == 100
     examples = json.loads((expected.evaluation.artifacts / "attention.json").read_text(encoding="utf-8"))
     assert " ".join(examples[0]["source"]) == rows(expected)[0]["source"]  # not reversed
 
-    step, config = Transduction.training_step, compose(*small(tmp_path / "stopped"), *changed)
-
-    def stopped_at_ten(self: Transduction, batch: PairBatch, batch_idx: int) -> torch.Tensor:
-        if self.global_step == 10:
-            raise KeyboardInterrupt
-        return step(self, batch, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Transduction, "training_step", stopped_at_ten)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
+    config = compose(*small(tmp_path / "stopped"), *changed)
+    with interrupted_at(10, Transduction):
+        run(config)
     outcome = run(config)
     assert outcome.record.id == expected.record.id
-    trainings = [seal.read(made.record.training) for made in (outcome, expected)]
-    assert trainings[0]["weights"] == trainings[1]["weights"]
-    assert outcome.result["metrics"] == expected.result["metrics"]
+    assert same_bits(outcome, expected)
     assert [row["epoch"] for row in history.read(outcome.record.metrics)] == [1, 2]
 
 
@@ -294,7 +272,7 @@ def test_a_record_with_several_evaluations_is_verified(greedy: Outcome, ensemble
     ],
 )
 def test_bad_values_are_named_before_anything_is_trained(
-    overrides: list[str], line: str, compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+    overrides: list[str], line: str, compose: Compose, small: TinyIn, tmp_path: Path
 ) -> None:
     with pytest.raises(DlbenchError, match=f"^{line}"):
         run(compose(*small(tmp_path), *overrides))
@@ -302,7 +280,7 @@ def test_bad_values_are_named_before_anything_is_trained(
 
 
 def test_a_decoding_asked_of_weights_that_were_cleaned_away_says_so(
-    compose: Compose, small: Callable[[Path], list[str]], tmp_path: Path
+    compose: Compose, small: TinyIn, tmp_path: Path
 ) -> None:
     first = run(compose(*small(tmp_path)))
     for checkpoint in first.record.checkpoints.all():

@@ -2,11 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
+from annotated_types import Gt
 from lightning_fabric.utilities import move_data_to_device
 from tensorboard.plugins.text.summary_v2 import text_pb
 from torch import Tensor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 
 
+@dataclass(eq=False)
 class ChosenEpochs(pl.Callback):
     """Shows what the steps of the validation give that Lightning makes anyway.
 
@@ -37,10 +40,9 @@ class ChosenEpochs(pl.Callback):
     needs_outputs: ClassVar[bool] = True
     """Whether it shows what the steps give."""
 
-    def __init__(self, epochs: Sequence[int]) -> None:
-        self.epochs = frozenset(epochs)
-        self._outputs: list[Any] | None = None
-        self._has_told = False
+    epochs: Sequence[Annotated[int, Gt(0)]] = (1, 5, 10, 20, 40)
+    _outputs: list[Any] | None = field(default=None, init=False, repr=False)
+    _has_told: bool = field(default=False, init=False, repr=False)
 
     @abstractmethod
     def draw(self, trainer: pl.Trainer, task: Any, outputs: list[Any]) -> None:

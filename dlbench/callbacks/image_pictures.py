@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -111,6 +112,7 @@ def _grid(tiles: Sequence[Tile], title: str, *, columns: int = 4, label_lines: i
 
 
 @component("classifier_pictures", "1.0", display_only=True)
+@dataclass(eq=False)
 class ClassifierPictures(ChosenEpochs):
     """The confusion matrix, the most confident mistakes, and the first layer's maps beside their input.
 
@@ -123,19 +125,11 @@ class ClassifierPictures(ChosenEpochs):
 
     shows = ImageClassification
 
-    def __init__(
-        self,
-        epochs: Sequence[Annotated[int, Gt(0)]] = (1, 5, 10, 20, 40),
-        mistakes: Annotated[int, Gt(0)] = 12,
-        maps: Annotated[int, Ge(0)] = 16,
-    ) -> None:
-        super().__init__(epochs)
-        self.mistakes, self.maps = mistakes, maps
+    mistakes: Annotated[int, Gt(0)] = 12
+    maps: Annotated[int, Ge(0)] = 16
 
     def draw(self, trainer: pl.Trainer, task: ImageClassification, outputs: list[Tensor]) -> None:
         """Log the pictures."""
-        if not outputs:  # of a task of one's own that gives none
-            return
         probabilities = torch.cat(outputs).softmax(dim=1)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         title, pictures = caption(trainer, data.pictures), data.pictures.splits()["val"]
@@ -173,6 +167,7 @@ def before_after(shown: Tensor, marks: list[bool], about: str) -> Image:
 
 
 @component("retrieval_pictures", "1.0", display_only=True)
+@dataclass(eq=False)
 class RetrievalPictures(ChosenEpochs):
     """Stored pictures, their corrupted copies, and what was retrieved.
 
@@ -183,9 +178,8 @@ class RetrievalPictures(ChosenEpochs):
     shows = PictureRetrieval
     needs_outputs = False
 
-    def __init__(self, epochs: Sequence[Annotated[int, Gt(0)]] = (1,), examples: Annotated[int, Gt(0)] = 8) -> None:
-        super().__init__(epochs)
-        self.examples = examples
+    epochs: Sequence[Annotated[int, Gt(0)]] = (1,)
+    examples: Annotated[int, Gt(0)] = 8
 
     def draw(self, trainer: pl.Trainer, task: PictureRetrieval, outputs: list[Any]) -> None:
         """Log the picture."""

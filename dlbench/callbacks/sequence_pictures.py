@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,8 +21,6 @@ from dlbench.evaluation.transduction import END, Prediction, collect
 from dlbench.metrics.sequences import DamerauLevenshtein
 from dlbench.tasks.speech import SpeechRecognition
 from dlbench.tasks.transduction import Decoded, Transduction
-
-Epochs = Sequence[Annotated[int, Gt(0)]]
 
 COLUMNS = 3
 BARS = 24
@@ -124,6 +123,7 @@ def sample_table(predictions: Sequence[Prediction], about: str, joiners: tuple[s
 
 
 @component("transduction_pictures", "1.0", display_only=True)
+@dataclass(eq=False)
 class TransductionPictures(ChosenEpochs):
     """Attention of the first validation pairs, a table of predictions, and the error rate by length.
 
@@ -136,19 +136,11 @@ class TransductionPictures(ChosenEpochs):
 
     shows = Transduction
 
-    def __init__(
-        self,
-        epochs: Epochs = (1, 5, 10, 20, 40),
-        attention: Annotated[int, Ge(0)] = 6,
-        samples: Annotated[int, Gt(0)] = 20,
-    ) -> None:
-        super().__init__(epochs)
-        self.attention, self.samples = attention, samples
+    attention: Annotated[int, Ge(0)] = 6
+    samples: Annotated[int, Gt(0)] = 20
 
     def draw(self, trainer: pl.Trainer, task: Transduction, outputs: list[Decoded]) -> None:
         """Log the pictures and the table."""
-        if not outputs:  # of a task of one's own that gives none
-            return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         symbols, pairs = data.target_vocabulary.symbols, data.pair_set
         predictions = collect(outputs, data.pairs("val"), symbols, reverse_source=data.reverse_source)
@@ -203,6 +195,7 @@ def transcript_table(shown: Sequence[Prediction], about: str) -> str:
 
 
 @component("speech_pictures", "1.0", display_only=True)
+@dataclass(eq=False)
 class SpeechPictures(ChosenEpochs):
     """Spectrograms above their alignments, the sound itself, and a table of transcripts beside the reference.
 
@@ -213,20 +206,12 @@ class SpeechPictures(ChosenEpochs):
 
     shows = SpeechRecognition
 
-    def __init__(
-        self,
-        epochs: Epochs = (1, 5, 10, 20, 40),
-        examples: Annotated[int, Gt(0)] = 3,
-        samples: Annotated[int, Gt(0)] = 20,
-    ) -> None:
-        super().__init__(epochs)
-        self.examples, self.samples = examples, samples
-        self._played = False
+    examples: Annotated[int, Gt(0)] = 3
+    samples: Annotated[int, Gt(0)] = 20
+    _played: bool = field(default=False, init=False, repr=False)
 
     def draw(self, trainer: pl.Trainer, task: SpeechRecognition, outputs: list[Decoded]) -> None:
         """Log the pictures, the table and, once a training, the sound."""
-        if not outputs:  # of a task of one's own that gives none
-            return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         found, title = transcripts(outputs, data, "val"), caption(trainer, data.speech)
         shown = range(min(self.examples, len(found)))

@@ -122,11 +122,6 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
         """All target symbols of the training pairs in use."""
         return Vocabulary.from_sequences(pair.target for pair in self.pairs("train"))
 
-    @property
-    def train_size(self) -> int:
-        """How many training pairs are in use."""
-        return len(self.pairs("train"))
-
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: where from, how trusted, the fingerprint of all pairs; no folders.
 

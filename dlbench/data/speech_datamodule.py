@@ -232,11 +232,6 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         split = SpeechTensors(np.concatenate(features), starts, lengths, nothing, frames=self.frames)
         return loader(split, self.eval_batch_size)
 
-    @property
-    def train_size(self) -> int:
-        """How many training utterances there are."""
-        return len(self.utterances("train"))
-
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: where from, how trusted, the fingerprint of all utterances; no folders.
 

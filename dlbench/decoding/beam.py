@@ -1,5 +1,6 @@
 """Beam search over a batch of sources at once."""
 
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ Count = Annotated[int, Ge(1)]
 
 
 @component("beam", "1.0")
+@dataclass
 class Beam:
     """Beam search that keeps what has ended: each such hypothesis takes a place of the beam for good.
 
@@ -31,17 +33,15 @@ class Beam:
         ValueError: ``nbest`` is more than ``width``.
     """
 
-    def __init__(
-        self,
-        width: Count = 5,
-        length_normalisation: Annotated[float, Ge(0)] = 0.0,
-        nbest: Count = 1,
-        max_length: Count = 50,
-    ) -> None:
-        if nbest > width:
-            raise ValueError(f"nbest={nbest} is more than a beam of width={width} holds; raise width or lower nbest")
-        self.width, self.nbest, self.max_length = width, nbest, max_length
-        self.length_normalisation = length_normalisation
+    width: Count = 5
+    length_normalisation: Annotated[float, Ge(0)] = 0.0
+    nbest: Count = 1
+    max_length: Count = 50
+
+    def __post_init__(self) -> None:
+        if self.nbest > self.width:
+            holds = f"a beam of width={self.width} holds; raise width or lower nbest"
+            raise ValueError(f"nbest={self.nbest} is more than {holds}")
 
     @torch.inference_mode()
     def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:

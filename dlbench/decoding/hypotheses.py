@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,11 +50,11 @@ def unroll(
 
 
 @component("attended", "1.0")
+@dataclass
 class Attended:
     """Another decoding, whose first hypothesis is run through the model once more to keep its attention."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+    decoder: Decoder
 
     @torch.inference_mode()
     def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:

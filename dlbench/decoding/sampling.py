@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -15,10 +16,10 @@ from dlbench.protocols import Hypotheses, StepModel
 from dlbench.seeding import generator
 
 Count = Annotated[int, Ge(1)]
-Temperature = Annotated[float, Gt(0)]
 
 
 @component("greedy", "1.0")
+@dataclass
 class Greedy:
     """The plain argmax over all outputs, specials included, as in the 2024/25 reports and d2223.
 
@@ -26,8 +27,7 @@ class Greedy:
         max_length: Most symbols of a hypothesis, EOS included.
     """
 
-    def __init__(self, max_length: Count = 50) -> None:
-        self.max_length = max_length
+    max_length: Count = 50
 
     @torch.inference_mode()
     def __call__(self, model: StepModel, source: Tensor, lengths: Tensor, index: Tensor, seed: int) -> Hypotheses:
@@ -43,6 +43,7 @@ class Greedy:
         return Hypotheses(tokens[:, None], log_probs[:, None], attention)
 
 
+@dataclass(kw_only=True)
 class Sampler:
     """Sampling from a truncated distribution; a subclass says what is kept of it.
 
@@ -52,8 +53,9 @@ class Sampler:
         max_length: Most symbols of a sequence, EOS included.
     """
 
-    def __init__(self, temperature: Temperature, samples: Count, max_length: Count) -> None:
-        self.temperature, self.samples, self.max_length = temperature, samples, max_length
+    temperature: Annotated[float, Gt(0)] = 1.0
+    samples: Count = 3
+    max_length: Count = 50
 
     @abstractmethod
     def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +78,7 @@ class Sampler:
 
 
 @component("nucleus", "1.0")
+@dataclass
 class Nucleus(Sampler):
     """Nucleus sampling (Holtzman et al., 2020): the smallest set of symbols whose probability mass reaches p.
 
@@ -83,15 +86,7 @@ class Nucleus(Sampler):
         p: Mass to reach; 1 samples from the whole distribution.
     """
 
-    def __init__(
-        self,
-        p: Annotated[float, Gt(0), Le(1)] = 0.8,
-        temperature: Temperature = 1.0,
-        samples: Count = 3,
-        max_length: Count = 50,
-    ) -> None:
-        super().__init__(temperature, samples, max_length)
-        self.p = p
+    p: Annotated[float, Gt(0), Le(1)] = 0.8
 
     def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         """See `Sampler.truncate`; K is V, and what is dropped has mass 0."""
@@ -102,6 +97,7 @@ class Nucleus(Sampler):
 
 
 @component("top_k", "1.0")
+@dataclass
 class TopK(Sampler):
     """Sampling from the k likeliest symbols (Fan et al., 2018).
 
@@ -109,11 +105,7 @@ class TopK(Sampler):
         k: Symbols kept at every step.
     """
 
-    def __init__(
-        self, k: Count = 5, temperature: Temperature = 1.0, samples: Count = 3, max_length: Count = 50
-    ) -> None:
-        super().__init__(temperature, samples, max_length)
-        self.k = k
+    k: Count = 5
 
     def truncate(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         """See `Sampler.truncate`; K is k."""

@@ -1,6 +1,7 @@
 """What is measured of a trained image classifier or a Hopfield network, and kept of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ TILE = 140
 
 
 @component("image_evaluation", "1.0", uses=(history.summarise,))
+@dataclass
 class ImageEvaluation:
     """Test a classifier after its last epoch (the published protocol) and after its best validation epoch.
 
@@ -41,8 +43,7 @@ class ImageEvaluation:
             over four directions (up, down, left, right); the rim repeats the nearest pixel.
     """
 
-    def __init__(self, max_shift: Annotated[int, Ge(0), Le(16)] = 4) -> None:
-        self.max_shift = max_shift
+    max_shift: Annotated[int, Ge(0), Le(16)] = 4
 
     def __call__(
         self, trainer: pl.Trainer, task: ImageClassification, data: PictureDataModule, last: Weights, best: Weights
@@ -143,6 +144,7 @@ def _test(trainer: pl.Trainer, task: ImageClassification, loader: Loader) -> dic
 
 
 @component("grey_image_evaluation", "1.0", uses=(history.summarise,))
+@dataclass
 class GreyEvaluation(ImageEvaluation):
     """As `ImageEvaluation`, and under rotation and scaling; a network may also be without convolutions.
 
@@ -154,14 +156,8 @@ class GreyEvaluation(ImageEvaluation):
         scales: Factors above 1.
     """
 
-    def __init__(
-        self,
-        max_shift: Annotated[int, Ge(0), Le(16)] = 4,
-        rotations: Sequence[Annotated[float, Gt(0), Le(45)]] = (5, 10, 15, 20),
-        scales: Sequence[Annotated[float, Gt(1), Le(2)]] = (1.1, 1.2, 1.3),
-    ) -> None:
-        super().__init__(max_shift)
-        self.rotations, self.scales = rotations, scales
+    rotations: Sequence[Annotated[float, Gt(0), Le(45)]] = (5, 10, 15, 20)
+    scales: Sequence[Annotated[float, Gt(1), Le(2)]] = (1.1, 1.2, 1.3)
 
     def __call__(
         self, trainer: pl.Trainer, task: ImageClassification, data: PictureDataModule, last: Weights, best: Weights
@@ -222,6 +218,7 @@ def transform(pictures: Tensor, *, angle: float = 0, scale: float = 1) -> Tensor
 
 
 @component("retrieval_evaluation", "1.0", uses=(history.summarise,))
+@dataclass
 class RetrievalEvaluation:
     """Retrieve corrupted copies of what the last epoch stored.
 
@@ -229,8 +226,7 @@ class RetrievalEvaluation:
         examples: How many queries to show in ``before_after.png``.
     """
 
-    def __init__(self, examples: Annotated[int, Ge(0)] = 4) -> None:
-        self.examples = examples
+    examples: Annotated[int, Ge(0)] = 4
 
     def __call__(
         self, trainer: pl.Trainer, task: PictureRetrieval, data: Any, last: Weights, best: Weights

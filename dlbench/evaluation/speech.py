@@ -1,6 +1,7 @@
 """What is measured of a trained speech recogniser under a decoding, and the transcripts and alignments kept of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytorch_lightning as pl
@@ -16,7 +17,7 @@ from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits
 from dlbench.models.cost import count_parameters
-from dlbench.protocols import Decoder, Weights
+from dlbench.protocols import Weights
 from dlbench.records import history
 from dlbench.seeding import generator
 from dlbench.tasks.speech import SpeechRecognition, scores
@@ -60,6 +61,7 @@ def transcripts(decoded: Sequence[Decoded], data: SpeechDataModule, split: str) 
     "1.1",  # the word error rate in double precision
     uses=(history.summarise, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate),
 )
+@dataclass(kw_only=True)
 class SpeechEvaluation(SequenceEvaluation):
     """Decode the test split with the weights of the last or the best epoch.
 
@@ -73,14 +75,8 @@ class SpeechEvaluation(SequenceEvaluation):
         attention_examples: How many test utterances' attention to keep.
     """
 
-    def __init__(
-        self,
-        *,
-        decoding: Decoder,
-        checkpoint: Literal["best", "last"] = "last",
-        attention_examples: Annotated[int, Ge(0)] = 2,
-    ) -> None:
-        super().__init__(decoding, checkpoint, attention_examples)
+    checkpoint: Literal["best", "last"] = "last"
+    attention_examples: Annotated[int, Ge(0)] = 2
 
     def __call__(
         self, trainer: pl.Trainer, task: SpeechRecognition, data: SpeechDataModule, last: Weights, best: Weights

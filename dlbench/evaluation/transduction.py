@@ -90,11 +90,13 @@ def collect(
     return [found[position] for position in range(len(pairs))]
 
 
+@dataclass(kw_only=True)
 class SequenceEvaluation:
     """What evaluations of transduction and speech share: decode the test split, keep predictions and attention."""
 
-    def __init__(self, decoding: Decoder, checkpoint: Literal["best", "last"], attention_examples: int) -> None:
-        self.decoding, self.checkpoint, self.attention_examples = decoding, checkpoint, attention_examples
+    decoding: Decoder
+    checkpoint: Literal["best", "last"]
+    attention_examples: Annotated[int, Ge(0)]
 
     def decode(self, trainer: pl.Trainer, task: SequenceTask, data: Any) -> tuple[dict[str, float], list[Decoded]]:
         """The metrics that the task itself logs of the test split, and what the decoding gives for it."""
@@ -143,6 +145,7 @@ class SequenceEvaluation:
     "1.0",
     uses=(history.summarise, Ensemble, CharacterErrorRate, WordErrorRate, WordErrorRateAtK, MacroErrorRate),
 )
+@dataclass(kw_only=True)
 class TransductionEvaluation(SequenceEvaluation):
     """Decode the test split with the weights of the best or the last epoch.
 
@@ -162,22 +165,16 @@ class TransductionEvaluation(SequenceEvaluation):
         attention_examples: How many test pairs' attention to keep.
     """
 
-    def __init__(
-        self,
-        *,
-        decoding: Decoder,
-        checkpoint: Literal["best", "last"] = "best",
-        members: Sequence[int] = (),
-        k: Annotated[int, Ge(1)] = 3,
-        separate_pass: bool = False,
-        drop_last_symbol: bool = False,
-        attention_examples: Annotated[int, Ge(0)] = 10,
-    ) -> None:
-        super().__init__(decoding, checkpoint, attention_examples)
-        if separate_pass and getattr(decoding, "samples", 0) <= k:
-            raise ValueError(f"separate_pass needs decoding.samples of at least k + 1 = {k + 1}")
-        self.members, self.k = members, k
-        self.separate_pass, self.drop_last_symbol = separate_pass, drop_last_symbol
+    checkpoint: Literal["best", "last"] = "best"
+    members: Sequence[int] = ()
+    k: Annotated[int, Ge(1)] = 3
+    separate_pass: bool = False
+    drop_last_symbol: bool = False
+    attention_examples: Annotated[int, Ge(0)] = 10
+
+    def __post_init__(self) -> None:
+        if self.separate_pass and getattr(self.decoding, "samples", 0) <= self.k:
+            raise ValueError(f"separate_pass needs decoding.samples of at least k + 1 = {self.k + 1}")
 
     def __call__(
         self,

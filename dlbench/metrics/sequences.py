@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from itertools import starmap
 from typing import Annotated, Any, NamedTuple
 
-import jiwer
 import torch
 from annotated_types import Ge
 from rapidfuzz.distance import OSA, Levenshtein
@@ -48,7 +47,7 @@ class Edits(NamedTuple):
 
 
 def edits(hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> Edits:
-    """The edit operations of all examples, by jiwer; of several shortest ways to correct a hypothesis one is counted.
+    """The edit operations of all examples; of several shortest ways to correct a hypothesis one is counted.
 
     Every symbol counts as it is, spaces too; a symbol may be a whole word.
 
@@ -56,16 +55,8 @@ def edits(hypotheses: Iterable[Symbols], references: Iterable[Symbols]) -> Edits
         ValueError: There are not as many hypotheses as references.
     """
     pairs = list(zip(hypotheses, references, strict=True))
-    numbers: dict[str, int] = {}
-
-    def coded(symbols: Symbols) -> str:
-        """A character of its own for every symbol, from the million above those of languages."""
-        return "".join(chr(0x10000 + numbers.setdefault(symbol, len(numbers))) for symbol in symbols)
-
-    guesses, truths = [coded(guess) for guess, _ in pairs], [coded(truth) for _, truth in pairs]
-    as_it_is = jiwer.ReduceToListOfListOfChars()
-    found = jiwer.process_characters(truths, guesses, reference_transform=as_it_is, hypothesis_transform=as_it_is)
-    return Edits(found.substitutions, found.deletions, found.insertions, sum(map(len, truths)))
+    found = Counter(edit.tag for guess, truth in pairs for edit in Levenshtein.editops(truth, guess))
+    return Edits(found["replace"], found["delete"], found["insert"], sum(len(symbols) for _, symbols in pairs))
 
 
 class _Ratio(Metric):

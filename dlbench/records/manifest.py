@@ -21,7 +21,7 @@ except ImportError:  # on Windows
 
 PACKAGES = (
     *("dlbench", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy"),
-    *("pillow", "soundfile", "rapidfuzz", "jiwer"),
+    *("pillow", "soundfile", "rapidfuzz"),
 )
 
 

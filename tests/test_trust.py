@@ -60,6 +60,9 @@ def test_a_value_that_is_still_to_be_resolved_is_refused() -> None:
     for value in ("${oc.decode:'{_target_: os.mkdir, path: x}'}", "a ${oc.env:HOME}"):
         with pytest.raises(ConfigError, match="would be resolved here"):
             check_trusted({"a": [{"b": value}]}, "somewhere")
+    for override in ("model.dropout=${oc.env:HOME}", "+model.more=${oc.env:HOME}"):
+        with pytest.raises(ConfigError, match="would be resolved here"):
+            configuration_of("cnn_bn_gap", [override])
 
 
 @pytest.mark.parametrize("section", ["model", "data", "optimizer", "evaluation", "task", "trainer"])

@@ -2,8 +2,7 @@
 
 import inspect
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -13,11 +12,12 @@ from annotated_types import Ge, Lt
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from dlbench import components, files, identity, paths, plugins
-from dlbench.cli import folders, named_folders
+from dlbench.cli import choices, folders, named_folders
 from dlbench.errors import ConfigError
 from dlbench.identity import TRAINING_SECTIONS
 from dlbench.terminal import nearest
@@ -166,54 +166,51 @@ def trusted(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         ConfigError: See `dlbench.components.check_trusted`.
     """
+    where = f"{experiment} {' '.join(overrides)}"
+    components.check_trusted(overrides, where)  # before Hydra resolves what it adds
     plain = composed(experiment, overrides)
-    components.check_trusted(plain, f"{experiment} {' '.join(overrides)}")
+    components.check_trusted(plain, where)
     return plain
 
 
 def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """The resolved configuration, as plain containers; it must not be changed.
+    """See `composition`."""
+    return composition((f"+experiment={experiment}", *overrides))
+
+
+def composition(words: tuple[str, ...]) -> dict[str, Any]:
+    """The resolved configuration of a command line, as plain containers; it must not be changed.
 
     Raises:
-        HydraException: There is no such experiment, or an override means nothing.
+        HydraException: There is no such choice, or an override means nothing.
     """
     environment = sorted(each for each in os.environ.items() if each[0].startswith("DLBENCH_"))
-    return _composed(experiment, overrides, f"{folders()} {environment}")
+    return _composition(words, f"{folders()} {environment}")
 
 
 @cache
-def _composed(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
+def _composition(words: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     # Hydra takes a tenth of a second, and a report has dozens of configurations, most of which only set values. No
     # setting refers to another (`paths` to the environment alone), so these are set in what Hydra made of the rest.
-    settings = [override for override in overrides if re.match(r"\w+\.[\w.]+=", override)]
+    overrides = OverridesParser.create().parse_overrides(list(words))
+    settings = [each for each in overrides if each.type == OverrideType.CHANGE and not choices(each.key_or_group)]
     if not settings:
-        return _by_hydra(experiment, overrides, surroundings)
-    plain = composed(experiment, tuple(override for override in overrides if override not in settings))
-    for override in OverridesParser.create().parse_overrides(settings):
-        changed = _changed(plain, override.key_or_group.split("."), override.value())
-        if changed is None:
-            return _by_hydra(experiment, overrides, surroundings)  # which says what is wrong
-        plain = changed
+        return _by_hydra(words, surroundings)
+    config = OmegaConf.create(composition(tuple(str(each.input_line) for each in overrides if each not in settings)))
+    for each in settings:
+        if each.is_sweep_override() or OmegaConf.select(config, each.key_or_group, default=config) is config:
+            return _by_hydra(words, surroundings)  # which says what is wrong
+        OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+    plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
     return plain
 
 
-def _changed(config: dict[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any] | None:
-    """A copy where another value stands under these keys, one inside the other; None if nothing stands there."""
-    key, *inner = keys
-    if key not in config:
-        return None
-    if not inner:
-        return {**config, key: value}
-    changed = _changed(config[key], inner, value) if isinstance(config[key], dict) else None
-    return None if changed is None else {**config, key: changed}
-
-
-def _by_hydra(experiment: str, overrides: tuple[str, ...], surroundings: str) -> dict[str, Any]:
+def _by_hydra(words: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     """What Hydra makes of them, kept from process to process: it takes a quarter of a second, a listing asks dozens."""
     if named_folders():  # in which anything may lie
-        return _compose(experiment, list(overrides))
+        return _compose(*words)
     code = f"{_configurations()} {surroundings} {hydra.__version__} {omegaconf.__version__}"
-    plain: dict[str, Any] = files.kept(_compose, experiment, list(overrides), code=code)
+    plain: dict[str, Any] = files.kept(_compose, *words, code=code)
     return plain
 
 
@@ -223,12 +220,12 @@ def _configurations() -> str:
     return " ".join(files.digest_of_all(folder, ["**/*.yaml"]) for folder in (paths.conf(), *plugins.folders()))
 
 
-def _compose(experiment: str, overrides: list[str]) -> dict[str, Any]:
+def _compose(*words: str) -> dict[str, Any]:
     outer = GlobalHydra.instance().hydra  # of a run that is being composed, or made
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-            config = compose("config", [f"+experiment={experiment}", *overrides])
+            config = compose("config", list(words))
     finally:
         GlobalHydra.instance().hydra = outer
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

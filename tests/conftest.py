@@ -7,21 +7,16 @@ import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
 from hypothesis import HealthCheck, settings
 from omegaconf import DictConfig, OmegaConf
 
 from dlbench import commands, paths
+from dlbench.config import composition
 from dlbench.records.store import Record, Store
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Document
@@ -65,26 +60,8 @@ def ctrl_c() -> None:
 def compose() -> Compose:
     """The configuration that a command line with these overrides would run."""
 
-    # Hydra takes a quarter of a second, a thousand times. What only sets a value is set as Hydra does it, in a copy of
-    # what Hydra made of the rest.
-    @cache
-    def by_hydra(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-            return hydra_compose("config", overrides=list(overrides))
-
-    def composed(*overrides: str) -> DictConfig:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        settings = [each for each in parsed if is_setting(each)]
-        config = deepcopy(by_hydra(*(str(each.input_line) for each in parsed if each not in settings)))
-        for each in settings:
-            if OmegaConf.select(config, each.key_or_group, default=config) is config:
-                return deepcopy(by_hydra(*overrides))  # which says what is wrong, or sets it in another way
-            OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-        return config
-
-    def is_setting(override: Override) -> bool:
-        is_group = (paths.conf() / override.key_or_group).is_dir()
-        return override.type == OverrideType.CHANGE and not is_group and not override.is_sweep_override()
+    def composed(*words: str) -> DictConfig:
+        return OmegaConf.create(composition(words))
 
     return composed
 

@@ -194,8 +194,8 @@ def test_workers_side_by_side_add_their_speeds() -> None:
         def receive(self) -> dict[str, Any]:
             return self.answer
 
-    assert speed([Fake(2.0)], 4, "symbols") == 50  # type: ignore[list-item]
-    assert speed([Fake(2.0), Fake(4.0)], 4, "symbols") == 75  # type: ignore[list-item]
+    assert speed([Fake(2.0)], 4, unit="symbols") == 50  # type: ignore[list-item]
+    assert speed([Fake(2.0), Fake(4.0)], 4, unit="symbols") == 75  # type: ignore[list-item]
     assert speed([Fake(2.0), Fake(2.0)], 4) == 4  # type: ignore[list-item]
 
 

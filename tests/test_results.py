@@ -12,7 +12,7 @@ from made import made
 from resealed import change, made_by, read, renamed, reseal, reseal_evaluation
 
 from dlbench import commands, paths
-from dlbench.config import composed, configuration_of
+from dlbench.config import _compose, composed, configuration_of
 from dlbench.records.files import read_json
 from dlbench.records.labels import run_name
 from dlbench.records.store import Evaluation, Record, Store
@@ -481,10 +481,13 @@ def test_of_two_results_with_one_seed_the_one_that_is_up_to_date_counts() -> Non
     assert again.first is fresh
 
 
-def test_values_that_are_set_compose_as_hydra_composes_them(compose: Callable[..., Any]) -> None:
-    from omegaconf import OmegaConf
-
-    overrides = ("data.layout=scrambled", "model.hidden_bn=[true,true]", "model.classes=null", "optimizer.lr=1e-3")
-    whole = OmegaConf.to_container(compose("+experiment=cnn_bn_gap", *overrides), resolve=True)
-    assert composed("cnn_bn_gap", overrides) == whole
-    assert composed("cnn_bn_gap", ())["optimizer"]["lr"] != 1e-3
+@pytest.mark.parametrize(
+    ("experiment", "overrides"),
+    [
+        ("cnn_bn_gap", ("data.layout=scrambled", "model.hidden_bn=[true,true]", "model.classes=null", "seed=1")),
+        ("p2g_attention", ("decoding=beam", "evaluation.decoding={width: 3}", "optimizer.lr=1e-3")),
+    ],
+)
+def test_values_that_are_set_compose_as_hydra_composes_them(experiment: str, overrides: tuple[str, ...]) -> None:
+    assert composed(experiment, overrides) == _compose(f"+experiment={experiment}", *overrides)
+    assert composed(experiment, overrides) != composed(experiment, ())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 from resealed import change, copied, read, reseal
 
@@ -59,6 +58,9 @@ def test_a_value_that_is_still_to_be_resolved_is_refused() -> None:
     for value in ("${oc.decode:'{_target_: os.mkdir, path: x}'}", "a ${oc.env:HOME}"):
         with pytest.raises(ConfigError, match="would be resolved here"):
             check_trusted({"a": [{"b": value}]}, "somewhere")
+    for override in ("model.dropout=${oc.env:HOME}", "+model.more=${oc.env:HOME}"):
+        with pytest.raises(ConfigError, match="would be resolved here"):
+            configuration_of("cnn_bn_gap", [override])
 
 
 @pytest.mark.parametrize("section", ["model", "data", "optimizer", "evaluation", "task", "trainer"])
@@ -151,7 +153,6 @@ def test_own_code_is_named_on_ones_own_command_line_and_taken_from_a_record_on_r
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1")
-    OmegaConf.set_struct(config, False)
     config["model"] = {"_target_": "own_net.Net"}
     record = run(config).record
     with pytest.raises(RecordError, match=r"--trust takes own code\): names own_net\.Net"):

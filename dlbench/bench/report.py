@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -66,41 +66,31 @@ def paired_ratio(above: Sequence[float], below: Sequence[float], *, of_medians: 
     return Ratio(float(estimate(slice(None))), float(low), float(high), tuple((tops / bottoms).tolist()))
 
 
-@dataclass(frozen=True)
-class Target:
-    """A bound that a number should keep."""
-
-    kind: Literal["at least", "at most", "below"]
-    bound: float
-
-    def is_met(self, value: float) -> bool:
-        """Whether a number keeps it."""
-        keeps = {"at least": operator.ge, "at most": operator.le, "below": operator.lt}[self.kind]
-        return bool(keeps(value, self.bound))
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.bound:g}"
+KEEPS = {"at least": operator.ge, "at most": operator.le, "below": operator.lt}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One finding: ours against a reference, both in ``unit``; ``ratio`` is None where a number stands for itself."""
+    """One finding: ours against a reference, both in ``unit``; ``ratio`` is None where a number stands for itself.
+
+    ``target`` is a bound that the ratio, or the number, should keep, such as ``at least 1.2`` (see `KEEPS`).
+    """
 
     what: str
     unit: str
     ours: float
     reference: float | None = None
     ratio: Ratio | None = None
-    target: Target | None = None
+    target: str = ""
 
     @property
     def verdict(self) -> str:
         """Whether the target is met, and whether the interval crosses it; empty without a target."""
         if not self.target:
             return ""
-        ratio = self.ratio
-        value, *interval = (ratio.value, ratio.low, ratio.high) if ratio else (self.ours,)
-        met, *sure = map(self.target.is_met, (value, *interval))
+        kind, _, bound = self.target.rpartition(" ")
+        found = (self.ratio.value, self.ratio.low, self.ratio.high) if self.ratio else (self.ours,)
+        met, *sure = (KEEPS[kind](value, float(bound)) for value in found)
         return ("yes" if met else "no") + (", not surely" if len(set(sure)) > 1 else "")
 
     def cells(self) -> list[str]:
@@ -112,7 +102,7 @@ class Row:
         found = ["", "", ""]
         if ratio := self.ratio:
             found = [f"{ratio.value:.3f}", f"{ratio.low:.3f} - {ratio.high:.3f}", str(len(ratio.pairs))]
-        return [self.what, *quantities, *found, str(self.target or ""), self.verdict]
+        return [self.what, *quantities, *found, self.target, self.verdict]
 
 
 def compared(
@@ -120,7 +110,7 @@ def compared(
     unit: str,
     ours: Sequence[float],
     reference: Sequence[float],
-    target: Target | None = None,
+    target: str = "",
     *,
     faster: bool = False,
     of_medians: bool = False,

@@ -16,17 +16,18 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlbench import paths, run
+from dlbench import run
 from dlbench.bench import plain
 from dlbench.bench.workers import Job
-from dlbench.config import build
+from dlbench.config import build, composition
 from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.beam import Beam
@@ -55,8 +56,8 @@ def serve(job: Job, folder: Path, connection: Connection) -> None:
     """
     # Torch's default, had it been imported on these cores.
     torch.set_num_threads(min(len(job.cores), torch.get_num_threads()))
-    plan = plan_of([*job.overrides, f"paths.runs={json.dumps(str(folder))}"])
-    if job.plain:
+    plan = plan_of([*job.words, f"paths.runs={json.dumps(str(folder))}"])
+    if job.kind == "plain":
         loop = Plain(plan)
         connection.send(facts_of(plan))
         handle(connection, loop)
@@ -68,8 +69,8 @@ def serve(job: Job, folder: Path, connection: Connection) -> None:
         run.train(plan)
 
 
-def handle(connection: Connection, target: Any, until: str | None = None) -> Answer:
-    """Carry out commands, which are methods of ``target``; give the details of the first that is called ``until``.
+def handle(connection: Connection, target: Any) -> Answer:
+    """Carry out commands, which are methods of ``target``; give the details of the first ``step`` that is none.
 
     Raises:
         SystemExit: The driver is gone. A run does not take this for its failure.
@@ -79,17 +80,16 @@ def handle(connection: Connection, target: Any, until: str | None = None) -> Ans
             command, details = connection.recv()
         except EOFError:
             raise SystemExit from None
-        if command == until:
+        if command == "step" and not hasattr(target, "step"):
             return details  # type: ignore[no-any-return]
         began = time.perf_counter()
-        answer = getattr(target, command)(**details)
+        answer = getattr(target, command)(**details) or {}
         connection.send({"seconds": time.perf_counter() - began, **answer})
 
 
 def plan_of(overrides: Sequence[str]) -> Plan:
     """The plan of the run that a command line with these overrides would make."""
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return prepare(compose("config", overrides=list(overrides)))
+    return prepare(OmegaConf.create(composition(tuple(overrides))))
 
 
 def facts_of(plan: Plan) -> Answer:
@@ -127,7 +127,7 @@ class Ours:
     def __init__(self, task: Any, optimizer: Optimizer, data: Any, batches: Iterator[Any]) -> None:
         self.task, self.optimizer, self.data, self.batches = task, optimizer, data, batches
 
-    def bare(self, steps: int, checks_loss: bool, reseeds: bool) -> Answer:
+    def bare(self, steps: int, checks_loss: bool, reseeds: bool) -> None:
         """So many steps in a loop without Lightning.
 
         With ``checks_loss`` each loss is read and checked (`Task.training_step`), with ``reseeds`` the global generator
@@ -137,7 +137,6 @@ class Ours:
             if reseeds:
                 self.task.on_train_batch_start(batch, 0)
             self._step(batch, checks_loss)
-        return {}
 
     def _step(self, batch: Any, checks_loss: bool = False) -> None:
         loss = self.task.training_step(batch, 0) if checks_loss else self.task.loss(batch)
@@ -155,11 +154,9 @@ class Ours:
         """Operations a second of square matrix products on torch's current threads: the best of the sizes."""
         rates = []
         for size in sizes:
-            left, right = torch.randn(2, size, size).to(getattr(torch, dtype))
-            product = torch.mm(left, right)  # the first one sets up buffers
-            began = time.perf_counter()
-            torch.mm(left, right, out=product)
-            rates.append(2 * size**3 / (time.perf_counter() - began))
+            left, right, out = torch.randn(3, size, size).to(getattr(torch, dtype))
+            timer = Timer("torch.mm(left, right, out=out)", globals=locals(), num_threads=torch.get_num_threads())
+            rates.append(2 * size**3 / timer.timeit(1).mean)
         return {"rate": max(rates)}
 
     def decode(self, decoder: str) -> Answer:
@@ -180,10 +177,9 @@ class Ours:
         """Those of the last validation, and ``model/parameters``."""
         return {**read_metrics(self.task.trainer), "model/parameters": count_parameters(self.task.model)}
 
-    def save(self, path: str) -> Answer:
+    def save(self, path: str) -> None:
         """Write the weights to a file."""
         torch.save(self.task.model.state_dict(), path)
-        return {}
 
 
 def flops_of(action: Callable[[], object]) -> int:
@@ -208,22 +204,21 @@ class Gate(LambdaCallback):
     """
 
     def __init__(self, plan: Plan, connection: Connection) -> None:
-        def entering(phase: str) -> Callable[..., None]:
-            return lambda *_: self._enter(phase)
-
         super().__init__(
             on_train_start=self._start,
-            on_train_batch_start=entering("seconds"),  # the first step of an epoch ends what stands between epochs
+            # An epoch's first step ends what stands between epochs.
+            on_train_batch_start=partial(self._enter, "seconds"),
             on_train_batch_end=self._count,
-            on_validation_start=entering("validation"),
-            on_validation_end=entering("lightning"),
-            on_train_epoch_end=entering("recorder"),  # a `Checkpoint`, so it comes after every other callback
+            on_validation_start=partial(self._enter, "validation"),
+            on_validation_end=partial(self._enter, "lightning"),
+            # A `Checkpoint`, so it comes after every other callback.
+            on_train_epoch_end=partial(self._enter, "recorder"),
         )
         self.plan, self.connection = plan, connection
         self.spent: defaultdict[str, float] = defaultdict(float)
         self.phase, self.since = "", 0.0
 
-    def _enter(self, phase: str) -> None:
+    def _enter(self, phase: str, *_: Any) -> None:
         now = time.perf_counter()
         self.spent[self.phase] += now - self.since
         self.phase, self.since = phase, now
@@ -249,7 +244,7 @@ class Gate(LambdaCallback):
         bar = getattr(trainer.progress_bar_callback, "progress", None)
         if bar:
             bar.stop()  # its thread would run on, and disturb others' measurements
-        told = handle(self.connection, self.ours, until="step")
+        told = handle(self.connection, self.ours)
         if bar:
             bar.start()
         if not told.get("logged", True):
@@ -282,10 +277,9 @@ class Plain:
         """So many training steps, and their symbols."""
         return {"symbols": sum(symbols_in(batch) for _, batch in itertools.islice(self._training, steps))}
 
-    def load(self, path: str) -> Answer:
+    def load(self, path: str) -> None:
         """Take the weights in a file, for decoding."""
         self._decoding.load_state_dict(torch.load(path, weights_only=True))
-        return {}
 
     def decode(self, decoder: Literal["greedy", "nucleus"], words: int) -> Answer:
         """Write so many test words (`spread`), one by one, as often each as ours does."""

@@ -6,7 +6,6 @@ The driver imports no torch.
 
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 import subprocess
@@ -15,16 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from dlbench.environment import PROCESSES
 from dlbench.errors import DlbenchError
 
 T = TypeVar("T")
-
-# A worker is forked from a server that has imported torch and Lightning, and computed nothing yet: it starts at once.
-# Elsewhere than on Linux libraries do not bear forking.
-CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+PRINTED = "printed.txt"
 
 
 class BenchError(DlbenchError):
@@ -61,15 +58,16 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], T]]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker trains: the run of some ``overrides``, or with ``plain`` the plain loop on the run's data.
+    """What a worker trains, on some ``cores`` alone, with ``warmup`` steps before anything is timed.
 
-    It may use some ``cores``, and makes ``warmup`` steps before anything is timed.
+    By its ``kind`` the ``words`` are the overrides of a run, those of a run whose data the plain loop is trained on, or
+    the command of a program that is told an empty folder and the number of an open connection, too.
     """
 
-    overrides: Sequence[str]
+    words: Sequence[str]
     cores: Sequence[int]
     warmup: int
-    plain: bool = False
+    kind: Literal["run", "plain", "program"] = "run"
 
 
 class Worker:
@@ -79,14 +77,14 @@ class Worker:
     """
 
     def __init__(self, job: Job, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir()
         self.facts: dict[str, Any] = {}
-        self.printed = folder / "printed.txt"
+        self.printed = folder / PRINTED
         self.printed.touch()
-        self.connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_work, args=(job, folder, self.printed, theirs))
+        self.connection, theirs = PROCESSES.Pipe()
+        self.process = PROCESSES.Process(target=_work, args=(job, folder, theirs))
         with unset_thread_counts():
-            CONTEXT.set_forkserver_preload(["dlbench.bench.worker"])
+            PROCESSES.set_forkserver_preload(["dlbench.bench.worker"])
             self.process.start()
         theirs.close()
 
@@ -114,10 +112,6 @@ class Worker:
         self.send(command, **details)
         return self.receive()
 
-    def milliseconds(self, steps: int, command: str = "step", **details: Any) -> float:
-        """How long each of so many steps takes."""
-        return 1000 * float(self.ask(command, steps=steps, **details)["seconds"]) / steps
-
     def close(self) -> None:
         """End it without ceremony: nothing it has written is kept."""
         self.process.kill()
@@ -125,14 +119,16 @@ class Worker:
         self.connection.close()
 
 
-def _work(job: Job, folder: Path, printed: Path, connection: Connection) -> None:
+def _work(job: Job, folder: Path, connection: Connection) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cores)
     os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")  # a bar, where one is asked for, needs a terminal
-    with printed.open("wb") as file, Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    for stream, place in ((1, os.devnull), (2, folder / PRINTED)):
+        os.dup2(os.open(place, os.O_WRONLY), stream)
     try:
+        if job.kind == "program":
+            os.set_inheritable(connection.fileno(), True)
+            os.execvp(job.words[0], [*job.words, str(folder), str(connection.fileno())])
         from dlbench.bench.worker import serve
 
         serve(job, folder, connection)
@@ -152,10 +148,9 @@ def worker_pool(**jobs: Job) -> Iterator[dict[str, Worker]]:
     """Workers by name, started together, each warmed up alone, and ended in the end; their records are thrown away."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        workers = {}
-        for name, job in jobs.items():
-            workers[name] = Worker(job, folder / name)
-            stack.callback(workers[name].close)
+        workers = {
+            name: stack.enter_context(contextlib.closing(Worker(job, folder / name))) for name, job in jobs.items()
+        }
         for worker in workers.values():
             worker.facts = worker.receive()
         for name, worker in workers.items():
@@ -163,56 +158,25 @@ def worker_pool(**jobs: Job) -> Iterator[dict[str, Worker]]:
         yield workers
 
 
-def speed(workers: Sequence[Worker], steps: int, unit: Literal["steps", "symbols"] = "steps") -> float:
-    """Steps or symbols a second of workers side by side, from so many steps each: the sum of their speeds."""
+def speed(
+    workers: Sequence[Worker],
+    steps: int,
+    command: str = "step",
+    unit: Literal["steps", "symbols"] = "steps",
+    phases: Sequence[str] = ("seconds",),
+    **details: Any,
+) -> float:
+    """Steps or symbols a second of workers side by side, the sum of their speeds, from so many steps each.
+
+    What counts is the time that they spend in some ``phases`` (see `dlbench.bench.worker.Gate`).
+    """
     for worker in workers:
-        worker.send("step", steps=steps)
+        worker.send(command, steps=steps, **details)
     answers = [{"steps": steps, **worker.receive()} for worker in workers]
-    return float(sum(answer[unit] / answer["seconds"] for answer in answers))
+    return float(sum(answer[unit] / sum(answer.get(phase, 0) for phase in phases) for answer in answers))
 
 
 # programs
-
-
-@contextlib.contextmanager
-def program(*command: str) -> Iterator[tuple[Any, Callable[[], Any]]]:
-    """A program that prints a line of JSON when it is ready, and one for every empty line it is given.
-
-    Gives the first one's value, and a function that asks for the next. The program ends with the ``with`` block.
-
-    Raises:
-        BenchError: It cannot be started, it ended before (with the last lines of its errors), or it wrote no JSON.
-    """
-    with TemporaryFile("w+") as errors:
-        pipe = subprocess.PIPE
-        try:
-            with unset_thread_counts():
-                process: Any = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, bufsize=1)
-        except OSError as error:
-            raise BenchError(f"{command[0]} cannot be started: {error.strerror}") from error
-
-        def answer() -> Any:
-            if not (line := process.stdout.readline()):
-                errors.seek(0)
-                raise _ended(command[0], process.wait(), errors.read())
-            try:
-                return json.loads(line)
-            except ValueError as error:
-                raise BenchError(f"{command[0]} wrote {line[:80]!r}, no JSON") from error
-
-        def ask() -> Any:
-            with contextlib.suppress(BrokenPipeError):  # `answer` tells why
-                process.stdin.write("\n")
-            return answer()
-
-        try:
-            yield answer(), ask
-        finally:
-            try:  # its input ends, so that it ends by itself and clears up
-                process.communicate(timeout=90)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
 
 
 class Usage(NamedTuple):

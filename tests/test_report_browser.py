@@ -21,13 +21,12 @@ from browser import (
     opened,
     unfold,
 )
-from rich_document import NUMBERS, rich_document
+from rich_document import rich_document
 
 from dlbench.report.render import render_html
 
 pytestmark = pytest.mark.slow
 VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
-FILLED = [str(number) for number in NUMBERS if number is not None]
 
 
 @pytest.fixture(scope="module")

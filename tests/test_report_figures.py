@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from resealed import put
@@ -24,46 +25,42 @@ from dlbench.report.document import Grid, Picture, Verdict
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.plots import bars, draw, line, published_against_ours
 from dlbench.report.results import Collection, Evidence, Result, Runs
-from dlbench.report.schema import Configuration, Figure, Report, Row, Table, Word
+from dlbench.report.schema import Configuration, Figure, Report
 from dlbench.terminal import format_value
 
 PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"
 NO_ATTENTION, ATTENTION, NUCLEUS, LATER = "without attention", "with attention", "nucleus", "later"
-REPORT = Report(
-    title="a report",
-    data="the data",
-    configurations={
-        PLAIN: Configuration(experiment="cnn_vanilla", overrides=("data.layout=chw", "trainer.epochs=10")),
-        BN_GAP: Configuration(experiment="cnn_bn_gap", overrides=("data.layout=chw", "trainer.epochs=10")),
-        NO_ATTENTION: Configuration(experiment="p2g_lstm"),
-        ATTENTION: Configuration(experiment="p2g_attention"),
-        NUCLEUS: Configuration(experiment="p2g_nucleus"),
-        LATER: Configuration(experiment="p2g_never", planned=True),
-        "unheard of": Configuration(experiment="p2g_lstm", overrides=("model.size=7",)),
-    },
-    tables=(
-        Table(
-            title="Spelling",
-            rows=(
-                Row(of=NO_ATTENTION, label="none", published={"test/cer": 0.3168, "test/wer": 0.817}),
-                Row(of=ATTENTION, label="Bahdanau", published={"test/cer": 0.2585, "model/parameters": 322781}),
-                Row(of=LATER, label="later", published={"test/cer": 0.1234}),
-            ),
-        ),
-    ),
+REPORT = Report.model_validate(
+    yaml.safe_load("""
+title: a report
+data: the data
+configurations:
+  cnn_vanilla: {experiment: cnn_vanilla, overrides: [data.layout=chw, trainer.epochs=10]}
+  cnn_bn_gap: {experiment: cnn_bn_gap, overrides: [data.layout=chw, trainer.epochs=10]}
+  without attention: {experiment: p2g_lstm}
+  with attention: {experiment: p2g_attention}
+  nucleus: {experiment: p2g_nucleus}
+  later: {experiment: p2g_never, planned: true}
+  unheard of: {experiment: p2g_lstm, overrides: [model.size=7]}
+tables:
+  - title: Spelling
+    rows:
+      - {of: without attention, label: none, published: {test/cer: 0.3168, test/wer: 0.817}}
+      - {of: with attention, label: Bahdanau, published: {test/cer: 0.2585, model/parameters: 322781}}
+      - {of: later, label: later, published: {test/cer: 0.1234}}
+figures:
+  - {title: Curves, kind: curves, of: [without attention, with attention], metrics: [val/cer, train/loss]}
+  - {title: Bars, kind: bars, of: [without attention, with attention, later], metrics: [test/cer, test/wer]}
+  - {title: Attention, kind: attention, of: [with attention]}
+  - {title: Maps, kind: maps, of: [cnn_vanilla, cnn_bn_gap]}
+  - {title: Confusion, kind: confusion, of: [cnn_vanilla, cnn_bn_gap]}
+  - title: Samples
+    kind: samples
+    of: [nucleus]
+    words: {remainder: {place: 0, published: [ramainder]}, misperception: {place: 1, published: [misseption]}}
+""")
 )
-WORDS = {
-    "remainder": Word(place=0, published=("ramainder",)),
-    "misperception": Word(place=1, published=("misseption",)),
-}
-FIGURES = {
-    "curves": Figure(title="Curves", kind="curves", of=(NO_ATTENTION, ATTENTION), metrics=("val/cer", "train/loss")),
-    "bars": Figure(title="Bars", kind="bars", of=(NO_ATTENTION, ATTENTION, LATER), metrics=("test/cer", "test/wer")),
-    "attention": Figure(title="Attention", kind="attention", of=(ATTENTION,)),
-    "maps": Figure(title="Maps", kind="maps", of=(PLAIN, BN_GAP)),
-    "confusion": Figure(title="Confusion", kind="confusion", of=(PLAIN, BN_GAP)),
-    "samples": Figure(title="Samples", kind="samples", of=(NUCLEUS,), words=WORDS),
-}
+FIGURES = {figure.kind: figure for figure in REPORT.figures}
 PICTURES = [kind for kind in FIGURES if kind != "samples"]
 LIMITS = {"maps": 250_000}
 """Bytes; photographs do not get smaller."""
@@ -82,17 +79,11 @@ def results_of(committed: Verdicts) -> ResultsOf:
 def copied(results_of: ResultsOf, tmp_path: Path) -> Callable[[str], list[Result]]:
     """The same, as copies that a test may damage."""
 
-    def copies(configuration: str) -> list[Result]:
-        return list(_copies(results_of(configuration), tmp_path))
+    def copy(result: Result) -> Result:
+        record = Record(shutil.copytree(result.record.folder, tmp_path / result.run, dirs_exist_ok=True))
+        return replace(result, record=record, evaluation=record.evaluation(result.evaluation.id))
 
-    return copies
-
-
-def _copies(results: Sequence[Result], folder: Path) -> Iterator[Result]:
-    for result in results:
-        record = Record(folder / result.run)
-        shutil.copytree(result.record.folder, record.folder, dirs_exist_ok=True)
-        yield replace(result, record=record, evaluation=record.evaluation(result.evaluation.id))
+    return lambda configuration: list(map(copy, results_of(configuration)))
 
 
 @pytest.fixture(autouse=True)

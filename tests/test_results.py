@@ -24,7 +24,6 @@ from dlbench.report.results import (
     OUTDATED_TOO,
     SUPERSEDED,
     Contradiction,
-    Diverged,
     LeftOut,
     Runs,
     alike,
@@ -379,7 +378,8 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
     section = diverged(collection)
     assert section is not None
     (grid,) = grids(section)
-    assert [row[0].text for row in grid.rows] == [run.run for run in sorted(collection.diverged, key=name_of)]
+    named = sorted((run.name, run.run) for run in collection.diverged)
+    assert [(row[1].text, row[0].text) for row in grid.rows] == named
     # Elsewhere, under other versions or numerics, the same run may have ended well: that is its result.
     assert collect([store, Store(finished.folder.parent)]).diverged == collection.diverged
     run = collection.diverged[0]
@@ -387,10 +387,6 @@ def test_what_diverged_is_counted_beside_the_results_of_its_configuration(store:
     shutil.copytree(run.record.folder, again.record(run.record.id).folder)
     reseal(again.record(run.record.id), state="finished")
     assert run.record.id not in {each.record.id for each in collect([store, again]).diverged}
-
-
-def name_of(run: Diverged) -> tuple[str, str]:
-    return run.name, run.run
 
 
 def test_a_diverged_record_of_another_meaning_is_left_out(store: Store, finished: Record) -> None:

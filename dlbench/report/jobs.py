@@ -19,6 +19,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+from joblib import cpu_count
 from omegaconf import OmegaConf
 
 from dlbench import identity, paths
@@ -205,11 +206,11 @@ class Estimate:
 
 
 def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:
-    """How long jobs take on so many workers (default: one a core).
+    """How long jobs take on so many workers (default: one a core that a sweep may use).
 
     What several need is trained once; what is trained already, and has its checkpoints yet, is evaluated alone.
     """
-    workers, results = workers or os.cpu_count() or 1, list(results)
+    workers, results = workers or int(cpu_count()), list(results)
     paces = Paces(results)
     trained: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
     for result in results:

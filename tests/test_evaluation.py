@@ -30,14 +30,20 @@ NAMES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 PICTURES = 60
 
 
-def network(seed: int) -> ConvNet:
-    """Untrained, but tuned to what differs from place to place, so that it predicts many classes and feels a shift."""
+def tuned(kind: Callable[[], Any], seed: int, *shape: int) -> Any:
+    """Untrained, but tuned to what differs from place to place, so that it predicts many classes and feels a shift.
+
+    ``shape`` is that of the only linear layer's weights: outputs, maps, places.
+    """
     reseed_global(seed, "init")
-    model = ConvNet(channels=(4, 8, 8), hidden=(), hidden_bn=(), hidden_dropout=())
-    weights = torch.randn(6, 8, 36)
-    torch.nn.init.zeros_(model.head[0].bias)  # type: ignore[arg-type]
+    model, weights = kind(), torch.randn(shape)
+    torch.nn.init.zeros_(model.head[0].bias)
     model.head[0].weight.data = (weights - weights.mean(dim=2, keepdim=True)).flatten(1)
     return model.eval()
+
+
+def network(seed: int) -> ConvNet:
+    return tuned(lambda: ConvNet(channels=(4, 8, 8), hidden=(), hidden_bn=(), hidden_dropout=()), seed, 6, 8, 36)
 
 
 def probabilities_of(model: ConvNet, images: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What is measured of a classifier of grey pictures and shown of it, recomputed; and whole runs of one."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,31 +7,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bits import same_bits
 from board import accumulated
-from omegaconf import DictConfig
+from conftest import Compose, TinyIn
+from drawing import EPOCHS, Drawn, check_pictures, drawn_and_not
 from PIL import Image
 from scipy import ndimage
+from test_evaluation import tuned
+from test_pictures import NAMES
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR
 
 from dlbench.callbacks import image_pictures
+from dlbench.callbacks.image_pictures import ClassifierPictures
 from dlbench.commands.outcome import show
 from dlbench.data.image_datamodules import KmnistDataModule
-from dlbench.evaluation.images import GreyEvaluation, transform
+from dlbench.evaluation.images import GreyEvaluation, ImageEvaluation, transform
 from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
-from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.files import read_json
 from dlbench.records.labels import data_caveat, run_name
-from dlbench.run import Outcome, execute, prepare, run
+from dlbench.run import execute, prepare, run
 from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd
 from dlbench.trainer import TrainerSettings
 
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 EXPERIMENT = "+experiment=kmnist_cnn"
 PICTURES = 60
 
@@ -80,16 +79,6 @@ def test_pictures_are_moved_as_scipy_moves_them_with_a_repeated_rim(angle: float
 # --- metrics and pictures --------------------------------------------------------------------------------------------
 
 
-def network(seed: int) -> LeNet:
-    """Untrained, but tuned to what differs from place to place, so that it predicts many classes."""
-    reseed_global(seed, "init")
-    model = LeNet(hidden=(), hidden_dropout=())
-    weights = torch.randn(10, 16, 36)
-    nn.init.zeros_(model.head[0].bias)  # type: ignore[arg-type]
-    model.head[0].weight.data = (weights - weights.mean(dim=2, keepdim=True)).flatten(1)
-    return model.eval()
-
-
 class Evaluated:
     """An evaluation of a network as both the last and the best epoch's."""
 
@@ -114,7 +103,11 @@ class Evaluated:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["in-place", "permuted"])
 def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    return Evaluated(tmp_path_factory.mktemp("evaluated"), network(1), permute_pixels=request.param)
+    return Evaluated(
+        tmp_path_factory.mktemp("evaluated"),
+        tuned(lambda: LeNet(hidden=(), hidden_dropout=()), 1, 10, 16, 36),
+        permute_pixels=request.param,
+    )
 
 
 def test_accuracies_under_rotation_and_scaling_are_means_over_both_ways(evaluated: Evaluated) -> None:
@@ -147,6 +140,13 @@ def test_activation_maps_stand_beside_the_training_picture_at_index_4(evaluated:
         top, left = gap + number // 4 * (tile + gap), 286 + gap + number % 4 * (tile + gap)
         shown = image[top : top + tile, left : left + tile, 0][2::5, 2::5]
         np.testing.assert_allclose(shown, (one - one.min()) / np.ptp(one) * 255, atol=1)
+
+
+def test_grey_pictures_may_be_evaluated_as_coloured_ones_are(tmp_path: Path) -> None:
+    data = KmnistDataModule(source="synthetic", synthetic_sizes=(9, 6, 6))
+    ImageEvaluation().write_maps(tmp_path / "maps.png", LeNet().features[0], data)
+    with Image.open(tmp_path / "maps.png") as file:
+        assert file.size == (3 * 146 + 2, 3 * 146 + 2)
 
 
 def test_a_network_without_convolutions_has_no_maps_and_no_receptive_field(tmp_path: Path) -> None:
@@ -210,14 +210,14 @@ def test_another_split_is_named_wherever_a_result_is_shown(
         "trainer.limit_train_batches=2",
     ]
     plan = prepare(compose(EXPERIMENT, *tiny, *real, "evaluation.max_shift=0", "callbacks.pictures.epochs=[1]"))
-    drawn = execute(plan)
-    assert drawn.result["data"]["provenance"] == "other split"
-    assert drawn.result["data"]["sizes"] == {"train": 8000, "val": 1000, "test": 1000}
-    events = accumulated(drawn.record.tensorboard)
+    shown = execute(plan)
+    assert shown.result["data"]["provenance"] == "other split"
+    assert shown.result["data"]["sizes"] == {"train": 8000, "val": 1000, "test": 1000}
+    events = accumulated(shown.record.tensorboard)
     assert {tag.partition("/")[0] for tag in events.Tags()["images"]} == {"pictures (other split)"}
     assert b"kmnist (other split)" in events.Tensors("run")[0].tensor_proto.string_val[0]
-    assert run_name(read_json(drawn.record.manifest), drawn.record.settings()).startswith("kmnist_cnn (other split)/")
-    show(plan, drawn)
+    assert run_name(read_json(shown.record.manifest), shown.record.settings()).startswith("kmnist_cnn (other split)/")
+    show(plan, shown)
     assert "kmnist_cnn on kmnist (other split): finished" in capsys.readouterr().out
 
 
@@ -225,40 +225,20 @@ def test_another_split_is_named_wherever_a_result_is_shown(
 
 
 @pytest.fixture(scope="module")
-def finished(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(compose(EXPERIMENT, *tiny_in(tmp_path_factory.mktemp("finished"), epochs=3)))
+def drawn(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    folder = tmp_path_factory.mktemp("grey")
+    return drawn_and_not(compose, lambda runs: [EXPERIMENT, *tiny_in(runs, epochs=EPOCHS)], ClassifierPictures, folder)
 
 
-def test_a_killed_run_with_pictures_ends_in_the_same_bits(
-    finished: Outcome, compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = compose(EXPERIMENT, *tiny, "trainer.epochs=3", "callbacks.pictures.epochs=[1,2]")
-    save = CheckpointFolder.save
-
-    def killed_at_two(self: CheckpointFolder, epoch: int, write: Callable[[Path], None]) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-        save(self, epoch, write)
-
-    with monkeypatch.context() as death:
-        death.setattr(CheckpointFolder, "save", killed_at_two)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
-    resumed = run(config)
-    assert resumed.record.id == finished.record.id
-    assert same_bits(resumed, finished)
-    events = accumulated(resumed.record.tensorboard)
-    names = {"confusion_matrix", "most_confident_mistakes", "first_layer"}
-    assert set(events.Tags()["images"]) == {f"pictures (synthetic data)/{name}" for name in names}
-    assert all([image.step for image in events.Images(tag)] == [1, 2, 3] for tag in events.Tags()["images"])
+def test_a_killed_run_with_pictures_ends_in_the_same_bits(drawn: Drawn) -> None:
+    drawn.check_unchanged()
+    check_pictures(drawn.outcome.record, NAMES, [2, 4], side=300)
 
 
-def test_permuted_pixels_are_another_training_of_the_same_data(
-    finished: Outcome, compose: Compose, tiny: list[str]
-) -> None:
+def test_permuted_pixels_are_another_training_of_the_same_data(drawn: Drawn, compose: Compose, tiny: list[str]) -> None:
     other = run(compose(EXPERIMENT, *tiny, "data.permute_pixels=true", "trainer.epochs=1"))
-    assert other.record.id != finished.record.id
-    assert other.result["data"] == finished.result["data"]
+    assert other.record.id != drawn.undrawn.record.id
+    assert other.result["data"] == drawn.undrawn.result["data"]
     assert "permute_pixels=true" in run_name(read_json(other.record.manifest), other.record.settings())
 
 

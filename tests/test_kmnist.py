@@ -405,7 +405,7 @@ def test_pixels_are_permuted_in_every_split_and_for_every_seed_after_shifts_and_
         assert torch.equal(other.tensors(split).images, expected)
     moved = permute_pixels(plain.tensors("test", lambda pictures: shift(pictures, 2, -1)).images)
     assert torch.equal(permuted.tensors("test", lambda pictures: shift(pictures, 2, -1)).images, moved)
-    loader = permuted.transformed_dataloader("test", lambda pictures: shift(pictures, 2, -1))
+    loader = permuted.evaluation_dataloader("test", lambda pictures: shift(pictures, 2, -1))
     assert torch.equal(torch.cat([images for images, _ in loader]), moved / 256)
     assert plain.describe() == permuted.describe()
 

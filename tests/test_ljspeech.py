@@ -18,11 +18,11 @@ import torch
 from corpora import RATE, sound, write_corpus
 
 from dlbench.data import recordings, speech_datamodule
-from dlbench.data.ljspeech import LeftOutNotice, Row, read_metadata
+from dlbench.data.ljspeech import Row, read_metadata
 from dlbench.data.recordings import log_mel
 from dlbench.data.registry import REGISTRY, File
 from dlbench.data.speech_datamodule import PUBLISHED, SpeechDataModule, have_published_lengths
-from dlbench.errors import DataError
+from dlbench.errors import DataError, OddDataNotice
 from dlbench.files import digest
 
 TEXTS = ["the first one", "a second.", "number three?", "four - four", "five, and", "six", "seven of", "the last one"]
@@ -41,7 +41,7 @@ def module(data: Path, **arguments: Any) -> SpeechDataModule:
 
 
 def rows_of(speech: SpeechDataModule) -> dict[str, list[int]]:
-    return {split: [utterance.row for utterance in speech.utterances(split)] for split in ("train", "val", "test")}
+    return {split: [each.recording.row for each in speech.utterances(split)] for split in ("train", "val", "test")}
 
 
 def replace_row(data: Path, number: int, line: str) -> None:
@@ -99,7 +99,7 @@ def test_a_row_that_cannot_be_used_leaves_its_place_empty(data: Path, name: str)
     whole = rows_of(module(data))
     breaks(data)
     broken = module(data)
-    with pytest.warns(LeftOutNotice) as notices:
+    with pytest.warns(OddDataNotice) as notices:
         facts = broken.describe()
     [notice] = [str(notice.message) for notice in notices]
     assert notice.startswith(f"{data / 'spoken' / 'metadata.csv'}:5: ")
@@ -117,7 +117,7 @@ def test_symbols_outside_the_vocabulary_are_kept_as_unknown_unless_strict(data: 
     replace_row(data, 1, "A-01|x|It's «good»!")
     replace_row(data, 6, "A-06|x|a:b")
     speech = module(data)
-    with pytest.warns(LeftOutNotice, match=r"metadata\.csv:2: .*\(A-01 has ! ' « »\); 2 rows kept, with # for each"):
+    with pytest.warns(OddDataNotice, match=r"metadata\.csv:2: .*\(A-01 has ! ' « »\); 2 rows kept, with # for each"):
         facts = speech.describe()
     assert facts["sizes"] == {"train": 4, "val": 2, "test": 2}
     assert facts["unknown"]["train"] == {"target": {"!": 1, "'": 1, "«": 1, "»": 1}}
@@ -130,7 +130,7 @@ def test_one_notice_a_kind_counts_the_rows_and_names_the_first(data: Path) -> No
     for number in (6, 2, 0):
         wav(data, number).unlink()
     replace_row(data, 1, "A-01")
-    with pytest.warns(LeftOutNotice) as notices:
+    with pytest.warns(OddDataNotice) as notices:
         facts = module(data).describe()
     lines = [str(notice.message).rpartition("metadata.csv")[2] for notice in notices]
     assert [line.partition(" (")[0] for line in lines] == [
@@ -174,7 +174,7 @@ def test_splits_that_cannot_be_filled(data: Path) -> None:
 def test_a_transcript_of_which_cutting_leaves_nothing_is_empty(data: Path) -> None:
     replace_row(data, 4, "A-04|x|     five")
     assert rows_of(module(data, max_characters=6))["val"] == [4, 5]
-    with pytest.warns(LeftOutNotice, match=r"metadata\.csv:5: a transcript is empty \(A-04, as cut\)"):
+    with pytest.warns(OddDataNotice, match=r"metadata\.csv:5: a transcript is empty \(A-04, as cut\)"):
         assert rows_of(module(data, max_characters=5))["val"] == [5]
     with pytest.raises(DataError, match=r"metadata\.csv:5: a transcript is empty"):
         module(data, max_characters=5, strict=True).describe()
@@ -225,7 +225,7 @@ def test_only_the_whole_published_split_of_the_registered_file_is_verified(
     metadata.write_text(metadata.read_text().rstrip() + "\n")
     assert provenance() == "verified"
     wav(data, 7).unlink()
-    with pytest.warns(LeftOutNotice):
+    with pytest.warns(OddDataNotice):
         assert provenance() == "user copy"
 
 
@@ -256,7 +256,8 @@ def test_features_are_those_of_the_recording_wherever_they_come_from(
     assert kept.describe() == fresh.describe()
     for split in ("train", "val", "test"):
         for position, utterance in enumerate(kept.utterances(split)):
-            expected = log_mel(torch.from_numpy(sound(utterance.row, 2205 + 160 * utterance.row) / np.float32(32768)))
+            row = utterance.recording.row
+            expected = log_mel(torch.from_numpy(sound(row, 2205 + 160 * row) / np.float32(32768)))
             torch.testing.assert_close(kept.features(split, position), expected)
 
 
@@ -331,7 +332,7 @@ def test_a_link_in_circles_is_no_missing_recording(data: Path) -> None:
 def test_a_recording_that_goes_and_comes_back_is_there_again(data: Path) -> None:
     whole = rows_of(module(data))
     wav(data, 3).rename(data / "elsewhere.wav")
-    with pytest.warns(LeftOutNotice, match="is missing"):
+    with pytest.warns(OddDataNotice, match="is missing"):
         assert rows_of(module(data)) == whole | {"train": [0, 1, 2]}
     (data / "elsewhere.wav").rename(wav(data, 3))
     assert rows_of(module(data)) == whole

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import Compose
 from corpora import RATE, sound, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from dlbench.config import _check_section, build
@@ -23,7 +23,6 @@ from dlbench.data.speech_datamodule import SpeechDataModule, SpeechTensors
 from dlbench.data.vocabulary import EOS, SOS, SPECIALS, UNK
 from dlbench.errors import ConfigError, DataError, SyntheticDataNotice
 
-Compose = Callable[..., DictConfig]
 TEXTS = ["First, a long one", "b", "Third?", "of-four", "eval one", "eval two.", "x", "a test of it"]
 SIZES = (12, 4, 4)
 
@@ -175,12 +174,12 @@ def test_a_marked_corpus_is_a_stand_in(data: Path, mark: str, stand_in: list[str
 def test_utterances_can_be_listened_to(data: Path) -> None:
     speech = module(data)
     utterance = speech.utterances("val")[1]
-    assert (utterance.id, utterance.text, utterance.row) == ("A-05", "eval two.", 5)
+    assert (utterance.id, utterance.text, utterance.recording.row) == ("A-05", "eval two.", 5)
     assert utterance.path == data / "spoken" / "wavs" / "A-05.wav"
     waveform, rate = speech.waveform("val", 1)
     assert rate == RATE
     assert torch.equal((waveform * 32768).short(), torch.from_numpy(sound(5, 2205 + 800)))
-    assert len(waveform) / rate == utterance.seconds
+    assert len(waveform) / rate == utterance.recording.seconds
     soundfile.write(utterance.path, sound(5, 3000), 8000)
     with pytest.raises(DataError, match=r"A-05\.wav: a recording has another sampling rate .*8000 Hz"):
         speech.waveform("val", 1)
@@ -214,7 +213,7 @@ def test_synthetic_tones_are_batched_like_recordings() -> None:
     assert batch.source.shape[0] == 5
     assert decoded(batch.target[0]) == speech.utterances("train")[int(batch.index[0])].text
     waveform, rate = speech.waveform("test", 3)
-    assert len(waveform) / rate == speech.utterances("test")[3].seconds
+    assert len(waveform) / rate == speech.utterances("test")[3].recording.seconds
     assert same(next(iter(synthetic(batch_size=5).train_dataloader())), batch)
     assert speech.model_arguments() == {"symbols": 35, "mels": 80}
 

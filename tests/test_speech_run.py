@@ -141,6 +141,10 @@ def test_bad_values_are_named_before_anything_is_trained(
     assert Store(tmp_path).all() == []
 
 
+def test_a_decoding_need_not_state_its_length(compose: Compose, recogniser: TinyIn, tmp_path: Path) -> None:
+    assert build_task(prepare(compose(*recogniser(tmp_path), "~evaluation.decoding.max_length")))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["lstm", "attention"])
 def test_tones_are_learned(decoder: str, compose: Compose, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ def test_a_larger_corpus_begins_with_the_smaller_one() -> None:
     small, large = generate(sizes=(3, 2, 2)), generate(sizes=(6, 3, 2))
     for split, utterances in small.splits().items():
         for one, other in zip(utterances, large.splits()[split], strict=False):
-            assert (one.id, one.text, one.sha256) == (other.id, other.text, other.sha256)
-            features = [corpus.features[item.start :][: item.frames] for corpus, item in ((small, one), (large, other))]
-            np.testing.assert_array_equal(*features)
+            assert (one.id, one.text, one.recording.sha256) == (other.id, other.text, other.recording.sha256)
+            both = (small, one.recording), (large, other.recording)
+            np.testing.assert_array_equal(*(corpus.features[at.start :][: at.frames] for corpus, at in both))
     assert generate(seed=1, sizes=(3, 2, 2)).fingerprint() != small.fingerprint()
 
 

@@ -2,13 +2,13 @@
 
 import unicodedata
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from conftest import Compose
+from omegaconf import OmegaConf
 
 from dlbench import identity
 from dlbench.config import _check_section, build
@@ -18,7 +18,6 @@ from dlbench.data.registry import REGISTRY
 from dlbench.data.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, until_end
 from dlbench.errors import ConfigError, DataError, OddDataNotice, SyntheticDataNotice
 
-Compose = Callable[..., DictConfig]
 SECTIONS = ("p2g", "spa_eng", "cmudict", "sigmorphon", "wikipron")
 FILES = {"train": "toy/train.tsv", "val": "toy/val.tsv", "test": "toy/test.tsv"}
 SIZES = (200, 20, 30)

@@ -16,7 +16,8 @@ class Splits(Generic[Split]):
     ``source`` is the kind of source (``npz``, ``folder``, ``idx``, ``test10k``, ``files``, ``synthetic``);
     ``provenance`` tells people what it is (``verified``: registered files in the published split; ``other split``:
     registered files in another one; ``user copy``: right in form, unknown in content; ``stand-in``: speech of a
-    machine; ``synthetic``: generated here); ``files`` maps paths below the data folder, or names, to SHA-256.
+    machine; ``synthetic``: generated here); ``files`` maps paths below the data folder, or names, to SHA-256;
+    ``notices`` are lines for people about what looks odd.
     """
 
     train: Split
@@ -25,6 +26,7 @@ class Splits(Generic[Split]):
     source: str
     provenance: str
     files: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = field(default=(), kw_only=True)
 
     def splits(self) -> dict[str, Split]:
         """The splits by name, in the order train, val, test."""

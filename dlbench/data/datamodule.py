@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlbench import paths
 from dlbench.data import Splits
-from dlbench.errors import DataError, SyntheticDataNotice
+from dlbench.errors import DataError, OddDataNotice, SyntheticDataNotice
 from dlbench.seeding import derive_seed
 
 Index = TypeVar("Index")
@@ -168,6 +168,8 @@ class SuiteDataModule(pl.LightningDataModule, Generic[Data]):
         if self.source != "synthetic":
             paths.require(self.data_folder)
             if (found := self.read()) is not None:
+                for notice in found.notices:
+                    warnings.warn(notice, OddDataNotice, stacklevel=3)
                 return found
             where, hints = f"{self.real} in {self.data_folder}", self.hints()
             if self.is_own:

@@ -47,8 +47,6 @@ def to_network(pictures: Tensor, layout: Layout) -> Tensor:
 
 def shift(pictures: Tensor, down: int, right: int) -> Tensor:
     """Pictures (N, height, width, channels) moved by whole pixels; the rim repeats the nearest pixel."""
-    if not down and not right:
-        return pictures
     rows = (torch.arange(pictures.shape[1]) - down).clamp(0, pictures.shape[1] - 1)
     columns = (torch.arange(pictures.shape[2]) - right).clamp(0, pictures.shape[2] - 1)
     return pictures[:, rows][:, :, columns]
@@ -183,12 +181,8 @@ class PictureDataModule(SuiteDataModule[PictureSet]):
         """Shuffled by (seed, epoch)."""
         return loader(self.tensors("train"), self.batch_size, self.seed)
 
-    def evaluation_dataloader(self, split: str, down: int = 0, right: int = 0) -> Loader:
-        """A split in order, moved by whole pixels if asked for."""
-        return self.transformed_dataloader(split, partial(shift, down=down, right=right))
-
-    def transformed_dataloader(self, split: str, transform: Transform) -> Loader:
-        """A split in order, its pictures transformed as a person sees them, before they are arranged."""
+    def evaluation_dataloader(self, split: str, transform: Transform | None = None) -> Loader:
+        """A split in order, its pictures transformed, if asked for, as a person sees them, before they are arranged."""
         return loader(self.tensors(split, transform), self.eval_batch_size)
 
 

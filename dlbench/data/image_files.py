@@ -151,9 +151,8 @@ def from_npz(
     sha256 = digest(path)
     found = sha256 if registered.sha256 else digest(path, registered.algorithm)
     provenance = "verified" if found == registered.known_hash else "user copy"
-    return PictureSet(
-        **splits, classes=classes, source="npz", provenance=provenance, files={printable(path.name): sha256}
-    )
+    train, val, test = (splits[name] for name in SPLITS)
+    return PictureSet(train, val, test, "npz", provenance, {printable(path.name): sha256}, classes=classes)
 
 
 # --- OctMNIST (report e2324) ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 
 from dlbench.data.vocabulary import Vocabulary
-from dlbench.errors import DataError, DataNotice
+from dlbench.errors import DataError
 from dlbench.files import atomic_path, digest, regular
 from dlbench.terminal import progress
 
@@ -55,10 +55,6 @@ FAULTS = {
 """Everything that can be wrong with a row: what it is, and the remedy."""
 
 _FETCH = "get it with: python -m dlbench data fetch ljspeech"
-
-
-class LeftOutNotice(DataNotice):
-    """Rows of a corpus that cannot be used as they are."""
 
 
 class Row(NamedTuple):

@@ -98,10 +98,7 @@ class TransductionDataModule(SequenceDataModule[PairSet]):
         there = [path for name in self.files.paths() if (path := registry.find(name, self.data_folder))]
         if not there:
             return None
-        found = read_once(PairFiles.read, there, self.files, self.data_folder)
-        for odd in found.notices:
-            warnings.warn(odd, OddDataNotice, stacklevel=2)
-        return found
+        return read_once(PairFiles.read, there, self.files, self.data_folder)
 
     def hints(self) -> str:
         """What was looked for, what is there instead, and how the files are had."""

@@ -30,14 +30,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet(Splits[tuple[Pair, ...]]):
-    """A data set of pairs.
-
-    The joiners put a side's symbols together for people; ``notices`` are lines for them about what looks odd.
-    """
+    """A data set of pairs; the joiners put a side's symbols together for people."""
 
     source_joiner: str = field(default=" ", kw_only=True)
     target_joiner: str = field(default="", kw_only=True)
-    notices: tuple[str, ...] = field(default=(), kw_only=True)
 
     def fingerprint(self) -> str:
         """SHA-256 over the pairs of every split as text; wherever they were read from."""

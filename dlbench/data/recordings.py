@@ -75,23 +75,32 @@ STREAMED = 0x7FF00000
 """A wave file written to a pipe states a size from here on."""
 
 
+class Recording(NamedTuple):
+    """A usable recording: the row of ``metadata.csv`` it belongs to, from 0, how long it is, and its samples' hash.
+
+    Its features are ``frames`` rows of the corpus's, from ``start`` on.
+    """
+
+    row: int
+    start: int
+    frames: int
+    samples: int
+    sha256: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.samples / RATE
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A recording and what is said in it.
-
-    ``text`` is as used (lower case, cut), ``row`` the place in ``metadata.csv`` counted from 0, ``path`` the file if
-    there is one, ``sha256`` that of the float32 samples. Its features are ``frames`` rows of the corpus's, from
-    ``start`` on.
-    """
+    """A recording and what is said in it, as used (lower case, cut); ``path`` is its file, if there is one."""
 
     id: str
     text: str
-    row: int
-    seconds: float
-    path: Path | None
-    sha256: str
-    start: int
-    frames: int
+    recording: Recording
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,13 +108,11 @@ class SpeechCorpus(Splits[tuple[Utterance, ...]]):
     """A data set of speech.
 
     ``features`` (frames in all, bands) holds those of all utterances; ``waveforms`` has those without a file, by row;
-    ``left_out`` counts rows that could not be used, by reason; ``notices`` are lines about them; ``stand_in`` says how
-    a spoken stand-in was made.
+    ``left_out`` counts rows that could not be used, by reason; ``stand_in`` says how a spoken stand-in was made.
     """
 
     features: npt.NDArray[np.float32] = field(kw_only=True)
     left_out: dict[str, int] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
     stand_in: dict[str, Any] | None = None
     waveforms: tuple[Samples, ...] = ()
 
@@ -117,19 +124,9 @@ class SpeechCorpus(Splits[tuple[Utterance, ...]]):
         """
         digest = hashlib.sha256()
         for split, utterances in self.splits().items():
-            lines = (f"{utterance.sha256}\t{utterance.text}\n" for utterance in utterances)
+            lines = (f"{utterance.recording.sha256}\t{utterance.text}\n" for utterance in utterances)
             digest.update(f"{split} {len(utterances)}\n{''.join(lines)}".encode())
         return digest.hexdigest()
-
-
-class Recording(NamedTuple):
-    """A usable recording: the row it belongs to, where its features are among all, how long it is, and its hash."""
-
-    row: int
-    start: int
-    frames: int
-    samples: int
-    sha256: str
 
 
 class Loaded(NamedTuple):

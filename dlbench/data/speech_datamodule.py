@@ -8,7 +8,6 @@ hash); ``stand-in`` a corpus made by ``python -m dlbench data speak``; ``synthet
 
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,22 +26,11 @@ from torch.nn import functional
 from dlbench.components import component
 from dlbench.data import SPLITS, recordings, registry
 from dlbench.data.datamodule import Size, Sizes, cache_outside
-from dlbench.data.ljspeech import (
-    METADATA,
-    RATE,
-    STAND_IN,
-    VOCABULARY,
-    WAVES,
-    Fault,
-    LeftOutNotice,
-    notices,
-    read_metadata,
-    refusal,
-)
+from dlbench.data.ljspeech import METADATA, RATE, STAND_IN, VOCABULARY, WAVES, Fault, notices, read_metadata, refusal
 from dlbench.data.pairs import BatchOrder, Loader, PairBatch, Place, SequenceDataModule, Split, loader, pad
 from dlbench.data.recordings import MELS, SpeechCorpus, Utterance, log_mel
 from dlbench.data.synthetic import tones
-from dlbench.data.vocabulary import EOS, PAD, SOS, Vocabulary
+from dlbench.data.vocabulary import EOS, PAD, SOS
 from dlbench.errors import DataError
 from dlbench.files import digest, regular
 from dlbench.paths import is_name
@@ -152,6 +140,9 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
     synthetic_sizes: Sizes = (600, 100, 100)
     cache: str | None = None
 
+    vocabulary = VOCABULARY
+    """The published 35 symbols."""
+
     drawn = "tones"
     generate = staticmethod(tones.generate)
 
@@ -177,12 +168,9 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
             return None
         cache = cache_outside(self.data_folder, self.cache)
         folder, jobs = self.data_folder / self.corpus, self.jobs or cpu_count()
-        found = read_corpus(
+        return read_corpus(
             folder, tuple(self.splits), max_characters=self.max_characters, strict=self.strict, cache=cache, jobs=jobs
         )
-        for notice in found.notices:
-            warnings.warn(notice, LeftOutNotice, stacklevel=2)
-        return found
 
     def hints(self) -> str:
         """What was looked for, what is there instead, and how the corpus is had."""
@@ -194,25 +182,20 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         fetch = "python -m dlbench data fetch ljspeech"
         return f"{absence}; get the recordings with: {fetch}, or speak a stand-in (data=ljspeech_spoken) with: {SPEAK}"
 
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The published 35 symbols."""
-        return VOCABULARY
-
     def utterances(self, split: str) -> tuple[Utterance, ...]:
         """A split in the order of its rows; a batch's index is a position in it."""
         return self.speech.splits()[split]
 
     def features(self, split: str, position: int) -> Tensor:
         """An utterance's features (frames, bands), neither padded nor cropped."""
-        utterance = self.utterances(split)[position]
-        return torch.tensor(self.speech.features[utterance.start :][: utterance.frames])
+        recording = self.utterances(split)[position].recording
+        return torch.tensor(self.speech.features[recording.start :][: recording.frames])
 
     def waveform(self, split: str, position: int) -> tuple[Tensor, int]:
         """An utterance to listen to: samples (samples,) from -1 to 1, and how many make a second."""
         utterance = self.utterances(split)[position]
         kept, path = self.speech.waveforms, utterance.path
-        return torch.from_numpy(recordings.read_wave(path) if path else kept[utterance.row]), RATE
+        return torch.from_numpy(recordings.read_wave(path) if path else kept[utterance.recording.row]), RATE
 
     def read_recording(self, path: Path) -> npt.NDArray[np.float32]:
         """The features (frames, bands) of a recording of anybody's, as if it were one of the corpus.
@@ -242,7 +225,7 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         splits = speech.splits()
         return {
             **self.facts(speech),
-            "seconds": {split: round(sum(item.seconds for item in part), 1) for split, part in splits.items()},
+            "seconds": {split: round(sum(one.recording.seconds for one in part), 1) for split, part in splits.items()},
             "left_out": speech.left_out,
             "stand_in": speech.stand_in,
             "unknown": {
@@ -262,8 +245,8 @@ class SpeechDataModule(SequenceDataModule[SpeechCorpus]):
         utterances = self.utterances(split)
         return SpeechTensors(
             self.speech.features,
-            [item.start for item in utterances],
-            [item.frames for item in utterances],
+            [item.recording.start for item in utterances],
+            [item.recording.frames for item in utterances],
             [VOCABULARY.encode(item.text) for item in utterances],
             frames=self.frames,
             target_symbols=self.target_symbols,
@@ -302,22 +285,13 @@ def read_corpus(
     if strict and faults:
         raise refusal(metadata, faults[0])
     utterances = [
-        Utterance(
-            id=row.id,
-            text=row.text,
-            row=row.number,
-            seconds=found.samples / RATE,
-            path=corpus / WAVES / f"{row.id}.wav",
-            sha256=found.sha256,
-            start=found.start,
-            frames=found.frames,
-        )
+        Utterance(row.id, row.text, found, corpus / WAVES / f"{row.id}.wav")
         for row in rows
         if (found := loaded.recordings.get(row.number))
     ]
     parts = []
     for split, (begin, end) in zip(SPLITS, pairwise([0, *accumulate(splits)]), strict=True):
-        parts.append(tuple(each for each in utterances if begin <= each.row < end))
+        parts.append(tuple(each for each in utterances if begin <= each.recording.row < end))
         if not parts[-1]:
             reason = next(notices(metadata, [fault for fault in faults if begin <= fault.row < end]))
             raise DataError(f"{metadata}: no usable row for {split}; {reason}")

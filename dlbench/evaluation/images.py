@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 from torchvision.utils import make_grid, save_image
 
 from dlbench.components import component
-from dlbench.data.image_datamodules import Loader, PictureDataModule
+from dlbench.data.image_datamodules import Loader, PictureDataModule, shift
 from dlbench.evaluation import write_table
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
 from dlbench.protocols import Weights
@@ -59,7 +59,8 @@ class ImageEvaluation:
         labels = torch.from_numpy(data.pictures.test.labels)
 
         def predict(down: int = 0, right: int = 0) -> tuple[Tensor, float]:
-            batches: Any = trainer.predict(task, data.evaluation_dataloader("test", down, right))
+            moved = partial(shift, down=down, right=right)
+            batches: Any = trainer.predict(task, data.evaluation_dataloader("test", moved))
             probabilities = torch.cat(batches).cpu()
             return probabilities, (probabilities.argmax(dim=1) == labels).double().mean().item()
 
@@ -88,8 +89,7 @@ class ImageEvaluation:
         Each is scaled to 0-1.
         """
         picture = next(iter(data.evaluation_dataloader("test")))[0][:1]
-        maps = first_maps(convolution, picture, 8)
-        tiles = [picture[0], *(channel.expand(3, *channel.shape) for channel in maps)]
+        tiles = [tile.expand(3, -1, -1) for tile in (picture[0], *first_maps(convolution, picture, 8)[:, None])]
         tiles = [nn.functional.interpolate(tile[None], size=144, mode="nearest")[0] for tile in tiles]
         save_image(make_grid(tiles, nrow=3, normalize=True, scale_each=True), path)
 
@@ -166,7 +166,7 @@ class GreyEvaluation(ImageEvaluation):
         metrics, probabilities = super().__call__(trainer, task, data, last, best)
 
         def accuracy(angle: float = 0, scale: float = 1) -> float:
-            loader = data.transformed_dataloader("test", partial(transform, angle=angle, scale=scale))
+            loader = data.evaluation_dataloader("test", partial(transform, angle=angle, scale=scale))
             return _test(trainer, task, loader)["test/accuracy"]
 
         unmoved = metrics["test/accuracy_shift_0"]

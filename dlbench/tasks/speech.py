@@ -68,12 +68,12 @@ class SpeechRecognition(SequenceTask):
         self._check_length("task.val_max_length", self.val_max_length)
 
     def check_evaluation(self, settings: Mapping[str, Any]) -> None:
-        """See that the decoder can read as many symbols as the decoding may write.
+        """See that the decoder can read as many symbols as the decoding may write, if that is stated.
 
         Raises:
             ConfigError: It cannot.
         """
-        self._check_length("evaluation.decoding.max_length", settings["decoding"]["max_length"])
+        self._check_length("evaluation.decoding.max_length", settings["decoding"].get("max_length", 0))
 
     def _check_length(self, what: str, length: int) -> None:
         most = self.model.most_symbols

@@ -15,7 +15,7 @@ import torch
 
 from dlbench.data import SPLITS
 from dlbench.data.ljspeech import RATE, VOCABULARY, Samples, hash_samples
-from dlbench.data.recordings import SpeechCorpus, Utterance, log_mel, single_thread
+from dlbench.data.recordings import Recording, SpeechCorpus, Utterance, log_mel, single_thread
 from dlbench.data.synthetic import stream, words
 from dlbench.data.vocabulary import SPECIALS
 from dlbench.seeding import derive_seed
@@ -49,8 +49,8 @@ def generate(seed: int = 0, sizes: Sequence[int] = (600, 100, 100)) -> SpeechCor
             samples = play(text, stream(seed, number, place))
             with single_thread():
                 frames = log_mel(torch.from_numpy(samples)).numpy()
-            name, row, seconds = f"{split}-{place:04}", len(waveforms), len(samples) / RATE
-            utterances.append(Utterance(name, text, row, seconds, None, hash_samples(samples), start, len(frames)))
+            recording = Recording(len(waveforms), start, len(frames), len(samples), hash_samples(samples))
+            utterances.append(Utterance(f"{split}-{place:04}", text, recording))
             waveforms.append(samples)
             features.append(frames)
             start += len(frames)

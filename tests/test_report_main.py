@@ -178,6 +178,7 @@ def test_a_file_without_a_place_for_the_table_is_told(tmp_path: Path, capsys: py
     assert report(tmp_path, "--readme", str(readme)) == 1
     assert str(readme) in capsys.readouterr().err
     assert readme.read_text() == "nothing\n"
+    assert not (tmp_path / "index.html").exists()  # that is told before anything is run
     readme.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
     report(tmp_path, "--readme", str(readme))
     text = readme.read_text()

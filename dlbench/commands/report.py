@@ -13,7 +13,7 @@ from dlbench import paths
 from dlbench.commands import Runs, group
 from dlbench.report import pages as result_pages
 from dlbench.report.document import Cell, Grid, Points, Section
-from dlbench.report.files import PAGE, judge, renew_readme, write
+from dlbench.report.files import PAGE, around_table, judge, renew_readme, write
 from dlbench.report.jobs import estimate, jobs, run
 from dlbench.report.schema import load_all
 from dlbench.report.sections import glance, summary
@@ -46,11 +46,13 @@ def report(
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
     reports, further, has_succeeded = load_all(), overrides or [], True
+    if readme:
+        around_table(readme)  # what fails, fails before hours of running
     folders = (runs, paths.experiments() / "results")
     verdicts = judge(reports, folders)
     results = verdicts.evidence.collection.results
     if lacking := jobs(profile, reports, results, further):
-        write(verdicts, output)  # where that fails, it fails before hours of running
+        write(verdicts, output)  # for the same reason
         print(estimate(lacking, results).text, flush=True)
         has_succeeded = run(lacking, runs, further, lambda: write(judge(reports, folders), output))
         verdicts = judge(reports, folders)

@@ -61,7 +61,13 @@ def write(verdicts: Verdicts, folder: Path) -> None:
 
 
 def renew_readme(verdicts: Verdicts, path: Path) -> None:
-    """Write the main table between the `MARKS` of a Markdown file.
+    """Write the main table between the `MARKS` of a Markdown file; see `around_table`."""
+    before, after = around_table(path)
+    write_text(path, f"{before}{MARKS[0]}\n\n{main_table(verdicts)}\n\n{MARKS[1]}{after}")
+
+
+def around_table(path: Path) -> tuple[str, str]:
+    """What stands before and behind the `MARKS` in a Markdown file.
 
     Raises:
         ConfigError: The file has no such marks.
@@ -70,8 +76,7 @@ def renew_readme(verdicts: Verdicts, path: Path) -> None:
     if not all(text.count(mark) == 1 for mark in MARKS):
         raise ConfigError(f"{path}: the lines {MARKS[0]} and {MARKS[1]} must stand in it once each")
     before, _, rest = text.partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    write_text(path, f"{before}{MARKS[0]}\n\n{main_table(verdicts)}\n\n{MARKS[1]}{after}")
+    return before, rest.partition(MARKS[1])[2]
 
 
 def main_table(verdicts: Verdicts) -> str:

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from dlbench import identity
 from dlbench.cli import experiments
 from dlbench.components import by_name
-from dlbench.config import check
+from dlbench.config import build, check
 from dlbench.data.registry import REGISTRY
 from dlbench.errors import ConfigError
 from dlbench.records.store import Evaluation, Record
-from dlbench.report.jobs import SEEDS, Estimate, Job, estimate, jobs, missing_data
+from dlbench.report.jobs import SEEDS, Estimate, Job, data_set, estimate, jobs, missing_data
 from dlbench.report.results import Result
 from dlbench.report.schema import Configuration, Report, Variant, load_all
 
@@ -189,6 +189,20 @@ def test_a_report_of_own_data_is_run_on_it_alone_and_once(tmp_path: Path) -> Non
     for result in (own, others):
         result.record.checkpoints.save(2, lambda path: path.touch())
     assert estimate([job], [others, own], 1).seconds < estimate([job], [others], 1).seconds == whole
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *([f"+experiment={name}"] for name in ("cnn_vanilla", "kmnist_cnn", "octmnist_cnn_strided", "p2g_lstm")),
+        *([f"+experiment={name}"] for name in ("translit_lstm", "asr_lstm", "hopfield_retrieval")),
+        ["+experiment=cnn_bn_gap", "data=image_folder", "data.root=my/flowers/"],
+        ["+experiment=p2g_lstm", "data.train=words/a.tsv", "data.val=words/b.tsv", "data.test=words/c.tsv"],
+    ],
+)
+def test_a_jobs_data_is_called_as_records_call_it(overrides: list[str], compose: Callable[..., DictConfig]) -> None:
+    config: Any = OmegaConf.to_container(compose(*overrides), resolve=True)
+    assert data_set(config) == build("data", config["data"], seed=42).name
 
 
 def test_further_overrides_count_for_what_a_job_is() -> None:

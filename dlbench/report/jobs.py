@@ -104,7 +104,7 @@ class Job:
 def data_set(config: Mapping[str, Any]) -> str:
     """The name of a configuration's data set, as records have it."""
     data = config["data"]
-    if train := data.get("train"):
+    if train := data.get("train") or (f"{root.rstrip('/')}/train" if (root := data.get("root")) else None):
         return data_name(train)
     return str(data.get("corpus") or data["_target_"].rpartition(".")[2].removesuffix("DataModule").lower())
 

@@ -236,8 +236,9 @@ class Speller(Writer[tuple[str, ...]]):
         data, source, target = self.network.data, self.source_vocabulary, self.target_vocabulary
         pairs = [Pair(symbols, ()) for symbols in given]
         batches = loader(PairTensors(pairs, source, target, reverse_source=data.reverse_source), data.eval_batch_size)
-        sizes = {"source_symbols": len(source), "target_symbols": len(target)}
-        decoded = self.network.answers(batches, decoder=decoder, **options, **sizes)
+        decoded = self.network.answers(
+            batches, decoder=decoder, source_symbols=len(source), target_symbols=len(target), **options
+        )
         return collect(decoded, pairs, target.symbols, reverse_source=data.reverse_source)
 
     def places(self, prediction: "Prediction") -> Sequence[str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from dlbench.records.index import Index
 from dlbench.records.store import Contents, Record, Store
 from dlbench.records.summary import summarise
 from dlbench.report.results import collect
-from tests.resealed import reseal
+from tests.resealed import copied, reseal
 
 RESULTS = paths.experiments() / "results"
 
@@ -42,7 +42,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def record(tmp_path: Path) -> Record:
     """A committed record, copied."""
     source = Store(RESULTS).all()[2]
-    return Record(Path(shutil.copytree(source.folder, tmp_path / "runs" / source.id)))
+    return copied(source, tmp_path / "runs")
 
 
 @pytest.fixture
@@ -182,22 +182,17 @@ def test_without_a_usable_index_records_are_read(
 
 def test_records_that_are_gone_leave_the_index(record: Record, cache: Path) -> None:
     contents(record)
-    moved = Record(record.folder.rename(record.folder.with_name("away")) and record.folder)
-    shutil.copytree(record.folder.with_name("away"), moved.folder.parent / "later" / record.id)
-    contents(Record(moved.folder.parent / "later" / record.id))
+    later = copied(record, record.folder.parent / "later")
+    record.folder.rename(record.folder.with_name("away"))
+    contents(later)
     with sqlite3.connect(cache / "records.sqlite") as connection:
         (kept,) = connection.execute("SELECT folder FROM record").fetchall()
-    assert kept == (os.fsencode(moved.folder.parent / "later" / record.id),)
+    assert kept == (os.fsencode(later.folder),)
 
 
 def test_several_may_use_it_at_once(record: Record, cache: Path) -> None:
-    expected, found = record.read(), []
-    threads = [threading.Thread(target=lambda: found.append(contents(record))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [expected] * 8
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(contents, [record] * 8)] == [record.read()] * 8
 
 
 def test_lists_and_results_are_the_same_with_and_without(record: Record) -> None:

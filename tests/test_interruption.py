@@ -2,8 +2,8 @@
 
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +111,12 @@ def test_what_an_interrupted_library_raises_is_the_interruption() -> None:
 
 
 def test_a_thread_that_gets_no_signals_leaves_them_alone() -> None:
-    done: list[object] = []
-
-    def work() -> None:
+    def work() -> object:
         with interrupted_by_signals():
-            done.append(signal.getsignal(signal.SIGTERM))
+            return signal.getsignal(signal.SIGTERM)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join(60)
-    assert done == [signal.getsignal(signal.SIGTERM)]
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(work).result(60) == signal.getsignal(signal.SIGTERM)
 
 
 @pytest.mark.slow

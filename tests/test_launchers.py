@@ -4,24 +4,24 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bits import endings
-from omegaconf import DictConfig, OmegaConf
+from conftest import Compose, TinyIn
+from omegaconf import OmegaConf
 from own_work import Sleeping
-from processes import alive, left, start, sweep, wait_for
+from processes import alive, has_trained, left, start, sweep, wait_for, with_word
 
+from dlbench import paths
 from dlbench.errors import ConfigError
 from dlbench.run import run
 from dlbench.sweep.job import Job
 from dlbench.sweep.launch import Work
 
 pytestmark = pytest.mark.extras
-Compose = Callable[..., DictConfig]
-TinyIn = Callable[..., list[str]]
 RUN = ["+experiment=cnn_bn_gap", "evaluation.max_shift=0", "optimizer.lr=0.1"]
 EPOCHS = 30
 """Enough to be interrupted, and killed."""
@@ -37,23 +37,17 @@ def alone(compose: Compose, tiny_in: TinyIn, tmp_path_factory: pytest.TempPathFa
     return endings(runs)
 
 
-def of(marker: str, within: str) -> list[int]:
-    """The processes whose command line has a word in it and whose surroundings another."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line, surroundings = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if marker.encode() in line and within.encode() in line + surroundings:
-            found.append(int(folder.name))
-    return found
-
-
-def both_got_on(runs: Path) -> Callable[[], bool]:
-    """Whether there is a checkpoint of each of two runs that was not there before."""
-    before = {*runs.glob("*/checkpoints/epoch-*.ckpt")}
-    return lambda: len({path.parts[-3] for path in {*runs.glob("*/checkpoints/epoch-*.ckpt")} - before}) == 2
+def interrupt(sweep: Sequence[str], runs: Path, processes: Callable[[], list[int]]) -> str:
+    """Start a sweep of two runs, and press Ctrl-C once both get on; what it says. No process of them is left."""
+    process, get_on = start(*sweep), has_trained(runs, 2)
+    wait_for(get_on, process)
+    begun = processes()
+    assert len(begun) == 2
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert left(lambda: alive(begun)) == []
+    return err
 
 
 # --- SLURM ------------------------------------------------------------------------------------------------------------
@@ -66,20 +60,11 @@ def test_jobs_of_slurm_that_are_interrupted_requeued_and_killed_end_in_the_same_
     command = ("-m", *RUN, "seed=1,2", *tiny_in(tmp_path, epochs=EPOCHS), *LOCAL)
 
     def jobs() -> list[int]:
-        return of("submitit.core._submit", str(tmp_path))
+        return with_word("submitit.core._submit", str(tmp_path))
 
-    process, got_on = start(*command), both_got_on(tmp_path)
-    wait_for(got_on, process)
-    begun = jobs()
-    assert len(begun) == 2
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "dlbench: interrupted; the same command goes on where it was\n" in err
-    assert left(lambda: alive(begun)) == []
-
-    process, got_on = start(*command), both_got_on(tmp_path)
-    wait_for(got_on, process)
+    assert "dlbench: interrupted; the same command goes on where it was\n" in interrupt(command, tmp_path, jobs)
+    process, get_on = start(*command), has_trained(tmp_path, 2)
+    wait_for(get_on, process)
     killed, told = jobs()
     os.kill(killed, signal.SIGKILL)
     os.kill(told, signal.SIGUSR2)
@@ -94,17 +79,15 @@ def test_a_job_whose_time_is_over_is_requeued(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same process of submitit's executor, which does so for one exit code alone."""
-    from dlbench.sweep.slurm import Slurm
-
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
-    slurm, work = Slurm(**settings(cluster="local")), Sleeping(tmp_path)
-    slurm.start([work])  # type: ignore[list-item]
+    workers, work = slurm(cluster="local"), Sleeping(tmp_path)
+    workers.start([work])
     deadline = time.monotonic() + 60
     while not (tmp_path / "ready").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(int(work.noted.read_text().split()[0]), number)
-    slurm.wait()
+    workers.wait()
     first, second = (line.split() for line in work.noted.read_text().splitlines())
     assert first[0] != second[0]
     assert first[1] == second[1]
@@ -147,13 +130,13 @@ def works(folder: Path, *threads: int) -> list[Work]:
     ]
 
 
-def settings(**changed: Any) -> dict[str, Any]:
-    """Those of the launcher's configuration, but for what is changed."""
-    from dlbench import paths
+def slurm(**changed: Any) -> Any:
+    """The workers of the launcher's configuration, but for what is changed."""
+    from dlbench.sweep.slurm import Slurm
 
     found: Any = OmegaConf.to_container(OmegaConf.load(paths.conf() / "hydra" / "launcher" / "slurm.yaml"))
     del found["_target_"]
-    return {**found, **changed}
+    return Slurm(**{**found, **changed})
 
 
 def options(script: Path) -> dict[str, str]:
@@ -164,13 +147,9 @@ def options(script: Path) -> dict[str, str]:
 
 
 def test_slurm_is_asked_for_what_a_run_needs(cluster: Path, tmp_path: Path) -> None:
-    from dlbench.sweep.slurm import Slurm
-
-    asked = settings(
-        name="mine", at_a_time=2, minutes=90, memory=6, gpus=1, partition="long", notice=60, more={"account": "us"}
-    )
-    slurm = Slurm(**asked)
-    slurm.start(works(tmp_path / "words", 2, 2, 2, 1))
+    asked = {"name": "mine", "at_a_time": 2, "minutes": 90, "memory": 6, "gpus": 1, "partition": "long", "notice": 60}
+    workers = slurm(**asked, more={"account": "us"})
+    workers.start(works(tmp_path / "words", 2, 2, 2, 1))
     found = sorted((options(script) for script in cluster.glob("script.*")), key=lambda each: each["cpus-per-task"])
     one, three = found  # arrays are of jobs alike
     expected = {
@@ -185,32 +164,26 @@ def test_slurm_is_asked_for_what_a_run_needs(cluster: Path, tmp_path: Path) -> N
     (script, *_) = [path for path in cluster.glob("script.*") if "array" in path.read_text()]
     assert "\nsrun " in script.read_text()
     assert "-m submitit.core._submit" in script.read_text()
-    slurm.stop()
+    workers.stop()
     assert (cluster / "scancel").read_text() == "77\n"
 
 
 def test_no_gpu_and_no_partition_are_asked_for_unless_named(cluster: Path, tmp_path: Path) -> None:
-    from dlbench.sweep.slurm import Slurm
-
-    Slurm(**settings()).start(works(tmp_path / "words", 1))
+    slurm().start(works(tmp_path / "words", 1))
     (script,) = cluster.glob("script.*")
     assert not {"gpus-per-node", "partition"} & options(script).keys()
 
 
 def test_what_slurm_refuses_is_told_in_a_line(cluster: Path, tmp_path: Path) -> None:
-    from dlbench.sweep.slurm import Slurm
-
     (cluster / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: no such partition' >&2\nexit 1\n")
     with pytest.raises(ConfigError, match=r"^hydra/launcher=slurm: not submitted \(.*no such partition"):
-        Slurm(**settings(partition="lnog")).start(works(tmp_path / "words", 1))
+        slurm(partition="lnog").start(works(tmp_path / "words", 1))
 
 
 def test_without_slurm_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dlbench.sweep.slurm import Slurm
-
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^hydra/launcher=slurm: no SLURM here"):
-        Slurm(**settings()).start(works(tmp_path / "words", 1))
+        slurm().start(works(tmp_path / "words", 1))
 
 
 @pytest.mark.parametrize(
@@ -223,10 +196,8 @@ def test_without_slurm_a_line_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_a_setting_that_is_none_is_named(changed: dict[str, Any], said: str) -> None:
-    from dlbench.sweep.slurm import Slurm
-
     with pytest.raises(ConfigError) as told:
-        Slurm(**settings(**changed))
+        slurm(**changed)
     assert str(told.value).startswith(f"hydra.launcher.{said}")
 
 
@@ -234,19 +205,16 @@ def test_a_job_that_is_over_without_a_result_is_found_in_the_queue(
     cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where SLURM keeps no accounts, of which submitit would read it."""
-    from dlbench.sweep import slurm as module
-
-    monkeypatch.setattr(module, "SECONDS", 0.01)
-    monkeypatch.setattr(module, "SECONDS_OF_QUEUE", 0.05)
-    slurm = module.Slurm(**settings())
-    several = works(tmp_path / "words", 1, 1)
-    slurm.start(several)
+    monkeypatch.setattr("dlbench.sweep.slurm.SECONDS", 0.01)
+    monkeypatch.setattr("dlbench.sweep.slurm.SECONDS_OF_QUEUE", 0.05)
+    workers, several = slurm(), works(tmp_path / "words", 1, 1)
+    workers.start(several)
     (cluster / "bin" / "squeue").write_text("#!/bin/sh\necho '77_0 RUNNING'\necho '77_1 OUT_OF_MEMORY'\n")
-    assert slurm.wait() == {several[1]: "job 77_1 of SLURM ended (OUT_OF_MEMORY), twice: no reason given"}
+    assert workers.wait() == {several[1]: "job 77_1 of SLURM ended (OUT_OF_MEMORY), twice: no reason given"}
     (cluster / "bin" / "squeue").write_text(
         "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
     )
-    assert slurm.wait() == {several[0]: "job 77_0 of SLURM ended (over), twice: no reason given"}
+    assert workers.wait() == {several[0]: "job 77_0 of SLURM ended (over), twice: no reason given"}
 
 
 # --- Ray --------------------------------------------------------------------------------------------------------------
@@ -293,21 +261,13 @@ def test_runs_on_two_nodes_of_ray_that_are_interrupted_and_killed_end_in_the_sam
     ray = ["hydra/launcher=ray", f"hydra.launcher.address={ray_address}"]
 
     def tasks() -> list[int]:
-        return of("ray::_make", "")
+        return with_word("ray::_make")
 
-    process, got_on = start("-m", *RUN, "seed=1,2", *tiny, *ray), both_got_on(tmp_path)
-    wait_for(got_on, process)
-    begun = tasks()
-    assert len(begun) == 2
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == "dlbench: interrupted; the same command goes on where it was\n"
-    assert left(lambda: alive(begun)) == []
-
+    said = interrupt(("-m", *RUN, "seed=1,2", *tiny, *ray), tmp_path, tasks)
+    assert said == "dlbench: interrupted; the same command goes on where it was\n"
     failing = [*RUN[:-1], "optimizer.lr=0.1,-1", "seed=1,2"]
-    process, got_on = start("-m", *failing, *tiny, *ray), both_got_on(tmp_path)
-    wait_for(got_on, process)
+    process, get_on = start("-m", *failing, *tiny, *ray), has_trained(tmp_path, 2)
+    wait_for(get_on, process)
     os.kill(tasks()[0], signal.SIGKILL)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1, err

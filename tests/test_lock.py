@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,44 +160,34 @@ def test_a_lock_is_held_anew_after_it_was_lost(record: Record) -> None:
 
 def test_another_thread_that_takes_a_lost_lock_holds_it_alone(record: Record) -> None:
     may_end, is_held = threading.Event(), threading.Event()
-    problems: list[Exception] = []
 
     def take() -> None:
-        try:
-            with record.lock():
-                is_held.set()
-                assert may_end.wait(60)
-                still_held(record.metrics)
-        except Exception as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=take)
-    with record.lock():
-        delete_file(lock_file(record))
-        thread.start()
-        assert is_held.wait(60)
-        with pytest.raises(RecordError, match="was deleted or replaced"):
+        with record.lock():
+            is_held.set()
+            assert may_end.wait(60)
             still_held(record.metrics)
-    may_end.set()
-    thread.join(60)
-    assert problems == []
+
+    with ThreadPoolExecutor() as pool:
+        with record.lock():
+            delete_file(lock_file(record))
+            taken = pool.submit(take)
+            assert is_held.wait(60)
+            with pytest.raises(RecordError, match="was deleted or replaced"):
+                still_held(record.metrics)
+        may_end.set()
+        taken.result(60)
 
 
 def test_who_waits_for_a_lock_whose_folder_is_deleted_still_gets_one(record: Record) -> None:
-    got: list[bool] = []
-
     def want() -> None:
         with record.lock():
             still_held(record.metrics)
-            got.append(True)
 
-    with record.lock():
-        thread = threading.Thread(target=want)
-        thread.start()
+    with ThreadPoolExecutor() as pool, record.lock():
+        wanted = pool.submit(want)
         time.sleep(0.2)
         delete_folder(lock_file(record))
-        thread.join(60)
-    assert got == [True]
+        wanted.result(60)
 
 
 # --- two kinds -------------------------------------------------------------------------------------------------------
@@ -205,22 +196,15 @@ def test_who_waits_for_a_lock_whose_folder_is_deleted_still_gets_one(record: Rec
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_each_kind_keeps_the_other_out(kind: LockKind, other: LockKind, record: Record) -> None:
+    def want() -> None:
+        with record.lock(other, wait=False):
+            pass
+
     assert not record.is_locked()
-    with record.lock(kind):
+    with record.lock(kind), ThreadPoolExecutor() as pool:
         assert record.is_locked()
-        problems: list[Exception] = []
-
-        def want() -> None:
-            try:
-                with record.lock(other, wait=False):
-                    pass
-            except RecordError as error:
-                problems.append(error)
-
-        thread = threading.Thread(target=want)
-        thread.start()
-        thread.join(60)
-        assert [type(problem) for problem in problems] == [BusyError]
+        with pytest.raises(BusyError):
+            pool.submit(want).result(60)
         still_held(record.metrics)
     assert not record.is_locked()
     with record.lock(other, wait=False):

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,19 +59,16 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     sizes = range(0, 60_000, 3_000)
     write_json(path, {"values": []})
-    is_done = threading.Event()
 
     def write() -> None:
         for size in sizes:
             write_json(path, {"values": list(range(size))})
-        is_done.set()
 
-    writer = threading.Thread(target=write)
-    writer.start()
     seen = set()
-    while not is_done.is_set():
-        seen.add(len(read_json(path)["values"]))  # half a file would be no JSON
-    writer.join()
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(write)
+        while not writing.done():
+            seen.add(len(read_json(path)["values"]))  # half a file would be no JSON
     assert len(seen) > 1
     assert seen <= set(sizes)
 
@@ -294,12 +292,11 @@ def held_by_another_thread(record: Record) -> Iterator[None]:
             is_held.set()
             may_end.wait(60)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert is_held.wait(60)
-    yield
-    may_end.set()
-    thread.join()
+    with ThreadPoolExecutor() as pool:
+        pool.submit(hold)
+        assert is_held.wait(60)
+        yield
+        may_end.set()
 
 
 @pytest.mark.parametrize("hold", [held_by_another_process, held_by_another_thread])
@@ -330,12 +327,10 @@ def test_who_wants_a_held_record_waits(record: Record) -> None:
         with record.lock():
             order.append("second")
 
-    with record.lock():
-        thread = threading.Thread(target=want)
-        thread.start()
+    with ThreadPoolExecutor() as pool, record.lock():
+        pool.submit(want)
         time.sleep(0.2)
         order.append("first")
-    thread.join(60)
     assert order == ["first", "second"]
 
 

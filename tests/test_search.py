@@ -118,6 +118,13 @@ def test_every_kind_of_space_is_searched_within_its_bounds() -> None:
     assert rates[len(rates) // 2] < 0.1  # evenly by powers of ten: the median is about 0.01
 
 
+def test_no_rounding_leads_out_of_an_interval() -> None:
+    words = ("lr=interval(0.12345,0.12349)", "p=interval(0.5,0.99996)")
+    jobs = searched(Computed(distance), *words, sampler=RandomSampler(seed=1))
+    assert all(0.12345 <= float(job["lr"]) <= 0.12349 for job in jobs)
+    assert all(len(job["p"]) <= len("0.1234") for job in jobs)
+
+
 @pytest.mark.parametrize("words", [("a=1,2", "a=3", LR), (LR, "a=3", "a=1,2"), ("+a=1,2", "+a=3", LR)])
 def test_the_later_of_two_words_of_one_key_holds(words: tuple[str, ...]) -> None:
     (key,) = {key for job in searched(Computed(distance), *words, trials=8) for key in job if key != "lr"}

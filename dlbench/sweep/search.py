@@ -145,5 +145,10 @@ def _distribution(word: str, override: Override) -> BaseDistribution:
 
 def _overrides(trial: Any) -> list[str]:
     """A trial's settings, those that are measured to four digits, which is less than they matter."""
-    settings = trial.params.items()
-    return [f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings]
+    return [f"{key}={_rounded(value, trial.distributions[key])}" for key, value in trial.params.items()]
+
+
+def _rounded(value: Any, space: BaseDistribution) -> str:
+    """See `_overrides`; what would leave the interval stays as it is."""
+    is_inside = isinstance(space, FloatDistribution) and space.low <= float(f"{value:.4g}") <= space.high
+    return f"{value:.4g}" if is_inside else str(value)

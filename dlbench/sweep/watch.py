@@ -1,6 +1,5 @@
 """What is shown of a sweep while it runs and at its end, whatever launches it: see `dlbench.sweep.job.Words`."""
 
-import errno
 import shutil
 import tempfile
 import time
@@ -45,9 +44,7 @@ class Watch(Callback):
         keys = ["hydra.callbacks.watch.folder"]
         try:
             folder.mkdir(parents=True)
-        except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES):
-                raise
+        except OSError:
             # What is finished can be looked up; of what is not, its own job says that nothing can be written.
             folder = Path(tempfile.mkdtemp(prefix="dlbench-sweep-"))
             keys.append("hydra.sweep.dir")

@@ -13,7 +13,7 @@ import math
 import pydoc
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -326,17 +326,11 @@ def _meaning(known: Component) -> dict[str, Any]:
 def versions(node: Any) -> dict[str, str]:
     """The versions of all components that a configuration names, and of what they use, by name."""
     found: dict[str, str] = {}
-    for value in _inside(node):
-        found |= versions(value)
-    if not isinstance(node, Mapping):
-        return found
-    if isinstance(target := node.get("_target_"), str):
-        waiting = [describe(target)[1]]
-        while waiting:
-            each = waiting.pop()
-            if each.name != path_now(target):  # what has no declared version is told by the identity itself
-                found[each.name] = each.version
-            waiting += [by_name()[used] for used in each.uses if used in by_name()]
+    waiting = [each for target, _ in _targets(node) if (each := describe(target)[1]).name != path_now(target)]
+    while waiting:  # what has no declared version is told by the identity itself
+        each = waiting.pop()
+        found[each.name] = each.version
+        waiting += [by_name()[used] for used in each.uses if used in by_name()]
     return dict(sorted(found.items()))
 
 
@@ -378,19 +372,26 @@ def check_trusted(node: Any, where: str, error: type[DlbenchError] = ConfigError
     Raises:
         DlbenchError: Something else is named, or a value is still to be resolved.
     """
-    if isinstance(node, str) and "${" in node:
-        raise error(f"{where}: holds {node}, which would be resolved here; a recorded value stands for itself")
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
+    for each in _within(node):
+        if isinstance(each, str) and "${" in each:
+            raise error(f"{where}: holds {each}, which would be resolved here; a recorded value stands for itself")
+        target = each.get("_target_") if isinstance(each, Mapping) else None
         if target is not None and path_now(str(target)) not in snapshot() and not TRUSTED.fullmatch(str(target)):
             raise error(f"{where}: names {target}, which is not the suite's, nor an optimiser or schedule of torch's")
-    for value in _inside(node):
-        check_trusted(value, where, error)
 
 
-def _inside(node: Any) -> Iterable[Any]:
-    """The values of a mapping or a list; of anything else none."""
-    return node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+def _within(node: Any) -> Iterator[Any]:
+    """A value, and all values in it."""
+    yield node
+    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ():
+        yield from _within(value)
+
+
+def _targets(node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The targets that a configuration names, each with the part that names it."""
+    for each in _within(node):
+        if isinstance(each, Mapping) and isinstance(target := each.get("_target_"), str):
+            yield target, each
 
 
 def check_code(target: str) -> None:
@@ -421,11 +422,8 @@ def source_of(module: str) -> str:
 
 def bound(node: Any) -> dict[str, dict[str, Any]]:
     """For each class of a configuration that is not the suite's own, the defaults that fill what is left open."""
-    found: dict[str, dict[str, Any]] = {}
-    for value in _inside(node):
-        found |= bound(value)
-    if not isinstance(node, Mapping):
-        return found
-    if isinstance(target := node.get("_target_"), str) and path_now(target) not in snapshot():
-        found[target] = {name: value for name, value in defaults_of(locate(target)).items() if name not in node}
-    return found
+    return {
+        target: {name: value for name, value in defaults_of(locate(target)).items() if name not in part}
+        for target, part in _targets(node)
+        if path_now(target) not in snapshot()
+    }

@@ -431,7 +431,6 @@ def test_a_changed_default_in_the_code_stops_a_run(
 
 def with_part(config: DictConfig, section: str, **node: Any) -> DictConfig:
     """A configuration with a part of a user's own in place of the suite's."""
-    OmegaConf.set_struct(config, False)
     config[section] = node
     return config
 

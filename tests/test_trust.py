@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 from resealed import change, read, reseal
 
@@ -155,7 +154,6 @@ def test_own_code_is_named_on_ones_own_command_line_and_taken_from_a_record_on_r
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = compose("+experiment=cnn_vanilla", *tiny, "trainer.epochs=1")
-    OmegaConf.set_struct(config, False)
     config["model"] = {"_target_": "own_net.Net"}
     record = run(config).record
     with pytest.raises(RecordError, match=r"--trust takes own code\): names own_net\.Net"):

@@ -107,29 +107,15 @@ def is_name(name: str) -> bool:
     return name not in ("", "..") and Path(name).name == name
 
 
-def existing_data_folder(given: Path | str | None = None) -> Path | None:
-    """The data folder if it is there, ``None`` if only the default ``./data`` was to be tried and is not.
+def require(folder: Path) -> Path:
+    """A data folder that is there, or is only the default.
 
     Raises:
-        DataError: a folder that was asked for, by argument or by ``$DLBENCH_DATA``, does not exist.
-    """
-    folder = data_folder(given)
-    if folder.is_dir():
-        return folder
-    if given or os.environ.get("DLBENCH_DATA"):
-        named = "the folder given" if given else "DLBENCH_DATA"
-        raise DataError(f"{folder}: no such data folder; correct {named} or create it")
-    return None
-
-
-def require(folder: Path) -> None:
-    """See that a data folder is there, unless it is only the default.
-
-    Raises:
-        DataError: It is not.
+        DataError: It is neither.
     """
     if not folder.is_dir() and folder != DEFAULT:
         raise DataError(f"{folder}: no such data folder; correct the path or DLBENCH_DATA, or create the folder")
+    return folder
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -24,7 +24,7 @@ from dlbench.data.image_datamodules import IntelDataModule, KmnistDataModule, Oc
 from dlbench.data.pair_files import PairFiles
 from dlbench.data.registry import REGISTRY, Archive, DataSet, File, Folder
 from dlbench.errors import DataError
-from dlbench.paths import cache_folder, data_folder, existing_data_folder
+from dlbench.paths import cache_folder, data_folder, require
 
 PARTS = ("train", "valid", "test")
 
@@ -87,15 +87,15 @@ def test_folders_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("DLBENCH_DATA", raising=False)
     monkeypatch.delenv("DLBENCH_CACHE", raising=False)
     assert data_folder() == Path("data")
-    assert existing_data_folder() is None
+    assert require(data_folder()) == Path("data")
     assert cache_folder().name == "dlbench"
     monkeypatch.setenv("DLBENCH_DATA", str(tmp_path / "d"))
     monkeypatch.setenv("DLBENCH_CACHE", str(tmp_path / "c"))
     assert (data_folder(), cache_folder()) == (tmp_path / "d", tmp_path / "c")
     assert data_folder("given") == Path.cwd() / "given"
-    with pytest.raises(DataError, match="d: no such data folder; correct DLBENCH_DATA"):
-        existing_data_folder()
-    assert existing_data_folder(tmp_path) == tmp_path
+    with pytest.raises(DataError, match="d: no such data folder; correct the path or DLBENCH_DATA"):
+        require(data_folder())
+    assert require(data_folder(tmp_path)) == tmp_path
 
 
 # --- check -----------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_wrong_names_and_folders_end_in_one_line(
     assert commands.call("data", [command, "wikiprom", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "dlbench: wikiprom: no such data set; did you mean wikipron?\n"
     assert commands.call("data", ["check", "--folder", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere: no such data folder; correct the folder given" in capsys.readouterr().err
+    assert "nowhere: no such data folder; correct the path" in capsys.readouterr().err
     assert commands.call("data", [command, "--colour"]) == 2
 
 

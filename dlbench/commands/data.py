@@ -13,7 +13,7 @@ from dlbench.commands import Json, group
 from dlbench.data import registry
 from dlbench.data.registry import REGISTRY, DataSet
 from dlbench.errors import DataError
-from dlbench.paths import data_folder, existing_data_folder, is_name
+from dlbench.paths import data_folder, is_name, require
 from dlbench.terminal import print_columns, say
 
 app = group("The data sets of the suite.")
@@ -26,7 +26,7 @@ def list_sets(folder: Folder = None, as_json: Json = False) -> None:
     """Show every data set: size, licence, whether it is there."""
     from dlbench.data.fetch import is_present, is_stand_in
 
-    where = existing_data_folder(folder) or data_folder(folder)
+    where = require(data_folder(folder))
     rows = [_row(each, is_present(each, where), is_stand_in(each, where), where) for each in REGISTRY.values()]
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -70,7 +70,7 @@ def check(
     """Verify the files of all data sets or one: ok, user copy, stand-in, truncated, broken, missing."""
     from dlbench.data.fetch import check
 
-    where = existing_data_folder(folder) or data_folder(folder)
+    where = require(data_folder(folder))
     chosen = [registry.get(name)] if name else list(REGISTRY.values())
     is_broken, rows = False, []
     for data_set in chosen:

@@ -30,7 +30,7 @@ from dlbench.data.registry import REGISTRY, data_name, find
 from dlbench.environment import interrupted_by_signals
 from dlbench.errors import ConfigError
 from dlbench.metrics.names import is_exact
-from dlbench.paths import data_folder, existing_data_folder
+from dlbench.paths import data_folder, require
 from dlbench.records import labels
 from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, key_of
 from dlbench.report.schema import Configuration, Report
@@ -112,7 +112,7 @@ def missing_data(job: Job) -> str | None:
     if job.is_synthetic:
         return None
     data, given = job.config["data"], job.config["paths"]["data"]
-    folder = existing_data_folder(given) or data_folder(given)
+    folder = require(data_folder(given))
     files = [data[split] for split in ("train", "val", "test") if data.get(split)]
     if corpus := data.get("corpus"):
         files = [f"{corpus}/{METADATA}", f"{corpus}/{WAVES}"]

@@ -185,15 +185,10 @@ def check_own() -> None:
             files.check_expanded(path, ConfigError)
 
 
-def _own_files() -> list[Path]:
-    """The files of the command line's own folders that it chooses by name."""
-    chosen = (folder / group / f"{name}.yaml" for folder in folders()[1:] for group, name in _chosen())
-    return [path for path in chosen if path.is_file()]
-
-
 def _faulty() -> str | None:
-    """What is wrong with the first of `_own_files` that cannot be read."""
-    for path in _own_files():
+    """What is wrong with the first chosen file, of a folder that is not the suite's, that cannot be read."""
+    chosen = (folder / group / f"{name}.yaml" for folder in folders()[1:] for group, name in _chosen())
+    for path in filter(Path.is_file, chosen):
         try:
             OmegaConf.load(path)
         except Exception as error:  # OmegaConf and PyYAML meet odd values with a dozen kinds

@@ -87,6 +87,7 @@ def code_hash(*places: str) -> str:
     return digest_of_all(PACKAGE, [pattern for place in places for pattern in (f"{place}.py", f"{place}/*.py")])
 
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
@@ -96,16 +97,12 @@ def as_cell(value: Any) -> Any:
     These begin with ``=``, ``+``, ``-``, ``@``, one of these in full width, a tab or the end of a line, perhaps after
     apostrophes of their own.
     """
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
 
 
 def from_cell(text: str) -> str:
     """The text that `as_cell` made a cell of."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None
 
 
 def read_at_most(path: Path, most: int = MOST_BYTES) -> bytes:

@@ -66,6 +66,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
         ("model.channels=[8,0]", r"model.channels\[1\]=0: Input should be greater than 0"),
         ("model.classes=0", "model.classes=0: Input should be greater than 0"),
         ("data.batch_size=0", "data.batch_size=0: Input should be greater than 0"),
+        ("data.batch_size=8.5", r"data.batch_size=8.5: Input should be a valid integer"),
         ("data.layout=hwc", "data.layout='hwc': Input should be 'chw' or 'scrambled'"),
         ("evaluation.max_shift=17", "evaluation.max_shift=17: Input should be less than or equal to 16"),
         ("seed=1.5", "seed=1.5: Input should be a valid integer"),

@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code. Torch is imported only when a run starts."""
-    tell, sys.unraisablehook = sys.unraisablehook, _interrupt_again
-    timers.clear()
     try:
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+        from dlbench.environment import interrupting_again
+
+        with interrupting_again():
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
     except (KeyboardInterrupt, Exception) as error:
         # While modules are imported; later it is told what becomes of the work.
         from dlbench.environment import requeue
@@ -20,28 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("; ".join(["dlbench: interrupted", *filter(None, [requeue()])]), file=sys.stderr)
         return 130
-    finally:
-        sys.unraisablehook = tell
-        for timer in timers:  # nobody is to be interrupted for what is done
-            timer.cancel()
-            timer.join()
-
-
-timers: list[Any] = []
-"""Those that are to interrupt once more."""
-
-
-def _interrupt_again(ignored: Any) -> None:
-    """Have a Ctrl-C come once more that came where nothing can be raised, as in a destructor."""
-    if ignored.exc_type is not KeyboardInterrupt:
-        sys.__unraisablehook__(ignored)
-        return
-    import os
-    import signal
-    import threading
-
-    timers.append(threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)))
-    timers[-1].start()
 
 
 def _print(text: str) -> int:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -161,6 +161,33 @@ def _is_preempted(job: str) -> bool:
 
 
 @contextmanager
+def interrupting_again(number: int = signal.SIGINT, came: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Have a KeyboardInterrupt come once more, as a signal, that was raised in a destructor, where it only is told of.
+
+    Args:
+        number: The signal.
+        came: Whether one of ours has come; others are left as they are.
+    """
+    timers: list[threading.Timer] = []
+
+    def resend(ignored: Any) -> None:
+        if came() and ignored.exc_type is KeyboardInterrupt:
+            timers.append(threading.Timer(0.02, os.kill, (os.getpid(), number)))
+            timers[-1].start()
+        else:
+            tell(ignored)
+
+    tell, sys.unraisablehook = sys.unraisablehook, resend
+    try:
+        yield
+    finally:
+        for timer in timers:  # whoever handles the signal from here on is not to get it twice
+            timer.cancel()
+            timer.join()
+        sys.unraisablehook = tell
+
+
+@contextmanager
 def interrupted_by_signals(first: Callable[[], object] | None = None) -> Iterator[None]:
     """Raise KeyboardInterrupt on `ENDING`, so that no child process outlives this one; ``first`` is called before.
 
@@ -175,7 +202,6 @@ def interrupted_by_signals(first: Callable[[], object] | None = None) -> Iterato
         KeyboardInterrupt: Ctrl-C, or one of `ENDING`.
     """
     came = False
-    timers: list[threading.Timer] = []
 
     def interrupt(number: int, _: object) -> NoReturn:
         nonlocal came
@@ -186,23 +212,13 @@ def interrupted_by_signals(first: Callable[[], object] | None = None) -> Iterato
             first()
         raise KeyboardInterrupt
 
-    def resend(ignored: Any) -> None:
-        """Python only tells of what is raised while a destructor runs: have the signal come once more."""
-        if came and ignored.exc_type is KeyboardInterrupt:
-            timers.append(threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)))
-            timers[-1].start()
-        else:
-            tell(ignored)
-
     is_main = threading.current_thread() is threading.main_thread()
     # A handler of another's, such as submitit's, knows what to do when the time is over.
     ours = [each for each in ENDING if each == signal.SIGTERM or signal.getsignal(each) == signal.SIG_DFL]
     before = {each: signal.signal(each, interrupt) for each in ours} if is_main else {}
-    tell = sys.unraisablehook
-    if is_main:
-        sys.unraisablehook = resend
     try:
-        yield
+        with interrupting_again(signal.SIGTERM, lambda: came) if is_main else nullcontext():
+            yield
         if came:
             raise KeyboardInterrupt
     except SystemExit:
@@ -212,10 +228,5 @@ def interrupted_by_signals(first: Callable[[], object] | None = None) -> Iterato
             raise KeyboardInterrupt from None
         raise
     finally:
-        for timer in timers:  # whoever handles the signal from here on is not to get it twice
-            timer.cancel()
-            timer.join()
-        if is_main:
-            sys.unraisablehook = tell
         for each, handler in before.items():
             signal.signal(each, handler or signal.SIG_DFL)

@@ -7,6 +7,7 @@ a faster kernel). ``components.json`` lists them all, so that records can be rea
 """
 
 import hashlib
+import importlib
 import inspect
 import json
 import math
@@ -157,11 +158,9 @@ def collect() -> dict[str, Component]:
         if module.name.endswith("__main__"):
             continue
         try:
-            content = vars(pydoc.locate(module.name))
-        except pydoc.ErrorDuringImport as error:
-            if isinstance(error.value, ModuleNotFoundError):  # of an extra that is not installed; it has no components
-                continue
-            raise
+            content = vars(importlib.import_module(module.name))
+        except ModuleNotFoundError:  # of an extra that is not installed; it has no components
+            continue
         for name, value in content.items():
             own = getattr(value, "__module__", None) == module.name and hasattr(value, "__dict__")
             if own and (each := declared(value)):

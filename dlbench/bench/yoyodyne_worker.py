@@ -18,37 +18,33 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
 
-import lightning
-import torch
-from yoyodyne import data, optimizers, schedulers, trainers
-from yoyodyne.models import SoftAttentionLSTMModel, modules
-
-
-class Turns(lightning.Callback):
-    """Waits before an epoch, and tells its time after."""
-
-    accuracies = 0.0, 0.0
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-        """Wait for ``step``."""
-        self.accuracies = self.accuracies[1], float(trainer.callback_metrics.get("val_accuracy", 0))
-        try:
-            while self.connection.recv()[0] == "metrics":
-                self.connection.send({"accuracy": self.accuracies[0]})
-        except EOFError:
-            sys.exit()
-        self.began = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Answer it."""
-        self.connection.send({"seconds": time.perf_counter() - self.began})
-
 
 def main(folder: str, scratch: str, connection: Connection) -> None:
     """Train until nobody is at the connection's other end."""
+    import lightning
+    import torch
+    from yoyodyne import data, optimizers, schedulers, trainers
+    from yoyodyne.models import SoftAttentionLSTMModel, modules
+
+    class Turns(lightning.Callback):
+        """Waits before an epoch, and tells its time after."""
+
+        accuracies = 0.0, 0.0
+
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            """Wait for ``step``."""
+            self.accuracies = self.accuracies[1], float(trainer.callback_metrics.get("val_accuracy", 0))
+            try:
+                while connection.recv()[0] == "metrics":
+                    connection.send({"accuracy": self.accuracies[0]})
+            except EOFError:
+                sys.exit()
+            self.began = time.perf_counter()
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            """Answer it."""
+            connection.send({"seconds": time.perf_counter() - self.began})
+
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -81,7 +77,7 @@ def main(folder: str, scratch: str, connection: Connection) -> None:
         accelerator="cpu",
         devices=1,
         max_epochs=-1,
-        callbacks=[Turns(connection)],
+        callbacks=[Turns()],
         logger=False,
         default_root_dir=scratch,
         enable_checkpointing=False,

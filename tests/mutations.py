@@ -161,8 +161,8 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "statistics.variance(values) * (1 + 1 / len(values))",
-        "statistics.variance(values) * (1 / len(values))",
+        "deviation(values) ** 2 * (1 + 1 / len(values))",
+        "deviation(values) ** 2 * (1 / len(values))",
         "test_report_statistics",
     ),
     "no binomial error": ("whole = own + split_variance", "whole = own", "test_report_statistics"),

@@ -400,7 +400,7 @@ def recordings(recogniser: Callable[..., Outcome], tmp_path_factory: pytest.Temp
     folder, tones = tmp_path_factory.mktemp("recordings"), generate(0, (48, 12, 20))
     files = [folder / f"{heard.id}.wav" for heard in tones.test]
     for file, heard in zip(files, tones.test, strict=True):
-        soundfile.write(file, tones.waveforms[heard.row], RATE, "PCM_16")
+        soundfile.write(file, tones.waveforms[heard.recording.row], RATE, "PCM_16")
     return files
 
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Lt
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
@@ -174,7 +174,7 @@ def trusted(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def composed(experiment: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """See `composition`."""
+    """The resolved configuration of an experiment with overrides; see `composition`. It must not be changed."""
     return composition((f"+experiment={experiment}", *overrides))
 
 
@@ -194,15 +194,20 @@ def _composition(words: tuple[str, ...], surroundings: str) -> dict[str, Any]:
     # setting refers to another (`paths` to the environment alone), so these are set in what Hydra made of the rest.
     overrides = OverridesParser.create().parse_overrides(list(words))
     settings = [each for each in overrides if each.type == OverrideType.CHANGE and not choices(each.key_or_group)]
-    if not settings:
+    if not settings or not all(map(_is_plain, settings)):
         return _by_hydra(words, surroundings)
     config = OmegaConf.create(composition(tuple(str(each.input_line) for each in overrides if each not in settings)))
     for each in settings:
-        if each.is_sweep_override() or OmegaConf.select(config, each.key_or_group, default=config) is config:
+        if OmegaConf.select(config, each.key_or_group, default=config) is config:
             return _by_hydra(words, surroundings)  # which says what is wrong
-        OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+        OmegaConf.update(config, each.key_or_group, each.value())
     plain: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
     return plain
+
+
+def _is_plain(override: Override) -> bool:
+    """Whether it sets one value that stands for itself: no choice of a sweep, reference, or group of settings."""
+    return not (override.is_sweep_override() or "${" in str(override.input_line) or isinstance(override.value(), dict))
 
 
 def _by_hydra(words: tuple[str, ...], surroundings: str) -> dict[str, Any]:

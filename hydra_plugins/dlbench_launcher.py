@@ -48,7 +48,7 @@ class _Launcher(Launcher):
         return launch(*self.of_all, workers, job_overrides, initial_job_idx)
 
     @property
-    @abstractmethod  # so that Hydra takes none but what is derived of it for a launcher
+    @abstractmethod  # so that Hydra does not take this class itself for a launcher
     def workers(self) -> str:
         """The class of where the runs are made."""
 

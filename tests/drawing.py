@@ -14,7 +14,6 @@ from board import accumulated
 from conftest import Compose
 from PIL import Image
 
-from dlbench.callbacks.base import ChosenEpochs
 from dlbench.records.checkpoints import CheckpointFolder
 from dlbench.records.store import Record
 from dlbench.run import Outcome, run
@@ -48,11 +47,11 @@ class Drawn(NamedTuple):
 def drawn_and_not(compose: Compose, overrides: Callable[[Path], list[str]], pictures: Any, folder: Path) -> Drawn:
     """Both runs; ``overrides`` are those of a run in a folder, ``pictures`` is the callback that draws."""
     config = compose(*overrides(folder / "drawn"), "callbacks.pictures.epochs=[2]")
-    save, watched = CheckpointFolder.save, []
+    save, show, watched = CheckpointFolder.save, pictures.on_validation_end, []
 
     def draw_watched(self: Any, trainer: Any, task: Any) -> None:
         before = state_of(task)
-        ChosenEpochs.on_validation_end(self, trainer, task)
+        show(self, trainer, task)
         watched.append((before, state_of(task)))
 
     def killed_at_two(self: CheckpointFolder, epoch: int, write: Callable[[Path], None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlbench import paths
+from dlbench import files, paths
 from dlbench.errors import RecordError
 from dlbench.records import index
 from dlbench.records.index import Index
@@ -75,6 +75,22 @@ def test_what_was_held_against_some_hashes_is_not_taken_for_whole(record: Record
     for whole in (False, True, True, False):
         contents(record, whole=whole)
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("place", ["components.json", "components.py", "identity.py", "records/store.py"])
+def test_other_code_reads_anew(
+    record: Record, reads: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(shutil.copytree(files.PACKAGE, tmp_path / "package"))
+    monkeypatch.setattr(files, "PACKAGE", package)
+    for number in (1, 2):
+        files.code_hash.cache_clear()
+        contents(record)
+        contents(record)
+        assert len(reads) == number
+        with (package / place).open("a") as file:
+            file.write("\n")
+    files.code_hash.cache_clear()
 
 
 @pytest.mark.parametrize("name", FILES)

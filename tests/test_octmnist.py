@@ -30,10 +30,10 @@ def arrays(test: int = 1000) -> dict[str, np.ndarray]:
     }
 
 
-def saved(folder: Path, place: str = "octmnist/octmnist.npz", **changes: np.ndarray | None) -> Path:
+def saved(folder: Path, place: str = "octmnist/octmnist.npz", **changes: np.ndarray) -> Path:
     path = folder / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **{key: value for key, value in (arrays() | changes).items() if value is not None})
+    np.savez(path, **(arrays() | changes))
     return path
 
 
@@ -84,7 +84,7 @@ def test_a_test_split_smaller_than_the_cut_is_named(tmp_path: Path) -> None:
         ("test_labels", np.full((1000, 1), 4), r"is in 4\.\.4, expected 0\.\.3; get it again with .* fetch octmnist"),
     ],
 )
-def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, key: str, value: np.ndarray | None, message: str) -> None:
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, key: str, value: np.ndarray, message: str) -> None:
     path = saved(tmp_path, **{key: value})
     with pytest.raises(DataError, match=message) as caught:
         OctmnistDataModule(source="npz", folder=str(tmp_path)).describe()

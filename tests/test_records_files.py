@@ -69,6 +69,7 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
         writing = pool.submit(write)
         while not writing.done():
             seen.add(len(read_json(path)["values"]))  # half a file would be no JSON
+        writing.result()
     assert len(seen) > 1
     assert seen <= set(sizes)
 
@@ -293,10 +294,13 @@ def held_by_another_thread(record: Record) -> Iterator[None]:
             may_end.wait(60)
 
     with ThreadPoolExecutor() as pool:
-        pool.submit(hold)
-        assert is_held.wait(60)
-        yield
-        may_end.set()
+        holding = pool.submit(hold)
+        try:
+            assert is_held.wait(60)
+            yield
+        finally:
+            may_end.set()
+        holding.result()
 
 
 @pytest.mark.parametrize("hold", [held_by_another_process, held_by_another_thread])

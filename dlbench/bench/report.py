@@ -83,6 +83,9 @@ class Row:
     ratio: Ratio | None = None
     target: str = ""
 
+    def __post_init__(self) -> None:
+        assert not self.target or self.target.rpartition(" ")[0] in KEEPS, self.target
+
     @property
     def verdict(self) -> str:
         """Whether the target is met, and whether the interval crosses it; empty without a target."""

@@ -70,7 +70,9 @@ def serve(job: Job, folder: Path, connection: Connection) -> None:
 
 
 def handle(connection: Connection, target: Any) -> Answer:
-    """Carry out commands, which are methods of ``target``; give the details of the first ``step`` that is none.
+    """Carry out commands, which are methods of ``target``.
+
+    A ``step`` that it has no method for is somebody else's to make: its details are returned.
 
     Raises:
         SystemExit: The driver is gone. A run does not take this for its failure.

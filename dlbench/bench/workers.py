@@ -60,8 +60,11 @@ def in_turns(rounds: int, measures: Mapping[str, Callable[[], T]]) -> dict[str, 
 class Job:
     """What a worker trains, on some ``cores`` alone, with ``warmup`` steps before anything is timed.
 
-    By its ``kind`` the ``words`` are the overrides of a run, those of a run whose data the plain loop is trained on, or
-    the command of a program that is told an empty folder and the number of an open connection, too.
+    What the ``words`` are depends on its ``kind``:
+
+    - ``run``: the overrides of a run of ours;
+    - ``plain``: those of a run on whose data the plain loop is trained;
+    - ``program``: a command, to which an empty folder and the number of an open connection are added.
     """
 
     words: Sequence[str]

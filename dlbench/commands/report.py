@@ -13,7 +13,7 @@ from dlbench import paths
 from dlbench.commands import Runs, group
 from dlbench.report import pages as result_pages
 from dlbench.report.document import Cell, Grid, Points, Section
-from dlbench.report.files import PAGE, around_table, judge, renew_readme, write
+from dlbench.report.files import PAGE, judge, renew_readme, split_at_table, write
 from dlbench.report.jobs import estimate, jobs, run
 from dlbench.report.schema import load_all
 from dlbench.report.sections import glance, summary
@@ -47,7 +47,7 @@ def report(
     """Run what the reports lack, judge them by the records at hand, write the report."""
     reports, further, has_succeeded = load_all(), overrides or [], True
     if readme:
-        around_table(readme)  # what fails, fails before hours of running
+        split_at_table(readme)  # what fails, fails before hours of running
     folders = (runs, paths.experiments() / "results")
     verdicts = judge(reports, folders)
     results = verdicts.evidence.collection.results

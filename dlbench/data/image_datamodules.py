@@ -47,6 +47,8 @@ def to_network(pictures: Tensor, layout: Layout) -> Tensor:
 
 def shift(pictures: Tensor, down: int, right: int) -> Tensor:
     """Pictures (N, height, width, channels) moved by whole pixels; the rim repeats the nearest pixel."""
+    if not down and not right:
+        return pictures
     rows = (torch.arange(pictures.shape[1]) - down).clamp(0, pictures.shape[1] - 1)
     columns = (torch.arange(pictures.shape[2]) - right).clamp(0, pictures.shape[2] - 1)
     return pictures[:, rows][:, :, columns]

@@ -85,6 +85,6 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _processor() -> str:
     with contextlib.suppress(OSError):
-        if found := re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        if found := re.search(r"^model name[ \t]*:[ \t]*(.*\S)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
             return found[1]
     return platform.processor()

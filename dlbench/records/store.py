@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, overload
 
 from dlbench import components, identity, paths
 from dlbench.errors import ConfigError, RecordError
@@ -64,35 +64,32 @@ class Contents:
 
 
 class _Inside:
-    """A place in a record's folder, or in an evaluation's."""
+    """A place in a record's folder, or in an evaluation's, and what it is for."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, about: str) -> None:
+        self.name, self.__doc__ = name, about
 
-    def __get__(self, owner: Record | Evaluation, _: type) -> Path:
-        return owner.folder / self.name
+    @overload
+    def __get__(self, owner: None, _: type) -> Self: ...
+    @overload
+    def __get__(self, owner: Record | Evaluation, _: type) -> Path: ...
+    def __get__(self, owner: Record | Evaluation | None, _: type) -> Self | Path:
+        return self if owner is None else owner.folder / self.name
 
 
 @dataclass(frozen=True)
 class Record:
-    """One training's folder."""
+    """One training's folder: ``identity.json config.yaml manifest.json metrics.jsonl checkpoints/ training.json``."""
 
     folder: Path
 
-    identity = _Inside("identity.json")
-    """What is hashed: see `dlbench.identity.training`."""
-    config = _Inside("config.yaml")
-    """The resolved configuration, as it was."""
-    manifest = _Inside("manifest.json")
-    """Where the record comes from."""
-    metrics = _Inside("metrics.jsonl")
-    """One line an epoch."""
-    training = _Inside("training.json")
-    """Written last: its presence means that the training is done."""
-    failure = _Inside("failure.json")
-    """Why the last try ended in an error."""
-    tensorboard = _Inside("tensorboard")
-    """Event files."""
+    identity = _Inside("identity.json", "What is hashed: see `dlbench.identity.training`.")
+    config = _Inside("config.yaml", "The resolved configuration, as it was.")
+    manifest = _Inside("manifest.json", "Where the record comes from.")
+    metrics = _Inside("metrics.jsonl", "One line an epoch.")
+    training = _Inside("training.json", "Written last: its presence means that the training is done.")
+    failure = _Inside("failure.json", "Why the last try ended in an error.")
+    tensorboard = _Inside("tensorboard", "Event files.")
 
     @property
     def id(self) -> str:
@@ -216,20 +213,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation's folder. In a committed record all but the result is packed into one file."""
+    """One evaluation's folder: ``config.yaml result.json predictions.csv artifacts/``.
+
+    In a committed record all but the result is packed into ``outputs.zip``.
+    """
 
     folder: Path
 
-    config = _Inside("config.yaml")
-    """The evaluation's settings."""
-    predictions = _Inside("predictions.csv")
-    """What it predicts, as far as it keeps that."""
-    artifacts = _Inside("artifacts")
-    """Pictures and tables."""
-    pack = _Inside(OUTPUTS)
-    """These three, in a committed record."""
-    result = _Inside("result.json")
-    """Written last: its presence means that the evaluation is done."""
+    config = _Inside("config.yaml", "The evaluation's settings.")
+    predictions = _Inside("predictions.csv", "What it predicts, as far as it keeps that.")
+    artifacts = _Inside("artifacts", "Pictures and tables.")
+    pack = _Inside(OUTPUTS, "These three, in a committed record.")
+    result = _Inside("result.json", "Written last: its presence means that the evaluation is done.")
 
     @property
     def id(self) -> str:

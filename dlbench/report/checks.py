@@ -95,11 +95,15 @@ class _Side:
 
 
 def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
+    def difference(row: Mapping[str, Any]) -> float | None:
+        value, less = row.get(metric), row.get(check.minus) if check.minus else 0
+        return None if value is None or less is None else value - less
+
     def measured(result: Result) -> float | None:
-        rows: Sequence[Mapping[str, Any]] = result.curves if check.curve else [result.metrics]
-        there = (row for row in rows if {metric, check.minus or metric} <= row.keys())
-        points = {row.get("epoch", 0): row[metric] - (row[check.minus] if check.minus else 0) for row in there}
-        return points.get(0) if check.curve is None else of_curve(points, check.curve, len(rows))
+        if check.curve is None:
+            return difference(result.metrics)
+        points = {row["epoch"]: value for row in result.curves if (value := difference(row)) is not None}
+        return of_curve(points, check.curve, len(result.curves))
 
     found = {result.seed: measured(result) for result in runs.results}
     values = {seed: value for seed, value in found.items() if value is not None and math.isfinite(value)}

@@ -61,12 +61,12 @@ def write(verdicts: Verdicts, folder: Path) -> None:
 
 
 def renew_readme(verdicts: Verdicts, path: Path) -> None:
-    """Write the main table between the `MARKS` of a Markdown file; see `around_table`."""
-    before, after = around_table(path)
+    """Write the main table between the `MARKS` of a Markdown file; see `split_at_table`."""
+    before, after = split_at_table(path)
     write_text(path, f"{before}{MARKS[0]}\n\n{main_table(verdicts)}\n\n{MARKS[1]}{after}")
 
 
-def around_table(path: Path) -> tuple[str, str]:
+def split_at_table(path: Path) -> tuple[str, str]:
     """What stands before and behind the `MARKS` in a Markdown file.
 
     Raises:

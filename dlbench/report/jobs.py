@@ -338,7 +338,7 @@ def _seeded(job: Job, seed: int) -> Job:
 
 
 @cache
-def _profile(profile: str, task: str) -> tuple[list[str], set[str]]:
+def _profile(profile: str, task: str) -> tuple[tuple[str, ...], frozenset[str]]:
     """What chooses a profile for a task, and the keys that it sets: there the reports' own overrides do not count."""
 
     def keys(node: Any, prefix: str = "") -> Iterator[str]:
@@ -347,8 +347,8 @@ def _profile(profile: str, task: str) -> tuple[list[str], set[str]]:
 
     files = [paths.conf() / "profile" / f"{name}.yaml" for name in (f"{profile}_{task}", profile)]
     there = [file for file in files if file.exists()]  # the task's own, which includes the other, first
-    settled = {key for file in there for key in keys(OmegaConf.to_container(OmegaConf.load(file)))}
-    return [f"+profile={file.stem}" for file in there[:1]], settled
+    settled = frozenset(key for file in there for key in keys(OmegaConf.to_container(OmegaConf.load(file))))
+    return tuple(f"+profile={file.stem}" for file in there[:1]), settled
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

@@ -467,7 +467,7 @@ class Evidence:
         return cache(meanings_of)
 
     @cached_property
-    def judging(self) -> Callable[[tuple[str, ...]], dict[str, Runs]]:
+    def runs_on(self) -> Callable[[tuple[str, ...]], dict[str, Runs]]:
         """By configuration, what a report of this own data is held against; without own data, the runs on the real."""
         results, diverged = self.collection.results, self.collection.diverged
         return cache(lambda own_data: by_configuration((one for one in results if is_on(own_data, one)), diverged))
@@ -475,7 +475,7 @@ class Evidence:
     @property
     def real(self) -> dict[str, Runs]:
         """The runs on the real data, by configuration."""
-        return self.judging(())
+        return self.runs_on(())
 
     def on_other_data(self, configuration: Configuration) -> list[Result]:
         """The results of a configuration that has none on the data that a report judges by."""
@@ -523,7 +523,7 @@ class Evidence:
         if substitute:
             return self.elsewhere[name, substitute].get(compared, Runs())
         lost = [run for run in self.collection.diverged if run.trained == trained and is_on(report.own_data, run)]
-        return self.judging(report.own_data).get(compared, Runs(diverged=lost))
+        return self.runs_on(report.own_data).get(compared, Runs(diverged=lost))
 
     def substituted(self, name: str, configuration: str) -> Substituted | None:
         """What stands in for a configuration that has no results of its own; None where nothing was run for it."""

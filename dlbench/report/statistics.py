@@ -109,7 +109,7 @@ def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
         ValueError: There are fewer than two values.
     """
     _at_least_two(values)
-    own = 0.0 if is_constant(values) else deviation(values) ** 2 * (1 + 1 / len(values))
+    own = deviation(values) ** 2 * (1 + 1 / len(values))
     whole = own + split_variance
     freedom = (len(values) - 1) * (whole / own) ** 2 if own else math.inf
     return Expected(statistics.fmean(values), math.sqrt(whole), freedom)
@@ -127,8 +127,8 @@ def mean_difference(differences: Sequence[float]) -> Expected:
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The standard deviation s of two values or more, over n - 1."""
-    return _deviation(tuple(values))
+    """The standard deviation s of two values or more, over n - 1; 0 where rounding alone tells them apart."""
+    return 0.0 if is_constant(values) else _deviation(tuple(values))
 
 
 @lru_cache(maxsize=64)  # exact fractions take long, and several intervals of the same values are asked for at once

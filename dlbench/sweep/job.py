@@ -173,7 +173,7 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
         plain: Any = OmegaConf.to_container(config)
         words.leave("job", number, asdict(Job.of(number, overrides, plain)))
     try:
-        # Here, not above: the parent process does without torch.
+        # Here, not above: the parent process does without torch, unless code of a user's own imports it.
         from dlbench.records import history
         from dlbench.records.labels import data_line
         from dlbench.records.lock import BusyError

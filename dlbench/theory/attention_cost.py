@@ -105,7 +105,7 @@ def peak_bytes(form: Form, *inputs: Tensor) -> int:
 
 
 def seconds(form: Form, *inputs: Tensor, repeats: int = 5, clock: Callable[[], float] = time.perf_counter) -> float:
-    """`Cost.seconds` by this clock, after one call that does not count.
+    """`Cost.seconds` on the CPU by this clock, after one call that does not count.
 
     On a machine that is busy, `time.process_time` and one thread tell how long it takes on an idle core.
     """

@@ -60,6 +60,8 @@ def _draws(*sizes: int) -> Tensor:
 
 
 def _patterns_and_states(N: int, D: int) -> tuple[Tensor, Tensor]:
+    if N < 1 or D < 1:
+        raise ValueError(f"{N} patterns of {D} neurons: there must be one or more of each")
     drawn = _draws(N + DRAWS, D) / D**0.25
     return drawn[:N], drawn[N:]
 
@@ -81,11 +83,19 @@ def concave_gradient_error(N: int, D: int) -> float:
     return _apart(found, -(BETA * states @ patterns.T).softmax(dim=-1) @ patterns)
 
 
+def _hessian(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """That of a function of vectors (D,), for many of them at once: of (points, D) it is (points, D, D).
+
+    `torch.func.hessian` has the same values, but goes by what torch calls deprecated, in a warning.
+    """
+    return torch.func.vmap(torch.func.jacrev(torch.func.jacrev(function)))
+
+
 def _hessians(N: int, D: int) -> tuple[Tensor, Tensor]:
     """The Hessian of lse at each state, by autograd and by its closed form, (states, D, D)."""
     patterns, states = _patterns_and_states(N, D)
-    hessian = torch.func.hessian(lambda q: -hopfield.concave_energy(patterns, q, BETA))
-    return torch.func.vmap(hessian)(states), hopfield.jacobian(patterns, states, BETA)
+    hessian = _hessian(lambda q: -hopfield.concave_energy(patterns, q, BETA))
+    return hessian(states), hopfield.jacobian(patterns, states, BETA)
 
 
 def hessian_error(N: int, D: int) -> float:
@@ -116,7 +126,7 @@ def argmin_error(N: int, D: int) -> float:
 
     gradients = torch.func.vmap(torch.func.grad(linearised))(starts, slopes)
     # Where the Hessian is not positive definite it has no such factor: then there is no minimum.
-    factors = torch.linalg.cholesky(torch.func.vmap(torch.func.hessian(linearised))(starts, slopes))
+    factors = torch.linalg.cholesky(_hessian(linearised)(starts, slopes))
     newton = starts - torch.cholesky_solve(gradients[..., None], factors)[..., 0]
     return _apart(newton, hopfield.update(patterns, states, BETA))
 
@@ -138,7 +148,7 @@ def gradient_at_limit(N: int, D: int, beta: float) -> float:
 def curvature_at_limit(N: int, D: int, beta: float) -> float:
     """The smallest eigenvalue of the energy's Hessian, by autograd, over those limits; a minimum has none below 0."""
     patterns, limits = _limits(N, D, beta)
-    hessians = torch.func.vmap(torch.func.hessian(lambda q: hopfield.energy(patterns, q, beta)))(limits)
+    hessians = _hessian(lambda q: hopfield.energy(patterns, q, beta))(limits)
     return float(torch.linalg.eigvalsh(hessians).min())
 
 

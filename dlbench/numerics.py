@@ -63,13 +63,14 @@ def processor_family() -> str:
     """Vendor, family and model of the processor: ``AuthenticAMD 25 1``."""
     words = ("vendor_id|cpu family|model", "CPU implementer|CPU architecture|CPU part")
     for names in words:
-        fields = dict(re.findall(rf"^({names})\s*: (.*)$", _cpuinfo(), re.MULTILINE))
+        fields = dict(re.findall(rf"^({names})\s*: (.*)$", cpuinfo(), re.MULTILINE))
         if fields:
             return " ".join(fields.values())
     return platform.processor() or platform.machine()
 
 
-def _cpuinfo() -> str:
+def cpuinfo() -> str:
+    """What Linux says of the processors; elsewhere nothing."""
     place = Path("/proc/cpuinfo")
     return place.read_text(encoding="utf-8", errors="replace") if place.exists() else ""
 
@@ -101,7 +102,7 @@ def _capability() -> str | None:
 
 def _flags() -> set[str]:
     """What an x86 processor says that it has; empty for others."""
-    return set(next(iter(re.findall(r"^flags\s*: (.*)$", _cpuinfo(), re.MULTILINE)), "").split())
+    return set(next(iter(re.findall(r"^flags\s*: (.*)$", cpuinfo(), re.MULTILINE)), "").split())
 
 
 def emulates_bf16() -> bool:

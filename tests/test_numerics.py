@@ -61,7 +61,7 @@ def test_an_older_record_is_held_against_what_it_tells() -> None:
 )
 def test_a_processor_without_bf16_is_known(flags: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     told = f"processor : 0\nflags\t\t: {flags}\n" if flags else "Features : fp\n"
-    monkeypatch.setattr(module, "_cpuinfo", lambda: told)
+    monkeypatch.setattr(module, "cpuinfo", lambda: told)
     assert emulates_bf16() is expected
 
 

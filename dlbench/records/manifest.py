@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlbench import paths
+from dlbench.numerics import cpuinfo
 
 try:
     import resource
@@ -84,7 +85,5 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _processor() -> str:
-    with contextlib.suppress(OSError):
-        if found := re.search(r"^model name[ \t]*:[ \t]*(.*\S)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return found[1]
-    return platform.processor()
+    found = re.search(r"^model name[ \t]*:[ \t]*(.*\S)", cpuinfo(), re.MULTILINE)
+    return found[1] if found else platform.processor()

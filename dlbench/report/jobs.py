@@ -38,7 +38,6 @@ from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_varia
 from dlbench.report.schema import Configuration, Report
 from dlbench.terminal import duration, nearest, say
 
-SYNTHETIC = "synthetic"
 SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
 """The seeds of every profile."""
 
@@ -87,7 +86,7 @@ class Job:
     @property
     def is_synthetic(self) -> bool:
         """Whether it wants synthetic data even where the real data is at hand."""
-        return bool(self.config["data"].get("source") == SYNTHETIC)
+        return bool(self.config["data"].get("source") == labels.SYNTHETIC_SOURCE)
 
     @property
     def fraction(self) -> float:
@@ -150,11 +149,11 @@ class Paces:
         self._real_sizes: dict[str, dict[str, float]] = {}
         for result in results:
             sizes = result.manifest["data"]["sizes"]
-            if result.provenance not in (SYNTHETIC, *SUBSTITUTES):
+            if result.provenance not in (labels.SYNTHETIC_SOURCE, *SUBSTITUTES):
                 whole = sizes["train"] / result.config["data"].get("fraction", 1)
                 self._real_sizes.setdefault(result.data, {**sizes, "train": whole})
             # Pictures of another split cost what they cost; other utterances are shorter, or longer.
-            kind = result.provenance if result.provenance in (SYNTHETIC, STAND_IN) else REAL
+            kind = result.provenance if result.provenance in (labels.SYNTHETIC_SOURCE, STAND_IN) else REAL
             trained = result.training
             for key in _paced_as("training", result.trained, result.experiment, kind):
                 self._paces[key].append(trained["seconds"] / (trained["epochs"] * sizes["train"]))
@@ -172,7 +171,7 @@ class Paces:
     def _seconds(self, what: str, configuration: str, job: Job, split: str) -> float:
         """Seconds for all examples of a split, once."""
         if job.is_synthetic:
-            kind, size = SYNTHETIC, float(job.synthetic_sizes[split])
+            kind, size = labels.SYNTHETIC_SOURCE, float(job.synthetic_sizes[split])
         elif sizes := self._real_sizes.get(job.data):
             kind, size = REAL, sizes[split] * (job.fraction if split == "train" else 1)
         else:
@@ -233,7 +232,7 @@ def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | N
 
 def _is_usable(job: Job, result: Result) -> bool:
     """Whether a result is on such data as the job is to have, and would not be made again."""
-    if not (result.provenance == SYNTHETIC if job.is_synthetic else is_on(job.own_data, result)):
+    if not (result.provenance == labels.SYNTHETIC_SOURCE if job.is_synthetic else is_on(job.own_data, result)):
         return False
     if job.is_synthetic and job.synthetic_sizes != result.manifest["data"]["sizes"]:
         return False

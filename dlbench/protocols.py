@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 
 Weights = Mapping[str, Tensor]
 """A task's ``state_dict``."""

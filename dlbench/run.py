@@ -25,6 +25,7 @@ from dlbench.config import build, callbacks, check
 from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DataNotice, DlbenchError, RecordError, is_out_of_memory
 from dlbench.files import digest
+from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.metrics.names import has_direction, is_better_higher
 from dlbench.numerics import emulates_bf16
 from dlbench.own_code import PACKAGE
@@ -558,7 +559,7 @@ def ensure_evaluated(plan: Plan, members: Sequence[Weights] = ()) -> dict[str, A
     metrics: dict[str, float] = {}
     if not plan.members:  # an ensemble has no curves of its own
         task_class: Any = components.locate(plan.config["task"]["_target_"])
-        metrics |= history.summarise(history.read(plan.record.metrics), task_class.monitor)
+        metrics |= summarise_curves(history.read(plan.record.metrics), task_class.monitor)
     if weights:
         metrics |= _evaluate(plan, weights, members)
     result = {

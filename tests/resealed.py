@@ -9,7 +9,7 @@ from typing import Any
 
 from dlbench import identity
 from dlbench.files import digest
-from dlbench.records import seal
+from dlbench.records import schema, seal
 from dlbench.records.files import read_config, read_json, write_json
 from dlbench.records.store import OUTPUTS, Evaluation, Record
 
@@ -103,5 +103,5 @@ def _rename(evaluation: Evaluation, run: str) -> None:
 def _close(path: Path, content: dict[str, Any], files: dict[str, str]) -> None:
     """See `dlbench.records.seal.close`; numbers that are none are written too."""
     kept = {key: value for key, value in content.items() if key not in ("schema", "files", "seal")}
-    sealed = {"schema": seal.SCHEMA, **kept, "files": files}
+    sealed = {"schema": schema.VERSION, **kept, "files": files}
     path.write_text(json.dumps({**sealed, "seal": seal._seal(sealed)}), encoding="utf-8")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.tensorboard import SummaryWriter
 
 from dlbench.errors import RecordError
+from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.records import history
 from dlbench.tasks.image_classification import ImageClassification
 
@@ -96,11 +97,11 @@ def test_the_summary_gives_last_best_and_spread_over_the_last_ten(accuracies: li
     }
     if len(accuracies) > 1:
         expected["val/accuracy_last10_std"] = np.std(accuracies[-10:], ddof=1)
-    assert history.summarise(rows, ImageClassification.monitor) == pytest.approx(expected)
+    assert summarise_curves(rows, ImageClassification.monitor) == pytest.approx(expected)
 
 
 def test_nothing_is_summarised_of_no_epoch() -> None:
-    assert history.summarise([], ImageClassification.monitor) == {}
+    assert summarise_curves([], ImageClassification.monitor) == {}
 
 
 # --- TensorBoard -----------------------------------------------------------------------------------------------------

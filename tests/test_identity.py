@@ -48,6 +48,15 @@ def test_a_record_older_than_an_option_is_named_by_what_it_did() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "expected"),
+    [(("scheduler.epochs=3",), ["epochs=3"]), (("scheduler.epochs=9",), ["scheduler.epochs=9", "trainer.epochs=3"])],
+)
+def test_a_setting_of_two_sections_is_named_once_or_by_section(own: tuple[str, ...], expected: list[str]) -> None:
+    changed = changed_settings("asr_lstm", composed("asr_lstm", ("trainer.epochs=3", *own)))
+    assert sorted(changed) == expected
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "optimizer.lr=0.1",

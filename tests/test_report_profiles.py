@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joblib import cpu_count
 from made import made
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,7 +22,7 @@ from dlbench.config import build, check
 from dlbench.data.registry import REGISTRY
 from dlbench.errors import ConfigError
 from dlbench.records.store import Evaluation, Record
-from dlbench.report.jobs import SEEDS, Estimate, Job, data_set, estimate, jobs, missing_data
+from dlbench.report.jobs import SEEDS, Estimate, Job, data_set, estimate, jobs, missing_data, workers
 from dlbench.report.results import Result
 from dlbench.report.schema import Configuration, Report, Variant, load_all
 
@@ -365,6 +366,14 @@ def test_seeds_share_a_pace_and_workers_the_time() -> None:
     assert estimate(to_do, measured, 1).seconds == pytest.approx(3 * (150 + 4))
     assert estimate(to_do, measured, 2).seconds == pytest.approx(3 * (150 + 4) / 2)
     assert estimate(to_do, measured, 100).seconds == pytest.approx(150)
+
+
+def test_as_many_workers_are_counted_as_the_sweep_has() -> None:
+    several = [job_of("p2g_lstm"), job_of("p2g_lstm", threads=2)]
+    assert workers(several[:1], ()) == cpu_count()
+    assert workers(several, ()) == max(1, cpu_count() // 2)
+    assert workers(several, ("hydra.launcher.n_jobs=null",)) == max(1, cpu_count() // 2)
+    assert workers(several, ("hydra.launcher.n_jobs=5", "seed=1")) == 5
 
 
 def test_a_training_that_several_need_counts_once() -> None:

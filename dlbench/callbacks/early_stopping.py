@@ -3,7 +3,8 @@
 import pytorch_lightning as pl
 
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import Monitor, has_direction, is_better_higher
+from dlbench.metrics.best_epoch import Monitor
+from dlbench.metrics.names import has_direction, is_better_higher
 from dlbench.terminal import nearest
 from dlbench.trainer import TrainerSettings
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from dlbench.errors import RecordError, is_out_of_memory
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.records import history
 from dlbench.records.checkpoints import Checkpoint
 from dlbench.records.files import set_aside

@@ -14,7 +14,7 @@ from dlbench.commands import Runs, group
 from dlbench.report import pages as result_pages
 from dlbench.report.document import Cell, Grid, Points, Section
 from dlbench.report.files import PAGE, judge, renew_readme, split_at_table, write
-from dlbench.report.jobs import estimate, jobs, run
+from dlbench.report.jobs import estimate, jobs, run, workers
 from dlbench.report.schema import load_all
 from dlbench.report.sections import glance, summary
 from dlbench.terminal import print_columns, print_whole
@@ -53,7 +53,7 @@ def report(
     results = verdicts.evidence.collection.results
     if lacking := jobs(profile, reports, results, further):
         write(verdicts, output)  # for the same reason
-        print(estimate(lacking, results).text, flush=True)
+        print(estimate(lacking, results, workers(lacking, further)).text, flush=True)
         has_succeeded = run(lacking, runs, further, lambda: write(judge(reports, folders), output))
         verdicts = judge(reports, folders)
     write(verdicts, output)

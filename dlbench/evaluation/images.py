@@ -18,9 +18,9 @@ from torchvision.utils import make_grid, save_image
 from dlbench.components import component
 from dlbench.data.image_datamodules import Loader, PictureDataModule, shift
 from dlbench.evaluation import write_table
+from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
 from dlbench.protocols import Weights
-from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.retrieval import PictureRetrieval, RetrievalResult
@@ -33,7 +33,7 @@ TILE = 140
 """Side in pixels of an activation map in the ``activation_maps.png`` of `GreyEvaluation`."""
 
 
-@component("image_evaluation", "1.0", uses=(history.summarise,))
+@component("image_evaluation", "1.0", uses=(summarise_curves,))
 @dataclass
 class ImageEvaluation:
     """Test a classifier after its last epoch (the published protocol) and after its best validation epoch.
@@ -143,7 +143,7 @@ def _test(trainer: pl.Trainer, task: ImageClassification, loader: Loader) -> dic
     return read_metrics(trainer)
 
 
-@component("grey_image_evaluation", "1.0", uses=(history.summarise,))
+@component("grey_image_evaluation", "1.0", uses=(summarise_curves,))
 @dataclass
 class GreyEvaluation(ImageEvaluation):
     """As `ImageEvaluation`, and under rotation and scaling; a network may also be without convolutions.
@@ -217,7 +217,7 @@ def transform(pictures: Tensor, *, angle: float = 0, scale: float = 1) -> Tensor
 # --- retrieval --------------------------------------------------------------------------------------------------------
 
 
-@component("retrieval_evaluation", "1.0", uses=(history.summarise,))
+@component("retrieval_evaluation", "1.0", uses=(summarise_curves,))
 @dataclass
 class RetrievalEvaluation:
     """Retrieve corrupted copies of what the last epoch stored.

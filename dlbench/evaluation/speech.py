@@ -15,10 +15,10 @@ from dlbench.data.recordings import HOP
 from dlbench.data.speech_datamodule import SpeechDataModule
 from dlbench.data.vocabulary import UNK, Vocabulary
 from dlbench.evaluation.transduction import Prediction, SequenceEvaluation, collect
+from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard, edits
 from dlbench.models.cost import count_parameters
 from dlbench.protocols import Weights
-from dlbench.records import history
 from dlbench.seeding import generator
 from dlbench.tasks.speech import SpeechRecognition, scores
 from dlbench.tasks.transduction import Decoded
@@ -59,7 +59,7 @@ def transcripts(decoded: Sequence[Decoded], data: SpeechDataModule, split: str) 
 @component(
     "speech_evaluation",
     "1.1",  # the word error rate in double precision
-    uses=(history.summarise, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate),
+    uses=(summarise_curves, Jaccard, Cosine, DamerauLevenshtein, CharacterErrorRate),
 )
 @dataclass(kw_only=True)
 class SpeechEvaluation(SequenceEvaluation):

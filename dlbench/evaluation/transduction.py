@@ -20,10 +20,10 @@ from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS
 from dlbench.decoding.hypotheses import Ensemble
 from dlbench.evaluation import write_table
+from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
 from dlbench.protocols import Decoder, Weights
-from dlbench.records import history
 from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
 from dlbench.terminal import doing
@@ -143,7 +143,7 @@ class SequenceEvaluation:
 @component(
     "transduction_evaluation",
     "1.0",
-    uses=(history.summarise, Ensemble, CharacterErrorRate, WordErrorRate, WordErrorRateAtK, MacroErrorRate),
+    uses=(summarise_curves, Ensemble, CharacterErrorRate, WordErrorRate, WordErrorRateAtK, MacroErrorRate),
 )
 @dataclass(kw_only=True)
 class TransductionEvaluation(SequenceEvaluation):

@@ -1,33 +1,13 @@
-"""The names of metrics: what runs may have, what people call them, which way is better, and what picks the best epoch.
+"""The names of metrics: what runs may have, what people call them, and which way is better.
 
 It imports no torch, so that reports and tables can be made without. What a task or an evaluation newly logs is entered
 here, so that report files may bear it; a test holds the names to those of real runs.
 """
 
-import math
 import re
 from collections.abc import Container
-from typing import Literal, NamedTuple
 
-LAST_EPOCHS = 10
-"""A last-epoch value is noisy at batch 8: the spread over so many epochs stands beside it."""
-
-
-class Monitor(NamedTuple):
-    """The validation metric that decides which epoch is the best, the first of its best value."""
-
-    name: str
-    mode: Literal["max", "min"]
-
-    @property
-    def worst(self) -> float:
-        """What every value is better than."""
-        return -math.inf if self.mode == "max" else math.inf
-
-    def is_better(self, value: float, than: float) -> bool:
-        """Whether a value beats another; equal ones do not."""
-        return value > than if self.mode == "max" else value < than
-
+from dlbench.metrics.best_epoch import LAST_EPOCHS
 
 RATES = ("cer", "wer", "error_rate_macro")
 """Error rates of sequences."""

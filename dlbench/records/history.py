@@ -3,16 +3,13 @@
 import hashlib
 import json
 import os
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
-from dlbench.components import component
 from dlbench.errors import RecordError
-from dlbench.metrics.names import LAST_EPOCHS, Monitor
 from dlbench.records.files import atomic_path, first_problem, parse_json, set_aside, write_text
 from dlbench.records.lock import still_held
 
@@ -45,26 +42,6 @@ def read(path: Path) -> list[dict[str, Any]]:
     if None in rows[:-1]:
         raise RecordError(f"{path}: line {rows.index(None) + 1} is damaged; run it again with rerun=always")
     return [row for row in rows if row is not None]
-
-
-@component("curve_summary", "1.0")
-def summarise(rows: list[dict[str, Any]], monitor: Monitor) -> dict[str, float]:
-    """The last epoch's metrics, the monitored one's best value and its epoch, and its spread over the last epochs.
-
-    What tells of speed (``time/``) is left out.
-    """
-    if not rows:
-        return {}
-    metrics = {name: value for name, value in rows[-1].items() if "/" in name and not name.startswith("time/")}
-    values = [row[monitor.name] for row in rows]
-    best = max(values) if monitor.mode == "max" else min(values)
-    last = values[-LAST_EPOCHS:]
-    metrics[f"{monitor.name}_best"] = best
-    metrics["val/best_epoch"] = rows[values.index(best)]["epoch"]
-    metrics[f"{monitor.name}_last{LAST_EPOCHS}_mean"] = statistics.fmean(last)
-    if len(last) > 1:
-        metrics[f"{monitor.name}_last{LAST_EPOCHS}_std"] = statistics.stdev(last)
-    return metrics
 
 
 _CURVES = TypeAdapter(list[dict[str, FiniteFloat]], config=ConfigDict(strict=True))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
@@ -163,7 +164,7 @@ def changed_settings(experiment: str, config: Mapping[str, Any]) -> list[str]:
         sections = json.dumps({section: config[section] for section in TRAINING_SECTIONS if section in config})
         return list(_changed_already(experiment, sections))
     except (TypeError, ValueError):  # it is no JSON
-        return list(_changed(experiment, config))
+        return _changed(experiment, config)
 
 
 @lru_cache(maxsize=1024)
@@ -171,7 +172,17 @@ def _changed_already(experiment: str, sections: str) -> tuple[str, ...]:
     return tuple(_changed(experiment, {**json.loads(sections), "seed": None}))
 
 
-def _changed(experiment: str, config: Mapping[str, Any]) -> Iterator[str]:
+def _changed(experiment: str, config: Mapping[str, Any]) -> list[str]:
+    changes = list(_changes(experiment, config))
+    several = Counter(
+        key for key, _ in {(key, value) for _, key, value in changes}
+    )  # values: of a trainer and its schedule, say, that differ in their epochs
+    words = (f"{section}.{key}={value}" if several[key] > 1 else f"{key}={value}" for section, key, value in changes)
+    return list(dict.fromkeys(words))
+
+
+def _changes(experiment: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The section, key and value of each."""
     usual, own = _defaults(experiment), settings_of(config)
     for section in TRAINING_SECTIONS:
         there = usual[section]
@@ -179,9 +190,9 @@ def _changed(experiment: str, config: Mapping[str, Any]) -> Iterator[str]:
             continue
         here = components.with_younger(own.get(section, {}), there)
         if here.get("_target_") != there.get("_target_"):
-            yield f"{section}={chosen(section, here)}"
+            yield "", section, chosen(section, here)
         yield from (
-            f"{key}={plain(value)}".replace(" ", "")
+            (section, key, plain(value).replace(" ", ""))
             for key, value in here.items()
             if key in there and there[key] != value and not key.startswith("_")
             if (section, key) not in ALWAYS_NAMED | NEVER_NAMED

@@ -8,10 +8,8 @@ from typing import Any
 
 from dlbench.errors import RecordError
 from dlbench.files import digest
+from dlbench.records import schema
 from dlbench.records.files import is_set_aside, read_json, write_json
-
-SCHEMA = 2
-"""Version of the record's layout; raised when an older reader would misread it."""
 
 OPTIONAL = ("checkpoints/", "tensorboard/")
 """What a record may be without, once its training is done: it is cleaned away, and not committed."""
@@ -33,7 +31,7 @@ def hashes(folder: Path, *, without: Collection[str] = ()) -> dict[str, str]:
 
 def close(path: Path, content: Mapping[str, Any], files: Mapping[str, str]) -> None:
     """Write a closing file (``training.json``, ``result.json``), atomically: its content, the hashes, its own seal."""
-    sealed = {"schema": SCHEMA, **content, "files": dict(files)}
+    sealed = {"schema": schema.VERSION, **content, "files": dict(files)}
     write_json(path, {**sealed, "seal": _seal(sealed)})
 
 
@@ -44,11 +42,11 @@ def read(path: Path) -> dict[str, Any]:
         RecordError: It is damaged, or of another schema.
     """
     content = read_json(path)
-    schema = content.get("schema")
-    if schema != SCHEMA:
-        is_newer = isinstance(schema, int) and schema > SCHEMA
+    version = content.get("schema")
+    if version != schema.VERSION:
+        is_newer = isinstance(version, int) and version > schema.VERSION
         remedy = "update dlbench" if is_newer else "it is damaged, or too old to be read"
-        raise RecordError(f"{path}: schema {schema}, but this version reads {SCHEMA}; {remedy}")
+        raise RecordError(f"{path}: schema {version}, but this version reads {schema.VERSION}; {remedy}")
     if content.get("seal") != _seal({key: value for key, value in content.items() if key != "seal"}):
         raise RecordError(f"{path}: damaged, its seal does not fit its content")
     if not isinstance(content.get("files"), dict):

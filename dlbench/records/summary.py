@@ -162,5 +162,6 @@ def numerics_here(device: str, threads: int) -> dict[str, Any]:
 
 def _settings(experiment: str, config: dict[str, Any]) -> str:
     """Those compared most, the epochs, and what else is not as in the experiment today."""
-    others = [each for each in changed_settings(experiment, config) if not each.startswith("epochs=")]
+    changed = changed_settings(experiment, config)
+    others = [each for each in changed if not each.removeprefix("trainer.").startswith("epochs=")]
     return " ".join([brief(config), f"epochs={config['trainer']['epochs']}", *others])

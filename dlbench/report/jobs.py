@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -204,12 +205,21 @@ class Estimate:
         return f"{runs}: about {duration(self.seconds)} on {cores}{left_out}"
 
 
-def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int | None = None) -> Estimate:
-    """How long jobs take on so many workers (default: one a core that a sweep may use).
+def workers(jobs: Sequence[Job], overrides: Iterable[str]) -> int:
+    """How many jobs a sweep with these overrides makes side by side here: see `dlbench.sweep.launch.Processes`."""
+    given = [re.fullmatch(r"\+*hydra\.launcher\.n_jobs=([1-9]\d*)", word) for word in overrides]
+    if asked := [int(match[1]) for match in given if match]:
+        return asked[-1]
+    settings = [job.config["trainer"] for job in jobs]
+    return max(1, int(cpu_count()) // max((each["threads"] * each["devices"] for each in settings), default=1))
+
+
+def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int) -> Estimate:
+    """How long jobs take, so many of them side by side.
 
     What several need is trained once; what is trained already, and has its checkpoints yet, is evaluated alone.
     """
-    workers, results = workers or int(cpu_count()), list(results)
+    results = list(results)
     paces = Paces(results)
     trained: dict[tuple[str, str, int], list[Result]] = defaultdict(list)
     for result in results:

@@ -5,17 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from hydra.errors import HydraException
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel
 
 from dlbench import components, identity
 from dlbench.cli import experiments, explain
 from dlbench.config import meanings_of
 from dlbench.errors import ConfigError, RecordError
-from dlbench.records import history
-from dlbench.records.files import ODD, first_problem, problem_of
+from dlbench.records import history, schema
+from dlbench.records.files import ODD, problem_of
 from dlbench.records.index import Index
 from dlbench.records.labels import DECODED_BY, decoding, evaluation_name, run_name, settings
 from dlbench.records.store import Contents, Evaluation, Record, State, Store
@@ -31,85 +31,6 @@ NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates 
 SUPERSEDED = "made by other versions; another folder's record of the same run, by today's, is taken"
 OUTDATED_TOO = "made by other versions; another folder's record of the same run, by others too, is taken"
 NO_LONGER = f"{Use.NEITHER}: a component means something else today"
-
-
-# --- what the report relies on in a record's files, checked here, so that all else may take it for granted ------------
-
-
-class _Part(BaseModel):
-    """Values have the types as recorded, none is converted; keys that are not named may be there."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class _Node(_Part):
-    """A part of a configuration, which YAML might fill with what is no JSON."""
-
-    __pydantic_extra__: dict[str, JsonValue]
-
-
-def _keys(base: type[BaseModel] = _Part, /, **keys: Any) -> type[BaseModel]:
-    """What stands under these keys: a type, or a type and the default of a key that may be missing."""
-    fields: dict[str, Any] = {name: key if isinstance(key, tuple) else (key, ...) for name, key in keys.items()}
-    return create_model("Keys", __base__=base, **fields)
-
-
-def _filled(**keys: Any) -> type[BaseModel]:
-    """What fills a class or function."""
-    return _keys(_Node, target=(str, Field(alias="_target_")), **keys)
-
-
-_DURATION = Annotated[FiniteFloat, Field(ge=0)]
-_CONFIG = _keys(
-    _Node,
-    task=_filled(),
-    data=_filled(layout=(str | None, None), fraction=(float, Field(1.0, gt=0, le=1))),
-    model=_filled(attention=(_filled() | None, None)),
-    optimizer=_filled(lr=(FiniteFloat, 0)),  # where nothing is learned by gradient there is none
-    scheduler=_filled(),
-    trainer=_filled(epochs=PositiveInt, precision=(str, "")),
-    seed=int,
-    evaluation=_filled(),
-)
-_IDENTITY = _keys(_Node, seed=int, fingerprint=str, trainer=dict[str, JsonValue])
-_MANIFEST = _keys(
-    run=str,
-    experiment=str,
-    data=_keys(
-        name=str,
-        source=str,
-        provenance=Literal["verified", "other split", "stand-in", "user copy", "synthetic"],
-        fingerprint=str,
-        sizes=_keys(train=PositiveInt, val=PositiveInt, test=PositiveInt),
-    ),
-    versions=dict[str, str],
-    bound=dict[str, dict[str, JsonValue]],
-    code=_keys(commit=str | None, dirty=bool | None),
-    numerics=_keys(torch=str, device=str, cpu_capability=str, threads=int),
-    environment=_keys(processor=str),
-)
-_CLOSED = _keys(state=Literal["finished", "diverged"])
-_TRAINING = _keys(
-    _CLOSED, epochs=PositiveInt, seconds=_DURATION, peak_memory_bytes=PositiveInt | None, finished=str, weights=str
-)
-_STOPPED = _keys(_CLOSED, step=int)
-_EVALUATED = _filled(decoding=(_filled() | None, None), members=(list[int] | None, None), k=(PositiveInt, 1))
-_RESULT = _keys(
-    evaluation=str,
-    experiment=str,
-    seconds=_DURATION,
-    metrics=(dict[str, FiniteFloat], Field(min_length=1)),
-    versions=dict[str, str],
-    members=(dict[str, str | None], {}),
-)
-
-
-def _checked(path: object, kind: type[BaseModel], content: dict[str, Any]) -> dict[str, Any]:
-    try:
-        kind.model_validate(content)
-    except ValidationError as error:
-        raise RecordError(f"{path}: {first_problem(error)}") from error
-    return content
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -304,7 +225,7 @@ def collect(stores: Iterable[Store]) -> Collection:
         for record in (record for store in stores for record in store.all() if record.training.exists()):
             try:
                 contents = index.read(record, whole=True)
-                state = _closing(record, contents, _CLOSED)["state"]
+                state = _closing(record, contents, schema.CLOSED)["state"]
                 _check_plan(record, contents)
                 if state == State.DIVERGED:
                     diverged.setdefault(record.id, _diverged(record, contents))
@@ -329,7 +250,7 @@ def collect(stores: Iterable[Store]) -> Collection:
 
 
 def _closing(record: Record, contents: Contents, kind: type[BaseModel]) -> dict[str, Any]:
-    return _checked(record.training, kind, contents.closing or {})
+    return schema.checked(record.training, kind, contents.closing or {})
 
 
 def _check_plan(record: Record, contents: Contents) -> None:
@@ -338,9 +259,9 @@ def _check_plan(record: Record, contents: Contents) -> None:
     Raises:
         RecordError: A key is not, or the record is comparable no longer.
     """
-    config = _checked(record.config, _CONFIG, contents.config)
-    told = _checked(record.identity, _IDENTITY, contents.identity)
-    manifest = _checked(record.manifest, _MANIFEST, contents.manifest)
+    config = schema.checked(record.config, schema.CONFIG, contents.config)
+    told = schema.checked(record.identity, schema.IDENTITY, contents.identity)
+    manifest = schema.checked(record.manifest, schema.MANIFEST, contents.manifest)
     if told["seed"] != config["seed"] or told["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RecordError(f"{record.identity}: tells another seed or other data than the rest of the record")
     if other := rebound(manifest):
@@ -355,7 +276,7 @@ def _diverged(record: Record, contents: Contents) -> Diverged:
     """
     if not components.is_comparable(contents.manifest["versions"]):
         raise RecordError(NO_LONGER)
-    step = _closing(record, contents, _STOPPED)["step"]
+    step = _closing(record, contents, schema.STOPPED)["step"]
     found = Diverged(record, contents.config, contents.identity, contents.manifest, step)
     _ = found.name
     return found
@@ -367,11 +288,11 @@ def _results_of(record: Record, contents: Contents, known: Container[str]) -> It
     Raises:
         RecordError: A key is not as it must be, or none of its evaluations can be used.
     """
-    training = _closing(record, contents, _TRAINING)
+    training = _closing(record, contents, schema.TRAINING)
     problem, is_used = "", False
     for evaluation in map(record.evaluation, contents.results):
-        evaluated = _checked(evaluation.config, _EVALUATED, contents.settings[evaluation.id])
-        result = _checked(evaluation.result, _RESULT, contents.results[evaluation.id])
+        evaluated = schema.checked(evaluation.config, schema.EVALUATED, contents.settings[evaluation.id])
+        result = schema.checked(evaluation.result, schema.RESULT, contents.results[evaluation.id])
         if result["experiment"] not in known:
             raise RecordError(f"unknown experiment {result['experiment']}")
         if result["weights"] != training["weights"]:

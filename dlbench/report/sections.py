@@ -10,7 +10,8 @@ from itertools import chain
 
 from dlbench.config import composed
 from dlbench.data.registry import REGISTRY
-from dlbench.metrics.names import LAST_EPOCHS, display_name, is_exact, is_share_of_examples
+from dlbench.metrics.best_epoch import LAST_EPOCHS
+from dlbench.metrics.names import display_name, is_exact, is_share_of_examples
 from dlbench.report import listings
 from dlbench.report.checks import ELSEWHERE, ClaimVerdict, Tried, Value, Verdicts
 from dlbench.report.document import (

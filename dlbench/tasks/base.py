@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.models.wide_linear import WideSGD
 from dlbench.seeding import reseed_global
 

@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.models.cost import count_flops
 from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.models.hopfield import HopfieldNetwork
 from dlbench.seeding import generator
 from dlbench.tasks.base import Task

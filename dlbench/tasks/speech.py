@@ -13,7 +13,7 @@ from dlbench.data.pairs import PairBatch
 from dlbench.data.vocabulary import PAD
 from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.metrics.sequences import CharacterErrorRate, Cosine, DamerauLevenshtein, Jaccard
 from dlbench.tasks.base import OptimizerFactory, SchedulerFactory
 from dlbench.tasks.transduction import SequenceTask, symbols

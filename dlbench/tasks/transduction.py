@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from dlbench.components import component
 from dlbench.data.vocabulary import PAD, until_end
 from dlbench.decoding.sampling import Greedy
-from dlbench.metrics.names import Monitor
+from dlbench.metrics.best_epoch import Monitor
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate
 from dlbench.protocols import Decoder, Hypotheses, StepModel
 from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task

@@ -142,6 +142,12 @@ def test_the_energy_of_one_pattern_alone_is_as_curved_as_its_convex_part() -> No
     assert 0.99 < theory_checks.curvature_at_limit(2, 8, 8.0) < 1
 
 
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 8.0])
+def test_between_opposite_patterns_states_end_in_a_saddle(beta: float) -> None:
+    """The Hessian there is 1 - beta along the patterns, and 1 across them."""
+    assert theory_checks.curvature_between_opposites(beta) == pytest.approx(1 - beta)
+
+
 def test_a_saddle_between_two_patterns_is_no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = patterns = theory_checks._patterns_and_states(2, 8)[0]
     monkeypatch.setattr(hopfield, "update", lambda x, q, beta: x.mean(0).expand_as(q))

@@ -16,8 +16,21 @@ from dlbench.metrics.names import display_name, is_exact, is_share_of_examples
 from dlbench.report.document import Verdict
 from dlbench.report.expressions import Number, evaluate, network, operands
 from dlbench.report.results import Evidence, Result, Runs, RunsOf, Substituted, in_variant
-from dlbench.report.schema import Check, Claim, Comparison, Configuration, OtherSplit, Part, Row, Slip, Statement, Table
+from dlbench.report.schema import (
+    Check,
+    Claim,
+    Comparison,
+    Configuration,
+    OtherSplit,
+    Part,
+    Report,
+    Row,
+    Slip,
+    Statement,
+    Table,
+)
 from dlbench.report.statistics import (
+    ENOUGH_RUNS,
     LEVEL,
     Judgement,
     is_constant,
@@ -133,7 +146,8 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
         is_run = all(side.lost for side in lacking)
         return Judgement(Verdict.UNDECIDED if is_run else Verdict.NOT_RUN, reason, said)
-    if is_exact(check.metric) and is_exact(than_metric):
+    all_equal = is_constant([*ours.values.values()]) and is_constant([*theirs.values.values()])
+    if is_exact(check.metric) and is_exact(than_metric) and all_equal:  # less data has other symbols, so other networks
         pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
         return _judge_pairs(check, said, [pair], exact=True)
     common = sorted(ours.values.keys() & theirs.values.keys())
@@ -148,14 +162,27 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
     not_paired = f"{which} not paired: other versions of {names}"
     if len(unlike) == len(common):
         return Judgement(Verdict.UNDECIDED, not_paired, said)
-    telling = [seed for seed in common if seed not in {*unlike} | (ours.unreached & theirs.unreached)]
+    paired = [seed for seed in common if seed not in unlike]
+    telling = [seed for seed in paired if _tells(seed, ours, theirs)]
     if not telling:
-        return Judgement(Verdict.UNDECIDED, "neither run reaches the threshold", said)
+        both = any(ours.unreached & theirs.unreached & {*paired})
+        why = "neither run reaches the threshold" if both else "a run ended before the threshold could be compared"
+        return Judgement(Verdict.UNDECIDED, why, said)
     judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in telling])
     reason = judged.reason
     if (ours.unreached | theirs.unreached) & set(telling):
         reason += "; a run that never reaches the threshold counts as one epoch more than it has"
     return replace(judged, reason=f"{reason}; {not_paired}" if unlike else reason)
+
+
+def _tells(seed: int, ours: _Side, theirs: _Side) -> bool:
+    """Whether a pair says which run is first at a threshold: one that never is must be as long as the other took."""
+    if seed in ours.unreached and seed in theirs.unreached:
+        return False
+    if seed in ours.unreached | theirs.unreached:
+        late, early = (ours, theirs) if seed in ours.unreached else (theirs, ours)
+        return late.values[seed] > early.values[seed]
+    return True
 
 
 def _judge_pairs(
@@ -188,8 +215,9 @@ def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tupl
     if exact:
         holds = claimed[0] > 0 or (allows_none and claimed[0] == 0)
         return (Verdict.HOLDS if holds else Verdict.FAILS), "computed: one run tells"
-    if len(claimed) == 1:
-        return Verdict.UNDECIDED, "n=1: no test possible"
+    if len(claimed) < ENOUGH_RUNS:
+        pairs = "one pair of runs decides" if len(claimed) == 1 else f"{len(claimed)} pairs of runs decide"
+        return Verdict.UNDECIDED, f"{pairs} nothing"
     if is_constant(claimed):
         return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
     low, high = mean_interval(claimed)
@@ -401,9 +429,9 @@ class Verdicts:
             substituted = evidence.substituted(name, row.of)
             split = _split(runs, report.other_splits)
             for metric, published in row.published.items():
-                judged = held_against(published, metric, runs, report.other_splits)
+                judged = held_against(published, metric, runs, report)
                 variants = {
-                    heading: Tried(each, held_against(published, metric, each, report.other_splits))
+                    heading: Tried(each, held_against(published, metric, each, report))
                     for heading, each in varied.items()
                 }
                 if configuration.planned:
@@ -449,12 +477,9 @@ class Verdicts:
         return found
 
 
-def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str, OtherSplit]) -> Judgement:
-    """A published value held against the runs of its configuration; see `judge_published`.
-
-    ``splits`` says what the published examples are, by the data set's name, where ours are others.
-    """
-    split, examples = _split(runs, splits), tuple[int, ...]()
+def held_against(published: float, metric: str, runs: Runs, report: Report) -> Judgement:
+    """A value that a report states held against the runs of its configuration; see `judge_published`."""
+    split, examples = _split(runs, report.other_splits), tuple[int, ...]()
     if split and is_share_of_examples(metric):
         sizes = runs.first.manifest["data"]["sizes"]
         examples = next(
@@ -465,6 +490,7 @@ def held_against(published: float, metric: str, runs: Runs, splits: Mapping[str,
         runs.measured(metric),
         metric,
         diverged=len(runs.lost),
+        decimals=report.decimals,
         is_other_split=split is not None,
         examples=examples,
     )

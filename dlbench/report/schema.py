@@ -350,17 +350,22 @@ class Substitute(_Strict):
         return sentence(f"{self.provenance}, {heading}: {self.about}")
 
 
+PRINTED_DECIMALS = 4
+"""The reports of the suite print so many."""
+
+
 class Report(_Strict):
     """One published report.
 
     ``data`` says in what our data differs from theirs; ``other_splits``, by the data set's name, where it is another
     split; ``variants`` are further columns of ours, ``substitutes`` what is shown where there are none of ours, both by
     their heading. ``own_data`` holds the hashes, or how they begin, of data that is none of the suite's: then only runs
-    on it are held against the report.
+    on it are held against the report. Values have ``decimals`` at least: YAML keeps no zeros at the end.
     """
 
     title: str
     data: str
+    decimals: int = Field(default=PRINTED_DECIMALS, ge=0, le=15)
     own_data: tuple[Annotated[str, Field(pattern="^[0-9a-f]{12,64}$")], ...] = ()
     other_splits: dict[str, OtherSplit] = {}
     variants: dict[str, Variant] = {}

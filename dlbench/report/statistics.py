@@ -14,7 +14,7 @@ from scipy import special  # scipy.stats, whose t this is, takes a second to imp
 
 from dlbench.metrics.names import has_direction, is_better_higher, is_exact, is_rate
 from dlbench.report.document import Verdict
-from dlbench.report.schema import Curve
+from dlbench.report.schema import PRINTED_DECIMALS, Curve
 from dlbench.terminal import format_value
 
 Interval = tuple[float, float]
@@ -58,11 +58,8 @@ LEVEL = 1 - CONFIDENCE
 MOST_FLIPS = 9999
 """So many combinations of signs are tried: all of up to 13 pairs, which makes the permutation test exact."""
 
-PRINTED_DECIMALS = 4
-"""The reports print so many; trailing zeros are lost where a value is read as a number."""
-
 ENOUGH_RUNS = 3
-"""Fewer runs reproduce nothing."""
+"""Fewer runs reproduce nothing, and fewer pairs decide no check: of two alike by chance the interval is narrow."""
 
 
 # --- Student's t ------------------------------------------------------------------------------------------------------
@@ -232,6 +229,7 @@ def judge_published(
     metric: str,
     *,
     diverged: int = 0,
+    decimals: int = PRINTED_DECIMALS,
     is_other_split: bool = False,
     examples: Sequence[int] = (),
 ) -> Judgement:
@@ -245,27 +243,34 @@ def judge_published(
         ours: What our runs gave.
         metric: Its name.
         diverged: How many further runs diverged.
+        decimals: How many the report prints; trailing zeros are lost where a value is read as a number.
         is_other_split: Whether ours were tested on other examples than theirs.
         examples: In that case, of how many examples theirs and ours are a share; empty where that is not known.
     """
     lost = f"{diverged} of {len(ours) + diverged} runs diverged" if diverged else ""
     if not ours:
-        if diverged >= ENOUGH_RUNS and math.isfinite(published):
+        if not diverged or is_exact(metric):  # which no run has to end for
+            return Judgement(Verdict.NOT_RUN, "not run")
+        if diverged >= ENOUGH_RUNS and has_direction(metric) and math.isfinite(published):
             return Judgement(Verdict.WORSE, f"all {diverged} runs diverged")
-        return Judgement(Verdict.UNDECIDED, lost) if diverged else Judgement(Verdict.NOT_RUN, "not run")
+        return Judgement(Verdict.UNDECIDED, lost)
     if not all(map(math.isfinite, (published, *ours))):
         return Judgement(Verdict.UNDECIDED, "a value is not finite")
     if is_exact(metric):
         unequal = next((value for value in ours if not math.isclose(value, published)), None)
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
         return Judgement(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, reason)
-    judged = _judge_runs(published, ours, metric, is_other_split, examples)
+    unit = 10.0 ** -max(decimals, -int(Decimal(str(published)).as_tuple().exponent))
+    judged = _judge_runs(published, unit, ours, metric, examples if is_other_split else None)
+    if diverged > len(ours):
+        judged = replace(judged, verdict=Verdict.UNDECIDED)  # by those that happened to end
     return replace(judged, reason=f"{judged.reason}; {lost}") if lost else judged
 
 
 def _judge_runs(
-    published: float, ours: Sequence[float], metric: str, is_other_split: bool, examples: Sequence[int]
+    published: float, unit: float, ours: Sequence[float], metric: str, examples: Sequence[int] | None
 ) -> Judgement:
+    """See `judge_published`; ``unit`` is that of the last printed place, ``examples`` None of the same split."""
     if len(ours) == 1:
         return Judgement(Verdict.UNDECIDED, "one run gives no interval")
     share = min(max((statistics.fmean(ours) + published) / 2, 0.0), 1.0)
@@ -274,12 +279,13 @@ def _judge_runs(
     around = f"[{format_value(low)}, {format_value(high)}]"
     verdict, reason = Verdict.REPRODUCED, f"published inside {around}"
     beyond = max(low - published, published - high)
-    decimals = max(PRINTED_DECIMALS, -int(Decimal(str(published)).as_tuple().exponent))
     reach, allowed = (high - low) / 2, tolerance(metric, published)
-    # Half a unit of the last printed place, and a little for binary fractions.
-    if beyond > 0.5 * 10.0**-decimals * (1 + 1e-9):
+    if beyond > 0.5 * unit * (1 + 1e-9):  # a little for binary fractions
         reason = f"published {'above' if published > high else 'below'} {around} by {format_value(beyond)}"
-        if is_other_split and not examples:
+        if not expected.deviation:
+            verdict = Verdict.UNDECIDED
+            reason += f"; ours is the same in all {len(ours)} runs, which does not tell how much it varies"
+        elif examples is not None and not examples:
             verdict = Verdict.UNDECIDED
             reason += ", but on another split, and how much this metric varies with it is not known"
         elif not has_direction(metric):

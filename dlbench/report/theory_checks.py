@@ -152,6 +152,17 @@ def curvature_at_limit(N: int, D: int, beta: float) -> float:
     return float(torch.linalg.eigvalsh(hessians).min())
 
 
+def curvature_between_opposites(beta: float) -> float:
+    """The same where a state comes to stand still that begins as far from a pattern of length 1 as from its opposite.
+
+    There no update leaves the middle, which is a saddle of the energy where beta is greater than 1.
+    """
+    pattern, state = torch.eye(4, dtype=torch.float64)[:1], torch.tensor([[0.0, 1.0, 2.0, -1.0]], dtype=torch.float64)
+    patterns = torch.cat([pattern, -pattern])
+    limit = hopfield.retrieve(patterns, state, beta, tolerance=STILL, max_steps=UPDATES_TO_LIMIT).states
+    return float(torch.linalg.eigvalsh(_hessian(lambda q: hopfield.energy(patterns, q, beta))(limit)).min())
+
+
 def attention_error(N: int, D: int) -> float:
     """The update with beta = 1 / sqrt(D) against torch's attention with the patterns for keys and values."""
     patterns, states = _patterns_and_states(N, D)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,9 @@ def judged(ours: Mapping[int, float], theirs: Mapping[int, float], relation: str
 def test_a_comparison_is_a_paired_t_test(ours: ThousandthsBySeed, theirs: ThousandthsBySeed, relation: str) -> None:
     found = judged(ours, theirs, relation)
     seeds = sorted(ours.keys() & theirs.keys())
+    if len(seeds) < 3 <= min(len(ours), len(theirs)):
+        assert "unpaired" in found.reason
+        return
     assert found.n == len(seeds)
     if len(seeds) < 2:
         assert (found.verdict, found.interval, found.p, found.smallest_p) == (UNDECIDED, None, None, None)
@@ -89,6 +93,9 @@ def test_a_comparison_is_a_paired_t_test(ours: ThousandthsBySeed, theirs: Thousa
         "not_lower_than": (is_not_lower, high < 0),
     }[relation]
     assert not (holds and fails)
+    if len(seeds) < 3:
+        assert (found.verdict, found.p) == (UNDECIDED, None)
+        return
     assert found.verdict == (HOLDS if holds else FAILS if fails else UNDECIDED)
 
 
@@ -455,9 +462,38 @@ def test_only_seeds_of_equal_versions_are_paired_and_that_is_said(
         versions = {seed: {"convnet": "1.7" if seed in earlier else "1.8"} for seed in values}
         return [result(seed, {CER: value}, versions=versions[seed]) for seed, value in values.items()]
 
-    found = compare(made_by(FAR, ours), made_by(NEAR, theirs), lower_than="b")
-    assert (found.n, found.verdict) == (pairs, HOLDS if pairs == 3 else UNDECIDED)
-    assert ("not paired: other versions of convnet" in found.reason) == (pairs < 3)
+    for seeds in ((1, 2), (1, 2, 3)):
+        far, near = ({seed: values[seed] for seed in seeds} for values in (FAR, NEAR))
+        found = compare(made_by(far, ours), made_by(near, theirs), lower_than="b")
+        assert ("not paired: other versions of convnet" in found.reason) == bool(({*ours} ^ {*theirs}) & {*seeds})
+        left = len({*seeds} - ({*ours} ^ {*theirs}))
+        assert (found.n, found.verdict) == ((left, UNDECIDED) if len(seeds) < 3 else (3, HOLDS))
+    assert ("unpaired, 3 runs against 3" in found.reason) == (pairs < 3)
+
+
+SEVERAL = st.lists(st.integers(-30, 30), min_size=3, max_size=6)
+
+
+@given(ours=SEVERAL, theirs=SEVERAL, relation=RELATIONS, by=st.sampled_from([0.0, 0.5, "25%"]))
+def test_runs_of_no_common_seed_are_compared_by_welchs_test(
+    ours: list[float], theirs: list[float], relation: str, by: float | str
+) -> None:
+    found = compare(results(dict(enumerate(ours))), results(dict(enumerate(theirs, 100))), by=by, **{relation: "b"})
+    assert (found.n, found.permutation_p) == (min(len(ours), len(theirs)), None)
+    assert f"unpaired, {len(ours)} runs against {len(theirs)} (no common seed" in found.reason
+    assert found.difference == pytest.approx(np.mean(ours) - np.mean(theirs))
+    if found.p is None:
+        assert found.verdict == UNDECIDED and "neither varies" in found.reason
+        return
+    sign = 1 if relation.endswith("higher_than") else -1
+    beyond = [sign * their + (abs(their) / 4 if isinstance(by, str) else by) for their in theirs]
+    oracle = stats.ttest_ind([sign * our for our in ours], beyond, equal_var=False)
+    turned = -1 if relation.startswith("not_") else 1
+    assert (found.distance, found.p) == pytest.approx((turned * oracle.statistic, oracle.pvalue), rel=1e-5, abs=1e-9)
+    claimed = oracle.confidence_interval(0.95)
+    low, high = (claimed.low, claimed.high) if turned == 1 else (-claimed.high, -claimed.low)
+    if min(abs(low), abs(high)) > 1e-9:
+        assert found.verdict == (HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED)
 
 
 def test_what_rounding_alone_tells_apart_has_no_distance() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import statistics
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -32,7 +32,9 @@ from dlbench.report.schema import (
 from dlbench.report.statistics import (
     ENOUGH_RUNS,
     LEVEL,
+    Expected,
     Judgement,
+    difference_of_means,
     is_constant,
     judge_published,
     mean_difference,
@@ -146,33 +148,44 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
         is_run = all(side.lost for side in lacking)
         return Judgement(Verdict.UNDECIDED if is_run else Verdict.NOT_RUN, reason, said)
+    # Less data may have other symbols, and so other networks: then each seed counts.
     all_equal = is_constant([*ours.values.values()]) and is_constant([*theirs.values.values()])
-    if is_exact(check.metric) and is_exact(than_metric) and all_equal:  # less data has other symbols, so other networks
-        pair = next(iter(ours.values.values())), next(iter(theirs.values.values()))
-        return _judge_pairs(check, said, [pair], exact=True)
+    if is_exact(check.metric) and is_exact(than_metric) and all_equal:
+        one, other = (next(iter(side.values.values())) for side in (ours, theirs))
+        (claimed,) = _excesses(check, [(one, other)])
+        holds = claimed > 0 or (claimed == 0 and _allows_none(check))
+        verdict = Verdict.HOLDS if holds else Verdict.FAILS
+        return Judgement(verdict, "computed: one run tells", said, difference=one - other, n=1)
+    seeds, remark = _pairs(ours, theirs)
+    unreached = ours.unreached | theirs.unreached
+    if len(seeds) < ENOUGH_RUNS <= min(len(ours.values), len(theirs.values)) and not unreached:
+        return _judge_unpaired(check, said, ours, theirs, remark)
+    if not seeds:
+        return Judgement(Verdict.UNDECIDED, remark, said)
+    judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in seeds])
+    one_more = "a run that never reaches the threshold counts as one epoch more than it has"
+    told = (judged.reason, one_more if unreached & {*seeds} else "", remark)
+    return replace(judged, reason="; ".join(filter(None, told)))
+
+
+def _pairs(ours: _Side, theirs: _Side) -> tuple[list[int], str]:
+    """The seeds whose runs are pairs that tell something, and why others are not, if there are others."""
     common = sorted(ours.values.keys() & theirs.values.keys())
     if not common:
         seeds = [f"{side.name} has {', '.join(map(str, sorted(side.values)))}" for side in (ours, theirs)]
-        return Judgement(Verdict.UNDECIDED, f"no common seed: {'; '.join(seeds)}", said)
+        return [], f"no common seed: {'; '.join(seeds)}"
     # Two versions of a component draw other random numbers from the same seed: such runs are not a pair.
     differing = {seed: components.unlike(ours.versions.get(seed, {}), theirs.versions.get(seed, {})) for seed in common}
     unlike = [seed for seed in common if differing[seed]]
     names = ", ".join(sorted({*chain(*differing.values())}))
     which = f"seed{'s' if len(unlike) > 1 else ''} {', '.join(map(str, unlike))}"
-    not_paired = f"{which} not paired: other versions of {names}"
-    if len(unlike) == len(common):
-        return Judgement(Verdict.UNDECIDED, not_paired, said)
+    remark = f"{which} not paired: other versions of {names}" if unlike else ""
     paired = [seed for seed in common if seed not in unlike]
     telling = [seed for seed in paired if _tells(seed, ours, theirs)]
-    if not telling:
-        both = any(ours.unreached & theirs.unreached & {*paired})
-        why = "neither run reaches the threshold" if both else "a run ended before the threshold could be compared"
-        return Judgement(Verdict.UNDECIDED, why, said)
-    judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in telling])
-    reason = judged.reason
-    if (ours.unreached | theirs.unreached) & set(telling):
-        reason += "; a run that never reaches the threshold counts as one epoch more than it has"
-    return replace(judged, reason=f"{reason}; {not_paired}" if unlike else reason)
+    if paired and not telling:
+        both = ours.unreached & theirs.unreached & {*paired}
+        remark = "neither run reaches the threshold" if both else "a run ended before the threshold could be compared"
+    return telling, remark
 
 
 def _tells(seed: int, ours: _Side, theirs: _Side) -> bool:
@@ -185,47 +198,67 @@ def _tells(seed: int, ours: _Side, theirs: _Side) -> bool:
     return True
 
 
-def _judge_pairs(
-    check: Comparison, said: str, pairs: Sequence[tuple[float, float]], *, exact: bool = False
-) -> Judgement:
+def _excesses(check: Comparison, pairs: Iterable[tuple[float, float]]) -> list[float]:
+    """By how much each pair is on the claimed side of the margin; a denial claims the contrary."""
     sign = 1 if check.relation.endswith("higher_than") else -1
-    is_denied = check.relation.startswith("not_")
+    found = (
+        sign * (our - their) - (check.by * abs(their) if isinstance(check.by, Part) else check.by)
+        for our, their in pairs
+    )
+    return [-excess for excess in found] if check.relation.startswith("not_") else list(found)
+
+
+def _allows_none(check: Comparison) -> bool:
+    """Whether no excess at all is enough."""
+    return check.relation.startswith("not_") or check.by > 0
+
+
+def _judge_pairs(check: Comparison, said: str, pairs: Sequence[tuple[float, float]]) -> Judgement:
     differences = [our - their for our, their in pairs]
-    margins = [check.by * abs(their) if isinstance(check.by, Part) else check.by for _, their in pairs]
-    # By how much each pair is on the claimed side of the margin; a denial claims the contrary.
-    beyond = [sign * difference - margin for difference, margin in zip(differences, margins, strict=True)]
-    claimed = [-excess for excess in beyond] if is_denied else beyond
-    is_same = all(math.isclose(difference, 0, abs_tol=1e-12) for difference in differences)
-    if is_denied and check.of == check.other and len(pairs) > 1 and is_same:
-        verdict, reason = Verdict.HOLDS, f"the same in each of {len(pairs)} runs"
-    else:
-        verdict, reason = _decide(claimed, exact, allows_none=is_denied or check.by > 0)
-    judged = Judgement(verdict, reason, said, difference=statistics.fmean(differences), n=len(pairs))
-    if exact or len(pairs) < 2:
+    claimed, count = _excesses(check, pairs), len(pairs)
+    nothing = "one pair of runs decides nothing"
+    judged = Judgement(Verdict.UNDECIDED, nothing, said, difference=statistics.fmean(differences), n=count)
+    if count == 1:
         return judged
-    expected, (permuted, smallest_p) = mean_difference(claimed), permutation_p(claimed)
+    permuted, smallest_p = permutation_p(claimed)
     judged = replace(judged, interval=mean_interval(differences), permutation_p=permuted, smallest_p=smallest_p)
+    is_same = all(math.isclose(difference, 0, abs_tol=1e-12) for difference in differences)
+    if check.relation.startswith("not_") and check.of == check.other and is_same:
+        return replace(judged, verdict=Verdict.HOLDS, reason=f"the same in each of {count} runs")
+    if count < ENOUGH_RUNS:
+        return replace(judged, reason=f"{count} pairs of runs decide nothing")
     if is_constant(claimed):
-        return judged
-    return replace(judged, distance=expected.mean / expected.deviation, p=expected.p(0))
+        reason = f"the same in all {count} pairs, which does not tell how much it varies"
+        return replace(judged, reason=reason)
+    return _decided(check, judged, mean_difference(claimed))
 
 
-def _decide(claimed: Sequence[float], exact: bool, *, allows_none: bool) -> tuple[Verdict, str]:
-    """Whether the mean of what is claimed to be positive is so, and why; ``allows_none``: 0 is enough."""
-    if exact:
-        holds = claimed[0] > 0 or (allows_none and claimed[0] == 0)
-        return (Verdict.HOLDS if holds else Verdict.FAILS), "computed: one run tells"
-    if len(claimed) < ENOUGH_RUNS:
-        pairs = "one pair of runs decides" if len(claimed) == 1 else f"{len(claimed)} pairs of runs decide"
-        return Verdict.UNDECIDED, f"{pairs} nothing"
-    if is_constant(claimed):
-        return Verdict.UNDECIDED, f"the same in all {len(claimed)} pairs, which does not tell how much it varies"
-    low, high = mean_interval(claimed)
-    if low > 0 or (allows_none and low == 0):
-        return Verdict.HOLDS, "so in the whole interval"
-    if high < 0 or (not allows_none and high == 0):
-        return Verdict.FAILS, "the contrary in the whole interval"
-    return Verdict.UNDECIDED, "so in one part of the interval, not in the other"
+def _judge_unpaired(check: Comparison, said: str, ours: _Side, theirs: _Side, why: str) -> Judgement:
+    """Two sets of runs of which too few are pairs, by Welch's test."""
+    sides = [*ours.values.values()], [*theirs.values.values()]
+    # An excess is the sum of what each side gives to it.
+    none = _excesses(check, [(0.0, 0.0)])[0]
+    own = _excesses(check, ((our, 0.0) for our in sides[0]))
+    against = [none - excess for excess in _excesses(check, ((0.0, their) for their in sides[1]))]
+    shown = difference_of_means(*sides)
+    unpaired = f"unpaired, {len(sides[0])} runs against {len(sides[1])}" + (f" ({why})" if why else "")
+    count = min(map(len, sides))
+    judged = Judgement(Verdict.UNDECIDED, "", said, interval=shown.interval, difference=shown.mean, n=count)
+    if is_constant(own) and is_constant(against):
+        return replace(judged, reason=f"neither varies; {unpaired}")
+    judged = _decided(check, judged, difference_of_means(own, against))
+    return replace(judged, reason=f"{judged.reason}; {unpaired}")
+
+
+def _decided(check: Comparison, judged: Judgement, claimed: Expected) -> Judgement:
+    """The judgement by where the mean of what is claimed to be positive is expected."""
+    low, high = claimed.interval
+    verdict, reason = Verdict.UNDECIDED, "so in one part of the interval, not in the other"
+    if low > 0 or (_allows_none(check) and low == 0):
+        verdict, reason = Verdict.HOLDS, "so in the whole interval"
+    elif high < 0 or (not _allows_none(check) and high == 0):
+        verdict, reason = Verdict.FAILS, "the contrary in the whole interval"
+    return replace(judged, verdict=verdict, reason=reason, distance=claimed.mean / claimed.deviation, p=claimed.p(0))
 
 
 # --- statements and slips, by computing -------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Judgement:
         holm: ``p`` by Holm's correction, for all values of a report or all checks of a claim.
         permutation_p: One-sided p of the paired permutation test, in the claimed direction.
         smallest_p: The smallest p that so many pairs can reach in the permutation test.
-        n: Seeds that were paired, or values that were computed.
+        n: Seeds that were paired (of unpaired runs, those of the smaller side), or values that were computed.
     """
 
     verdict: Verdict
@@ -121,6 +121,20 @@ def mean_difference(differences: Sequence[float]) -> Expected:
     _at_least_two(differences)
     spread = deviation(differences) / math.sqrt(len(differences))
     return Expected(statistics.fmean(differences), spread, len(differences) - 1)
+
+
+def difference_of_means(ours: Sequence[float], theirs: Sequence[float]) -> Expected:
+    """Where the difference of two means of normal values lies that are no pairs: Welch's, of unequal variances.
+
+    Raises:
+        ValueError: There are fewer than two values on a side.
+    """
+    for values in (ours, theirs):
+        _at_least_two(values)
+    parts = [(deviation(values) ** 2 / len(values), len(values) - 1) for values in (ours, theirs)]
+    whole = sum(variance for variance, _ in parts)
+    freedom = whole**2 / sum(variance**2 / count for variance, count in parts) if whole else math.inf
+    return Expected(statistics.fmean(ours) - statistics.fmean(theirs), math.sqrt(whole), freedom)
 
 
 def deviation(values: Sequence[float]) -> float:

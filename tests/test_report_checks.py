@@ -18,10 +18,10 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records import history
 from dlbench.records.store import Record
-from dlbench.report.checks import Verdicts, judge, judge_claim, judge_slip
+from dlbench.report.checks import Verdicts, held_against, judge, judge_claim, judge_slip
 from dlbench.report.document import Verdict
 from dlbench.report.results import Diverged, Result, Runs, by_configuration
-from dlbench.report.schema import Claim, Comparison, Slip, Statement
+from dlbench.report.schema import Claim, Comparison, Report, Slip, Statement
 from dlbench.report.statistics import Judgement
 
 CER = "test/cer"
@@ -217,8 +217,9 @@ def test_too_few_runs_are_told(
 
 def test_runs_that_lack_the_metric_do_not_count() -> None:
     other = result(3, {"test/wer": 0.5})
-    found = compare([*results({1: 0.21, 2: 0.195}), other], results(NEAR), lower_than="b")
-    assert found.n == 2
+    near = {**NEAR, 4: 0.3}
+    found = compare([*results({1: 0.21, 2: 0.195, 4: 0.2}), other], results(near), lower_than="b")
+    assert (found.verdict, found.n) == (HOLDS, 3)
     assert compare([other], results(NEAR), lower_than="b").reason == "no run of a gives test CER"
 
 
@@ -294,16 +295,18 @@ def test_of_two_metrics_the_curve_of_their_difference_is_compared(tmp_path: Path
 
 def test_a_run_that_ended_early_says_nothing_of_later_epochs(tmp_path: Path) -> None:
     """As by early stopping: it may have needed more epochs than the other."""
-    short = with_curves(tmp_path / "a", {seed: [1.0, 0.9] for seed in (1, 2, 3)})
-    long = with_curves(tmp_path / "b", {1: [1.0, 0.9, 0.8, 0.5], 2: [1.0, 0.9, 0.5, 0.4], 3: [1.0, 0.4, 0.4, 0.4]})
+    short = with_curves(tmp_path / "a", {seed: [1.0, 0.9, 0.9] for seed in range(5)})
+    late, early = [1.0, 0.9, 0.8, 0.5], [1.0, 0.4, 0.4, 0.4]
+    long = with_curves(tmp_path / "b", {0: early, 1: early, 2: [1.0, 0.9, 0.4, 0.4], 3: late, 4: late})
     curve = {"epochs_to": 0.5}
-    found = compare(short, long, metric="train/loss", curve=curve, lower_than="b")
-    assert (found.n, found.difference) == (1, 3 - 2)
-    found = compare(short[:2], long[:2], metric="train/loss", curve=curve, lower_than="b")
-    assert (found.verdict, found.n) == (UNDECIDED, 0)
-    assert found.reason == "a run ended before the threshold could be compared"
-    found = compare(short, metric="train/loss", curve=curve, lower_than=9)
-    assert (found.verdict, found.n) == (UNDECIDED, 0)
+    for relation in ("lower_than", "higher_than"):
+        found = compare(short, long, metric="train/loss", curve=curve, **{relation: "b"})
+        assert (found.verdict, found.reason) == (UNDECIDED, "seeds 3, 4: a run ended too early to tell")
+        found = compare(short[:3], long[:3], metric="train/loss", curve=curve, **{relation: "b"})
+        assert (found.verdict, found.n) == (HOLDS if relation == "higher_than" else FAILS, 3)
+        found = compare(short[:3], long[:3], metric="train/loss", curve=curve, by=1, **{relation: "b"})
+        assert (found.verdict, found.reason) == (UNDECIDED, "seeds 0, 1, 2: a run ended too early to tell")
+    assert compare(short, metric="train/loss", curve=curve, lower_than=9).verdict == UNDECIDED
 
 
 def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) -> None:
@@ -443,6 +446,8 @@ def test_runs_that_diverged_are_named() -> None:
     assert found.reason == "no run of a gives test CER; a diverged with seed 43, 44"
     found = judge(check, {"a": Runs((), diverged), "b": Runs()}.__getitem__)
     assert found.verdict == NOT_RUN
+    found = judge(check, {"a": Runs(results(FAR), [*diverged, lost(45), lost(46)]), "b": theirs}.__getitem__)
+    assert found.verdict == UNDECIDED  # more diverged than did not
     # One that diverged here, and ended well under other numerics, has its value.
     both = {43: 0.2, 44: 0.21, 45: 0.2}
     others = Runs(results(dict.fromkeys(both, 0.3)))
@@ -471,9 +476,17 @@ def test_only_seeds_of_equal_versions_are_paired_and_that_is_said(
     assert ("unpaired, 3 runs against 3" in found.reason) == (pairs < 3)
 
 
+@pytest.mark.parametrize(("decimals", "verdict"), [(4, Verdict.WORSE), (2, Verdict.REPRODUCED)])
+def test_a_value_is_read_with_as_many_decimals_as_its_report_prints(decimals: int, verdict: Verdict) -> None:
+    report = Report.model_validate({"title": "t", "data": "d", "decimals": decimals, "configurations": {}})
+    found = held_against(0.2, CER, Runs(results({1: 0.2041, 2: 0.2042, 3: 0.2042})), report)
+    assert found.verdict == verdict
+
+
 SEVERAL = st.lists(st.integers(-30, 30), min_size=3, max_size=6)
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")
 @given(ours=SEVERAL, theirs=SEVERAL, relation=RELATIONS, by=st.sampled_from([0.0, 0.5, "25%"]))
 def test_runs_of_no_common_seed_are_compared_by_welchs_test(
     ours: list[float], theirs: list[float], relation: str, by: float | str

@@ -143,7 +143,7 @@ def test_the_energy_of_one_pattern_alone_is_as_curved_as_its_convex_part() -> No
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0, 8.0])
-def test_between_opposite_patterns_states_end_in_a_saddle(beta: float) -> None:
+def test_between_opposite_patterns_states_end_where_the_curvature_is_1_less_beta(beta: float) -> None:
     """The Hessian there is 1 - beta along the patterns, and 1 across them."""
     assert theory_checks.curvature_between_opposites(beta) == pytest.approx(1 - beta)
 

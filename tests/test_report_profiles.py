@@ -374,6 +374,7 @@ def test_as_many_workers_are_counted_as_the_sweep_has() -> None:
     assert workers(several, ()) == max(1, cpu_count() // 2)
     assert workers(several, ("hydra.launcher.n_jobs=null",)) == max(1, cpu_count() // 2)
     assert workers(several, ("hydra.launcher.n_jobs=5", "seed=1")) == 5
+    assert workers(several[:1], ("hydra.launcher.n_jobs=5", "hydra.launcher.n_jobs=null")) == cpu_count()
 
 
 def test_a_training_that_several_need_counts_once() -> None:
@@ -435,10 +436,13 @@ def test_what_was_never_measured_is_counted_instead() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Estimate(31.4 * 3600, 140, 12, 2), "140 runs: about 31 hours on 2 cores (12 without a measurement left out)"),
-        (Estimate(240, 1, 0, 1), "1 run: about 4 minutes on 1 core"),
-        (Estimate(20, 3, 0, 2), "3 runs: about 20 seconds on 2 cores"),
-        (Estimate(0, 3, 3, 2), "3 runs on 2 cores; nothing like them was measured yet"),
+        (
+            Estimate(31.4 * 3600, 140, 12, 2),
+            "140 runs, 2 at a time: about 31 hours (12 without a measurement left out)",
+        ),
+        (Estimate(240, 1, 0, 1), "1 run, 1 at a time: about 4 minutes"),
+        (Estimate(20, 3, 0, 2), "3 runs, 2 at a time: about 20 seconds"),
+        (Estimate(0, 3, 3, 2), "3 runs, 2 at a time; nothing like them was measured yet"),
     ],
 )
 def test_the_estimate_in_words(found: Estimate, text: str) -> None:

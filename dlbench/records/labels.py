@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -173,30 +172,24 @@ def _changed_already(experiment: str, sections: str) -> tuple[str, ...]:
 
 
 def _changed(experiment: str, config: Mapping[str, Any]) -> list[str]:
-    changes = list(_changes(experiment, config))
-    several = Counter(
-        key for key, _ in {(key, value) for _, key, value in changes}
-    )  # values: of a trainer and its schedule, say, that differ in their epochs
-    words = (f"{section}.{key}={value}" if several[key] > 1 else f"{key}={value}" for section, key, value in changes)
-    return list(dict.fromkeys(words))
-
-
-def _changes(experiment: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The section, key and value of each."""
     usual, own = _defaults(experiment), settings_of(config)
+    found: list[str] = []
     for section in TRAINING_SECTIONS:
         there = usual[section]
         if own.get(section) == there:
             continue
         here = components.with_younger(own.get(section, {}), there)
         if here.get("_target_") != there.get("_target_"):
-            yield "", section, chosen(section, here)
-        yield from (
-            (section, key, plain(value).replace(" ", ""))
-            for key, value in here.items()
-            if key in there and there[key] != value and not key.startswith("_")
-            if (section, key) not in ALWAYS_NAMED | NEVER_NAMED
-        )
+            found.append(f"{section}={chosen(section, here)}")
+        for key, value in here.items():
+            if key not in there or there[key] == value or key.startswith("_"):
+                continue
+            if (section, key) not in ALWAYS_NAMED | NEVER_NAMED:
+                # A trainer and its schedule, say, may differ in their epochs.
+                others = [own[name][key] for name in TRAINING_SECTIONS if key in own.get(name, {})]
+                place = f"{section}." if any(other != value for other in others) else ""
+                found.append(f"{place}{key}={plain(value)}".replace(" ", ""))
+    return list(dict.fromkeys(found))
 
 
 def plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the files of a record hold: the fields that listings and reports rely on, checked before a record counts.
+"""The files of a record and their fields: those that reports rely on, and check before a record counts.
 
 Files may hold more: see `dlbench.run`, which writes them, and `dlbench.records.store`, which knows their places.
 """

@@ -98,7 +98,7 @@ def _in_words(metric: str, check: Comparison) -> str:
 class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
-    ``lost`` says which runs have no value since they diverged. A number that is compared with has values alone.
+    ``lost`` are the seeds whose runs diverged, and have no value. A number that is compared with has values alone.
     """
 
     name: str
@@ -106,7 +106,12 @@ class _Side:
     values: Mapping[int, float]
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
-    lost: str = ""
+    lost: frozenset[int] = frozenset()
+
+    @property
+    def told(self) -> str:
+        """Which runs diverged, in words."""
+        return f"{self.name} diverged with seed {', '.join(map(str, sorted(self.lost)))}" if self.lost else ""
 
 
 def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
@@ -125,8 +130,7 @@ def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}
-    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs.diverged} - values.keys()))
-    lost = f"{name} diverged with seed {seeds}" if seeds else ""
+    lost = frozenset({run.seed for run in runs.diverged} - values.keys())
     return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
 
 
@@ -137,7 +141,9 @@ def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
-    reasons = dict.fromkeys((judged.reason, ours.lost, theirs.lost))
+    if judged.verdict != Verdict.NOT_RUN and any(len(side.lost) > len(side.values) for side in (ours, theirs)):
+        judged = replace(judged, verdict=Verdict.UNDECIDED)  # by those that happened to end
+    reasons = dict.fromkeys((judged.reason, ours.told, theirs.told))
     return replace(judged, reason="; ".join(filter(None, reasons)))
 
 
@@ -158,13 +164,16 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
         return Judgement(verdict, "computed: one run tells", said, difference=one - other, n=1)
     seeds, remark = _pairs(ours, theirs)
     unreached = ours.unreached | theirs.unreached
+    if untold := [seed for seed in seeds if seed in unreached and not _tells(check, seed, ours, theirs)]:
+        which = f"seed{'s' if len(untold) > 1 else ''} {', '.join(map(str, untold))}"
+        return Judgement(Verdict.UNDECIDED, f"{which}: a run ended too early to tell", said)
     if len(seeds) < ENOUGH_RUNS <= min(len(ours.values), len(theirs.values)) and not unreached:
         return _judge_unpaired(check, said, ours, theirs, remark)
     if not seeds:
         return Judgement(Verdict.UNDECIDED, remark, said)
     judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in seeds])
     one_more = "a run that never reaches the threshold counts as one epoch more than it has"
-    told = (judged.reason, one_more if unreached & {*seeds} else "", remark)
+    told = (judged.reason, one_more if unreached & {*seeds} else "", "" if remark.startswith("common") else remark)
     return replace(judged, reason="; ".join(filter(None, told)))
 
 
@@ -181,21 +190,16 @@ def _pairs(ours: _Side, theirs: _Side) -> tuple[list[int], str]:
     which = f"seed{'s' if len(unlike) > 1 else ''} {', '.join(map(str, unlike))}"
     remark = f"{which} not paired: other versions of {names}" if unlike else ""
     paired = [seed for seed in common if seed not in unlike]
-    telling = [seed for seed in paired if _tells(seed, ours, theirs)]
-    if paired and not telling:
-        both = ours.unreached & theirs.unreached & {*paired}
-        remark = "neither run reaches the threshold" if both else "a run ended before the threshold could be compared"
-    return telling, remark
+    reaching = [seed for seed in paired if seed not in ours.unreached & theirs.unreached]
+    if paired and not reaching:
+        remark = "neither run reaches the threshold"
+    return reaching, remark or f"common seeds: {', '.join(map(str, common))}"
 
 
-def _tells(seed: int, ours: _Side, theirs: _Side) -> bool:
-    """Whether a pair says which run is first at a threshold: one that never is must be as long as the other took."""
-    if seed in ours.unreached and seed in theirs.unreached:
-        return False
-    if seed in ours.unreached | theirs.unreached:
-        late, early = (ours, theirs) if seed in ours.unreached else (theirs, ours)
-        return late.values[seed] > early.values[seed]
-    return True
+def _tells(check: Comparison, seed: int, ours: _Side, theirs: _Side) -> bool:
+    """Whether a run that never reaches a threshold is as long as the other took to it: what it lacks is not known."""
+    late, early = (ours, theirs) if seed in ours.unreached else (theirs, ours)
+    return not check.by and late.values[seed] > early.values[seed]
 
 
 def _excesses(check: Comparison, pairs: Iterable[tuple[float, float]]) -> list[float]:
@@ -216,32 +220,32 @@ def _allows_none(check: Comparison) -> bool:
 def _judge_pairs(check: Comparison, said: str, pairs: Sequence[tuple[float, float]]) -> Judgement:
     differences = [our - their for our, their in pairs]
     claimed, count = _excesses(check, pairs), len(pairs)
-    nothing = "one pair of runs decides nothing"
-    judged = Judgement(Verdict.UNDECIDED, nothing, said, difference=statistics.fmean(differences), n=count)
+    pairs_decide = "one pair of runs decides" if count == 1 else f"{count} pairs of runs decide"
+    judged = Judgement(Verdict.UNDECIDED, f"{pairs_decide} nothing", said, n=count)
+    judged = replace(judged, difference=statistics.fmean(differences))
     if count == 1:
         return judged
     permuted, smallest_p = permutation_p(claimed)
     judged = replace(judged, interval=mean_interval(differences), permutation_p=permuted, smallest_p=smallest_p)
+    if count < ENOUGH_RUNS:
+        return judged
     is_same = all(math.isclose(difference, 0, abs_tol=1e-12) for difference in differences)
     if check.relation.startswith("not_") and check.of == check.other and is_same:
         return replace(judged, verdict=Verdict.HOLDS, reason=f"the same in each of {count} runs")
-    if count < ENOUGH_RUNS:
-        return replace(judged, reason=f"{count} pairs of runs decide nothing")
     if is_constant(claimed):
-        reason = f"the same in all {count} pairs, which does not tell how much it varies"
-        return replace(judged, reason=reason)
+        return replace(judged, reason=f"the same in all {count} pairs, which does not tell how much it varies")
     return _decided(check, judged, mean_difference(claimed))
 
 
 def _judge_unpaired(check: Comparison, said: str, ours: _Side, theirs: _Side, why: str) -> Judgement:
     """Two sets of runs of which too few are pairs, by Welch's test."""
     sides = [*ours.values.values()], [*theirs.values.values()]
-    # An excess is the sum of what each side gives to it.
-    none = _excesses(check, [(0.0, 0.0)])[0]
+    # An excess is what each side gives to it; ``none``, of 0 against 0, is the margin.
+    (none,) = _excesses(check, [(0.0, 0.0)])
     own = _excesses(check, ((our, 0.0) for our in sides[0]))
     against = [none - excess for excess in _excesses(check, ((0.0, their) for their in sides[1]))]
     shown = difference_of_means(*sides)
-    unpaired = f"unpaired, {len(sides[0])} runs against {len(sides[1])}" + (f" ({why})" if why else "")
+    unpaired = f"unpaired, {len(sides[0])} runs against {len(sides[1])} ({why})"
     count = min(map(len, sides))
     judged = Judgement(Verdict.UNDECIDED, "", said, interval=shown.interval, difference=shown.mean, n=count)
     if is_constant(own) and is_constant(against):

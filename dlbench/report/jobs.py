@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
-from joblib import cpu_count
 from omegaconf import OmegaConf
 
 from dlbench import identity, paths
@@ -37,6 +35,7 @@ from dlbench.paths import data_folder, require
 from dlbench.records import labels
 from dlbench.report.results import REAL, STAND_IN, SUBSTITUTES, Result, in_variant, is_on, key_of
 from dlbench.report.schema import Configuration, Report
+from dlbench.sweep.launch import as_cores_carry
 from dlbench.terminal import duration, nearest, say
 
 SEEDS = {"quick": (42,), "full": (42, 43, 44, 45, 46), "none": ()}
@@ -198,20 +197,19 @@ class Estimate:
     def text(self) -> str:
         """The estimate in words."""
         runs = f"{self.runs} run{'s' * (self.runs != 1)}"
-        cores = f"{self.workers} core{'s' * (self.workers != 1)}"
         if self.unknown == self.runs:
-            return f"{runs} on {cores}; nothing like them was measured yet"
+            return f"{runs}, {self.workers} at a time; nothing like them was measured yet"
         left_out = f" ({self.unknown} without a measurement left out)" if self.unknown else ""
-        return f"{runs}: about {duration(self.seconds)} on {cores}{left_out}"
+        return f"{runs}, {self.workers} at a time: about {duration(self.seconds)}{left_out}"
 
 
 def workers(jobs: Sequence[Job], overrides: Iterable[str]) -> int:
-    """How many jobs a sweep with these overrides makes side by side here: see `dlbench.sweep.launch.Processes`."""
-    given = [re.fullmatch(r"\+*hydra\.launcher\.n_jobs=([1-9]\d*)", word) for word in overrides]
-    if asked := [int(match[1]) for match in given if match]:
-        return asked[-1]
+    """How many jobs a sweep with these overrides makes at a time on this machine."""
+    given = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("hydra.launcher.n_jobs=")]
+    if given and given[-1].isdecimal():
+        return int(given[-1]) or 1
     settings = [job.config["trainer"] for job in jobs]
-    return max(1, int(cpu_count()) // max((each["threads"] * each["devices"] for each in settings), default=1))
+    return as_cores_carry(each["threads"] * each["devices"] for each in settings)
 
 
 def estimate(lacking: Sequence[Job], results: Iterable[Result], workers: int) -> Estimate:

@@ -59,7 +59,7 @@ MOST_FLIPS = 9999
 """So many combinations of signs are tried: all of up to 13 pairs, which makes the permutation test exact."""
 
 ENOUGH_RUNS = 3
-"""Fewer runs reproduce nothing, and fewer pairs decide no check: of two alike by chance the interval is narrow."""
+"""Fewer runs reproduce no value, and fewer pairs decide no claim."""
 
 
 # --- Student's t ------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def difference_of_means(ours: Sequence[float], theirs: Sequence[float]) -> Expec
         _at_least_two(values)
     parts = [(deviation(values) ** 2 / len(values), len(values) - 1) for values in (ours, theirs)]
     whole = sum(variance for variance, _ in parts)
-    freedom = whole**2 / sum(variance**2 / count for variance, count in parts) if whole else math.inf
+    freedom = 1 / sum((variance / whole) ** 2 / count for variance, count in parts) if whole else math.inf
     return Expected(statistics.fmean(ours) - statistics.fmean(theirs), math.sqrt(whole), freedom)
 
 
@@ -263,7 +263,7 @@ def judge_published(
     """
     lost = f"{diverged} of {len(ours) + diverged} runs diverged" if diverged else ""
     if not ours:
-        if not diverged or is_exact(metric):  # which no run has to end for
+        if not diverged:
             return Judgement(Verdict.NOT_RUN, "not run")
         if diverged >= ENOUGH_RUNS and has_direction(metric) and math.isfinite(published):
             return Judgement(Verdict.WORSE, f"all {diverged} runs diverged")
@@ -274,7 +274,7 @@ def judge_published(
         unequal = next((value for value in ours if not math.isclose(value, published)), None)
         reason = "equal" if unequal is None else f"ours is {format_value(unequal)}"
         return Judgement(Verdict.REPRODUCED if unequal is None else Verdict.DIFFERS, reason)
-    unit = 10.0 ** -max(decimals, -int(Decimal(str(published)).as_tuple().exponent))
+    unit = 10.0 ** -max(decimals, -int(Decimal(str(published)).normalize().as_tuple().exponent))
     judged = _judge_runs(published, unit, ours, metric, examples if is_other_split else None)
     if diverged > len(ours):
         judged = replace(judged, verdict=Verdict.UNDECIDED)  # by those that happened to end
@@ -296,7 +296,7 @@ def _judge_runs(
     reach, allowed = (high - low) / 2, tolerance(metric, published)
     if beyond > 0.5 * unit * (1 + 1e-9):  # a little for binary fractions
         reason = f"published {'above' if published > high else 'below'} {around} by {format_value(beyond)}"
-        if not expected.deviation:
+        if is_constant(ours):
             verdict = Verdict.UNDECIDED
             reason += f"; ours is the same in all {len(ours)} runs, which does not tell how much it varies"
         elif examples is not None and not examples:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import wait as wait_for_any
@@ -215,7 +215,7 @@ class Processes:
 
     def room(self, jobs: Sequence[Job]) -> int:
         """See `Workers`."""
-        return self.n_jobs or as_cores_carry(jobs)
+        return self.n_jobs or as_cores_carry(job.threads for job in jobs)
 
     def start(self, works: Sequence[Work]) -> None:
         """See `Workers`."""
@@ -243,9 +243,9 @@ class Processes:
         self._running.clear()
 
 
-def as_cores_carry(jobs: Sequence[Job]) -> int:
-    """How many jobs this machine's cores carry side by side, each with its threads."""
-    return max(1, int(cpu_count()) // max(1, *(job.threads for job in jobs)))
+def as_cores_carry(threads: Iterable[int]) -> int:
+    """How many jobs of so many threads each this machine's cores carry side by side."""
+    return max(1, int(cpu_count()) // max(threads, default=1))
 
 
 def _make(work: Work) -> None:

@@ -77,7 +77,8 @@ class Slurm:
 
     def room(self, jobs: Sequence[Job]) -> int:
         """See `dlbench.sweep.launch.Workers`. SLURM itself minds ``at_a_time``."""
-        return len(jobs) if self.cluster == "slurm" else min(self.at_a_time, as_cores_carry(jobs))
+        here = min(self.at_a_time, as_cores_carry(job.threads for job in jobs))
+        return len(jobs) if self.cluster == "slurm" else here
 
     def start(self, works: Sequence[Work]) -> None:
         """See `dlbench.sweep.launch.Workers`.

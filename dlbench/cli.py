@@ -56,7 +56,9 @@ def one_line(error: Exception) -> str | None:
         case MissingMandatoryValue():
             said = f"{error.full_key}: no value; choose +experiment=NAME ({', '.join(experiments())})"
             if chosen := [name for group, name in _chosen() if group == "experiment"]:
-                said = f"experiment={chosen[0]}: gives no {error.full_key}; {HEADER}"
+                said = f"{error.full_key}: no value; set {error.full_key}=VALUE"
+                if error.full_key == "name":
+                    said = f"experiment={chosen[0]}: gives no name; {HEADER}"
         case HydraException() | OmegaConfBaseException():
             said = explain(error)
         case yaml.MarkedYAMLError() if error.problem_mark:

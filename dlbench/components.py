@@ -258,8 +258,15 @@ def with_younger(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 
 def locate(target: str) -> Any:
-    """The class or function at a dotted path, or where it lies now; None if there is none."""
-    return pydoc.locate(path_now(target))
+    """The class or function at a dotted path, or where it lies now; None if there is none.
+
+    Raises:
+        ConfigError: Its module cannot be imported.
+    """
+    try:
+        return pydoc.locate(path_now(target))
+    except pydoc.ErrorDuringImport as error:
+        raise ConfigError(f"{target}: cannot be imported ({type(error.value).__name__}: {error.value})") from error
 
 
 def describe(target: str) -> tuple[dict[str, Any], Component]:

@@ -114,7 +114,10 @@ def _check_section(section: str, node: Mapping[str, Any]) -> None:
     components.check_code(components.path_now(name))
     given = GIVEN.get(section, ())
     known = {key: value for key, value in inspect.signature(target).parameters.items() if key not in given}
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except NameError:  # imported for type checkers alone: then its constructor checks
+        hints = {}
     for key, value in node.items():
         if key.startswith("_"):
             continue

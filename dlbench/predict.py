@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dlbench import components, paths
+from dlbench import components, identity, paths
 from dlbench.data.vocabulary import Vocabulary
 from dlbench.environment import alone, interrupted_by_signals
 from dlbench.errors import ConfigError, DataError, DlbenchError, RecordError
 from dlbench.records.checkpoints import Checkpoint
+from dlbench.records.files import read_json
 from dlbench.records.store import Record, State
 from dlbench.terminal import first_line, say
 
@@ -51,8 +52,12 @@ class Network:
             record.closed()
         manifest = record.read_manifest()
         self.config = record.settings()
-        if not trust:
+        try:
             components.check_trusted(self.config, f"record {record.id} (--trust takes own code)", RecordError)
+        except RecordError:
+            if not trust:
+                raise
+            self._check_own_code()
         with self.recorded():
             self.facts, self.experiment, self.seed = manifest["data"], manifest["experiment"], int(self.config["seed"])
             outdated = components.outdated(manifest["versions"])
@@ -63,6 +68,22 @@ class Network:
         if outdated:
             then = components.in_words(outdated)
             say(f"record {record.id} was made by other versions ({then}): its last digits may differ")
+
+    def _check_own_code(self) -> None:
+        """See that a user's own code is there, and as it was at the training.
+
+        Raises:
+            RecordError: It is not.
+        """
+        recorded = read_json(self.record.identity)
+        for section in ("task", "data", "model"):
+            target = f"record {self.record.id}: {section}._target_={self.config[section]['_target_']}"
+            try:
+                now = identity.plain(identity.part(self.config[section]))
+            except ConfigError as error:
+                raise RecordError(f"{target}: {error}; start where its module lies") from error
+            if now != recorded[section]:
+                raise RecordError(f"{target}: is not what was trained; own code must be as it was then")
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

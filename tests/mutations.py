@@ -186,8 +186,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "one run decides": ("if len(ours) == 1:", "if False:", "test_report_statistics"),
     "unpaired versions are paired": (
-        "seed not in {*unlike} | (ours.unreached & theirs.unreached)",
-        "seed not in ours.unreached & theirs.unreached",
+        "paired = [seed for seed in common if seed not in unlike]",
+        "paired = common",
         "test_report_checks",
     ),
     "outdated runs win": (

@@ -492,6 +492,61 @@ def test_a_value_that_cannot_be_run_is_named_before_any_training(override: str, 
     assert line.startswith(f"dlbench: {start}"), line
 
 
+OWN_CODE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+import torch
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+class Lying(torch.nn.Module):
+    outputs = 9
+    def __init__(self, more: Sequence[int] = ()) -> None:
+        super().__init__()
+    def forward(self, pictures):
+        return pictures.flatten(1)[:, :6]
+
+class NoRate(torch.optim.Optimizer):
+    def __init__(self, params) -> None:
+        super().__init__(params, {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "start"),
+    [
+        (
+            ("~model", "+model={_target_: own_code_here.Lying}"),
+            "model: gives (1, 6) for one picture, but its outputs=9",
+        ),
+        (
+            ("~optimizer", "+optimizer={_target_: own_code_here.NoRate, _partial_: true}"),
+            "optimizer or scheduler: the optimiser's groups of parameters have no 'lr'",
+        ),
+        (
+            ("~scheduler", "+scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, _partial_: true}"),
+            "scheduler: ReduceLROnPlateau goes by a metric",
+        ),
+        (("model._target_=own_broken_here.Net",), "own_broken_here.Net: cannot be imported (SyntaxError"),
+        (("data=image_folder",), "data.root: no value; set data.root=VALUE"),
+    ],
+)
+def test_own_code_that_cannot_be_run_is_named_before_any_training(
+    overrides: tuple[str, ...],
+    start: str,
+    refused: Refused,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "own_code_here.py").write_text(OWN_CODE, encoding="utf-8")
+    (folder / "own_broken_here.py").write_text("class Net(", encoding="utf-8")
+    tiny = TINY if "data=image_folder" not in overrides else ()
+    line = refused("+experiment=cnn_bn_gap", *tiny, *overrides)
+    assert line.startswith(f"dlbench: {start}"), line
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_here_is_named_with_those_that_are(refused: Refused) -> None:
     line = refused("+experiment=cnn_vanilla", *TINY, "trainer.device=cuda")

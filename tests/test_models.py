@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dlbench.models.cnn import ConvNet
-from dlbench.models.cost import count_flops, count_parameters, receptive_field
+from dlbench.models.cost import count_flops, count_parameters, forward_once, receptive_field
 from dlbench.models.lenet import LeNet
 
 BN_GAP: dict[str, Any] = {"convolution_bn": True, "gap": True, "hidden_bn": (True, False)}
@@ -170,6 +170,23 @@ def test_flops_are_two_for_every_weight_at_every_place() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 8 * 6, 10))
     convolution, linear = 3 * 5 * 5 * 8 * (8 * 6), 8 * 8 * 6 * 10
     assert count_flops(network, (3, 16, 12)) == 2 * (convolution + linear)
+
+
+class Unusual(nn.Module):
+    """Has no parameters, draws a tensor of its own, and looks at a value."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        answer = pictures.flatten(1)[:, :6] + torch.randn(6)
+        return answer if answer.std() > 0 else -answer
+
+
+def test_a_network_that_no_meta_device_runs_is_run_on_zeros() -> None:
+    stream = torch.get_rng_state()
+    answer, operations = forward_once(Unusual(), (3, 16, 12))
+    assert (tuple(answer.shape), operations) == ((1, 6), 0)
+    assert torch.equal(torch.get_rng_state(), stream)
+    with pytest.raises(RuntimeError):
+        forward_once(nn.Linear(5, 6), (3, 16, 12))
 
 
 def test_counting_flops_changes_nothing() -> None:

@@ -81,6 +81,12 @@ def test_an_unknown_profile_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     assert "quick" in capsys.readouterr().err
 
 
+def test_overrides_for_no_run_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(tmp_path, "--profile", "none", "--output", str(tmp_path / "report"), "seed=3") == 1
+    assert "seed=3: is for runs, and --profile none makes none" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
 def test_tensorboard_and_report_agree_in_names_and_numbers(
     written: SimpleNamespace, committed: Verdicts, tmp_path: Path
 ) -> None:

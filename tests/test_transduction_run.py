@@ -63,6 +63,20 @@ def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again
         assert probabilities == sorted(probabilities, reverse=True)
 
 
+def test_words_that_cannot_be_decoded_whole_are_counted(
+    compose: Compose, small: TinyIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ("task.val_max_length=4", "evaluation.decoding.max_length=5")
+    plan = prepare(compose(*small(tmp_path), *limits))
+    for _ in range(2):
+        build_task(plan)
+    said = capsys.readouterr().err
+    for split, what, limit in (("val", "validation", limits[0]), ("test", "test", limits[1])):
+        lengths = plan.data.tensors(split).target_lengths - 1  # type: ignore[attr-defined]
+        longer = int((lengths > int(limit[-1])).sum())
+        assert longer and said.count(f"{longer} of {len(lengths)} {what} targets are longer than {limit}") == 1
+
+
 def test_an_evaluation_made_by_other_versions_is_made_again_when_asked(
     again: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
 ) -> None:

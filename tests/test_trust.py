@@ -80,6 +80,21 @@ def test_a_record_that_names_other_code_runs_nothing(
     assert not planted.exists()
 
 
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("planted.call", "is not what was trained; own code must be as it was then"), ("absent.Net", "start where its")],
+)
+def test_own_code_that_is_not_as_it_was_answers_nothing(
+    decoded: Record, tmp_path: Path, planted: Path, target: str, said: str
+) -> None:
+    record = copied(decoded, tmp_path / "runs")
+    config = read(record.config)
+    change(record.config, **{**config, "model": {**config["model"], "_target_": target}})
+    reseal(record)
+    with pytest.raises(RecordError, match=said):
+        Network(record, trust=True)
+
+
 def test_an_evaluation_that_names_other_code_runs_nothing(decoded: Record, tmp_path: Path, planted: Path) -> None:
     record = copied(decoded, tmp_path / "runs")
     evaluation = record.evaluations()[0]

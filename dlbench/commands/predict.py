@@ -116,6 +116,9 @@ def predict(
         return 130
 
 
+_IDENTITY = re.compile("[0-9a-f]+")
+
+
 def _find(run: str, runs: Path) -> Record:
     """The record of an identity, or an experiment's newest one that has weights; the user's own come first.
 
@@ -123,10 +126,11 @@ def _find(run: str, runs: Path) -> Record:
         RecordError: There is none.
     """
     folders = (runs, paths.experiments() / "networks", paths.experiments() / "results")
-    if run not in experiments():
+    own = any(_manifest(record, run) for record in Store(runs).all()) if not _IDENTITY.fullmatch(run) else False
+    if run not in experiments() and not own:
         if is_like(run, experiments()):
             raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
-        if not re.fullmatch(r"[0-9a-f]+", run):
+        if not _IDENTITY.fullmatch(run):
             told = f"python -m dlbench records list{paths.runs_option(runs)} and python -m dlbench experiments list all"
             raise RecordError(f"{run}: no record in {runs} begins so, and no experiment is called so; {told}")
         return find(run, *folders)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dlbench import paths
 from dlbench.commands import Runs, group
+from dlbench.errors import ConfigError
 from dlbench.report import pages as result_pages
 from dlbench.report.document import Cell, Grid, Points, Section
 from dlbench.report.files import PAGE, judge, renew_readme, split_at_table, write
@@ -46,6 +47,8 @@ def report(
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
     reports, further, has_succeeded = load_all(), overrides or [], True
+    if further and profile == "none":
+        raise ConfigError(f"{further[0]}: is for runs, and --profile none makes none; choose quick or full")
     if readme:
         split_at_table(readme)  # what fails, fails before hours of running
     folders = (runs, paths.experiments() / "results")

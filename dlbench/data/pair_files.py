@@ -275,7 +275,7 @@ class PairFiles:
             if is_space("".join(symbols)):
                 raise _LineError(f"the {side} side is empty; complete the line or remove it")
         if len(pair.source) > self.max_source_length:
-            limit = f"more than max_source_length={self.max_source_length}"
+            limit = f"more than data.max_source_length={self.max_source_length}"
             raise _LineError(f"the source has {len(pair.source)} symbols, {limit}; raise it or remove the line")
 
     def _split(self, pairs: Sequence[Pair], path: Path) -> tuple[list[Pair], ...]:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -16,13 +16,32 @@ def count_parameters(model: nn.Module) -> int:
 def count_flops(model: nn.Module, shape: Sequence[int]) -> int:
     """Floating-point operations of one forward pass over one input of ``shape`` (no batch), by torch's own counter.
 
-    A multiplication and an addition count as two; only matrix products and convolutions are counted. The pass runs on
-    the meta device, so it costs nothing and changes nothing.
+    A multiplication and an addition count as two; only matrix products and convolutions are counted.
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, *shape, device="meta", dtype=next(shadow.parameters()).dtype))
-    return int(counter.get_total_flops())
+    return forward_once(model, shape)[1]
+
+
+def forward_once(model: nn.Module, shape: Sequence[int]) -> tuple[Tensor, int]:
+    """What a network gives for one input of ``shape`` (no batch), without a value, and the operations that it takes.
+
+    The pass runs on the meta device, so it costs nothing and changes nothing; of a network that makes tensors of its
+    own, or looks at values, on the CPU with an input of zeros.
+
+    Raises:
+        RuntimeError: The network takes no such input.
+    """
+
+    def on(device: str) -> tuple[Tensor, int]:
+        shadow = copy.deepcopy(model).to(device).eval()
+        dtype = next((parameter.dtype for parameter in shadow.parameters()), None)
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            answer = shadow(torch.zeros(1, *shape, device=device, dtype=dtype))
+        return answer, int(counter.get_total_flops())
+
+    try:
+        return on("meta")
+    except (RuntimeError, NotImplementedError):
+        return on("cpu")
 
 
 def receptive_field(layers: Iterable[nn.Module]) -> int:

@@ -388,8 +388,8 @@ def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
         if value.metric.startswith("test/") and is_share_of_examples(value.metric)
         if value.ours and (others := tried.runs.measured(value.metric))
     ]
-    if changed:
-        _, value, name, others = max(changed, key=lambda found: found[0])
+    size, value, name, others = max(changed, key=lambda found: found[0], default=(0.0, None, "", []))
+    if size and value:
         about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0].removesuffix(".")
         here, there = (f"{mean_and_spread(found)[:-1]} run{'s' * (len(found) > 1)})" for found in (value.ours, others))
         what = f"{value.table.title}, {value.row.label}: {display_name(value.metric)}"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
@@ -72,9 +72,13 @@ class Task(pl.LightningModule):
             ConfigError: They do not.
         """
         try:
-            self.configure_optimizers()
+            found = self.configure_optimizers()
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"optimizer or scheduler: {error}") from error
+            lacking = f"the optimiser's groups of parameters have no {error}" if isinstance(error, KeyError) else error
+            raise ConfigError(f"optimizer or scheduler: {lacking}") from error
+        if isinstance(found["lr_scheduler"], ReduceLROnPlateau):
+            why = "goes by a metric, where schedules here go by the epoch"
+            raise ConfigError(f"scheduler: ReduceLROnPlateau {why}; choose another, or trainer.early_stopping")
 
     def check_evaluation(self, settings: Mapping[str, Any]) -> None:
         """See `dlbench.protocols.Task.check_evaluation`; any will do."""

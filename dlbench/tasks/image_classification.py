@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.metrics.best_epoch import Monitor
-from dlbench.models.cost import count_flops
+from dlbench.models.cost import forward_once
 from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
 
 Batch = tuple[Tensor, Tensor]
@@ -58,11 +58,14 @@ class ImageClassification(Task):
         train = data.tensors("train")
         shape, examples, classes = tuple(train.images.shape[1:]), len(train), len(data.class_names)
         try:
-            count_flops(self.model, shape)
+            answer, _ = forward_once(self.model, shape)
         except RuntimeError as error:
             remedy = "choose a model for this data, or set model.in_channels and model.image_size"
             raise ConfigError(f"model: does not take pictures of shape {shape} ({error}); {remedy}") from error
         outputs = int(self.model.outputs)  # type: ignore[arg-type]
+        if tuple(answer.shape) != (1, outputs):
+            given = f"gives {tuple(answer.shape)} for one picture, but its outputs={outputs} promise {(1, outputs)}"
+            raise ConfigError(f"model: {given}; correct one of them")
         if outputs < classes:
             raise ConfigError(f"model.classes={outputs}: the data has {classes} classes")
         super().check_data(data)

@@ -53,7 +53,6 @@ class SpeechRecognition(SequenceTask):
     ) -> None:
         super().__init__(model, optimizer, scheduler, seed, val_max_length)
         self.label_smoothing, self.ignore_padding = label_smoothing, ignore_padding
-        self.val_max_length = val_max_length
         self.val_scores = scores("val")
 
     def check_data(self, data: Any) -> None:
@@ -73,6 +72,7 @@ class SpeechRecognition(SequenceTask):
         Raises:
             ConfigError: It cannot.
         """
+        super().check_evaluation(settings)
         self._check_length("evaluation.decoding.max_length", settings["decoding"].get("max_length", 0))
 
     def _check_length(self, what: str, length: int) -> None:

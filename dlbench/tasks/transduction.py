@@ -1,7 +1,8 @@
 """Sequences in, sequences out: trained by teacher forcing, judged by what greedy decoding writes."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge
@@ -16,6 +17,7 @@ from dlbench.metrics.best_epoch import Monitor
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate
 from dlbench.protocols import Decoder, Hypotheses, StepModel
 from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
+from dlbench.terminal import say
 
 
 class Decoded(NamedTuple):
@@ -41,11 +43,23 @@ class SequenceTask(Task):
         self, model: nn.Module, optimizer: OptimizerFactory, scheduler: SchedulerFactory, seed: int, val_max_length: int
     ) -> None:
         super().__init__(model, optimizer, scheduler, seed)
+        self.val_max_length = val_max_length
         self.decoder: Decoder = Greedy(val_max_length)
         """Greedy, unless an evaluation sets another."""
         self.ensemble: StepModel | None = None
         """What is decoded in the model's place, if an evaluation sets it."""
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+
+    def check_data(self, data: Any) -> None:
+        """Say which validation targets are too long to be decoded whole; see `Task.check_data`."""
+        super().check_data(data)
+        self.test_lengths = data.tensors("test").target_lengths - 1
+        _tell_longer("validation", data.tensors("val").target_lengths - 1, "task.val_max_length", self.val_max_length)
+
+    def check_evaluation(self, settings: Mapping[str, Any]) -> None:
+        """Say which test targets are too long to be decoded whole, after `check_data`."""
+        if most := settings["decoding"].get("max_length"):
+            _tell_longer("test", self.test_lengths, "evaluation.decoding.max_length", most)
 
     @abstractmethod
     def measure_loss(self, batch: Any, loss: MeanMetric) -> None:
@@ -77,6 +91,17 @@ class SequenceTask(Task):
         """Decode the model, or the ``ensemble``, if set, with ``decoder``."""
         model: Any = self.ensemble or self.model
         return Decoded(batch.index, self.decoder(model, batch.source, batch.source_lengths, batch.index, self.seed))
+
+
+def _tell_longer(split: str, lengths: Tensor, key: str, most: int) -> None:
+    """Lengths count the EOS, as ``most`` does."""
+    if longer := int((lengths > most).sum()):
+        _say_once(f"{longer} of {len(lengths)} {split} targets are longer than {key}={most}, so never right; raise it")
+
+
+@cache
+def _say_once(text: str) -> None:
+    say(text)
 
 
 def symbols(tokens: Tensor, keep_end: bool = False) -> list[Sequence[Any]]:

@@ -77,13 +77,15 @@ class Network:
         """
         recorded = read_json(self.record.identity)
         for section in ("task", "data", "model"):
-            target = f"record {self.record.id}: {section}._target_={self.config[section]['_target_']}"
             try:
                 now = identity.plain(identity.part(self.config[section]))
             except ConfigError as error:
-                raise RecordError(f"{target}: {error}; start where its module lies") from error
+                told = f"record {self.record.id}: {section}.{error}"
+                raise RecordError(f"{told}; start where its module lies") from error
             if now != recorded[section]:
-                raise RecordError(f"{target}: is not what was trained; own code must be as it was then")
+                target = f"{section}._target_={self.config[section]['_target_']}"
+                told = f"record {self.record.id}: {target}: is not what was trained"
+                raise RecordError(f"{told}; own code must be as it was then")
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

@@ -227,7 +227,11 @@ def test_swapped_columns_are_refused() -> None:
         (SPA_ENG, "yes\t¿¡,\n".encode(), "folder/file.tsv:1: the source side is empty"),
         (SPA_ENG, b"yes si\n", "folder/file.tsv:1: no tab; expected target, TAB, source"),
         (P2G, "k\tc\nk\té\n".encode("latin-1"), "folder/file.tsv:2: not UTF-8; save the file in that encoding"),
-        (P2G, b"k" + b" k" * 100 + b"\tc\n", "folder/file.tsv:1: the source has 101 symbols, more than max_source_"),
+        (
+            P2G,
+            b"k" + b" k" * 100 + b"\tc\n",
+            "folder/file.tsv:1: the source has 101 symbols, more than data.max_source_",
+        ),
         (P2G, b"", "folder/file.tsv: no pairs in it"),
         (CMUDICT, b";;; nothing else\n", "folder/file.tsv: no pairs in it"),
     ],

@@ -150,7 +150,7 @@ CHANGING: dict[str, list[Edit]] = {
             *("p2g_lstm: bucketed", "dlbench/data/pairs.py"),
             *(r"self\.bucket_batches, self\.seed\)", "1, self.seed)"),
         ),
-        ("cnn_bn_gap: curve", "dlbench/metrics/names.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
+        ("cnn_bn_gap: curve", "dlbench/metrics/best_epoch.py", r"LAST_EPOCHS = 10", "LAST_EPOCHS = 9"),
     ],
 }
 

@@ -116,9 +116,6 @@ def predict(
         return 130
 
 
-_IDENTITY = re.compile("[0-9a-f]+")
-
-
 def _find(run: str, runs: Path) -> Record:
     """The record of an identity, or an experiment's newest one that has weights; the user's own come first.
 
@@ -126,11 +123,12 @@ def _find(run: str, runs: Path) -> Record:
         RecordError: There is none.
     """
     folders = (runs, paths.experiments() / "networks", paths.experiments() / "results")
-    own = any(_manifest(record, run) for record in Store(runs).all()) if not _IDENTITY.fullmatch(run) else False
-    if run not in experiments() and not own:
+    is_identity = re.fullmatch(r"[0-9a-f]+", run)
+    is_own = not is_identity and any(_manifest(record, run) for record in Store(runs).all())
+    if run not in experiments() and not is_own:
         if is_like(run, experiments()):
             raise RecordError(f"{run}: no record and no experiment is called so; {nearest(run, experiments())}")
-        if not _IDENTITY.fullmatch(run):
+        if not is_identity:
             told = f"python -m dlbench records list{paths.runs_option(runs)} and python -m dlbench experiments list all"
             raise RecordError(f"{run}: no record in {runs} begins so, and no experiment is called so; {told}")
         return find(run, *folders)

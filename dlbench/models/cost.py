@@ -22,10 +22,10 @@ def count_flops(model: nn.Module, shape: Sequence[int]) -> int:
 
 
 def forward_once(model: nn.Module, shape: Sequence[int]) -> tuple[Tensor, int]:
-    """What a network gives for one input of ``shape`` (no batch), without a value, and the operations that it takes.
+    """What a network gives for one input of ``shape`` (no batch), of which the shape tells, and the operations of it.
 
-    The pass runs on the meta device, so it costs nothing and changes nothing; of a network that makes tensors of its
-    own, or looks at values, on the CPU with an input of zeros.
+    The pass runs on the meta device, so it costs nothing and changes nothing; where the network makes tensors of its
+    own, or looks at values, it runs on the CPU with an input of zeros.
 
     Raises:
         RuntimeError: The network takes no such input.
@@ -40,7 +40,7 @@ def forward_once(model: nn.Module, shape: Sequence[int]) -> tuple[Tensor, int]:
 
     try:
         return on("meta")
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return on("cpu")
 
 

@@ -76,7 +76,7 @@ class Task(pl.LightningModule):
         except (ValueError, TypeError, KeyError) as error:
             lacking = f"the optimiser's groups of parameters have no {error}" if isinstance(error, KeyError) else error
             raise ConfigError(f"optimizer or scheduler: {lacking}") from error
-        if isinstance(found["lr_scheduler"], ReduceLROnPlateau):
+        if isinstance(found, dict) and isinstance(found.get("lr_scheduler"), ReduceLROnPlateau):
             why = "goes by a metric, where schedules here go by the epoch"
             raise ConfigError(f"scheduler: ReduceLROnPlateau {why}; choose another, or trainer.early_stopping")
 

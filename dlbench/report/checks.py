@@ -168,12 +168,12 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
         which = f"seed{'s' if len(untold) > 1 else ''} {', '.join(map(str, untold))}"
         return Judgement(Verdict.UNDECIDED, f"{which}: a run ended too early to tell", said)
     if len(seeds) < ENOUGH_RUNS <= min(len(ours.values), len(theirs.values)) and not unreached:
-        return _judge_unpaired(check, said, ours, theirs, remark)
+        return _judge_unpaired(check, said, ours, theirs, remark or f"common seeds: {', '.join(map(str, seeds))}")
     if not seeds:
         return Judgement(Verdict.UNDECIDED, remark, said)
     judged = _judge_pairs(check, said, [(ours.values[seed], theirs.values[seed]) for seed in seeds])
     one_more = "a run that never reaches the threshold counts as one epoch more than it has"
-    told = (judged.reason, one_more if unreached & {*seeds} else "", "" if remark.startswith("common") else remark)
+    told = (judged.reason, one_more if unreached & {*seeds} else "", remark)
     return replace(judged, reason="; ".join(filter(None, told)))
 
 
@@ -193,7 +193,7 @@ def _pairs(ours: _Side, theirs: _Side) -> tuple[list[int], str]:
     reaching = [seed for seed in paired if seed not in ours.unreached & theirs.unreached]
     if paired and not reaching:
         remark = "neither run reaches the threshold"
-    return reaching, remark or f"common seeds: {', '.join(map(str, common))}"
+    return reaching, remark
 
 
 def _tells(check: Comparison, seed: int, ours: _Side, theirs: _Side) -> bool:

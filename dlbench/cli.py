@@ -18,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from dlbench import files, paths, plugins
 from dlbench.environment import escape_output, requeue, stop_writing
 from dlbench.errors import ConfigError, DlbenchError, is_interruption, is_out_of_memory
+from dlbench.help import WITH_PLUS
 from dlbench.terminal import first_line, nearest, say
 
 
@@ -108,7 +109,10 @@ def explain(error: Exception) -> str:
         if inside := re.match(r"[\w/]+@(?P<group>\w+)\.", key):
             chosen = [name for group, name in _chosen() if group == inside["group"]]
             return f"{inside['group']}={', '.join(chosen)}: sets {key}, which is not there; {HEADER}"
-        if hint := _nearest_key(key):
+        hint = _nearest_key(key)
+        if (hint is None or f" {key}=NAME" in hint) and len(_swept()) > 1:
+            return f"{key}: some experiments of this sweep do not have it; sweep those that do"
+        if hint:
             return f"{match['file'] or ''}{key}: no such key; {hint}"
     return f"{text} (verbose=true shows where)"
 
@@ -134,9 +138,18 @@ def _explain_choice(error: ValueError) -> str:
 
 
 def _chosen() -> list[tuple[str, str]]:
-    """Every ``group=name`` on the command line, as it was written."""
+    """Every ``group=name`` on the command line, as it was written; of ``group=a,b`` each."""
     pairs = (word.lstrip("+").split("=", 1) for word in sys.argv[1:] if "=" in word)
-    return [(group, name) for group, name in pairs if group and choices(group)]
+    return [(group, name) for group, names in pairs if group and choices(group) for name in names.split(",")]
+
+
+def _swept() -> list[str]:
+    """The experiments that the command line names, or else the sweep or search that it names."""
+    named = [name for group, name in _chosen() if group == "experiment"]
+    for path in (folder / group / f"{name}.yaml" for folder in folders() for group, name in _chosen()):
+        if not named and path.parent.name in ("sweep", "search") and path.is_file():
+            named = str(OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params.+experiment")).split(",")
+    return named
 
 
 def _no_such_choice(group: str, name: str) -> str:
@@ -204,11 +217,13 @@ def _nearest_key(key: str) -> str | None:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
-    there = {f"{group}={name}" for group, name in _chosen() if name in choices(group)}
+    there = {group: name for group, name in reversed(_chosen()) if name in choices(group)}  # of several the first
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         try:
-            config = compose("config", [word for word in sys.argv[1:] if word.lstrip("+") in there])
+            if swept := _swept():
+                there["experiment"] = swept[0]
+            config = compose("config", [f"{'+' * (group in WITH_PLUS)}{group}={name}" for group, name in there.items()])
         except HydraException:  # the key stands in what was chosen
             config = compose("config")
     parent, _, last = key.rpartition(".")

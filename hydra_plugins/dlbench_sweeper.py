@@ -1,9 +1,12 @@
 """The Hydra sweepers for jobs that are no grid; Hydra finds sweepers only in packages of this name."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -36,7 +39,7 @@ class ListedSweeper(_Sweeper):
         self.jobs = jobs
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run every job; the command line's overrides are added to each and win.
+        """Run every job; the command line's overrides are added to each and win, each of several in runs of its own.
 
         Raises:
             ConfigError: No file is named, or it cannot be read or is no such list.
@@ -44,7 +47,9 @@ class ListedSweeper(_Sweeper):
         """
         if self.jobs is None:
             raise ConfigError("hydra.sweeper.jobs: no value; name a JSON file, a list of jobs")
-        return self.launcher.launch([[*job, *arguments] for job in _read(Path(self.jobs))], initial_job_idx=0)
+        added = [*itertools.product(*map(_each, arguments))]
+        jobs = [[*job, *more] for job in _read(Path(self.jobs)) for more in added]
+        return self.launcher.launch(jobs, initial_job_idx=0)
 
 
 class SearchSweeper(_Sweeper):
@@ -100,6 +105,14 @@ class SearchSweeper(_Sweeper):
             write_text(path := folder(self.picture), draw(found))
             say(f"search: its course and what mattered: {path}")
         return found.returned
+
+
+def _each(word: str) -> Sequence[str]:
+    """The word once for each of its values."""
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_sweep_override():
+        return [word]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _read(path: Path) -> list[list[str]]:

@@ -341,6 +341,34 @@ def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
     assert put_right(own) == own
 
 
+@pytest.mark.parametrize("sweep", ["-m", "--multirun", "+sweep=p2g", "+search=p2g_tpe", "hydra.mode=MULTIRUN"])
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("model.size=64", "model.size=choice(64)"),
+        ("model/attention=dot", "model/attention=choice(dot)"),
+        ("data.sizes=[1,{a: 2}]", "data.sizes=choice([1,{a:2}])"),
+        ("data.train='x, y'", "data.train=choice('x, y')"),
+        ("data.train=/a/\u00e4 b", '++data.train="/a/\u00e4 b"'),
+        ("scheduler.last=null", "++scheduler.last=null"),
+        ("data.train=", "++data.train="),
+        ("model.size=${seed}", "++model.size=${seed}"),
+        *((word, word) for word in ("seed=1", "model=cnn", "++model.size=1", "~model.size", "model.size=1,2")),
+        *((word, word) for word in ("trainer.threads=2", "paths.runs=x", "hydra.launcher.n_jobs=1")),
+        ("hydra/launcher=ray", "hydra/launcher=ray"),
+    ],
+)
+def test_what_a_sweep_sets_is_looked_for_in_each_run(sweep: str, word: str, right: str) -> None:
+    assert put_right([sweep, word]) == [sweep, right]
+    assert put_right([sweep, right]) == [sweep, right]
+    (alone,) = put_right([word, "--cfg", "job", sweep])[:1]  # which shows the configuration as it stands
+    assert alone == right or "choice" not in alone
+    parse = OverridesParser.create().parse_override
+    if right.endswith(")"):
+        (value,) = parse(right).sweep_string_iterator()
+        assert parse(f"key={value}").value() == parse(alone).value()
+
+
 @pytest.mark.parametrize("word", ["data.train=a,b", "data.train=it's", "data.train=[a", "data.train=a:b:c,"])
 def test_what_is_told_to_be_typed_can_be(word: str) -> None:
     with pytest.raises(ConfigError) as error:
@@ -431,6 +459,12 @@ def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refu
         (["+experiment=cnn_vanilla", "optimizer.lrr=1"], ["optimizer.lrr: no such key; did you mean optimizer.lr"]),
         (["+experiment=cnn_vanilla", "+optimizer.lrr=1"], ["optimizer.lrr: no such key of ", "did you mean lr?"]),
         (["+experiment=cnn_vanilla", "sede=1"], ["sede: no such key; did you mean seed"]),
+        (["-m", "+experiment=p2g_lstm,p2g_beam", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),
+        (["+sweep=p2g", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),
+        (["+search=p2g_tpe", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),
+        (["-m", "+experiment=p2g_lstm,cnn_vanilla", "model.size=1"], ["model.size: some experiments of this sweep do"]),
+        (["+sweep=p2g_improvements", "model/attention=dot"], ["model/attention: some experiments of this sweep do"]),
+        (["-m", "+experiment=p2g_lstm,p2g_bean"], ["experiment=p2g_bean: no such experiment; did you mean p2g_beam"]),
         (["+experiment=cnn_vanilla", "optimiser.lr=1"], ["optimiser.lr: no such key; did you mean optimizer"]),
         (["+experiment=cnn_vanilla", "+epochs=1"], ["epochs: no such key; "]),
         (["+experiment=cnn_vanilla", "optimizer.lr=[0.1"], ["optimizer.lr=[0.1: cannot be read; ", "can be quoted: "]),

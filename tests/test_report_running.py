@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from bits import endings
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
 from processes import left, sweep, wait_for
 
 from dlbench.records.store import Store
 from dlbench.report import jobs
 from dlbench.report.jobs import Job, run
 from dlbench.run import run as train
+from hydra_plugins.dlbench_sweeper import ListedSweeper
 
 TinyIn = Callable[..., list[str]]
 PYTHON = sys.executable
@@ -267,6 +269,26 @@ def test_a_list_that_is_none_is_named(content: str | None, problem: str, tmp_pat
     assert code == 1
     (line,) = error.splitlines()
     assert line.startswith(f"dlbench: hydra.sweeper.jobs={listed}: {problem}")
+
+
+class Noted(Launcher):
+    """Returns the jobs that it is given, and runs none."""
+
+    def setup(self, **_: Any) -> None:
+        pass
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+        return job_overrides
+
+
+def test_what_is_added_to_a_list_is_added_to_each_job(tmp_path: Path) -> None:
+    listed = tmp_path / "jobs.json"
+    listed.write_text('[["+experiment=a"], ["+experiment=b", "seed=1"]]')
+    sweeper = ListedSweeper(str(listed))
+    sweeper.launcher = Noted()
+    added = [["model.size=8", f"seed={seed}", "name=x"] for seed in (2, 3)]
+    jobs = [[*job, *more] for job in (["+experiment=a"], ["+experiment=b", "seed=1"]) for more in added]
+    assert sweeper.sweep(["model.size=choice(8)", "seed=2,3", "name=x"]) == jobs
 
 
 def test_a_list_is_needed(tmp_path: Path) -> None:

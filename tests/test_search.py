@@ -12,6 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 from processes import start, sweep, wait_for
 
@@ -101,6 +102,13 @@ def test_a_search_has_its_trials_in_rounds_and_is_the_same_each_time(at_a_time: 
 def test_another_seed_is_another_search() -> None:
     jobs = [searched(Computed(distance), LR, trials=3, sampler=RandomSampler(seed=seed)) for seed in (1, 2)]
     assert jobs[0] != jobs[1]
+
+
+def test_a_single_choice_holds_for_every_trial() -> None:
+    kept, fewer = (searched(Computed(distance), LR, word, trials=4) for word in ("a=choice(3)", "a=3"))
+    assert kept == fewer
+    with pytest.raises(ConfigError, match="nothing to search"):
+        searched(Computed(distance), "a=choice(3)")
 
 
 def test_every_kind_of_space_is_searched_within_its_bounds() -> None:
@@ -224,6 +232,16 @@ def test_named_searches_ask_for_runs_that_can_be_made(name: str) -> None:
         experiment = job.pop("+experiment")
         assert experiment in experiments()
         check(composed(experiment, tuple(f"{key}={value}" for key, value in job.items())))
+
+
+@pytest.mark.slow
+def test_a_named_search_is_narrowed(tiny_in: Callable[..., list[str]], tmp_path: Path) -> None:
+    narrower = ["model.size=8", "model.encoder_dropout=0.1", "model/attention=dot", "hydra.sweeper.trials=2"]
+    code, _, err = sweep("+search=p2g_tpe", *narrower, *tiny_in(tmp_path, epochs=1))
+    assert code == 0, err
+    models = [OmegaConf.load(record.config).model for record in Store(tmp_path).all()]
+    assert [(model["size"], model["encoder_dropout"]) for model in models] == [(8, 0.1)] * 2
+    assert all("Dot" in model["attention"]["_target_"] for model in models)
 
 
 SEARCHED = [

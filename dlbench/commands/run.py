@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -77,10 +77,15 @@ PRINTING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra
 """Flags with which nothing is run."""
 OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
 """Flags that name configurations other than the suite's: the first one, further ones."""
+SWEEPS = re.compile(r"-m|--multirun|\+(sweep|search)=.*|hydra\.mode=MULTIRUN")
+"""Words that make a sweep."""
 
 
 def put_right(words: Sequence[str]) -> list[str]:
     """The words as Hydra takes them: ``+`` before a group that needs one, quotes around a plain value that needs them.
+
+    In a sweep, ``model.size=64`` becomes ``model.size=choice(64)``: Hydra looks for the key of a single value in the
+    configuration without the sweep's experiments too, which has another model, and for that of choices in each run's.
 
     Raises:
         ConfigError: A word is no ``KEY=VALUE``, cannot be read, adds twice what is added once, or asks for a sweep
@@ -90,19 +95,20 @@ def put_right(words: Sequence[str]) -> list[str]:
     overrides: list[Override] = []
     # What a configuration chooses already takes no plus; an own one may choose any of them.
     adds = () if _names(words, OWN_CONFIG) else ("experiment",) if _names(words, OWN_FOLDER) else WITH_PLUS
+    is_sweep = any(map(SWEEPS.fullmatch, words)) and not _names(words, PRINTING)
     for word, is_value in _with_values(words):
         if is_value or word.startswith("-"):
             found.append(word)
         else:
             override, right = _read(word, adds)
             overrides.append(override)
-            found.append(right)
+            found.append(_for_each_run(override, right) if is_sweep else right)
     given = Counter(override.get_key_element() for override in overrides if override.is_add())
     if twice := [key for key, count in given.items() if count > 1]:
         raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
     # Own configurations may ask for a sweep themselves; what is wrong with those, Hydra says.
-    may_sweep = {"-m", "--multirun"} & {*found} or _names(words, (*OWN_CONFIG, *OWN_FOLDER))
-    may_sweep = may_sweep or any(re.match(r"\+(sweep|search)=|hydra[./]", word) for word in found)
+    may_sweep = _names(words, (*OWN_CONFIG, *OWN_FOLDER))
+    may_sweep = may_sweep or any(SWEEPS.fullmatch(word) or word.startswith(("hydra.", "hydra/")) for word in found)
     if not may_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
         word = str(several[0].input_line)
         quoted = shlex.quote(_quoted(word))
@@ -163,6 +169,22 @@ def _read(word: str, adds: Collection[str]) -> tuple[Override, str]:
             return OverridesParser.create().parse_override(each), each
     quoted = shlex.quote(_quoted(word))
     raise ConfigError(f"{word}: cannot be read; keys have no spaces, and a value that is text can be quoted: {quoted}")
+
+
+def _for_each_run(override: Override, word: str) -> str:
+    """The word as one that is looked for in each run of a sweep, if it sets a key that some experiments may lack."""
+    section, *key = re.split("[./]", override.key_or_group)
+    is_one = override.type == OverrideType.CHANGE and not override.is_sweep_override()
+    if not (is_one and key and section not in ("hydra", "paths", "trainer")):
+        return word
+    parse = OverridesParser.create().parse_override
+    given = override.get_value_element_as_str()
+    with suppress(HydraException):  # null and other values cannot be among choices, or come out of them as others
+        right = f"{override.key_or_group}=choice({given})"
+        (value,) = parse(right).sweep_string_iterator()
+        if parse(f"{override.key_or_group}={value}").value() == override.value() and "$" not in given:
+            return right
+    return f"++{word}"
 
 
 def _quoted(word: str) -> str:

@@ -114,6 +114,9 @@ def _space(words: Sequence[str]) -> tuple[list[str], dict[str, BaseDistribution]
                 del found[same]
         if override.is_sweep_override():
             space[key] = _distribution(word, override)
+            if isinstance(choice := space[key], CategoricalDistribution) and len(choice.choices) == 1:
+                fixed[key] = f"{key}={choice.choices[0]}"
+                del space[key]
         else:
             fixed[key] = word
     if not space:

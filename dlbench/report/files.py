@@ -111,22 +111,22 @@ Rows = tuple[About, Iterable[tuple[str, str, Any]]]
 
 def csv_text(verdicts: Verdicts) -> str:
     """The table as CSV: published values, every run's, what several seeds come to, claims and slips."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-
-    @lru_cache(maxsize=1024)  # the same few texts stand in many rows
-    def cell(value: Any) -> Any:
-        return as_cell(value)
-
-    first, last = COLUMNS[:-4], COLUMNS[-1]
+    first, last, cell = COLUMNS[:-4], COLUMNS[-1], lru_cache(maxsize=1024)(_cells)  # a few texts stand in many rows
+    lines = [",".join(COLUMNS)]
     for rows in (_published, _ours, _of_seeds, _judged):
         for about, numbers in rows(verdicts):
-            before, verdict = [as_cell(about.get(name, "")) for name in first], as_cell(about.get(last, ""))
-            writer.writerows(
-                [*before, cell(metric), statistic, as_cell(value), verdict] for metric, statistic, value in numbers
-            )
-    return text.getvalue()
+            before, verdict = _cells(*(about.get(name, "") for name in first)), cell(about.get(last, ""))
+            for metric, statistic, value in numbers:
+                told = repr(value) if type(value) is float else _cells(value)
+                lines.append(f"{before},{cell(metric)},{statistic},{told},{verdict}")
+    return "\n".join([*lines, ""])
+
+
+def _cells(*values: Any) -> str:
+    """Part of a line of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([*map(as_cell, values), ""])  # a lone empty cell would be quoted
+    return text.getvalue()[:-1]
 
 
 def _published(verdicts: Verdicts) -> Iterator[Rows]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -139,12 +139,11 @@ def difference_of_means(ours: Sequence[float], theirs: Sequence[float]) -> Expec
 
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation s of two values or more, over n - 1; 0 where rounding alone tells them apart."""
-    return 0.0 if is_constant(values) else _deviation(tuple(values))
-
-
-@lru_cache(maxsize=64)  # exact fractions take long, and several intervals of the same values are asked for at once
-def _deviation(values: tuple[float, ...]) -> float:
-    return statistics.stdev(values)
+    if is_constant(values):
+        return 0.0
+    # In floating point: the exact fractions of `statistics.stdev` took a ninth of a large report's time.
+    mean = statistics.fmean(values)
+    return math.dist(values, [mean] * len(values)) / math.sqrt(len(values) - 1)
 
 
 def _at_least_two(values: Sequence[float]) -> None:

@@ -33,9 +33,9 @@ def test_own_experiments_stand_among_the_others(
     text = "# @package _global_\n# Two epochs,\n# on a few scenes.\nname: small\n# not this\n"
     (tmp_path / "experiment" / "small.yaml").write_text(text)
     words = ["experiments", "--json", "--config-dir", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", ["dlbench", *words])
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr("sys.argv", ["dlbench", *words])
     assert found["experiment"]["small"] == "Two epochs, on a few scenes."
     assert found["experiment"].keys() == {*experiments()}
     assert all(said for group in found.values() for said in group.values())

@@ -9,10 +9,36 @@ from dlbench.__main__ import main
 from dlbench.report.schema import load_all
 
 
+def test_a_new_report_lies_in_a_folder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-report", "mine26"]) == 1
+    assert capsys.readouterr().err == "dlbench: new-report mine26: choose a folder of your own: --config-dir FOLDER\n"
+    assert main(["new-report", "mine26", "--config-dir", "mine"]) == 1
+    assert capsys.readouterr().err == "dlbench: --config-dir mine: no such folder\n"
+    (tmp_path / "mine").mkdir()
+    assert main(["new-report", "mine26", "--config-dir", "mine"]) == 0
+    told = capsys.readouterr().out
+    assert told.endswith("python -m dlbench report --config-dir mine judges it\n")
+    assert (tmp_path / "mine" / "reports" / "mine26" / "report.yaml").is_file()
+    monkeypatch.setattr("sys.argv", ["dlbench", "report", "--config-dir", "mine"])
+    assert [*load_all()][-1] == "mine26" and len(load_all()) == 6
+
+
+def test_no_two_reports_have_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-report", "d2223", "--config-dir", str(tmp_path)]) == 0
+    assert main(["report", "--profile", "none", "--config-dir", str(tmp_path)]) == 1
+    where, other = tmp_path / "reports" / "d2223" / "report.yaml", paths.experiments() / "d2223" / "report.yaml"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"dlbench: {where}: {other} is called d2223 too; choose another name for the folder"
+
+
 def test_a_new_report_can_be_judged_and_is_not_written_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(paths, "experiments", lambda: tmp_path)
+    monkeypatch.chdir(Path(__file__).parent)
     assert main(["new-report", "mine26"]) == 0
     path = tmp_path / "mine26" / "report.yaml"
     assert capsys.readouterr().out.startswith(f"{path}: fill it in")

@@ -76,6 +76,55 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
     assert str(tmp_path / "file") in line
 
 
+OWN = """
+title: "mine26 (2026): scenes"
+data: synthetic scenes.
+configurations:
+  small: {experiment: small}
+  wider: {experiment: small, overrides: ["model.hidden=[8,8]"]}
+tables:
+  - title: Scenes
+    rows:
+      - {of: small, label: small, published: {test/accuracy: 0.3}, headline: test/accuracy}
+claims:
+  - {id: mine26.wider, text: Wider is better., checks: [{of: wider, metric: test/accuracy, higher_than: small}]}
+"""
+
+
+def test_an_own_report_of_an_own_experiment_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, text in (
+        ("experiment/small.yaml", "# @package _global_\nname: small\ntrainer: {epochs: 3}\n"),
+        ("reports/mine26/report.yaml", OWN),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    assert report(tmp_path, "--config-dir", str(tmp_path), "--only", "mine26") == 0
+    out = capsys.readouterr().out
+    assert "mine26: Scenes, small: test accuracy" in " ".join(out.split())
+    assert "1 published value: 1 not run. 1 claim: 1 not run.\n" in out
+    assert "d2223" not in (tmp_path / "report.md").read_text(encoding="utf-8").partition("## All runs")[0]
+    assert report(tmp_path, "--config-dir", str(tmp_path)) == 0
+    assert "97 published values: " in capsys.readouterr().out
+    assert report(tmp_path) == 0
+    assert "96 published values: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "d2224"], "--only d2224: no such report; did you mean d2223 or e2324?"),
+        (["--only", "d2223", "--readme", "README.md"], "--only d2223: --readme and --pages are made from all reports"),
+        (["--only", "d2223", "--pages", "docs"], "--only d2223: --readme and --pages are made from all reports"),
+    ],
+)
+def test_one_report_alone_is_one_that_is_there(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(tmp_path, *words) == 1
+    assert capsys.readouterr().err.startswith(f"dlbench: {said}")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_an_unknown_profile_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(tmp_path, "--profile", "fast") == 2
     assert "quick" in capsys.readouterr().err

@@ -79,8 +79,10 @@ def test_the_sweep_says_whether_all_went_well(
 
 @pytest.mark.parametrize("name", ["runs", "my runs, all=here", "it's {mine} [1]"])
 def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
-    name: str, stand_in: Callable[[str], Path], tmp_path: Path
+    name: str, stand_in: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (mine := tmp_path / "mine").mkdir()
+    monkeypatch.setattr("sys.argv", ["dlbench", "report", "--config-dir", str(mine)])
     stand_in(
         "import json, shutil\n"
         "(runs.parent / 'arguments.json').write_text(json.dumps(sys.argv[1:]))\n"
@@ -92,7 +94,7 @@ def test_the_sweep_is_given_the_jobs_and_the_further_overrides(
     assert run([job("+a=1", seed=1), job("+b=2", seed=2)], runs, ["rerun=outdated", "hydra.launcher.n_jobs=1"], nothing)
     assert json.loads((tmp_path / "jobs.json").read_text()) == [["+a=1", "seed=1"], ["+b=2", "seed=2"]]
     arguments = json.loads((tmp_path / "arguments.json").read_text())
-    assert arguments[:3] == ["-m", "dlbench", "-m"]
+    assert arguments[:3] == ["-m", "dlbench", "-m"] and f"--config-dir={mine}" in arguments
     assert arguments[-2:] == ["rerun=outdated", "hydra.launcher.n_jobs=1"]
     (where,) = (word for word in arguments if word.startswith("hydra.sweeper.jobs="))
     assert OverridesParser.create().parse_override(where).value() == (tmp_path / "listed").read_text()

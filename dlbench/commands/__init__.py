@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from dlbench import paths
 from dlbench.cli import one_line_errors
-from dlbench.errors import DlbenchError
+from dlbench.errors import ConfigError, DlbenchError
 from dlbench.terminal import say
 
 NAMES = ("bench", "data", "experiments", "new-report", "notebooks", "predict", "records", "report", "tensorboard")
@@ -26,6 +27,21 @@ Runs = Annotated[
         show_default=False,
         metavar="FOLDER",
         help="records ($DLBENCH_RUNS, else runs)",
+    ),
+]
+
+
+def _own_folder(name: str) -> Path:
+    if not (found := paths.folder(name)).is_dir():
+        raise ConfigError(f"--config-dir {name}: no such folder")
+    return found
+
+
+# `dlbench.cli.named_folders` finds it by itself, as a run does.
+OwnFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-dir", parser=_own_folder, metavar="FOLDER", help="a folder of your own configurations and reports"
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="the record may name code that is not the suite's: your own")]
@@ -50,6 +66,7 @@ def call(name: str, words: Sequence[str]) -> int:
         name: One of `NAMES`.
         words: What follows it on the command line.
     """
+    given, sys.argv = sys.argv, [*sys.argv[:1], name, *words]  # where `dlbench.cli.named_folders` looks
     try:
         with one_line_errors():
             try:
@@ -71,6 +88,8 @@ def call(name: str, words: Sequence[str]) -> int:
                 return int(error.exit_code)
     except SystemExit as end:
         return int(end.code or 0)
+    finally:
+        sys.argv = given
 
 
 _SETTING = re.compile(r"([\w/.]+)=(.*)")

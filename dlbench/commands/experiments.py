@@ -2,13 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from dlbench.cli import folders
-from dlbench.commands import Json, group
-from dlbench.errors import ConfigError
+from dlbench.commands import Json, OwnFolder, group
 from dlbench.terminal import print_columns
 
 GROUPS = {"experiment": "Experiments", "sweep": "Sweeps, many runs each", "search": "Searches for the best settings"}
@@ -18,15 +14,11 @@ app = group("Every experiment, sweep and search, with what its file says of it."
 
 @app.command()
 def experiments(
-    config_dir: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="a folder of your own configurations")
-    ] = None,
+    config_dir: OwnFolder = None,
     as_json: Json = False,
 ) -> None:
     """Every experiment, sweep and search, with what its file says of it."""
-    if config_dir and not config_dir.is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: no such folder")
-    # `folders` finds --config-dir by itself, as a run does; of two files of a name a run takes the first.
+    # Of two files of a name a run takes the first.
     found = {
         kind: {path.stem: about(path) for folder in reversed(folders()) for path in (folder / kind).glob("*.yaml")}
         for kind in GROUPS

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from dlbench import components, paths
-from dlbench.commands import Json, Runs, Trust, group
+from dlbench.commands import Json, OwnFolder, Runs, Trust, group
 from dlbench.errors import RecordError
 from dlbench.metrics.names import HEADINGS
 from dlbench.records import seal
@@ -49,6 +49,7 @@ def list_records(
     *,
     check: Annotated[bool, typer.Option("--check", help="hold every file of every record against its hash")] = False,
     runs: Runs,
+    config_dir: OwnFolder = None,
     as_json: Json = False,
 ) -> int:
     """A line for every record, the newest first."""

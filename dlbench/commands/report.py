@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlbench import paths
-from dlbench.commands import Runs, group
+from dlbench.commands import OwnFolder, Runs, group
 from dlbench.errors import ConfigError
 from dlbench.report import pages as result_pages
 from dlbench.report.document import Cell, Grid, Points, Section
@@ -18,7 +18,7 @@ from dlbench.report.files import PAGE, judge, renew_readme, split_at_table, writ
 from dlbench.report.jobs import estimate, jobs, run, workers
 from dlbench.report.schema import load_all
 from dlbench.report.sections import glance, summary
-from dlbench.terminal import print_columns, print_whole
+from dlbench.terminal import nearest, print_columns, print_whole
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
 
@@ -29,6 +29,8 @@ app = group("Run what the reports lack, judge them by the records at hand, write
 def report(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="overrides for every run")] = None,
     *,
+    config_dir: OwnFolder = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="this report, no other; may be repeated")] = None,
     profile: Annotated[
         Literal["quick", "full", "none"],
         typer.Option(
@@ -47,6 +49,12 @@ def report(
 ) -> int:
     """Run what the reports lack, judge them by the records at hand, write the report."""
     reports, further, has_succeeded = load_all(), overrides or [], True
+    for name in only or ():
+        if name not in reports:
+            raise ConfigError(f"--only {name}: no such report; {nearest(name, reports)}")
+    if only and (readme or pages):
+        raise ConfigError(f"--only {only[0]}: --readme and --pages are made from all reports; leave it out")
+    reports = {name: report for name, report in reports.items() if not only or name in only}
     if further and profile == "none":
         raise ConfigError(f"{further[0]}: is for runs, and --profile none makes none; choose quick or full")
     if readme:

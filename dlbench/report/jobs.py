@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dlbench import identity, paths
-from dlbench.cli import explain, one_line
+from dlbench.cli import explain, named_folders, one_line
 from dlbench.config import composed, trusted
 from dlbench.data import intel_files
 from dlbench.data.fetch import is_present
@@ -394,6 +394,7 @@ def run(jobs: Sequence[Job], runs: Path, overrides: Sequence[str], renew: Callab
         listed.write_text(json.dumps([job.overrides for job in jobs]), encoding="utf-8")
         quoted = QuotedString(str(listed), Quote.single).with_quotes()
         sweep = ["-m", "hydra/sweeper=listed", f"hydra.sweeper.jobs={quoted}"]
+        sweep += [f"--config-dir={folder}" for folder in named_folders()]
         environment = {**os.environ, "DLBENCH_RUNS": str(runs)}
         with subprocess.Popen([sys.executable, "-m", "dlbench", *sweep, *overrides], env=environment) as process:
             try:

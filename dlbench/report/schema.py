@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dlbench import paths
-from dlbench.cli import experiments
+from dlbench.cli import experiments, named_folders
 from dlbench.errors import ConfigError
 from dlbench.files import parse_yaml, read_at_most
 from dlbench.metrics.names import METRICS
@@ -421,12 +421,17 @@ def load(path: Path, reports: Sequence[str] | None = None) -> Report:
 
 
 def load_all() -> dict[str, Report]:
-    """Every report under ``experiments/``, by its folder's name.
+    """Every report under ``experiments/``, and ``reports/`` of a user's own folder, by the name of the folder it is in.
 
     Raises:
-        ConfigError: See `load`; or an id stands twice, or two substitutes stand in for one configuration.
+        ConfigError: See `load`; or a report or an id stands twice, or two substitutes stand in for one configuration.
     """
-    files = {path.parent.name: path for path in sorted(paths.experiments().glob("*/report.yaml"))}
+    files: dict[str, Path] = {}
+    for folder in (paths.experiments(), *(own / "reports" for own in named_folders())):
+        for path in sorted(folder.glob("*/report.yaml")):
+            if (name := path.parent.name) in files:
+                raise ConfigError(f"{path}: {files[name]} is called {name} too; choose another name for the folder")
+            files[name] = path
     reports = {name: load(path, list(files)) for name, path in files.items()}
     for name, keys, problem in _named_twice(reports):
         raise ConfigError(f"{files[name]}:{line_of(_read(files[name])[1], keys)}: {problem}")

@@ -90,9 +90,10 @@ def summary(verdicts: Verdicts) -> str:
 
     def told(what: str, kinds: Sequence[Verdict], counted: Counter[Verdict]) -> str:
         counts = (f"{counted[kind]} {kind.word.removesuffix('s')}" for kind in kinds if counted[kind])
-        return f"{counted.total()} {what}: {', '.join(counts)}."
+        total = counted.total()
+        return f"{total} {what if total == 1 else f'{what}s'}{': ' * bool(total)}{', '.join(counts)}."
 
-    return f"{told('published values', VALUES, values)} {told('claims', CLAIMS, claims)}"
+    return f"{told('published value', VALUES, values)} {told('claim', CLAIMS, claims)}"
 
 
 def _about(results: Sequence[Result], diverged: int) -> str:

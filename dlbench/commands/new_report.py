@@ -12,6 +12,7 @@ from dlbench import paths
 from dlbench.commands import OwnFolder, group
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
+from dlbench.report.schema import wrong_name
 
 app = group("Begin a report of your own.")
 
@@ -25,8 +26,8 @@ def new_report(
 
     In a checkout of the suite, and without ``--config-dir``, it becomes the suite's: ``experiments/ID/report.yaml``.
     """
-    if not (id.isascii() and id.isalnum() and id == id.lower()):
-        raise ConfigError(f"{id}: no name of a report; take small letters and digits, such as mine26")
+    if wrong := wrong_name(id):
+        raise ConfigError(wrong)
     root = paths.checkout()
     if config_dir:
         folder, option = config_dir / "reports", f" --config-dir {shlex.quote(os.path.relpath(config_dir))}"

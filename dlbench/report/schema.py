@@ -420,16 +420,31 @@ def load(path: Path, reports: Sequence[str] | None = None) -> Report:
         raise ConfigError(f"{path}:{line_of(node, keys)}: {where}: {first['msg']}") from error
 
 
+_OF_THE_PAGE = "glance findings leaderboards costs runs diverged method variants readings noise slips"
+SECTIONS = frozenset(_OF_THE_PAGE.split(" "))
+"""The page has sections of these names, to which its links lead."""
+
+
+def wrong_name(name: str) -> str | None:
+    """What is wrong with the name of a report; None if nothing is."""
+    if not (name.isascii() and name.isalnum() and name == name.lower()):
+        return f"{name}: no name of a report; take small letters and digits, such as mine26"
+    return f"{name}: a section of the page is called so; choose another name" if name in SECTIONS else None
+
+
 def load_all() -> dict[str, Report]:
     """Every report under ``experiments/``, and ``reports/`` of a user's own folder, by the name of the folder it is in.
 
     Raises:
-        ConfigError: See `load`; or a report or an id stands twice, or two substitutes stand in for one configuration.
+        ConfigError: See `load`; or a report's name is wrong, or it or an id stands twice, or two substitutes stand in
+            for one configuration.
     """
     files: dict[str, Path] = {}
     for folder in (paths.experiments(), *(own / "reports" for own in named_folders())):
         for path in sorted(folder.glob("*/report.yaml")):
-            if (name := path.parent.name) in files:
+            if wrong := wrong_name(name := path.parent.name):
+                raise ConfigError(f"{path}: {wrong}")
+            if name in files:
                 raise ConfigError(f"{path}: {files[name]} is called {name} too; choose another name for the folder")
             files[name] = path
     reports = {name: load(path, list(files)) for name, path in files.items()}

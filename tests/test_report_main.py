@@ -218,6 +218,19 @@ def test_a_difference_is_paired_among_equal_versions(committed: Verdicts, tmp_pa
     assert list(map(float, shown)) == pytest.approx(expected, abs=5e-5)
 
 
+def test_a_difference_of_runs_that_are_no_pairs_is_told(committed: Verdicts, tmp_path: Path) -> None:
+    template = tmp_path / "page.md.j2"
+    template.write_text('{{ runs("translit_lstm").unpaired(runs("translit_attention"), "test/error_rate_macro") }}')
+    ours, theirs = (
+        committed.evidence.runs("d2223", name).measured("test/error_rate_macro")
+        for name in ("no attention", "attention")
+    )
+    test = stats.ttest_ind(ours, theirs, equal_var=False)
+    expected = np.mean(ours) - np.mean(theirs), *test.confidence_interval()
+    shown = re.findall(r"[+-]\.\d{4}", render(template, committed.evidence))
+    assert list(map(float, shown)) == pytest.approx(expected, abs=5e-5)
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_page_without_records_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(tmp_path, "--pages", str(tmp_path / "pages")) == 1

@@ -69,10 +69,10 @@ def number(value: float | None) -> Cell:
 
 
 def probability(p: float | None) -> Cell:
-    """A p to two digits, or a dash."""
+    """A p, to two digits or three decimals; or a dash."""
     if p is None:
         return Cell("-")
-    return Cell("<.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}", p)
+    return Cell("<.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.3f}", p)
 
 
 def interval(bounds: tuple[float, float] | None) -> Cell:

@@ -15,7 +15,7 @@ from dlbench.config import configuration_of
 from dlbench.errors import ConfigError
 from dlbench.records.files import write_text
 from dlbench.report.results import REAL, Evidence, Result, Runs, by_configuration, paired
-from dlbench.report.statistics import mean_interval, one_more
+from dlbench.report.statistics import Interval, difference_of_means, mean_interval, one_more
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,17 @@ class Numbers:
         differences = paired(self.results, other.results, metric)
         if len(differences) < 2:
             raise ConfigError(f"{self.name} against {other.name}: fewer than two pairs of one seed and equal versions")
-        low, high = mean_interval(differences)
-        return f"{short(statistics.fmean(differences), sign='+')} [{short(low, sign='+')}, {short(high, sign='+')}]"
+        return _told(statistics.fmean(differences), mean_interval(differences))
+
+    def unpaired(self, other: "Numbers", metric: str) -> str:
+        """The difference of the means and its 95% interval by Welch's test: of runs that other versions made."""
+        found = difference_of_means([*self.values(metric).values()], [*other.values(metric).values()])
+        return _told(found.mean, found.interval)
+
+
+def _told(difference: float, interval: Interval) -> str:
+    low, high = (short(bound, sign="+") for bound in interval)
+    return f"{short(difference, sign='+')} [{low}, {high}]"
 
 
 def short(value: float, decimals: int = 4, sign: str = "") -> str:

@@ -148,8 +148,9 @@ def _swept() -> list[str]:
     named = [name for group, name in _chosen() if group == "experiment"]
     for path in (folder / group / f"{name}.yaml" for folder in folders() for group, name in _chosen()):
         if not named and path.parent.name in ("sweep", "search") and path.is_file():
-            named = str(OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params.+experiment")).split(",")
-    return named
+            swept = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params.+experiment")
+            named = swept.split(",") if isinstance(swept, str) else []
+    return [name.strip() for name in named]
 
 
 def _no_such_choice(group: str, name: str) -> str:

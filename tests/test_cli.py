@@ -341,6 +341,10 @@ def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
     assert put_right(own) == own
 
 
+def test_a_sweep_is_one_without_its_plus() -> None:
+    assert put_right(["sweep=p2g", "model.size=64"]) == ["+sweep=p2g", "model.size=choice(64)"]
+
+
 @pytest.mark.parametrize("sweep", ["-m", "--multirun", "+sweep=p2g", "+search=p2g_tpe", "hydra.mode=MULTIRUN"])
 @pytest.mark.parametrize(
     ("word", "right"),

@@ -77,7 +77,7 @@ PRINTING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra
 """Flags with which nothing is run."""
 OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
 """Flags that name configurations other than the suite's: the first one, further ones."""
-SWEEPS = re.compile(r"-m|--multirun|\+(sweep|search)=.*|hydra\.mode=MULTIRUN")
+SWEEPS = re.compile(r"-m|--multirun|\+?(sweep|search)=.*|hydra\.mode=MULTIRUN")
 """Words that make a sweep."""
 
 

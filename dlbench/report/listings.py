@@ -1,6 +1,7 @@
 """Our runs, whatever was published: leaderboards, what they cost, what is on other data, and where each comes from."""
 
 import json
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,10 +70,11 @@ def number(value: float | None) -> Cell:
 
 
 def probability(p: float | None) -> Cell:
-    """A p, to two digits or three decimals; or a dash."""
+    """A p to two digits, or a dash."""
     if p is None:
         return Cell("-")
-    return Cell("<.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{p:.3f}", p)
+    # A half is rounded up, so that .125, the least p of three permuted pairs, is not told as less.
+    return Cell("<.0001" if p < 0.0001 else f"{p:.2g}" if p < 0.1 else f"{math.floor(100 * p + 0.5) / 100:.2f}", p)
 
 
 def interval(bounds: tuple[float, float] | None) -> Cell:

@@ -265,7 +265,7 @@ def refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         assert ANNOUNCED.sub("", out) == ""
         assert len(err.splitlines()) == 1, err
         assert err.startswith("dlbench: ")
-        assert {path.name for path in here.glob("runs/*")} <= {".locks"}
+        assert {path.name for path in here.glob("runs/*")} <= {".locks", ".sweep"}
         assert {path.name for path in here.iterdir()} <= {"runs"}
         return err
 

@@ -110,8 +110,11 @@ def explain(error: Exception) -> str:
             chosen = [name for group, name in _chosen() if group == inside["group"]]
             return f"{inside['group']}={', '.join(chosen)}: sets {key}, which is not there; {HEADER}"
         hint = _nearest_key(key)
-        if (hint is None or f" {key}=NAME" in hint) and len(_swept()) > 1:
-            return f"{key}: some experiments of this sweep do not have it; sweep those that do"
+        is_sweep = len(_swept()) > 1 or any(group in ("sweep", "search") for group, _ in _chosen())
+        if is_sweep and (hint is None or f" {key}=NAME" in hint):
+            return (
+                f"{key}: not found in every experiment of this sweep; sweep those that have it, or write ++{key}=VALUE"
+            )
         if hint:
             return f"{match['file'] or ''}{key}: no such key; {hint}"
     return f"{text} (verbose=true shows where)"
@@ -140,7 +143,14 @@ def _explain_choice(error: ValueError) -> str:
 def _chosen() -> list[tuple[str, str]]:
     """Every ``group=name`` on the command line, as it was written; of ``group=a,b`` each."""
     pairs = (word.lstrip("+").split("=", 1) for word in sys.argv[1:] if "=" in word)
-    return [(group, name) for group, names in pairs if group and choices(group) for name in names.split(",")]
+    return [(group, name) for group, names in pairs if group and choices(group) for name in _several(names)]
+
+
+def _several(names: str) -> list[str]:
+    """The names in ``a,b`` or ``choice(a,b)``; a list is none of several."""
+    if inside := re.fullmatch(r"choice\((.*)\)", names):
+        names = inside[1]
+    return [names] if names.startswith("[") else [name.strip() for name in names.split(",")]
 
 
 def _swept() -> list[str]:
@@ -148,9 +158,10 @@ def _swept() -> list[str]:
     named = [name for group, name in _chosen() if group == "experiment"]
     for path in (folder / group / f"{name}.yaml" for folder in folders() for group, name in _chosen()):
         if not named and path.parent.name in ("sweep", "search") and path.is_file():
-            swept = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params.+experiment")
-            named = swept.split(",") if isinstance(swept, str) else []
-    return [name.strip() for name in named]
+            key, file = "hydra.sweeper.params.+experiment", OmegaConf.load(path)
+            swept = OmegaConf.select(file, key, throw_on_resolution_failure=False)
+            named = _several(swept) if isinstance(swept, str) else []
+    return named
 
 
 def _no_such_choice(group: str, name: str) -> str:
@@ -175,7 +186,7 @@ def named_folders() -> list[Path]:
     words = sys.argv[1:]
     named = [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
     named += [word.partition("=")[2] for word in words if word.startswith(("--config-dir=", "-cd="))]
-    return [*map(paths.folder, named)]
+    return [*dict.fromkeys(map(paths.folder, named))]
 
 
 def _not_utf8() -> Path | None:
@@ -219,18 +230,19 @@ def _nearest_key(key: str) -> str | None:
     from omegaconf import DictConfig
 
     there = {group: name for group, name in reversed(_chosen()) if name in choices(group)}  # of several the first
+    parent, _, last = key.rpartition(".")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        try:
-            if swept := _swept():
-                there["experiment"] = swept[0]
-            config = compose("config", [f"{'+' * (group in WITH_PLUS)}{group}={name}" for group, name in there.items()])
-        except HydraException:  # the key stands in what was chosen
-            config = compose("config")
-    parent, _, last = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if isinstance(node, DictConfig) and last in node:
-        return None
+        for experiment in reversed(_swept() or [""]):  # the first is told about, if none has it
+            chosen = {**there, "experiment": experiment} if experiment else there
+            words = [f"{'+' * (group in WITH_PLUS)}{group}={name}" for group, name in chosen.items()]
+            try:
+                config = compose("config", words)
+            except HydraException:  # the key stands in what was chosen
+                config = compose("config")
+            node = OmegaConf.select(config, parent) if parent else config
+            if isinstance(node, DictConfig) and last in node:
+                return None
     groups = (path.relative_to(folder) for folder in folders() for path in folder.rglob(key) if path.is_dir())
     if meant := sorted({path.as_posix() for path in groups}):
         return f"did you mean {' or '.join(f'{group}=NAME' for group in meant)}?"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -112,6 +113,8 @@ def _each(word: str) -> Sequence[str]:
     override = OverridesParser.create().parse_override(word)
     if not override.is_sweep_override():
         return [word]
+    if not isinstance(override.value(), ChoiceSweep | RangeSweep):
+        raise ConfigError(f"{word}: cannot be added to listed jobs; give choices (a,b) or range(1,5)")
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 

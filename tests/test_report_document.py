@@ -6,14 +6,18 @@ import shlex
 import statistics
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made import made
 
+from dlbench.files import as_cell
 from dlbench.records.labels import settings
 from dlbench.report.checks import Verdicts
 from dlbench.report.document import Alert, Block, Document, Grid, Picture, Section, Verdict, all_blocks, grids, walk
-from dlbench.report.files import COLUMNS, csv_text, main_table
+from dlbench.report.files import COLUMNS, _cells, csv_text, main_table
 from dlbench.report.listings import NOTES, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Diverged, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, Report, Row, Table, Variant, load_all
@@ -320,3 +324,9 @@ def test_a_training_costs_once_however_often_it_is_decoded(committed: Verdicts, 
             row = rows["p2g_attention", settings("p2g_attention", result.config)]
             counts = [int(count.replace(",", "")) for count in row[6].text.split(" to ")]
             assert min(counts) <= result.metrics["model/parameters"] <= max(counts)
+
+
+@given(st.lists(st.one_of(st.text(), st.floats(), st.booleans(), st.none(), st.integers()), min_size=1, max_size=4))
+def test_cells_of_a_line_are_read_again(values: list[Any]) -> None:
+    (row,) = csv.reader(io.StringIO(f"{_cells(*values)},{_cells(values[0])},end\n", newline=""))
+    assert row == ["" if value is None else str(as_cell(value)) for value in [*values, values[0]]] + ["end"]

@@ -188,6 +188,7 @@ def test_the_readme_says_of_the_layout_what_the_records_say(committed: Verdicts)
         ('runs("p2g_bean").n', "p2g_bean: no such experiment"),
         ('runs("p2g_beam")("test/accuracy")', "has no test/accuracy"),
         ('runs("translit_ensemble").against(runs("translit_attention"), "test/cer")', "fewer than two pairs"),
+        ('runs("p2g_ensemble", seeds=(42,)).unpaired(runs("p2g_lstm"), "test/cer")', "has one run; two are needed"),
         ("rums()", "'rums' is undefined"),
         ("{{", "expected token"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
 from processes import left, sweep, wait_for
 
+from dlbench.errors import ConfigError
 from dlbench.records.store import Store
 from dlbench.report import jobs
 from dlbench.report.jobs import Job, run
@@ -291,6 +293,15 @@ def test_what_is_added_to_a_list_is_added_to_each_job(tmp_path: Path) -> None:
     added = [["model.size=8", f"seed={seed}", "name=x"] for seed in (2, 3)]
     jobs = [[*job, *more] for job in (["+experiment=a"], ["+experiment=b", "seed=1"]) for more in added]
     assert sweeper.sweep(["model.size=choice(8)", "seed=2,3", "name=x"]) == jobs
+
+
+def test_what_is_added_to_a_list_can_be_told_one_by_one(tmp_path: Path) -> None:
+    (listed := tmp_path / "jobs.json").write_text('[["+experiment=a"]]')
+    sweeper = ListedSweeper(str(listed))
+    sweeper.launcher = Noted()
+    for word in ("optimizer.lr=interval(0,1)", "model=glob(*)"):
+        with pytest.raises(ConfigError, match=re.escape(f"{word}: cannot be added to listed jobs")):
+            sweeper.sweep([word])
 
 
 def test_a_list_is_needed(tmp_path: Path) -> None:

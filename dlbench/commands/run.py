@@ -86,6 +86,7 @@ def put_right(words: Sequence[str]) -> list[str]:
 
     In a sweep, ``model.size=64`` becomes ``model.size=choice(64)``: Hydra looks for the key of a single value in the
     configuration without the sweep's experiments too, which has another model, and for that of choices in each run's.
+    Null, and what else cannot be among choices, stays: it takes ``++model.size=null``.
 
     Raises:
         ConfigError: A word is no ``KEY=VALUE``, cannot be read, adds twice what is added once, or asks for a sweep
@@ -173,18 +174,18 @@ def _read(word: str, adds: Collection[str]) -> tuple[Override, str]:
 
 def _for_each_run(override: Override, word: str) -> str:
     """The word as one that is looked for in each run of a sweep, if it sets a key that some experiments may lack."""
-    section, *key = re.split("[./]", override.key_or_group)
+    section, *key = re.split("[./@]", name := override.get_key_element())
     is_one = override.type == OverrideType.CHANGE and not override.is_sweep_override()
     if not (is_one and key and section not in ("hydra", "paths", "trainer")):
         return word
     parse = OverridesParser.create().parse_override
     given = override.get_value_element_as_str()
     with suppress(HydraException):  # null and other values cannot be among choices, or come out of them as others
-        right = f"{override.key_or_group}=choice({given})"
+        right = f"{name}=choice({given})"
         (value,) = parse(right).sweep_string_iterator()
-        if parse(f"{override.key_or_group}={value}").value() == override.value() and "$" not in given:
+        if parse(f"{name}={value}").value() == override.value() and "$" not in given:
             return right
-    return f"++{word}"
+    return word
 
 
 def _quoted(word: str) -> str:

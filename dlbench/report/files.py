@@ -125,8 +125,9 @@ def csv_text(verdicts: Verdicts) -> str:
 def _cells(*values: Any) -> str:
     """Part of a line of CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([*map(as_cell, values), ""])  # a lone empty cell would be quoted
-    return text.getvalue()[:-1]
+    # Quoted are cells with an end of line in them, and an empty one that stands alone: so another stands behind it.
+    csv.writer(text, lineterminator="\r\n").writerow([*map(as_cell, values), ""])
+    return text.getvalue().removesuffix(",\r\n")
 
 
 def _published(verdicts: Verdicts) -> Iterator[Rows]:

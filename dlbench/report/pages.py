@@ -67,6 +67,9 @@ class Numbers:
 
     def unpaired(self, other: "Numbers", metric: str) -> str:
         """The difference of the means and its 95% interval by Welch's test: of runs that other versions made."""
+        for each in (self, other):
+            if each.n < 2:
+                raise ConfigError(f"{self.name} against {other.name}: {each.name} has one run; two are needed")
         found = difference_of_means([*self.values(metric).values()], [*other.values(metric).values()])
         return _told(found.mean, found.interval)
 

@@ -21,6 +21,8 @@ from dlbench.paths import PACKAGE, cache_folder
 
 MOST_BYTES, DEEPEST, MOST_DIGITS = 2**20, 32, 40
 """What a YAML file may hold: its size, how deep it is nested, and the characters of a number."""
+_TOO_DEEP = "exceeded maximum nesting depth"
+"""What libyaml says of far deeper nesting, before it is counted here."""
 MOST_VALUES = 100_000
 """What one may hold where aliases are read, each value counted as often as it is named."""
 
@@ -181,7 +183,8 @@ def parse_yaml(content: bytes, path: Path | str, error: type[DlbenchError]) -> t
         return (None if node is None else loader.construct_document(node)), node
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        raise error(f"{path}:{line}: {problem.problem}") from problem
+        said = f"is nested deeper than {DEEPEST}" if _TOO_DEEP in str(problem.problem) else problem.problem
+        raise error(f"{path}:{line}: {said}") from problem
     except yaml.YAMLError as problem:
         raise error(f"{path}: {' '.join(str(problem).split())}") from problem
 
@@ -209,9 +212,14 @@ def check_expanded(path: Path, error: type[DlbenchError]) -> None:
         DlbenchError: It does; of the class asked for.
     """
     with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):
-        for event, problem in _beyond(path.read_text(encoding="utf-8")):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise error(f"{path}:{line}: {problem}")
+        try:
+            for event, problem in _beyond(path.read_text(encoding="utf-8")):
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise error(f"{path}:{line}: {problem}")
+        except yaml.MarkedYAMLError as fault:
+            if _TOO_DEEP in str(fault.problem):
+                line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+                raise error(f"{path}:{line}: is nested deeper than {DEEPEST}; write it flatter") from fault
 
 
 def _beyond(text: str) -> Iterator[tuple[yaml.Event, str]]:

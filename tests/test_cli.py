@@ -326,8 +326,8 @@ def test_a_wrong_flag_is_exit_code_2(arguments: list[str], said: str, capsys: py
     ],
 )
 def test_a_plain_word_is_put_right(word: str, right: str) -> None:
-    assert put_right([word]) == [right]
-    assert put_right(put_right([word])) == [right]
+    flag = ["-m"] if right.startswith("+sweep=") else []
+    assert put_right([word]) == put_right(put_right([word])) == [right, *flag]
     assert put_right(["--config-dir", word, "-m"]) == ["--config-dir", word, "-m"]  # a flag's value stays
 
 
@@ -336,13 +336,34 @@ def test_a_plain_word_is_put_right(word: str, right: str) -> None:
 def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{word}: is several values; add -m")):
         put_right([word])
-    assert put_right([*sweep, word]) == [*sweep, word]
+    assert put_right([*sweep, word]) in ([*sweep, word], [*sweep, word, "-m"])
     own = ["--config-dir", "mine", word]  # which may make a sweep of it themselves
     assert put_right(own) == own
 
 
 def test_a_sweep_is_one_without_its_plus() -> None:
-    assert put_right(["sweep=p2g", "model.size=64"]) == ["+sweep=p2g", "model.size=choice(64)"]
+    assert put_right(["sweep=p2g", "model.size=64"]) == ["+sweep=p2g", "model.size=choice(64)", "-m"]
+
+
+@pytest.mark.parametrize("single", ["-r", "--run", "hydra.mode=RUN"])
+def test_a_single_run_that_is_asked_for_is_no_sweep(single: str) -> None:
+    assert put_right(["+sweep=p2g", single, "model.size=64"]) == ["+sweep=p2g", single, "model.size=64"]
+
+
+@pytest.mark.parametrize("sweep", ["+sweep=p2g", "sweep=p2g", "+search=p2g_tpe", "hydra.mode=MULTIRUN"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.size=16", "data=nope"], "data=nope: no such data; "),
+        (["model.size=16", "trainer.epoch=3"], "trainer.epoch: no such key; did you mean trainer.epochs"),
+        (["model.size=16", "~nope"], "'nope' does not exist"),
+        (["model/attention=dot", "+decoding=nope"], "decoding=nope: no such decoding; "),
+    ],
+)
+def test_what_is_wrong_beside_a_sweeps_value_is_named(
+    sweep: str, words: list[str], said: str, refused: Refused
+) -> None:
+    assert said in refused(sweep, "+experiment=p2g_attention", *words)
 
 
 @pytest.mark.parametrize("sweep", ["-m", "--multirun", "+sweep=p2g", "+search=p2g_tpe", "hydra.mode=MULTIRUN"])
@@ -364,8 +385,8 @@ def test_a_sweep_is_one_without_its_plus() -> None:
     ],
 )
 def test_what_a_sweep_sets_is_looked_for_in_each_run(sweep: str, word: str, right: str) -> None:
-    assert put_right([sweep, word]) == [sweep, right]
-    assert put_right([sweep, right]) == [sweep, right]
+    flag = [] if sweep in ("-m", "--multirun") else ["-m"]
+    assert put_right([sweep, word]) == put_right([sweep, right]) == [sweep, right, *flag]
     (alone,) = put_right([word, "--cfg", "job", sweep])[:1]  # which shows the configuration as it stands
     assert alone.replace('"', "") == word
     parse = OverridesParser.create().parse_override

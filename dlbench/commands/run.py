@@ -79,6 +79,8 @@ OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--c
 """Flags that name configurations other than the suite's: the first one, further ones."""
 SWEEPS = re.compile(r"-m|--multirun|\+?(sweep|search)=.*|hydra\.mode=MULTIRUN")
 """Words that make a sweep."""
+SINGLE = re.compile(r"-r|--run|hydra\.mode=RUN")
+"""Words that make a single run, whatever the configuration says."""
 
 
 def put_right(words: Sequence[str]) -> list[str]:
@@ -86,7 +88,8 @@ def put_right(words: Sequence[str]) -> list[str]:
 
     In a sweep, ``model.size=64`` becomes ``model.size=choice(64)``: Hydra looks for the key of a single value in the
     configuration without the sweep's experiments too, which has another model, and for that of choices in each run's.
-    Null, and what else cannot be among choices, stays: it takes ``++model.size=null``.
+    Null, and what else cannot be among choices, stays: it takes ``++model.size=null``. The sweep gets its ``-m``: with
+    an error in the configuration Hydra cannot see that it asks for a sweep, and would say that choices need one.
 
     Raises:
         ConfigError: A word is no ``KEY=VALUE``, cannot be read, adds twice what is added once, or asks for a sweep
@@ -96,7 +99,8 @@ def put_right(words: Sequence[str]) -> list[str]:
     overrides: list[Override] = []
     # What a configuration chooses already takes no plus; an own one may choose any of them.
     adds = () if _names(words, OWN_CONFIG) else ("experiment",) if _names(words, OWN_FOLDER) else WITH_PLUS
-    is_sweep = any(map(SWEEPS.fullmatch, words)) and not _names(words, PRINTING)
+    is_sweep = any(map(SWEEPS.fullmatch, words)) and not any(map(SINGLE.fullmatch, words))
+    is_sweep = is_sweep and not _names(words, PRINTING)
     for word, is_value in _with_values(words):
         if is_value or word.startswith("-"):
             found.append(word)
@@ -114,7 +118,7 @@ def put_right(words: Sequence[str]) -> list[str]:
         word = str(several[0].input_line)
         quoted = shlex.quote(_quoted(word))
         raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {quoted}")
-    return found
+    return [*found, "-m"] if is_sweep and not _names(words, ("-m", "--multirun")) else found
 
 
 def in_order(words: Sequence[str]) -> list[str]:

@@ -29,7 +29,9 @@ from dlbench.paths import cache_folder, data_folder
 from dlbench.records import history
 from dlbench.records.files import read_config, read_json
 from dlbench.records.store import DATA_COLUMNS, Evaluation, Record, State
-from dlbench.run import ensure_trained, execute, prepare, with_evaluation
+from dlbench.run import execute
+from dlbench.run.plan import prepare, with_evaluation
+from dlbench.run.training import ensure_trained
 from dlbench.terminal import say
 
 

@@ -22,7 +22,8 @@ from dlbench.records.files import read_config, read_json
 from dlbench.records.store import State, Store
 from dlbench.records.summary import Use, summarise
 from dlbench.report.results import LeftOut, collect
-from dlbench.run import prepare, run
+from dlbench.run import run
+from dlbench.run.plan import prepare
 
 SGD = "dlbench.tasks.optim.sgd"
 

@@ -29,7 +29,9 @@ from dlbench.identity import configuration_id
 from dlbench.records import history
 from dlbench.records.files import read_json
 from dlbench.records.store import State, Store
-from dlbench.run import build_task, prepare, read_weights, run
+from dlbench.run import run
+from dlbench.run.evaluation import read_weights
+from dlbench.run.plan import build_task, prepare
 from dlbench.sweep.job import Job
 from dlbench.tasks.base import Task, read_metrics
 

@@ -128,7 +128,7 @@ Edit = tuple[str, str, str, str]
 """A case, a file, a pattern in it, and what to put in its place."""
 
 CHANGING: dict[str, list[Edit]] = {
-    "another stream at initialisation": [("kmnist_mlp", "dlbench/run.py", r'"init"\)', '"start")')],
+    "another stream at initialisation": [("kmnist_mlp", "dlbench/run/plan.py", r'"init"\)', '"start")')],
     "another order of batches": [
         (
             *("kmnist_mlp", "dlbench/data/image_datamodules.py"),

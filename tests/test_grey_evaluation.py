@@ -26,7 +26,8 @@ from dlbench.models.lenet import LeNet
 from dlbench.models.mlp import MLP
 from dlbench.records.files import read_json
 from dlbench.records.labels import data_caveat, run_name
-from dlbench.run import execute, prepare, run
+from dlbench.run import execute, run
+from dlbench.run.plan import prepare
 from dlbench.seeding import reseed_global
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd

@@ -21,7 +21,7 @@ from dlbench.records.store import State, Store
 from dlbench.records.summary import Use, summarise
 from dlbench.report.checks import Verdicts
 from dlbench.report.command import command
-from dlbench.run import prepare
+from dlbench.run.plan import prepare
 
 FINGERPRINT = "f" * 64
 Made = Callable[..., dict[str, Any]]

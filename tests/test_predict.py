@@ -30,7 +30,8 @@ from dlbench.data.synthetic.tones import generate
 from dlbench.predict import InputError, Network, Speller
 from dlbench.records.files import read_json, write_json, write_text
 from dlbench.records.store import Record, Store
-from dlbench.run import Outcome, execute, prepare, run
+from dlbench.run import Outcome, execute, run
+from dlbench.run.plan import prepare
 
 RUN = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "callbacks.pictures.epochs=[]")
 TINY = ("trainer.epochs=2", "trainer.device=cpu", "trainer.progress=none", "model.size=16", "optimizer.lr=0.01")

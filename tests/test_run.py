@@ -138,7 +138,7 @@ def test_the_real_pictures_train(compose: Compose, tiny: list[str], real_data_fo
 def test_npz_and_folder_of_the_same_pictures_would_be_one_run(
     compose: Compose, tiny: list[str], real_data_folder: Path
 ) -> None:
-    from dlbench.run import prepare
+    from dlbench.run.plan import prepare
 
     def identity(*overrides: str) -> str:
         return prepare(

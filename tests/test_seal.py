@@ -25,7 +25,9 @@ from dlbench.records.files import read_json, write_json
 from dlbench.records.store import Record, State, Store
 from dlbench.records.summary import Summary, summarise
 from dlbench.report.results import collect
-from dlbench.run import Outcome, prepare, run, train
+from dlbench.run import Outcome, run
+from dlbench.run.plan import prepare
+from dlbench.run.training import train
 from dlbench.tensorboard.app import View
 
 EPOCHS = 3

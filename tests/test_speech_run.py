@@ -18,7 +18,9 @@ from dlbench.errors import DlbenchError
 from dlbench.evaluation.speech import measure
 from dlbench.evaluation.transduction import Prediction
 from dlbench.records.store import Store
-from dlbench.run import Outcome, build_task, prepare, read_weights, run
+from dlbench.run import Outcome, run
+from dlbench.run.evaluation import read_weights
+from dlbench.run.plan import build_task, prepare
 from dlbench.tasks.speech import SpeechRecognition
 
 

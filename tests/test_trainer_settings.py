@@ -17,7 +17,10 @@ from torch import nn
 
 from dlbench.errors import ConfigError
 from dlbench.records import history, seal
-from dlbench.run import Plan, build_task, prepare, read_weights, run, train
+from dlbench.run import run
+from dlbench.run.evaluation import read_weights
+from dlbench.run.plan import Plan, build_task, prepare
+from dlbench.run.training import train
 from dlbench.trainer import TrainerSettings, weights_hash
 
 PLAIN = ("+experiment=kmnist_mlp", "optimizer=sgd", "evaluation.rotations=[]", "evaluation.scales=[]")

@@ -19,7 +19,9 @@ from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError, DlbenchError
 from dlbench.records import history, seal
 from dlbench.records.store import Store
-from dlbench.run import Outcome, build_task, prepare, read_weights, run
+from dlbench.run import Outcome, run
+from dlbench.run.evaluation import read_weights
+from dlbench.run.plan import build_task, prepare
 from dlbench.tasks.transduction import Transduction, symbols
 from dlbench.verify import verify
 

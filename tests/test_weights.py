@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlbench.config import build
-from dlbench.run import build_task, prepare
+from dlbench.run.plan import build_task, prepare
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "weights" / "expected.json").read_text())

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dlbench.bench.worker import flops_of
 from dlbench.models.wide_linear import WIDE, WideLinear, WideSGD, linear
-from dlbench.run import Plan, build_task, prepare
+from dlbench.run.plan import Plan, build_task, prepare
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.optim import sgd
 

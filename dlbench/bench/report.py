@@ -27,7 +27,7 @@ at a time, by long-lived processes pinned to their cores; starting and warming u
 over pairs, its interval a seeded 95% bootstrap; *not surely* means that the interval crosses the target.
 
 The *plain loop* is what a course group wrote (`dlbench/bench/plain.py`): `DataLoader` over a `TensorDataset`, NCHW,
-fp32, batches of 8, SGD, `loss.item()` each step, all cores. Ours is `dlbench.run.train` itself, with records and
+fp32, batches of 8, SGD, `loss.item()` each step, all cores. Ours is `dlbench.run.training.train`, with records and
 TensorBoard, held between steps by a callback. What stands between two epochs is not in a step's time on either side;
 the part on overhead says what it costs. Sequences have a plain loop of their own: lists of tensors and a collate
 function, random batches, one decoder step at a time in training, one word at a time in decoding.

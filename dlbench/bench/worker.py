@@ -24,7 +24,6 @@ from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlbench import run
 from dlbench.bench import plain
 from dlbench.bench.workers import Job
 from dlbench.config import build, composition
@@ -34,7 +33,8 @@ from dlbench.decoding.beam import Beam
 from dlbench.decoding.sampling import Greedy, Nucleus
 from dlbench.models.cost import count_parameters
 from dlbench.protocols import Decoder
-from dlbench.run import Plan, prepare
+from dlbench.run.plan import Plan, prepare
+from dlbench.run.training import train
 from dlbench.seeding import reseed_global
 from dlbench.tasks.base import Task, read_metrics
 from dlbench.tasks.transduction import symbols
@@ -66,7 +66,7 @@ def serve(job: Job, folder: Path, connection: Connection) -> None:
         gate = Gate(plan, connection)
         brought = Task.configure_callbacks
         Task.configure_callbacks = lambda task: [*brought(task), gate]  # type: ignore[method-assign, assignment, misc]
-        run.train(plan)
+        train(plan)
 
 
 def handle(connection: Connection, target: Any) -> Answer:
@@ -198,7 +198,7 @@ def flops_of(action: Callable[[], object]) -> int:
 
 
 class Gate(LambdaCallback):
-    """Holds a real run, `dlbench.run.train` and nothing else, between two steps until told to go on.
+    """Holds a real run, `dlbench.run.training.train` and nothing else, between two steps until told to go on.
 
     ``step`` makes Lightning go on: so many ``steps``, with the logger or without (``logged``). The answer has their
     ``symbols``, and apart from the ``seconds`` in them what went by between epochs: in ``validation``, in Lightning's

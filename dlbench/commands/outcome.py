@@ -27,7 +27,9 @@ from dlbench.records.labels import (
 from dlbench.records.store import Record, State, Store
 from dlbench.report.jobs import data_set
 from dlbench.report.schema import load_all
-from dlbench.run import Outcome, Plan, obstacles
+from dlbench.run import Outcome
+from dlbench.run.plan import Plan
+from dlbench.run.training import obstacles
 from dlbench.terminal import duration, format_metric, print_columns, tell
 
 

@@ -39,7 +39,8 @@ def _composed(config: DictConfig) -> Any:
         if not is_quiet:
             tell(f"{config.name}, seed {config.seed}: preparing")  # torch takes seconds to import
         from dlbench.commands import outcome
-        from dlbench.run import execute, prepare
+        from dlbench.run import execute
+        from dlbench.run.plan import prepare
 
         plan = prepare(config)
         if not is_quiet:

@@ -177,7 +177,8 @@ def _outcome(config: DictConfig, overrides: Sequence[str], words: Words, number:
         from dlbench.records import history
         from dlbench.records.labels import data_line
         from dlbench.records.lock import BusyError
-        from dlbench.run import execute, prepare
+        from dlbench.run import execute
+        from dlbench.run.plan import prepare
 
         if config.rerun == "always" and (words.read("curves", number) or {}).get("curves"):
             config.rerun = "never"  # a requeued job goes on with what it began anew

@@ -60,6 +60,7 @@ MOST_FLIPS = 9999
 
 ENOUGH_RUNS = 3
 """Fewer runs reproduce no value, and fewer pairs decide no claim."""
+UNKNOWN_SPLIT = "but on another split, and how much this metric varies with it is not known"
 
 
 # --- Student's t ------------------------------------------------------------------------------------------------------
@@ -67,17 +68,35 @@ ENOUGH_RUNS = 3
 
 @dataclass(frozen=True)
 class Expected:
-    """Where a normal value is expected: around ``mean``, with this ``deviation`` (of so many degrees of freedom)."""
+    """Where a value is expected: around ``mean``, by two errors that know nothing of each other.
+
+    Args:
+        mean: The middle.
+        estimated: The standard deviation of a normal error, as few values tell it.
+        freedom: The degrees of freedom of this estimate: the error divided by it is Student's t.
+        known: The standard deviation of a further normal error, which is known.
+    """
 
     mean: float
-    deviation: float
+    estimated: float
     freedom: float
+    known: float = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of both."""
+        return math.hypot(self.estimated, self.known)
 
     @property
     def interval(self) -> Interval:
         """At 95%."""
-        reach = _quantile(self.freedom) * self.deviation
-        return self.mean - reach, self.mean + reach
+        # Wider than of either error alone, and not as wide as of both at their ends.
+        alone = _quantile(self.freedom) * self.estimated, _quantile(math.inf) * self.known
+        low, high = max(alone), sum(alone)
+        while high - low > 1e-9 * high:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._beyond(middle) > LEVEL else (low, middle)
+        return self.mean - high, self.mean + high
 
     def distance(self, value: float) -> float | None:
         """How far a value lies from the mean, in standard deviations; None where nothing varies."""
@@ -85,8 +104,18 @@ class Expected:
 
     def p(self, value: float) -> float | None:
         """The two-sided p of a value; None where nothing varies."""
-        distance = self.distance(value)
-        return None if distance is None else float(2 * special.stdtr(self.freedom, -abs(distance)))
+        return self._beyond(abs(value - self.mean)) if self.deviation else None
+
+    def _beyond(self, reach: float) -> float:
+        """How likely both errors together lead further from the mean than this, to either side."""
+        if not self.known:
+            return float(2 * special.stdtr(self.freedom, -reach / self.estimated))
+        if not self.estimated:
+            return float(2 * special.ndtr(-reach / self.known))
+        # Student's t is a normal value whose variance is drawn: then the sum is normal, too, for each variance drawn.
+        inverse_chi_square, weights = _drawn(self.freedom)
+        deviations = np.sqrt(self.estimated**2 * inverse_chi_square + self.known**2)
+        return float(2 * weights @ special.ndtr(-reach / deviations))
 
 
 @cache
@@ -94,22 +123,31 @@ def _quantile(freedom: float) -> float:
     return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
+@cache
+def _drawn(freedom: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Values of degrees of freedom / chi-square at the nodes of a Gauss-Legendre rule, and its weights."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    chi_square = 2 * np.asarray(special.gammaincinv(freedom / 2, (nodes + 1) / 2), dtype=np.float64)
+    return freedom / chi_square, weights / 2
+
+
 def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
     """What one more run is expected to give, for normal values: a variance of s² (1 + 1/n), and that of the split.
 
+    Where both vary, the interval is that of the sum of a t and of a normal value, the one scaled by s sqrt(1 + 1/n),
+    the other by the split's standard deviation (the fiducial distribution of Behrens and Fisher, one variance known). It
+    holds one more run in 95 to 99 of 100 cases; Welch and Satterthwaite's would in 87 to 95, of two or three runs.
+
     Args:
         values: What our runs gave.
-        split_variance: What is added where the one more run is tested on other examples (see `binomial_variance`);
-            the degrees of freedom are Welch and Satterthwaite's.
+        split_variance: What is added where the one more run is tested on other examples (see `binomial_variance`).
 
     Raises:
         ValueError: There are fewer than two values.
     """
     _at_least_two(values)
-    own = deviation(values) ** 2 * (1 + 1 / len(values))
-    whole = own + split_variance
-    freedom = (len(values) - 1) * (whole / own) ** 2 if own else math.inf
-    return Expected(statistics.fmean(values), math.sqrt(whole), freedom)
+    own = deviation(values) * math.sqrt(1 + 1 / len(values))
+    return Expected(statistics.fmean(values), own, len(values) - 1, math.sqrt(split_variance))
 
 
 def mean_difference(differences: Sequence[float]) -> Expected:
@@ -300,13 +338,15 @@ def _judge_runs(
             reason += f"; ours is the same in all {len(ours)} runs, which does not tell how much it varies"
         elif examples is not None and not examples:
             verdict = Verdict.UNDECIDED
-            reason += ", but on another split, and how much this metric varies with it is not known"
+            reason += f", {UNKNOWN_SPLIT}"
         elif not has_direction(metric):
             verdict = Verdict.DIFFERS
         else:
             verdict = Verdict.BETTER if (published < low) == is_better_higher(metric) else Verdict.WORSE
     elif len(ours) < ENOUGH_RUNS:
         verdict, reason = Verdict.IMPRECISE, f"{reason}, but of {len(ours)} runs only"
+    elif examples is not None and not examples:
+        verdict, reason = Verdict.IMPRECISE, f"{reason}, {UNKNOWN_SPLIT}"
     elif reach > allowed:
         verdict = Verdict.IMPRECISE
         reason += f", but ±{format_value(reach)} is more than ±{format_value(allowed)}"

@@ -58,8 +58,15 @@ def test_line_ends_a_byte_order_mark_and_double_spaces_are_no_content() -> None:
     assert parsed(P2G, "k æ t\tcat") == [pair("k æ t", "cat")]
 
 
-def test_a_line_ends_at_a_newline_only() -> None:
-    assert parsed(P2G, "k æ t\tc\x85a\u2028t\n") == [pair("k æ t", "c\x85a\u2028t")]
+@pytest.mark.parametrize("end", ["\r", "\x85", "\u2028", "\u2029", "\n\ufeff"])
+@pytest.mark.parametrize(
+    ("files", "line"), [(P2G, "k æ t\tcat"), (WIKIPRON, "cat\tk æ t"), (CMUDICT, "CAT K AE1 T"), (SPA_ENG, "Go.\tVe.")]
+)
+def test_lines_that_end_otherwise_are_not_read_as_one(files: PairFiles, line: str, end: str) -> None:
+    number = 1 + end.count("\n")
+    with pytest.raises(DataError, match=rf":{number}: an? .+ inside the line; end lines with a line feed"):
+        parsed(files, end.join([line, line, ""]))
+    assert len(parsed(files, f"{line}\n\n" if files is CMUDICT else f"{line}\n{line}\r\n")) == 2 - (files is CMUDICT)
 
 
 def test_cmudict_comments_alternatives_and_stress() -> None:
@@ -135,10 +142,10 @@ def test_what_looks_the_same_is_the_same_unless_text_is_to_be_read_as_it_is() ->
     assert parsed(replace(P2G, normalisation="NFKC"), "k\tﬁ\n") == [pair("k", "fi")]
 
 
-@pytest.mark.parametrize("space", [" ", "\u00a0", "\u3000", "\u200b", "\ufeff"])
+@pytest.mark.parametrize("space", [" ", "\u00a0", "\u3000", "\u200b"])
 def test_spaces_at_the_ends_stay_and_are_named_or_go_if_asked(tmp_path: Path, space: str) -> None:
     texts = dict.fromkeys(WIKIPRON.paths(), "the\tð ə\nnew york\tn\n")
-    texts["val.tsv"] = f"the\tð\n{space}the{space}\t ð ə \n"  # a file may begin with a byte order mark
+    texts["val.tsv"] = f"the\tð\n{space}the{space}\t ð ə \n"
     folder = write(tmp_path, texts)
     data = WIKIPRON.read(folder)
     assert "".join(data.val[1].target) == f"{space}the{space}"
@@ -410,7 +417,7 @@ NAMES = P2G.paths()
 @pytest.fixture
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with three files, which are then the registered ones."""
-    write(tmp_path, {name: f"k æ t\tcat{place}\n" for place, name in enumerate(NAMES)})
+    write(tmp_path, {name: "".join(f"k æ t\tcat{place}{n}\n" for n in range(3)) for place, name in enumerate(NAMES)})
     known = tuple(
         registry.File(name, None, hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()) for name in NAMES
     )
@@ -430,6 +437,10 @@ def test_files_are_trusted_only_with_their_own_contents(registered: Path) -> Non
 def test_registered_files_in_other_roles_are_another_split(registered: Path, order: tuple[int, ...]) -> None:
     files = PairFiles("phonemes_word", *(NAMES[place] for place in order))
     assert files.read(registered).provenance == "user copy"
+
+
+def test_a_registered_file_that_is_split_anew_is_another_split(registered: Path) -> None:
+    assert PairFiles("phonemes_word", NAMES[0], holdout=(1, 1)).read(registered).provenance == "other split"
 
 
 def test_registered_files_under_other_names_are_a_copy(registered: Path) -> None:

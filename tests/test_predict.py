@@ -24,6 +24,7 @@ from resealed import change, copied, made_by, reseal
 from dlbench import commands
 from dlbench.components import by_name
 from dlbench.data.image_datamodules import PictureDataModule
+from dlbench.data.image_folders import load_image_folder
 from dlbench.data.ljspeech import RATE
 from dlbench.data.pair_files import normalise
 from dlbench.data.synthetic.tones import generate
@@ -293,6 +294,17 @@ def classifier(compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFac
         Image.fromarray(random.integers(low, low + 196, shape, dtype=np.uint8)).save(path)
     data = ("data=image_folder", f"data.root={folder / 'pictures'}", "model.classes=2", "evaluation.max_shift=0")
     return run(compose("+experiment=cnn_bn_gap", *data, *RUN, f"paths.runs={folder / 'runs'}"))
+
+
+def test_a_class_of_another_name_is_other_data(classifier: Outcome, tmp_path: Path) -> None:
+    root = shutil.copytree(classifier.record.folder.parents[1] / "pictures", tmp_path / "pictures")
+    before = load_image_folder(root, 48, tmp_path / "cache")
+    for split in ("train", "test"):
+        (root / split / "light").rename(root / split / "lit")
+    after = load_image_folder(root, 48, tmp_path / "cache")
+    assert (before.classes, after.classes) == (("dark", "light"), ("dark", "lit"))
+    assert (before.test.images == after.test.images).all()
+    assert before.fingerprint() != after.fingerprint()
 
 
 def held_against_the_evaluation(answer: Answer, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from PIL import Image
 from resealed import change, copied, made_by, reseal
 
 from dlbench.components import by_name
-from dlbench.errors import ConfigError
+from dlbench.errors import ConfigError, RecordError
+from dlbench.evaluation.images import ImageEvaluation
 from dlbench.records import history, seal
 from dlbench.records.files import read_json
 from dlbench.records.manifest import forget_peak_memory, peak_memory_bytes
@@ -156,6 +158,39 @@ def test_a_loss_that_is_no_number_ends_as_diverged(compose: Compose, tiny: list[
     assert outcome.result["state"] == "diverged"
     assert 0 < outcome.result["step"] < 12
     assert not run(config).trained
+
+
+def test_validation_examples_without_a_finite_loss_are_not_left_out(
+    compose: Compose, tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    """Outputs overflow on some pictures only: the mean of the others is finite."""
+    tiny = tiny_in(tmp_path, epochs=1, sizes=(64, 60, 60))
+    overflowing = ["trainer.limit_train_batches=1", "optimizer.lr=1e9"]
+    outcome = run(compose("+experiment=octmnist_cnn_maxpool", *tiny, *overflowing))
+    assert outcome.record.state() == State.DIVERGED
+
+
+def test_a_test_metric_that_is_no_number_is_no_result(
+    compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose(*FAST, *tiny, "trainer.epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageEvaluation, "__call__", overflowing(ImageEvaluation.__call__))
+        with pytest.raises(RecordError, match=r"test/loss is not finite, so it has no result; train it with"):
+            run(config)
+    assert math.isfinite(run(config).result["metrics"]["test/loss"])
+
+
+def overflowing(evaluate: Any) -> Any:
+    """An evaluation whose network has no finite output on the test split."""
+
+    @wraps(evaluate)
+    def evaluated(self: ImageEvaluation, *given: Any) -> Any:
+        *parts, last, best = given
+        broken = {name: value * math.nan if value.is_floating_point() else value for name, value in last.items()}
+        return evaluate(self, *parts, broken, best)
+
+    return evaluated
 
 
 def test_double_precision_ends_near_single_precision(compose: Compose, tiny: list[str]) -> None:

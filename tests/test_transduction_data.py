@@ -1,5 +1,6 @@
 """The DataModule of sequence pairs: what it delivers, says of itself, and does without files."""
 
+import os
 import unicodedata
 import warnings
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_a_file_changed_between_two_runs_of_a_process_is_read_again(folder: Path
     assert module(folder).pairs("test") == (Pair(("k",), ("c",)),)
     (folder / FILES["test"]).write_text("æ\ta\n", encoding="utf-8")
     assert module(folder).pairs("test") == (Pair(("æ",), ("a",)),)
+
+
+def test_a_file_changed_under_its_old_time_is_read_again(folder: Path) -> None:
+    """As after cp -p, rsync -t or unpacking."""
+    before, status = module(folder).describe(), (folder / FILES["test"]).stat()
+    (folder / FILES["test"]).write_text("æ\ta\n", encoding="utf-8")
+    os.utime(folder / FILES["test"], ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = module(folder).describe()
+    assert before["fingerprint"] != after["fingerprint"]
+    assert before["files"] != after["files"]
 
 
 def test_reversal_concerns_the_source_of_every_split_and_not_the_pairs() -> None:

@@ -18,7 +18,7 @@ from dlbench.decoding.hypotheses import Ensemble
 from dlbench.decoding.sampling import Greedy
 from dlbench.errors import ConfigError, DlbenchError
 from dlbench.records import history, seal
-from dlbench.records.store import Store
+from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
 from dlbench.run.evaluation import read_weights
 from dlbench.run.plan import build_task, prepare
@@ -63,6 +63,15 @@ def test_a_training_is_made_once_and_decoded_in_many_ways(greedy: Outcome, again
     for _, ranked in itertools.groupby(rows(others["beam"]), key=lambda row: row["index"]):
         probabilities = [float(row["probability"]) for row in ranked]
         assert probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize("experiment", ["p2g_attention", "asr_attention", "asr_lstm"])
+def test_double_precision_decodes_with_attention(
+    experiment: str, compose: Compose, tiny_in: TinyIn, tmp_path: Path
+) -> None:
+    tiny = tiny_in(tmp_path, epochs=1, sizes=(32, 8, 8))
+    outcome = run(compose(f"+experiment={experiment}", *tiny, "model.size=16", "trainer.precision=64-true"))
+    assert outcome.record.state() == State.FINISHED
 
 
 def test_words_that_cannot_be_decoded_whole_are_counted(
@@ -275,6 +284,7 @@ def test_a_record_with_several_evaluations_is_verified(greedy: Outcome, ensemble
         (["decoding=nucleus", "evaluation.decoding.p=0"], "evaluation.decoding.p=0: "),
         (["decoding=nucleus", "evaluation.decoding.p=1.5"], "evaluation.decoding.p=1.5: "),
         (["decoding=nucleus", "evaluation.decoding.temperature=0"], "evaluation.decoding.temperature=0: "),
+        (["decoding=top_k", "evaluation.decoding.temperature=1e-38"], "evaluation.decoding.temperature=1e-38: "),
         (["decoding=beam", "evaluation.decoding.width=0"], "evaluation.decoding.width=0: "),
         (["decoding=beam", "evaluation.decoding.nbest=9"], "evaluation: .*nbest=9 is more than a beam of width=5"),
         (["decoding=nucleus", "evaluation.separate_pass=true"], "evaluation: .*samples of at least k \\+ 1 = 4"),

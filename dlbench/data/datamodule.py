@@ -90,7 +90,7 @@ def batch_loader(data: Dataset[Batch], order: Batches[Any]) -> DataLoader[Batch]
 
 # The runs of a sweep share a process, and its data with it.
 @lru_cache(maxsize=3)
-def _remembered(load: Callable[..., Any], arguments: tuple[Hashable, ...], _changed_ns: tuple[int, ...]) -> Any:
+def _remembered(load: Callable[..., Any], arguments: tuple[Hashable, ...], _stamps: tuple[Hashable, ...]) -> Any:
     return load(*arguments)
 
 
@@ -101,10 +101,12 @@ def read_once(load: Callable[..., Data], files: Iterable[Path], *arguments: Hash
         DataError: A file cannot be read; or see ``load``.
     """
     try:
-        changed = tuple(path.stat().st_mtime_ns for path in files)
+        told = [path.stat() for path in files]
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it a readable file") from error
-    return _remembered(load, arguments, changed)  # type: ignore[no-any-return]
+    # What copies or unpacks a file may give it an earlier time of change, but no earlier time of status change.
+    stamps = tuple((each.st_size, each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for each in told)
+    return _remembered(load, arguments, stamps)  # type: ignore[no-any-return]
 
 
 def cache_outside(folder: Path, given: str | None) -> Path:

@@ -157,6 +157,15 @@ class ClassFolders:
         return manifest.hexdigest()
 
 
+@dataclass(frozen=True)
+class FolderSet(PictureSet):
+    """Pictures whose classes have the names of folders."""
+
+    def fingerprint(self) -> str:
+        """That of the pictures, and of the names: a network trained for others would tell wrong ones."""
+        return hashlib.sha256("/".join((super().fingerprint(), *self.classes)).encode()).hexdigest()
+
+
 def load_image_folder(root: Path, side: int, cache: Path) -> PictureSet:
     """Read anybody's pictures: ``root/{train,val,test}/CLASS/*``, or ``root/CLASS/*``, resized to RGB.
 
@@ -180,7 +189,7 @@ def load_image_folder(root: Path, side: int, cache: Path) -> PictureSet:
         found["train"], found["val"] = _tenth_off(rest, root)
     elif "val" not in found:
         found["train"], found["val"] = _tenth_off(found["train"], root)
-    return PictureSet(found["train"], found["val"], found["test"], "folder", "user copy", files, classes=classes)
+    return FolderSet(found["train"], found["val"], found["test"], "folder", "user copy", files, classes=classes)
 
 
 def tenth(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

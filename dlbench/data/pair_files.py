@@ -32,6 +32,15 @@ Normalisation = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
 _SPLIT_SEED = 42
 _COMMENT = re.compile(r"\s#.*")
+# Some programs end lines so, or join files so: what follows would be taken for white space, or for a part of a symbol.
+_STRAY_NAMES = {
+    "\r": "a carriage return",
+    "\x85": "a next-line character (U+0085)",
+    "\u2028": "a line separator (U+2028)",
+    "\u2029": "a paragraph separator (U+2029)",
+    "\ufeff": "a byte order mark (U+FEFF)",
+}
+_STRAY = re.compile(r"[\r\x85\u2028\u2029]|^\ufeff")
 _ALTERNATIVE = re.compile(r"(?<=\S)\s*\(\d+\)\s*$")
 
 OTHER_ORDER: dict[Format, Format] = {"phonemes_word": "word_phonemes", "word_phonemes": "phonemes_word"}
@@ -186,10 +195,12 @@ class PairFiles:
             splits.append(self.parse(content, path, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
         joiner = "" if self.format == "target_source_characters" else " "
-        # Each file, by its SHA-256, is the registered one of its path, and they are split as registered.
+        # Each file, by its SHA-256, is the registered one of its path; a part of them is split otherwise.
         registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
-        known = [(file.path, file.sha256) for file in registered][: len(self.paths())]
-        provenance = "verified" if list(files.items()) == known else "user copy"
+        known = [(file.path, file.sha256) for file in registered]
+        provenance = "user copy"
+        if list(files.items()) == known[: len(self.paths())]:
+            provenance = "verified" if len(files) == len(known) else "other split"
         notices = tuple(
             f"{what}: {len(odd[kind]):,} ({odd[kind][0]}{' …' * (len(odd[kind]) > 1)}); {remedy}"
             for kind, (what, remedy) in _ODD.items()
@@ -239,6 +250,9 @@ class PairFiles:
         # Not str.splitlines, which also takes some characters inside a line for its end.
         for number, line in enumerate(text.rstrip("\r\n").split("\n") if text else (), start=1):
             bare = line.rstrip("\r")
+            if stray := _STRAY.search(bare):
+                what, remedy = _STRAY_NAMES[stray[0]], "end lines with a line feed, and remove it elsewhere"
+                raise DataError(f"{path}:{number}: {what} inside the line; {remedy}")
             yield number, bare if self.normalisation == "none" else unicodedata.normalize(self.normalisation, bare)
 
     def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:

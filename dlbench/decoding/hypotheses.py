@@ -39,7 +39,8 @@ def unroll(
         log_probs[rows] += logits.float().log_softmax(dim=-1).gather(1, last[:, None])[:, 0]
         if attend and "attention" in state:
             if attention is None:
-                attention = log_probs.new_zeros(count, max_length, state["attention"].shape[1])
+                weights = state["attention"]
+                attention = weights.new_zeros(count, max_length, weights.shape[1], dtype=torch.float32)
             attention[rows, length] = state["attention"].float()
         length += 1
         going = (last != EOS).nonzero()[:, 0]

@@ -53,7 +53,7 @@ class Sampler:
         max_length: Most symbols of a sequence, EOS included.
     """
 
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Ge(1e-6)] = 1.0  # below, single-precision logits divided by it may overflow
     samples: Count = 3
     max_length: Count = 50
 

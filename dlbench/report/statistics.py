@@ -134,8 +134,8 @@ def _drawn(freedom: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
 def one_more(values: Sequence[float], split_variance: float = 0.0) -> Expected:
     """What one more run is expected to give, for normal values: a variance of s² (1 + 1/n), and that of the split.
 
-    Where both vary, the interval is that of the sum of a t and of a normal value, the one scaled by s sqrt(1 + 1/n),
-    the other by the split's standard deviation (the fiducial distribution of Behrens and Fisher, one variance known). It
+    Where both vary, the interval is that of the sum of a t and a normal value, the one scaled by s sqrt(1 + 1/n), the
+    other by the split's standard deviation (the fiducial distribution of Behrens and Fisher, one variance known). It
     holds one more run in 95 to 99 of 100 cases; Welch and Satterthwaite's would in 87 to 95, of two or three runs.
 
     Args:

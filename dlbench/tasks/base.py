@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric
 
 from dlbench.components import component
 from dlbench.errors import ConfigError
@@ -31,6 +32,11 @@ class DivergedError(Exception):
 def read_metrics(trainer: pl.Trainer) -> dict[str, float]:
     """What the task has logged, each as the shortest decimal that is the same single-precision number."""
     return {name: float(str(value.float().cpu().numpy())) for name, value in sorted(trainer.callback_metrics.items())}
+
+
+def mean_loss() -> MeanMetric:
+    """A mean that a single NaN makes infinite; torchmetrics would leave such examples out, and the mean looks well."""
+    return MeanMetric(nan_strategy=math.inf)
 
 
 @component("training_loss", "1.0")

@@ -12,7 +12,7 @@ from dlbench.components import component
 from dlbench.errors import ConfigError
 from dlbench.metrics.best_epoch import Monitor
 from dlbench.models.cost import forward_once
-from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
+from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task, mean_loss
 
 Batch = tuple[Tensor, Tensor]
 
@@ -46,7 +46,7 @@ class ImageClassification(Task):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.to(memory_format=self.memory_format)
         outputs = int(model.outputs)  # type: ignore[arg-type]
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_loss, self.test_loss = mean_loss(), mean_loss()
         self.val_accuracy, self.test_accuracy = (MulticlassAccuracy(outputs, average="micro") for _ in range(2))
 
     def check_data(self, data: Any) -> None:

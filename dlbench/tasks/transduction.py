@@ -16,7 +16,7 @@ from dlbench.decoding.sampling import Greedy
 from dlbench.metrics.best_epoch import Monitor
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate
 from dlbench.protocols import Decoder, Hypotheses, StepModel
-from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task
+from dlbench.tasks.base import OptimizerFactory, SchedulerFactory, Task, mean_loss
 from dlbench.terminal import say
 
 
@@ -48,7 +48,7 @@ class SequenceTask(Task):
         """Greedy, unless an evaluation sets another."""
         self.ensemble: StepModel | None = None
         """What is decoded in the model's place, if an evaluation sets it."""
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_loss, self.test_loss = mean_loss(), mean_loss()
 
     def check_data(self, data: Any) -> None:
         """Say which validation targets are too long to be decoded whole; see `Task.check_data`."""

@@ -1,5 +1,6 @@
 """Claims and slips judged: comparisons by results, paired by seed; statements and slips by computing."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -248,6 +249,26 @@ def test_what_is_computed_of_networks_that_differ_by_seed_is_compared_by_seed() 
         assert compare(each, theirs, metric=metric, lower_than="b").verdict == UNDECIDED
 
 
+def test_a_seed_whose_value_is_not_finite_is_named() -> None:
+    found = compare(results({**FAR, 4: math.inf}), results({**NEAR, 4: 0.3}), lower_than="b")
+    assert (found.verdict, found.n) == (HOLDS, 3)
+    assert found.reason.endswith("a is not finite with seed 4")
+    most = dict.fromkeys((4, 5, 6, 7), math.nan)
+    assert compare(results({**FAR, **most}), results(NEAR), lower_than="b").verdict == UNDECIDED
+
+
+def test_other_data_of_the_same_name_is_not_compared() -> None:
+    def on(fingerprint: str, name: str, values: Mapping[int, float]) -> list[Result]:
+        data = {**any_result().manifest["data"], "fingerprint": fingerprint * 64, "name": name}
+        return [replace(each, manifest={**each.manifest, "data": data}) for each in results(values)]
+
+    found = compare(on("a", "p2g", FAR), on("b", "p2g", NEAR), lower_than="b")
+    reason = "on different data of one name (p2g: aaaaaaaaaaaa and bbbbbbbbbbbb)"
+    assert (found.verdict, found.reason) == (UNDECIDED, reason)
+    for theirs in (on("a", "p2g", NEAR), on("b", "cmudict", NEAR)):  # of which a claim may well speak
+        assert compare(on("a", "p2g", FAR), theirs, lower_than="b").verdict == HOLDS
+
+
 # --- curves ----------------------------------------------------------------------------------------------------------
 
 
@@ -315,8 +336,9 @@ def test_pairs_that_both_never_reach_the_threshold_tell_nothing(tmp_path: Path) 
     curve = {"epochs_to": 0.5}
     found = compare(ours, theirs, metric="train/loss", curve=curve, lower_than="b")
     assert (found.n, found.difference, found.verdict) == (1, 1, UNDECIDED)
+    assert found.reason.endswith("neither run reaches the threshold with seed 1, 2")
     found = compare(ours[:2], theirs[:2], metric="train/loss", curve=curve, lower_than="b")
-    assert (found.verdict, found.reason) == (UNDECIDED, "neither run reaches the threshold")
+    assert (found.verdict, found.reason) == (UNDECIDED, "neither run reaches the threshold with seed 1, 2")
 
 
 # --- statements and slips --------------------------------------------------------------------------------------------

@@ -246,6 +246,14 @@ def test_readings_of_a_protocol_are_shown_but_never_counted() -> None:
     assert "readings" not in sections(build(Verdicts(Evidence({"r": READINGS}, Collection(protocol)))))
 
 
+def test_a_report_of_whose_part_the_checks_do_not_speak_has_no_verdict(committed_document: Document) -> None:
+    (shared,) = (grid for grid in grids(sections(committed_document)["c2425-claims"]) if "shared" in grid.id)
+    told = {claim.link: verdict for claim, verdict in shared.rows}
+    assert told["claim-b2425-gap-params"].verdict is None
+    assert "BatchNorm" in told["claim-b2425-gap-params"].text
+    assert all((cell.verdict is None) == bool(cell.text) for cell in told.values())
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_reading_that_diverged_are_counted_there() -> None:
     runs = [
@@ -306,8 +314,8 @@ def test_an_empty_folder_gives_a_report_too() -> None:
     document = build(verdicts_on())
     assert "no finished runs" in document.about
     verdicts = {value.judged.verdict for value in verdicts_on().values}
-    assert verdicts == {Verdict.NOT_RUN, Verdict.REPRODUCED}
-    without_runs = {value.metric for value in verdicts_on().values if value.judged.verdict == Verdict.REPRODUCED}
+    assert verdicts == {Verdict.NOT_RUN, Verdict.REPRODUCED, Verdict.DIFFERS}
+    without_runs = {value.metric for value in verdicts_on().values if value.judged.verdict != Verdict.NOT_RUN}
     assert without_runs == {"model/parameters"}
 
 

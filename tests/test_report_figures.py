@@ -26,6 +26,7 @@ from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.plots import bars, draw, line, published_against_ours
 from dlbench.report.results import Collection, Evidence, Result, Runs
 from dlbench.report.schema import Configuration, Figure, Report
+from dlbench.report.statistics import prediction_interval
 from dlbench.terminal import format_value
 
 PLAIN, BN_GAP = "cnn_vanilla", "cnn_bn_gap"
@@ -220,6 +221,13 @@ def test_bars_hold_our_runs_and_the_published_value(results_of: ResultsOf) -> No
     assert (found[2].mean, found[2].interval) == (None, None)
     (single,) = bars("test/cer", REPORT, {ATTENTION: results_of(ATTENTION)[:1]}, [ATTENTION])
     assert single.interval is None
+
+
+def test_on_another_split_the_interval_of_a_bar_is_the_judged_one(committed: Verdicts) -> None:
+    value = next(each for each in committed.values if each.split and each.metric == "test/accuracy")
+    report = committed.evidence.reports[value.report]
+    (bar,) = bars(value.metric, report, {value.row.of: value.runs.results}, [value.row.of])
+    assert bar.interval == value.judged.interval != prediction_interval(value.ours)
 
 
 def test_bars_are_told_in_words(results_of: ResultsOf) -> None:

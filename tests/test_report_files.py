@@ -17,6 +17,8 @@ from dlbench.cli import experiments
 from dlbench.config import check, composed, configuration_of
 from dlbench.data.pair_files import PairFiles
 from dlbench.errors import ConfigError
+from dlbench.report.checks import judge_slip
+from dlbench.report.document import Verdict
 from dlbench.report.expressions import evaluate
 from dlbench.report.jobs import Job
 from dlbench.report.results import in_variant
@@ -182,10 +184,14 @@ def test_every_stated_count_of_parameters_is_published(name: str, shared: Path) 
 
 @pytest.mark.parametrize("report", FILES)
 def test_published_counts_of_parameters_are_those_of_the_network_they_stand_beside(report: Report) -> None:
+    """Unless a slip says that the report counted wrong."""
+    slips = [judge_slip("any", slip) for slip in report.slips]
+    wrong = {slip.slip.stated for slip in slips if slip.verdict == Verdict.WRONG}
     for configuration, published in rows_of(report):
         if "model/parameters" in published and not configuration.planned:
             overrides = ", ".join(f'"{override}"' for override in configuration.overrides)
-            assert published["model/parameters"] == evaluate(f'parameters("{configuration.experiment}", {overrides})')
+            counted = evaluate(f'parameters("{configuration.experiment}", {overrides})')
+            assert published["model/parameters"] == counted or f"{published['model/parameters']:.0f}" in wrong
 
 
 @pytest.mark.parametrize(
@@ -261,7 +267,7 @@ def test_a_claim_is_quoted_or_says_why_it_is_not(report: Report) -> None:
 
 @pytest.mark.parametrize("report", FILES)
 def test_a_claim_has_checks_unless_it_is_for_the_reader(report: Report) -> None:
-    assert {claim.id for claim in report.claims if not claim.checks} <= {"d2223.maps", "e2324.long"}
+    assert {claim.id for claim in report.claims if not claim.checks} <= {"d2223.maps", "d2223.beam_cost", "e2324.long"}
 
 
 # --- bad report files ------------------------------------------------------------------------------------------------
@@ -427,6 +433,11 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         ("of: [deep], about", "of: [depe], about", "40: substitutes.more.of.0: depe: no such configuration"),
         ("of: [deep], about", "of: [deep, plain], about", "40: plain: less stands in for it already; name it once"),
         ("[good]", "[good, gud]", "33: claims.1.reports.1: gud: no such report; did you mean good"),
+        (
+            "[good]",
+            "[]\n    unjudged: {good: why}",
+            "30: claims.1: Value error, unjudged: good is none of the reports that make the claim",
+        ),
         ("c.two", "c.one", "30: c.one: stands in good/report.yaml already; choose another id"),
         ("s.one", "c.two", "35: c.two: stands in good/report.yaml already; choose another id"),
     ],

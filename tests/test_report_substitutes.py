@@ -19,7 +19,7 @@ from dlbench.report.document import Document, Picture, Section, Verdict, grids, 
 from dlbench.report.figures.plots import draw
 from dlbench.report.files import csv_text
 from dlbench.report.render import render_html, render_latex, render_markdown
-from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Collection, Evidence, Result
+from dlbench.report.results import OTHER_SPLIT, REAL, STAND_IN, Collection, Diverged, Evidence, Result
 from dlbench.report.schema import Report
 from dlbench.report.sections import build
 from dlbench.terminal import mean_and_spread
@@ -213,6 +213,14 @@ def test_real_runs_leave_no_place_for_others() -> None:
         build(verdicts_on(*runs(FAST, REAL, (0.7, 0.71)), *runs(SLOW, REAL, (0.8, 0.82)))).sections[0]
         == (build(both).sections[0])
     )
+
+
+def test_a_run_of_a_substitute_that_diverged_is_counted_there() -> None:
+    first = made(*SLOW, seed=9, provenance=OTHER_SPLIT, metrics={})
+    diverged = Diverged(first.record, first.config, first.identity, first.manifest, 7)
+    evidence = Evidence({"r": REPORT}, Collection(on_the_other_split(), [diverged]))
+    found = {value.row.of: value.substituted for value in Verdicts(evidence).values}
+    assert {name: used.runs.lost for name, used in found.items() if used} == {"fast": [], "slow": [9]}
 
 
 def test_a_claim_that_only_one_side_was_run_for_is_not_told() -> None:

@@ -98,20 +98,26 @@ def _in_words(metric: str, check: Comparison) -> str:
 class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
-    ``lost`` are the seeds whose runs diverged, and have no value. A number that is compared with has values alone.
+    ``lost`` are the seeds whose runs diverged, and have no value, ``infinite`` those whose value is not finite.
+    ``data`` is a data set's name and hash. A number that is compared with has values alone.
     """
 
     name: str
     metric: str
     values: Mapping[int, float]
+    data: tuple[str, str] | None = None
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
+    infinite: frozenset[int] = frozenset()
 
     @property
     def told(self) -> str:
-        """Which runs diverged, in words."""
-        return f"{self.name} diverged with seed {', '.join(map(str, sorted(self.lost)))}" if self.lost else ""
+        """Which runs diverged, or gave no finite value, in words."""
+        found = {"diverged with": self.lost, "is not finite with": self.infinite}
+        return "; ".join(
+            f"{self.name} {what} seed {', '.join(map(str, sorted(seeds)))}" for what, seeds in found.items() if seeds
+        )
 
 
 def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
@@ -130,8 +136,10 @@ def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     is_count = check.curve is not None and check.curve.epochs_to is not None
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}
-    lost = frozenset({run.seed for run in runs.diverged} - values.keys())
-    return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), lost)
+    infinite = frozenset(seed for seed, value in found.items() if value is not None and seed not in values)
+    data = (runs.first.data, runs.first.fingerprint) if runs.results else None
+    lost = frozenset({*runs.lost})
+    return _Side(name, _in_words(metric, check), values, data, versions, frozenset(unreached), lost, infinite)
 
 
 def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
@@ -141,7 +149,12 @@ def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
-    if judged.verdict != Verdict.NOT_RUN and any(len(side.lost) > len(side.values) for side in (ours, theirs)):
+    if ours.data and theirs.data and ours.data != theirs.data and ours.data[0] == theirs.data[0]:
+        hashes = " and ".join(side.data[1][:12] for side in (ours, theirs) if side.data)
+        reason = f"on different data of one name ({ours.data[0]}: {hashes})"
+        judged = Judgement(Verdict.UNDECIDED, reason, judged.said)
+    is_most_lost = any(len(side.lost | side.infinite) > len(side.values) for side in (ours, theirs))
+    if judged.verdict != Verdict.NOT_RUN and is_most_lost:
         judged = replace(judged, verdict=Verdict.UNDECIDED)  # by those that happened to end
     reasons = dict.fromkeys((judged.reason, ours.told, theirs.told))
     return replace(judged, reason="; ".join(filter(None, reasons)))
@@ -191,8 +204,9 @@ def _pairs(ours: _Side, theirs: _Side) -> tuple[list[int], str]:
     remark = f"{which} not paired: other versions of {names}" if unlike else ""
     paired = [seed for seed in common if seed not in unlike]
     reaching = [seed for seed in paired if seed not in ours.unreached & theirs.unreached]
-    if paired and not reaching:
-        remark = "neither run reaches the threshold"
+    if neither := [seed for seed in paired if seed not in reaching]:
+        told = f"neither run reaches the threshold with seed {', '.join(map(str, neither))}"
+        remark = "; ".join(filter(None, (remark, told)))
     return reaching, remark
 
 

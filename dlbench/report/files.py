@@ -95,7 +95,8 @@ COLUMNS = (
 )
 """``source``: published, ours, claim or slip. ``configuration`` is the same for what is compared, whatever the seed.
 
-``provenance`` says on what data: ``verified`` is the published; of a claim it stands only where other data stood in.
+``provenance`` says on what data: ``verified`` is registered; of a claim it stands only where other data stood in. What
+a report's ``other_splits`` add to an interval is in the rows of published values alone.
 
 ``statistic`` says what of the metric the ``value`` is: a single run's value, the mean, standard deviation, n and bounds
 over the seeds of a configuration, what a published value or a claim's check came to (see

@@ -27,7 +27,7 @@ MARK, OTHER_SPLIT_MARK = "*", "†"
 OUTDATED_NOTE = f"{MARK} made by earlier MINOR versions: comparable, but only its own commit gives its bits."
 NOTES = {
     MARK: "seeds made by different MINOR versions: all count; only those of equal versions are paired.",
-    OTHER_SPLIT_MARK: "tested on other examples than the published value, of the same kind and number.",
+    OTHER_SPLIT_MARK: "on other examples than the published value, of the same kind and number.",
 }
 """What the marks of cells mean."""
 OTHER_DATA = {

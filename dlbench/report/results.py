@@ -409,9 +409,13 @@ class Evidence:
         found = {}
         for name, report in self.reports.items():
             for heading, given in report.substitutes.items():
-                told = [(each, each.manifest["data"].get("stand_in") or {}) for each in self.on(given.provenance)]
-                made_so = [each for each, made_by in told if given.stand_in.items() <= made_by.items()]
-                found[name, heading] = by_configuration(made_so)
+                made_so = [each for each in self.on(given.provenance) if given.is_made_so(each.manifest["data"])]
+                lost = [
+                    each
+                    for each in self.collection.diverged
+                    if each.provenance == given.provenance and given.is_made_so(each.manifest["data"])
+                ]
+                found[name, heading] = by_configuration(made_so, lost)
         return found
 
     def on(self, provenance: str) -> list[Result]:

@@ -265,8 +265,9 @@ class Claim(_Strict):
     """What reports claim, in our words; it holds where every check does. Without checks it is for the reader to judge.
 
     ``quotes`` are the reports' own words, which the claim's may not exceed; ``implied``: why none of their sentences
-    says it. ``reports``: which make it, where it is not this one alone. ``note`` says what the checks leave out, and
-    where they stand for something else. ``of``: what the reader must see a figure of, where there are no checks.
+    says it. ``reports``: which make it, where it is not this one alone; ``unjudged``: those of them of whose own part
+    the checks do not speak, and why. ``note`` says what the checks leave out, and where they stand for something else.
+    ``of``: what the reader must see a figure of, where there are no checks.
     """
 
     id: str
@@ -275,6 +276,7 @@ class Claim(_Strict):
     quotes: tuple[Quote, ...] = ()
     note: str | None = None
     reports: tuple[ReportName, ...] = ()
+    unjudged: dict[ReportName, str] = {}
     of: tuple[ConfigurationName, ...] = ()
     checks: tuple[Check, ...] = ()
 
@@ -282,6 +284,8 @@ class Claim(_Strict):
     def _looked_at(self) -> Self:
         if self.of and self.checks:
             raise ValueError("of: goes without checks, which name what they compare")
+        if others := self.unjudged.keys() - {*self.reports}:
+            raise ValueError(f"unjudged: {min(others)} is none of the reports that make the claim")
         return self
 
     @property
@@ -316,6 +320,10 @@ class Variant(_Strict):
     kind: Literal["change", "reading", "post hoc"] = "change"
     about: str
 
+    def heading(self, name: str) -> str:
+        """What it is called, and whether it was chosen post hoc."""
+        return f"{name} (post hoc)" if self.kind == "post hoc" else name
+
 
 class OtherSplit(_Strict):
     """Data of ours that holds other examples than a report's, of the same kind and number.
@@ -344,6 +352,10 @@ class Substitute(_Strict):
     of: tuple[ConfigurationName, ...] = Field(min_length=1)
     overrides: Overrides = ()
     about: str
+
+    def is_made_so(self, data: Mapping[str, Any]) -> bool:
+        """Whether a manifest's ``data`` was made as it says."""
+        return self.stand_in.items() <= (data.get("stand_in") or {}).items()
 
     def note(self, heading: str) -> str:
         """What it is, in a sentence: ``Other split, test pictures: 8,000 of them.``"""

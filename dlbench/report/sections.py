@@ -244,9 +244,10 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     ]
     claims = tuple(_claim(judged, report) for judged in verdicts.claims if judged.report == name)
     shared = tuple(
-        (_claim_link(judged), Cell("", verdict=judged.verdict))
+        (_claim_link(judged), Cell(reason) if (reason := judged.claim.unjudged.get(name)) else verdict)
         for judged in verdicts.claims
         if name in judged.made_by and judged.report != name
+        for verdict in [Cell("", verdict=judged.verdict)]
     )
     title = "Claims that other reports make too, judged there"
     judged_there = (Grid(f"{name}-shared-claims", title, texts("claim", "verdict"), shared),) if shared else ()
@@ -261,10 +262,14 @@ def _report(name: str, verdicts: Verdicts) -> Section:
 
 def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Grid:
     """Every published value of a table beside ours, with its verdict."""
-    variants = [variant for variant in report.variants if any(variant in value.variants for value in values)]
+    variants = {
+        heading: f"ours, {variant.heading(heading)}"
+        for heading, variant in report.variants.items()
+        if any(heading in value.variants for value in values)
+    }
     substituted = [value.substituted for value in values if value.substituted]
     substitutes = {used.heading: used.substitute for used in substituted}
-    further = [f"ours, {variant}" for variant in variants]
+    further = [*variants.values()]
     further += [f"{used.provenance}, not compared: {name}" for name, used in substitutes.items()]
 
     def cells(value: Value) -> tuple[Cell, ...]:
@@ -334,6 +339,8 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
         blocks.append(Paragraph(f"In their words: {'; '.join(words)}."))
     if judged.claim.note:
         blocks.append(Paragraph(sentence(judged.claim.note)))
+    for name, reason in judged.claim.unjudged.items():
+        blocks.append(Paragraph(f"No verdict on what {name} says: {sentence(reason)}"))
     if judged.judgements:
         blocks.append(_checks(id, "Checks", judged.judgements))
     used = {name: report.configurations[name] for name in sorted(judged.claim.configurations)}
@@ -341,7 +348,8 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
         names = (f"{name}: `{' '.join((own.experiment, *own.overrides))}`." for name, own in used.items())
         blocks.append(Paragraph(" ".join(names)))
     for place, (variant, (verdict, judgements)) in enumerate(judged.variants.items(), start=1):
-        checks = _checks(f"{id}-{place}", f"Checks, {variant}: {verdict.word}", judgements)
+        heading = report.variants[variant].heading(variant)
+        checks = _checks(f"{id}-{place}", f"Checks, {heading}: {verdict.word}", judgements)
         blocks.append(replace(checks, is_folded=verdict in LACKING))
     for place, (heading, (verdict, judgements)) in enumerate(judged.substitutes.items(), start=1):
         substitute = report.substitutes[heading]
@@ -382,17 +390,18 @@ def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
     """The findings in a sentence or two each: what a variant changes most, the noise of a last epoch, the slips."""
     points = []
     changed = [
-        (abs(statistics.fmean(others) - statistics.fmean(value.ours)), value, name, others)
+        (abs(difference), value, name)
         for value in verdicts.values
         for name, tried in value.variants.items()
         if verdicts.evidence.reports[value.report].variants[name].kind == "change"
         if value.metric.startswith("test/") and is_share_of_examples(value.metric)
-        if value.ours and (others := tried.runs.measured(value.metric))
+        if (difference := _change(value, tried)) is not None
     ]
-    size, value, name, others = max(changed, key=lambda found: found[0], default=(0.0, None, "", []))
+    size, value, name = max(changed, key=lambda found: found[0], default=(0.0, None, ""))
     if size and value:
         about = verdicts.evidence.reports[value.report].variants[name].about.partition(". ")[0].removesuffix(".")
-        here, there = (f"{mean_and_spread(found)[:-1]} run{'s' * (len(found) > 1)})" for found in (value.ours, others))
+        both = value.ours, value.variants[name].runs.measured(value.metric)
+        here, there = (f"{mean_and_spread(found)[:-1]} runs)" for found in both)
         what = f"{value.table.title}, {value.row.label}: {display_name(value.metric)}"
         text = f"{about}. What the {name} changes most is {what}, {there} instead of {here}."
         points.append(Cell(text, link="variants"))
@@ -410,6 +419,15 @@ def _points(verdicts: Verdicts) -> tuple[Cell, ...]:
     return tuple(points)
 
 
+def _change(value: Value, tried: Tried) -> float | None:
+    """By how much a variant's metric is higher: of pairs, or where there are too few, of means; None of single runs."""
+    pairs = paired(tried.runs.results, value.runs.results, value.metric)
+    both = tried.runs.measured(value.metric), value.ours
+    if len(pairs) > 1:
+        return statistics.fmean(pairs)
+    return statistics.fmean(both[0]) - statistics.fmean(both[1]) if min(map(len, both)) > 1 else None
+
+
 LAST = "val/accuracy"
 MEAN, SPREAD = f"{LAST}_last{LAST_EPOCHS}_mean", f"{LAST}_last{LAST_EPOCHS}_std"
 
@@ -422,13 +440,12 @@ def _findings(verdicts: Verdicts, groups: Sequence[Runs]) -> Section:
 
 def _variants(verdicts: Verdicts) -> Section | None:
     """What each variant does to values and claims: measured both ways, side by side."""
-    abouts = {
-        name: variant.about
-        for report in verdicts.evidence.reports.values()
-        for name, variant in report.variants.items()
+    variants = {
+        name: variant for report in verdicts.evidence.reports.values() for name, variant in report.variants.items()
     }
     blocks: list[Block] = []
-    for variant, about in abouts.items():
+    for variant, given in variants.items():
+        about, heading = given.about, given.heading(variant)
         # Reports share configurations: what was measured counts once.
         pairs = {
             (value.row.of, value.metric, tuple(result.evaluation.id for result in value.runs.results)): (value, tried)
@@ -436,7 +453,7 @@ def _variants(verdicts: Verdicts) -> Section | None:
             if (tried := value.variants.get(variant)) and value.runs.results and tried.runs.results
             if not is_exact(value.metric)
         }
-        values = tuple(_both_ways(value, tried.runs.results) for value, tried in pairs.values())
+        values = tuple(_both_ways(value, tried.runs) for value, tried in pairs.values())
         claims = tuple(
             (_claim_link(judged), Cell("", verdict=judged.verdict), Cell("", verdict=judged.variants[variant][0]))
             for judged in verdicts.claims
@@ -446,23 +463,23 @@ def _variants(verdicts: Verdicts) -> Section | None:
         if values or claims:
             blocks.append(Paragraph(about))
         if values:
-            measured_columns = numbers("as published", variant, "mean difference (pairs)", "95% interval")
+            measured_columns = numbers("as published", heading, "mean difference (pairs)", "95% interval")
             columns = (*texts("configuration", "metric"), *measured_columns)
-            blocks.append(Grid(id, f"As published, and {variant}", columns, values, labels=2))
+            blocks.append(Grid(id, f"As published, and {heading}", columns, values, labels=2))
         if claims:
-            columns = texts("claim", "as published", variant)
-            blocks.append(Grid(f"{id}-claims", f"Claims as published, and {variant}", columns, claims))
+            columns = texts("claim", "as published", heading)
+            blocks.append(Grid(f"{id}-claims", f"Claims as published, and {heading}", columns, claims))
     return Section("variants", "What the variants do", tuple(blocks)) if blocks else None
 
 
-def _both_ways(value: Value, others: Sequence[Result]) -> tuple[Cell, ...]:
-    differences = paired(others, value.runs.results, value.metric)
+def _both_ways(value: Value, others: Runs) -> tuple[Cell, ...]:
+    differences = paired(others.results, value.runs.results, value.metric)
     mean = statistics.fmean(differences) if differences else None
     return (
         Cell(value.row.of),
         Cell(display_name(value.metric)),
-        ours(Runs(value.runs.results), value.metric),
-        ours(Runs(others), value.metric),
+        ours(value.runs, value.metric),
+        ours(others, value.metric),
         Cell("-") if mean is None else Cell(f"{mean:+.4f} ({len(differences)})", mean),
         interval(mean_interval(differences) if len(differences) > 1 else None),
     )
@@ -479,8 +496,7 @@ def _readings(verdicts: Verdicts) -> Section | None:
             continue
         rows.append(_reading(value, "as in the tables", value))
         for heading, tried in readings.items():
-            is_post_hoc = variants[heading].kind == "post hoc"
-            rows.append(_reading(value, f"{heading}{' (post hoc)' if is_post_hoc else ''}", tried))
+            rows.append(_reading(value, variants[heading].heading(heading), tried))
             text = f"{value.report}, {heading}: {variants[heading].about}"
             abouts[text] = Paragraph(text)
     columns = (*texts("value", "reading", "value inside?"), *numbers("published", "ours", "distance in SD (p)"))

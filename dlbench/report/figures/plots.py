@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from dlbench import files
 from dlbench.errors import RecordError
 from dlbench.metrics.names import display_name, is_exact, is_fraction
-from dlbench.report.checks import Value
+from dlbench.report.checks import Value, held_against
 from dlbench.report.document import Grid, Picture
 from dlbench.report.figures import artifacts, style
 from dlbench.report.figures.artifacts import Drawn, Results
@@ -227,8 +227,11 @@ def bars(metric: str, report: Report, results: Results, of: Iterable[str]) -> li
     for name in of:
         rows = [row for table in report.tables for row in table.rows if row.of == name and metric in row.published]
         published = tuple(dict.fromkeys(row.published[metric] for row in rows))
-        values = Runs(results.get(name, ())).measured(metric)[:count]
+        runs = Runs(results.get(name, ()))
+        values = runs.measured(metric)[:count]
         expected = prediction_interval(values) if len(values) > 1 else None
+        if published and expected:  # as it is judged: on another split, with the error of that
+            expected = held_against(published[0], metric, runs, report).interval
         found.append(Bar(name, tuple(values), published, expected))
     return [bar for bar in found if bar.values or bar.published]
 

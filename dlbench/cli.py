@@ -231,15 +231,16 @@ def _nearest_key(key: str) -> str | None:
 
     there = {group: name for group, name in reversed(_chosen()) if name in choices(group)}  # of several the first
     parent, _, last = key.rpartition(".")
+    has_hydra = key.startswith("hydra.")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         for experiment in reversed(_swept() or [""]):  # the first is told about, if none has it
             chosen = {**there, "experiment": experiment} if experiment else there
             words = [f"{'+' * (group in WITH_PLUS)}{group}={name}" for group, name in chosen.items()]
             try:
-                config = compose("config", words)
+                config = compose("config", words, return_hydra_config=has_hydra)
             except HydraException:  # the key stands in what was chosen
-                config = compose("config")
+                config = compose("config", return_hydra_config=has_hydra)
             node = OmegaConf.select(config, parent) if parent else config
             if isinstance(node, DictConfig) and last in node:
                 return None

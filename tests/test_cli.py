@@ -485,6 +485,7 @@ def test_an_own_experiment_is_among_those_that_may_have_been_meant(refused: Refu
         (["+experiment=cnn_vanilla", "optimizer.lrr=1"], ["optimizer.lrr: no such key; did you mean optimizer.lr"]),
         (["+experiment=cnn_vanilla", "+optimizer.lrr=1"], ["optimizer.lrr: no such key of ", "did you mean lr?"]),
         (["+experiment=cnn_vanilla", "sede=1"], ["sede: no such key; did you mean seed"]),
+        (["+experiment=cnn_vanilla", "hydra.job.nam=x"], ["hydra.job.nam: no such key; did you mean hydra.job.name"]),
         (["-m", "+experiment=p2g_lstm,p2g_beam", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),
         (["-m", "+experiment=choice(p2g_lstm)", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),
         (["+sweep=p2g", "model.sise=1"], ["model.sise: no such key; did you mean model.size"]),

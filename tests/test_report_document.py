@@ -21,7 +21,7 @@ from dlbench.report.files import COLUMNS, _cells, csv_text, main_table
 from dlbench.report.listings import NOTES, other_data
 from dlbench.report.results import REAL, Collection, Contradiction, Diverged, Evidence, LeftOut, Result, in_variant
 from dlbench.report.schema import Configuration, Report, Row, Table, Variant, load_all
-from dlbench.report.sections import build
+from dlbench.report.sections import build, summary
 
 REPORTS = load_all()
 METRICS = ("val/accuracy", "test/accuracy", "test/cer", "test/wer", "model/parameters")
@@ -79,6 +79,15 @@ def test_every_published_value_claim_and_slip_is_in_the_report(committed_documen
             assert any(section.title == claim.text for section in found.values())
         for slip in report.slips:
             assert slip.text in texts(found["slips"])
+
+
+def test_the_summary_counts_every_value_and_claim_once(committed: Verdicts) -> None:
+    for sentence in summary(committed).rstrip(".").split(". "):
+        whole, parts = sentence.split(": ")
+        counts = [part.split(" ", 1) for part in parts.split(", ")]
+        assert int(whole.split()[0]) == sum(int(count) for count, _ in counts)
+        verbs = {word for count, word in counts if word.startswith(("hold", "fail", "differ")) and count == "1"}
+        assert all(word.endswith("s") for word in verbs)
 
 
 def test_ids_are_unique_and_links_lead_somewhere(committed_document: Document) -> None:

@@ -89,7 +89,9 @@ def summary(verdicts: Verdicts) -> str:
     claims = Counter(judged.verdict for judged in verdicts.claims)
 
     def told(what: str, kinds: Sequence[Verdict], counted: Counter[Verdict]) -> str:
-        counts = (f"{counted[kind]} {kind.word.removesuffix('s')}" for kind in kinds if counted[kind])
+        found = {kind: counted[kind] for kind in kinds if counted[kind]}
+        words = {kind: kind.word if count == 1 else kind.word.removesuffix("s") for kind, count in found.items()}
+        counts = (f"{count} {words[kind]}" for kind, count in found.items())
         total = counted.total()
         return f"{total} {what if total == 1 else f'{what}s'}{': ' * bool(total)}{', '.join(counts)}."
 

@@ -330,6 +330,8 @@ def _why_another(identity: str, facts: Mapping[str, Any], manifest: Mapping[str,
     if recorded["fingerprint"] != facts["fingerprint"]:
         other = f"{recorded['source']}, {recorded['provenance']}; here {facts['source']}, {facts['provenance']}"
         remedy = "name the right data folder with --data FOLDER"
+        if recorded["source"] == facts["source"] == "folder":
+            remedy += "; own pictures as an older version read them, --own-commit reads again"
         return f"record {manifest['run']} was made with other data ({other}); {remedy}"
     another = f"what its configuration names means something else today (identity {identity})"
     return f"record {manifest['run']}: {another}; own code must be as it was then"

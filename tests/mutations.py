@@ -161,11 +161,13 @@ FAULTS: dict[str, Fault] = {
     ),
     # Statistics and verdicts.
     "interval of the mean, not of a run": (
-        "deviation(values) ** 2 * (1 + 1 / len(values))",
-        "deviation(values) ** 2 * (1 / len(values))",
+        "deviation(values) * math.sqrt(1 + 1 / len(values))",
+        "deviation(values) * math.sqrt(1 / len(values))",
         "test_report_statistics",
     ),
-    "no binomial error": ("whole = own + split_variance", "whole = own", "test_report_statistics"),
+    "no binomial error": ("math.sqrt(split_variance))", "0.0)", "test_report_statistics"),
+    "a loss that is no number is left out": ("MeanMetric(nan_strategy=math.inf)", "MeanMetric()", "test_run"),
+    "a line ends anywhere": ("if stray := _STRAY.search(line):", "if stray := None:", "test_pair_files"),
     "no correction": ("(len(ps) - rank) * ps[place]", "ps[place]", "test_report_statistics"),
     "better is worse": (
         "(published < low) == is_better_higher(metric)",

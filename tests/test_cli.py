@@ -336,7 +336,8 @@ def test_a_plain_word_is_put_right(word: str, right: str) -> None:
 def test_several_values_are_for_a_sweep(sweep: list[str], word: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{word}: is several values; add -m")):
         put_right([word])
-    assert put_right([*sweep, word]) in ([*sweep, word], [*sweep, word, "-m"])
+    flag = [] if sweep[0] in ("-m", "--multirun") else ["-m"]
+    assert put_right([*sweep, word]) == [*sweep, word, *flag]
     own = ["--config-dir", "mine", word]  # which may make a sweep of it themselves
     assert put_right(own) == own
 
@@ -345,9 +346,18 @@ def test_a_sweep_is_one_without_its_plus() -> None:
     assert put_right(["sweep=p2g", "model.size=64"]) == ["+sweep=p2g", "model.size=choice(64)", "-m"]
 
 
-@pytest.mark.parametrize("single", ["-r", "--run", "hydra.mode=RUN"])
+@pytest.mark.parametrize("single", ["hydra.mode=RUN", "++hydra.mode=RUN", "hydra.mode='RUN'"])
 def test_a_single_run_that_is_asked_for_is_no_sweep(single: str) -> None:
     assert put_right(["+sweep=p2g", single, "model.size=64"]) == ["+sweep=p2g", single, "model.size=64"]
+    # The flag comes before the mode, as for Hydra.
+    assert put_right(["-m", single, "model.size=64"]) == ["-m", single, "model.size=choice(64)"]
+    assert put_right(["+sweep=p2g", "hydra.mode=MULTIRUN", single]) == ["+sweep=p2g", "hydra.mode=MULTIRUN", single]
+
+
+def test_hydras_flag_of_a_single_run_does_not_undo_a_named_sweep() -> None:
+    for flag in ("-r", "--run"):
+        assert put_right(["+sweep=p2g", flag, "model.size=64"]) == ["+sweep=p2g", flag, "model.size=choice(64)"]
+        assert put_right(["+experiment=p2g_lstm", flag]) == ["+experiment=p2g_lstm", flag]
 
 
 @pytest.mark.parametrize("sweep", ["+sweep=p2g", "sweep=p2g", "+search=p2g_tpe", "hydra.mode=MULTIRUN"])

@@ -58,7 +58,7 @@ def test_line_ends_a_byte_order_mark_and_double_spaces_are_no_content() -> None:
     assert parsed(P2G, "k æ t\tcat") == [pair("k æ t", "cat")]
 
 
-@pytest.mark.parametrize("end", ["\r", "\x85", "\u2028", "\u2029", "\n\ufeff"])
+@pytest.mark.parametrize("end", [*"\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n\ufeff"])
 @pytest.mark.parametrize(
     ("files", "line"), [(P2G, "k æ t\tcat"), (WIKIPRON, "cat\tk æ t"), (CMUDICT, "CAT K AE1 T"), (SPA_ENG, "Go.\tVe.")]
 )
@@ -487,6 +487,7 @@ class TestRealFiles:
 
     def test_cmudict_in_the_sizes_of_the_literature(self, real_data_folder: Path) -> None:
         data = CMUDICT.read(real_data_folder)
+        assert data.provenance == "verified"
         parts = [words(part) for part in data.splits().values()]
         assert [len(part) for part in parts] == [106_837, 2000, 12_000]
         assert len(set().union(*parts)) == 120_837

@@ -255,6 +255,7 @@ def test_a_seed_whose_value_is_not_finite_is_named() -> None:
     assert found.reason.endswith("a is not finite with seed 4")
     most = dict.fromkeys((4, 5, 6, 7), math.nan)
     assert compare(results({**FAR, **most}), results(NEAR), lower_than="b").verdict == UNDECIDED
+    assert compare(results(most), results(NEAR), lower_than="b").verdict == UNDECIDED
 
 
 def test_other_data_of_the_same_name_is_not_compared() -> None:
@@ -263,8 +264,12 @@ def test_other_data_of_the_same_name_is_not_compared() -> None:
         return [replace(each, manifest={**each.manifest, "data": data}) for each in results(values)]
 
     found = compare(on("a", "p2g", FAR), on("b", "p2g", NEAR), lower_than="b")
-    reason = "on different data of one name (p2g: aaaaaaaaaaaa and bbbbbbbbbbbb)"
+    reason = "on different data of one name and settings (p2g: aaaaaaaaaaaa and bbbbbbbbbbbb)"
     assert (found.verdict, found.reason) == (UNDECIDED, reason)
+    lacking = compare(on("a", "p2g", {}), on("b", "p2g", NEAR), lower_than="b")
+    assert lacking.verdict == NOT_RUN
+    stripped = [replace(each, config={**each.config, "data": {"strip": True}}) for each in on("b", "p2g", NEAR)]
+    assert compare(on("a", "p2g", FAR), stripped, lower_than="b").verdict == HOLDS
     for theirs in (on("a", "p2g", NEAR), on("b", "cmudict", NEAR)):  # of which a claim may well speak
         assert compare(on("a", "p2g", FAR), theirs, lower_than="b").verdict == HOLDS
 

@@ -436,7 +436,7 @@ def test_a_good_file_is_read(write: Callable[..., Path]) -> None:
         (
             "[good]",
             "[]\n    unjudged: {good: why}",
-            "30: claims.1: Value error, unjudged: good is none of the reports that make the claim",
+            "30: claims.1: Value error, unjudged: good: name it in reports first",
         ),
         ("c.two", "c.one", "30: c.one: stands in good/report.yaml already; choose another id"),
         ("s.one", "c.two", "35: c.two: stands in good/report.yaml already; choose another id"),

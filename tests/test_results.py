@@ -324,7 +324,7 @@ def test_a_finished_record_that_lacks_something_is_named(lost: str, store: Store
     assert collection.results == []
     (left_out,) = collection.left_out
     assert left_out.run == finished.id
-    assert ("never evaluated" if lost == "evaluations" else lost) in left_out.reason
+    assert ("not evaluated" if lost == "evaluations" else lost) in left_out.reason
 
 
 def test_what_is_being_evaluated_is_not_named(store: Store, finished: Record) -> None:

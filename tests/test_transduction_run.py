@@ -2,9 +2,12 @@
 
 import itertools
 import json
+import math
 import random
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import pytest
@@ -16,7 +19,8 @@ from resealed import reseal_evaluation
 
 from dlbench.decoding.hypotheses import Ensemble
 from dlbench.decoding.sampling import Greedy
-from dlbench.errors import ConfigError, DlbenchError
+from dlbench.errors import ConfigError, DlbenchError, RecordError
+from dlbench.evaluation.transduction import TransductionEvaluation
 from dlbench.records import history, seal
 from dlbench.records.store import State, Store
 from dlbench.run import Outcome, run
@@ -72,6 +76,23 @@ def test_double_precision_decodes_with_attention(
     tiny = tiny_in(tmp_path, epochs=1, sizes=(32, 8, 8))
     outcome = run(compose(f"+experiment={experiment}", *tiny, "model.size=16", "trainer.precision=64-true"))
     assert outcome.record.state() == State.FINISHED
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "nucleus", "beam"])
+def test_a_network_without_finite_outputs_has_no_result(
+    decoding: str, again: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = TransductionEvaluation.__call__
+
+    @wraps(evaluate)
+    def broken(self: TransductionEvaluation, *given: Any, **others: Any) -> Any:
+        *parts, last, best = given
+        nan = ({name: value * math.nan for name, value in weights.items()} for weights in (last, best))
+        return evaluate(self, *parts, *nan, **others)
+
+    monkeypatch.setattr(TransductionEvaluation, "__call__", broken)
+    with pytest.raises(RecordError, match=r"^test/loss is not finite, so the run has no result"):
+        again(f"decoding={decoding}", "evaluation.attention_examples=1")
 
 
 def test_words_that_cannot_be_decoded_whole_are_counted(

@@ -78,10 +78,8 @@ PRINTING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra
 """Flags with which nothing is run."""
 OWN_CONFIG, OWN_FOLDER = ("--config-name", "-cn", "--config-path", "-cp"), ("--config-dir", "-cd")
 """Flags that name configurations other than the suite's: the first one, further ones."""
-SWEEPS = re.compile(r"-m|--multirun|\+?(sweep|search)=.*|hydra\.mode=MULTIRUN")
-"""Words that make a sweep."""
-SINGLE = re.compile(r"-r|--run|hydra\.mode=RUN")
-"""Words that make a single run, whatever the configuration says."""
+MULTIRUN, RUN = ("--multirun", "-m"), ("--run", "-r")
+"""Flags that make a sweep, and that make a single run where no configuration asks for a sweep."""
 
 
 def put_right(words: Sequence[str]) -> list[str]:
@@ -96,30 +94,37 @@ def put_right(words: Sequence[str]) -> list[str]:
         ConfigError: A word is no ``KEY=VALUE``, cannot be read, adds twice what is added once, or asks for a sweep
             without ``-m``; the message names it and the remedy.
     """
-    found: list[str] = []
-    overrides: list[Override] = []
+    read: list[tuple[str, Override | None]] = []
     # What a configuration chooses already takes no plus; an own one may choose any of them.
     adds = () if _names(words, OWN_CONFIG) else ("experiment",) if _names(words, OWN_FOLDER) else WITH_PLUS
-    is_sweep = any(map(SWEEPS.fullmatch, words)) and not any(map(SINGLE.fullmatch, words))
-    is_sweep = is_sweep and not _names(words, PRINTING)
     for word, is_value in _with_values(words):
-        if is_value or word.startswith("-"):
-            found.append(word)
-        else:
-            override, right = _read(word, adds)
-            overrides.append(override)
-            found.append(_for_each_run(override, right) if is_sweep else right)
+        is_flag = is_value or word.startswith("-")
+        override = None if is_flag else _read(word, adds)
+        read.append((str(override.input_line) if override else word, override))
+    overrides = [override for _, override in read if override]
+    asks = _asks_for_sweep(words, overrides)
+    is_rewritten = asks and not _names(words, PRINTING)
+    found = [_for_each_run(override) if override and is_rewritten else word for word, override in read]
     given = Counter(override.get_key_element() for override in overrides if override.is_add())
     if twice := [key for key, count in given.items() if count > 1]:
         raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
     # Own configurations may ask for a sweep themselves; what is wrong with those, Hydra says.
-    may_sweep = _names(words, (*OWN_CONFIG, *OWN_FOLDER))
-    may_sweep = may_sweep or any(SWEEPS.fullmatch(word) or word.startswith(("hydra.", "hydra/")) for word in found)
+    may_sweep = asks or _names(words, (*OWN_CONFIG, *OWN_FOLDER))
+    may_sweep = may_sweep or any(word.startswith(("hydra.", "hydra/")) for word in found)
     if not may_sweep and (several := [each for each in overrides if each.is_sweep_override()]):
         word = str(several[0].input_line)
         quoted = shlex.quote(_quoted(word))
         raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {quoted}")
-    return [*found, "-m"] if is_sweep and not _names(words, ("-m", "--multirun")) else found
+    needs_flag = asks and not _names(words, (*MULTIRUN, *RUN, *PRINTING))
+    return [*found, "-m"] if needs_flag else found
+
+
+def _asks_for_sweep(words: Sequence[str], overrides: Sequence[Override]) -> bool:
+    """Whether the command line makes a sweep: its flag first, then Hydra's mode, then a named sweep or search."""
+    modes = [override.value() for override in overrides if override.key_or_group == "hydra.mode"]
+    if _names(words, MULTIRUN) or not modes:
+        return _names(words, MULTIRUN) or any(each.key_or_group in ("sweep", "search") for each in overrides)
+    return modes[-1] == "MULTIRUN"
 
 
 def in_order(words: Sequence[str]) -> list[str]:
@@ -155,8 +160,8 @@ def _names(words: Sequence[str], flags: Sequence[str]) -> bool:
     return any(word.partition("=")[0] in flags for word in words)
 
 
-def _read(word: str, adds: Collection[str]) -> tuple[Override, str]:
-    """An override, and the word put right that gives it; a group in ``adds`` gets a ``+``."""
+def _read(word: str, adds: Collection[str]) -> Override:
+    """An override, of the word put right; a group in ``adds`` gets a ``+``."""
     key, has_value, _ = word.partition("=")
     if not has_value and not word.startswith("~"):
         if word in choices("experiment"):
@@ -172,13 +177,14 @@ def _read(word: str, adds: Collection[str]) -> tuple[Override, str]:
         tries.append(_quoted(word))
     for each in tries:
         with suppress(HydraException):
-            return OverridesParser.create().parse_override(each), each
+            return OverridesParser.create().parse_override(each)
     quoted = shlex.quote(_quoted(word))
     raise ConfigError(f"{word}: cannot be read; keys have no spaces, and a value that is text can be quoted: {quoted}")
 
 
-def _for_each_run(override: Override, word: str) -> str:
+def _for_each_run(override: Override) -> str:
     """The word as one that is looked for in each run of a sweep, if it sets a key that some experiments may lack."""
+    word = str(override.input_line)
     section, *key = re.split("[./@]", name := override.get_key_element())
     is_one = override.type == OverrideType.CHANGE and not override.is_sweep_override()
     if not (is_one and key and section not in ("hydra", "paths", "trainer")):

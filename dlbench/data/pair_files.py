@@ -32,15 +32,16 @@ Normalisation = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
 _SPLIT_SEED = 42
 _COMMENT = re.compile(r"\s#.*")
-# Some programs end lines so, or join files so: what follows would be taken for white space, or for a part of a symbol.
+# Some programs end lines so (see str.splitlines), or join files so: what follows would be taken for white space, or for
+# a part of a symbol.
 _STRAY_NAMES = {
     "\r": "a carriage return",
-    "\x85": "a next-line character (U+0085)",
+    **{each: f"a control character (U+{ord(each):04X})" for each in "\v\f\x1c\x1d\x1e\x85"},
     "\u2028": "a line separator (U+2028)",
     "\u2029": "a paragraph separator (U+2029)",
     "\ufeff": "a byte order mark (U+FEFF)",
 }
-_STRAY = re.compile(r"[\r\x85\u2028\u2029]|^\ufeff")
+_STRAY = re.compile(r"[\r\v\f\x1c-\x1e\x85\u2028\u2029]|^\ufeff")
 _ALTERNATIVE = re.compile(r"(?<=\S)\s*\(\d+\)\s*$")
 
 OTHER_ORDER: dict[Format, Format] = {"phonemes_word": "word_phonemes", "word_phonemes": "phonemes_word"}
@@ -195,9 +196,10 @@ class PairFiles:
             splits.append(self.parse(content, path, name, odd))
         train, val, test = map(tuple, splits if self.holdout is None else self._split(splits[0], folder / self.train))
         joiner = "" if self.format == "target_source_characters" else " "
-        # Each file, by its SHA-256, is the registered one of its path; a part of them is split otherwise.
+        # Each file, by its SHA-256, is the registered one of its path; where there is one for each split, one alone is
+        # split otherwise. A licence is no split.
         registered = registry.REGISTRY[self.name].files if self.name in registry.REGISTRY else ()
-        known = [(file.path, file.sha256) for file in registered]
+        known = [(each.path, each.sha256) for each in registered if Path(each.path).suffix == Path(self.train).suffix]
         provenance = "user copy"
         if list(files.items()) == known[: len(self.paths())]:
             provenance = "verified" if len(files) == len(known) else "other split"
@@ -225,6 +227,9 @@ class PairFiles:
                     odd["comment"].append(f"{place} {line[:60]!r}")
                 continue
             try:
+                if stray := _STRAY.search(line):
+                    what, remedy = _STRAY_NAMES[stray[0]], "end lines with a line feed, and remove it elsewhere"
+                    raise _LineError(f"{what} inside the line; {remedy}")
                 pair = self._pair(line, place, odd)
                 self._check(pair, is_first=not pairs)
             except _LineError as error:
@@ -250,9 +255,6 @@ class PairFiles:
         # Not str.splitlines, which also takes some characters inside a line for its end.
         for number, line in enumerate(text.rstrip("\r\n").split("\n") if text else (), start=1):
             bare = line.rstrip("\r")
-            if stray := _STRAY.search(bare):
-                what, remedy = _STRAY_NAMES[stray[0]], "end lines with a line feed, and remove it elsewhere"
-                raise DataError(f"{path}:{number}: {what} inside the line; {remedy}")
             yield number, bare if self.normalisation == "none" else unicodedata.normalize(self.normalisation, bare)
 
     def _comments(self, lines: Sequence[tuple[int, str]]) -> frozenset[int]:

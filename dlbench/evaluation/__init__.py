@@ -1,12 +1,26 @@
 """What is measured of a trained model, one module a task; each fits `dlbench.protocols.Evaluation`."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dlbench.errors import RecordError
 from dlbench.files import as_cell
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics, each of them a finite number.
+
+    Raises:
+        RecordError: One is not; the message names it.
+    """
+    if unfit := next((name for name, value in metrics.items() if not math.isfinite(value)), None):
+        remedy = "where the network's outputs overflow, trainer.precision=32-true or a smaller optimizer.lr may help"
+        raise RecordError(f"{unfit} is not finite, so the run has no result; {remedy}")
+    return dict(metrics)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -17,7 +17,7 @@ from torchvision.utils import make_grid, save_image
 
 from dlbench.components import component
 from dlbench.data.image_datamodules import Loader, PictureDataModule, shift
-from dlbench.evaluation import write_table
+from dlbench.evaluation import finite, write_table
 from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
 from dlbench.protocols import Weights
@@ -140,7 +140,7 @@ def first_maps(convolution: nn.Conv2d, example: Tensor, count: int) -> Tensor:
 
 def _test(trainer: pl.Trainer, task: ImageClassification, loader: Loader) -> dict[str, float]:
     trainer.test(task, loader, verbose=False)
-    return read_metrics(trainer)
+    return finite(read_metrics(trainer))
 
 
 @component("grey_image_evaluation", "1.0", uses=(summarise_curves,))

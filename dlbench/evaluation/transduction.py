@@ -19,7 +19,7 @@ from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS
 from dlbench.decoding.hypotheses import Ensemble
-from dlbench.evaluation import write_table
+from dlbench.evaluation import finite, write_table
 from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
@@ -102,7 +102,7 @@ class SequenceEvaluation:
         """The metrics that the task itself logs of the test split, and what the decoding gives for it."""
         doing("testing: reading the true symbols")
         trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
-        metrics = read_metrics(trainer)
+        metrics = finite(read_metrics(trainer))
         doing("testing: decoding")
         task.decoder, greedy = self.decoding, task.decoder
         decoded: Any = trainer.predict(task, data.evaluation_dataloader("test"))

@@ -99,13 +99,13 @@ class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
     ``lost`` are the seeds whose runs diverged, and have no value, ``infinite`` those whose value is not finite.
-    ``data`` is a data set's name and hash. A number that is compared with has values alone.
+    ``data`` is a data set's name, settings and hash. A number that is compared with has values alone.
     """
 
     name: str
     metric: str
     values: Mapping[int, float]
-    data: tuple[str, str] | None = None
+    data: tuple[str, Any, str] | None = None
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
@@ -137,7 +137,7 @@ def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}
     infinite = frozenset(seed for seed, value in found.items() if value is not None and seed not in values)
-    data = (runs.first.data, runs.first.fingerprint) if runs.results else None
+    data = (runs.first.data, runs.first.config.get("data"), runs.first.fingerprint) if runs.results else None
     lost = frozenset({*runs.lost})
     return _Side(name, _in_words(metric, check), values, data, versions, frozenset(unreached), lost, infinite)
 
@@ -149,9 +149,11 @@ def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
-    if ours.data and theirs.data and ours.data != theirs.data and ours.data[0] == theirs.data[0]:
-        hashes = " and ".join(side.data[1][:12] for side in (ours, theirs) if side.data)
-        reason = f"on different data of one name ({ours.data[0]}: {hashes})"
+    # Settings that differ say that a report compares kinds of data; else these are two files where one was meant.
+    is_alike = ours.data and theirs.data and ours.data[:2] == theirs.data[:2] and not is_exact(check.metric)
+    if is_alike and ours.data != theirs.data and judged.verdict != Verdict.NOT_RUN:
+        hashes = " and ".join(side.data[2][:12] for side in (ours, theirs) if side.data)
+        reason = f"on different data of one name and settings ({ours.data[0] if ours.data else ''}: {hashes})"
         judged = Judgement(Verdict.UNDECIDED, reason, judged.said)
     is_most_lost = any(len(side.lost | side.infinite) > len(side.values) for side in (ours, theirs))
     if judged.verdict != Verdict.NOT_RUN and is_most_lost:
@@ -165,7 +167,7 @@ def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:
     lacking = [side for side in (ours, theirs) if not side.values and side.name]
     if lacking:
         reason = "; ".join(f"no run of {side.name} gives {side.metric}" for side in lacking)
-        is_run = all(side.lost for side in lacking)
+        is_run = all(side.lost | side.infinite for side in lacking)
         return Judgement(Verdict.UNDECIDED if is_run else Verdict.NOT_RUN, reason, said)
     # Less data may have other symbols, and so other networks: then each seed counts.
     all_equal = is_constant([*ours.values.values()]) and is_constant([*theirs.values.values()])
@@ -450,6 +452,11 @@ class ClaimVerdict:
     def made_by(self) -> tuple[str, ...]:
         """The reports that make it."""
         return self.claim.reports or (self.report,)
+
+    @property
+    def judged_for(self) -> tuple[str, ...]:
+        """Those of them of whose part the checks speak."""
+        return tuple(name for name in self.made_by if name not in self.claim.unjudged)
 
 
 @dataclass(frozen=True)

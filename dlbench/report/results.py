@@ -27,7 +27,7 @@ OTHER_SPLIT, STAND_IN = "other split", "stand-in"
 SUBSTITUTES = (OTHER_SPLIT, STAND_IN)
 """Data that may be shown in place of the real, and is held against nothing published."""
 
-NOT_EVALUATED = "trained, but never evaluated; the same command again evaluates it"
+NOT_EVALUATED = "trained, but not evaluated; the same command again evaluates it, or says why it cannot"
 SUPERSEDED = "made by other versions; another folder's record of the same run, by today's, is taken"
 OUTDATED_TOO = "made by other versions; another folder's record of the same run, by others too, is taken"
 NO_LONGER = f"{Use.NEITHER}: a component means something else today"

@@ -285,7 +285,7 @@ class Claim(_Strict):
         if self.of and self.checks:
             raise ValueError("of: goes without checks, which name what they compare")
         if others := self.unjudged.keys() - {*self.reports}:
-            raise ValueError(f"unjudged: {min(others)} is none of the reports that make the claim")
+            raise ValueError(f"unjudged: {min(others)}: name it in reports first")
         return self
 
     @property

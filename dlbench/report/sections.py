@@ -142,7 +142,7 @@ def glance(verdicts: Verdicts) -> Section:
         for kinds, found in zip((VALUES, CLAIMS), every, strict=True)
     ]
     claims = tuple(
-        (_claim_link(judged), Cell(", ".join(judged.made_by)), _decision(judged.verdict, judged.judgements))
+        (_claim_link(judged), Cell(", ".join(judged.judged_for)), _decision(judged.verdict, judged.judgements))
         for judged in verdicts.claims
     )
     elsewhere = tuple(
@@ -246,10 +246,10 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     ]
     claims = tuple(_claim(judged, report) for judged in verdicts.claims if judged.report == name)
     shared = tuple(
-        (_claim_link(judged), Cell(reason) if (reason := judged.claim.unjudged.get(name)) else verdict)
+        (_claim_link(judged), Cell("", verdict=judged.verdict) if not why else Cell(f"no verdict: {why}"))
         for judged in verdicts.claims
         if name in judged.made_by and judged.report != name
-        for verdict in [Cell("", verdict=judged.verdict)]
+        for why in (judged.claim.unjudged.get(name),)
     )
     title = "Claims that other reports make too, judged there"
     judged_there = (Grid(f"{name}-shared-claims", title, texts("claim", "verdict"), shared),) if shared else ()
@@ -342,7 +342,7 @@ def _claim(judged: ClaimVerdict, report: Report) -> Section:
     if judged.claim.note:
         blocks.append(Paragraph(sentence(judged.claim.note)))
     for name, reason in judged.claim.unjudged.items():
-        blocks.append(Paragraph(f"No verdict on what {name} says: {sentence(reason)}"))
+        blocks.append(Paragraph(f"No verdict on what {name} says: {reason}."))
     if judged.judgements:
         blocks.append(_checks(id, "Checks", judged.judgements))
     used = {name: report.configurations[name] for name in sorted(judged.claim.configurations)}

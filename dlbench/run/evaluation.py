@@ -1,7 +1,6 @@
 """The evaluation of a run: looked up, or made from the weights that its training left."""
 
 import contextlib
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from dlbench.callbacks.recorder import refuse, weights_of
 from dlbench.config import build
 from dlbench.environment import alone
 from dlbench.errors import RecordError
+from dlbench.evaluation import finite
 from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.records import history, seal
 from dlbench.records.files import filled, set_aside, write_text
@@ -179,10 +179,8 @@ def _evaluate(plan: Plan, weights: Weights, members: Sequence[Weights]) -> dict[
     with alone() as root, watched(plan.settings.progress):
         trainer = plan.settings.trainer(root, False, [])
         metrics, outputs = evaluation(trainer, task, plan.data, weights.last, weights.best, **others)
-    if unfit := [name for name, value in metrics.items() if not math.isfinite(value)]:
-        remedy = "train it with a smaller optimizer.lr, or with trainer.precision=32-true"
-        raise RecordError(f"record {plan.record.id}: {unfit[0]} is not finite, so it has no result; {remedy}")
+    found = finite(metrics)
     with filled(plan.evaluation.folder) as folder:
         (folder / plan.evaluation.artifacts.name).mkdir()
         evaluation.write(folder, task, plan.data, outputs)
-    return dict(metrics)
+    return found

@@ -283,7 +283,7 @@ def _table(id: str, report: Report, table: Table, values: Sequence[Value]) -> Gr
         return Cell(value.row.label), *_value(value), probability(value.judged.holm), *shown
 
     notes = [sentence(table.note)] if table.note else []
-    splits = {value.split.about for value in values if value.split}
+    splits = {value.split.about for value in values if value.split and not is_exact(value.metric)}
     notes += [sentence(f"other split: {about}") for about in sorted(splits)]
     notes += [used.note(name) for name, used in substitutes.items()]
     columns = (*texts("row"), *VALUE_COLUMNS, *numbers("p, Holm", *further))

@@ -65,6 +65,14 @@ def regular(path: Path) -> Path:
     return path
 
 
+def stamp(told: os.stat_result) -> tuple[int, ...]:
+    """What tells that a file may have changed: its size, inode, and times of change.
+
+    What copies or unpacks a file may give it an earlier time of change, but no earlier time of status change.
+    """
+    return told.st_size, told.st_ino, told.st_mtime_ns, told.st_ctime_ns
+
+
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """The hash of a file in hexadecimal, read in chunks.
 

@@ -1,7 +1,8 @@
-"""A training whose loss stops being a number, or that is interrupted."""
+"""A training whose loss stops being a number, or that is interrupted; an evaluation of weights that are none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -21,6 +22,25 @@ def loss_is_nan_from(step: int, task: type[Task] = ImageClassification) -> Itera
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "loss", until_step)
+        yield
+
+
+@contextmanager
+def weights_are_nan(evaluation: type) -> Iterator[None]:
+    """Within, a kind of evaluation is given networks whose every weight is NaN."""
+    evaluate: Any = vars(evaluation)["__call__"]
+
+    @wraps(evaluate)
+    def broken(self: Any, *given: Any, **others: Any) -> Any:
+        *parts, last, best = given
+        last, best = (
+            {name: value * float("nan") if value.is_floating_point() else value for name, value in weights.items()}
+            for weights in (last, best)
+        )
+        return evaluate(self, *parts, last, best, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "__call__", broken)
         yield
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from bits import same_bits
 from board import accumulated
 from conftest import Compose, TinyIn
+from diverging import weights_are_nan
 from omegaconf import OmegaConf
 from PIL import Image
 from resealed import change, copied, made_by, reseal
@@ -170,27 +170,12 @@ def test_validation_examples_without_a_finite_loss_are_not_left_out(
     assert outcome.record.state() == State.DIVERGED
 
 
-def test_a_test_metric_that_is_no_number_is_no_result(
-    compose: Compose, tiny: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_test_metric_that_is_no_number_is_no_result(compose: Compose, tiny: list[str]) -> None:
     config = compose(*FAST, *tiny, "trainer.epochs=1")
-    with monkeypatch.context() as patch:
-        patch.setattr(ImageEvaluation, "__call__", overflowing(ImageEvaluation.__call__))
-        with pytest.raises(RecordError, match=r"^test/loss is not finite, so the run has no result; where"):
-            run(config)
+    said = r"^test/loss is not finite, so the run has no result; where"
+    with weights_are_nan(ImageEvaluation), pytest.raises(RecordError, match=said):
+        run(config)
     assert math.isfinite(run(config).result["metrics"]["test/loss"])
-
-
-def overflowing(evaluate: Any) -> Any:
-    """An evaluation whose network has no finite output on the test split."""
-
-    @wraps(evaluate)
-    def evaluated(self: ImageEvaluation, *given: Any) -> Any:
-        *parts, last, best = given
-        broken = {name: value * math.nan if value.is_floating_point() else value for name, value in last.items()}
-        return evaluate(self, *parts, broken, best)
-
-    return evaluated
 
 
 def test_double_precision_ends_near_single_precision(compose: Compose, tiny: list[str]) -> None:

@@ -2,19 +2,16 @@
 
 import itertools
 import json
-import math
 import random
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import jiwer
 import pytest
 import torch
 from bits import rows, same_bits
 from conftest import Compose, TinyIn
-from diverging import interrupted_at
+from diverging import interrupted_at, weights_are_nan
 from resealed import reseal_evaluation
 
 from dlbench.decoding.hypotheses import Ensemble
@@ -79,19 +76,9 @@ def test_double_precision_decodes_with_attention(
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "nucleus", "beam"])
-def test_a_network_without_finite_outputs_has_no_result(
-    decoding: str, again: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate = TransductionEvaluation.__call__
-
-    @wraps(evaluate)
-    def broken(self: TransductionEvaluation, *given: Any, **others: Any) -> Any:
-        *parts, last, best = given
-        nan = ({name: value * math.nan for name, value in weights.items()} for weights in (last, best))
-        return evaluate(self, *parts, *nan, **others)
-
-    monkeypatch.setattr(TransductionEvaluation, "__call__", broken)
-    with pytest.raises(RecordError, match=r"^test/loss is not finite, so the run has no result"):
+def test_a_network_without_finite_outputs_has_no_result(decoding: str, again: Callable[..., Outcome]) -> None:
+    said = r"^test/loss is not finite, so the run has no result"
+    with weights_are_nan(TransductionEvaluation), pytest.raises(RecordError, match=said):
         again(f"decoding={decoding}", "evaluation.attention_examples=1")
 
 

@@ -103,8 +103,8 @@ def put_right(words: Sequence[str]) -> list[str]:
         read.append((str(override.input_line) if override else word, override))
     overrides = [override for _, override in read if override]
     asks = _asks_for_sweep(words, overrides)
-    is_rewritten = asks and not _names(words, PRINTING)
-    found = [_for_each_run(override) if override and is_rewritten else word for word, override in read]
+    is_sweep = asks and not _names(words, PRINTING)
+    found = [_for_each_run(override) if override and is_sweep else word for word, override in read]
     given = Counter(override.get_key_element() for override in overrides if override.is_add())
     if twice := [key for key, count in given.items() if count > 1]:
         raise ConfigError(f"{twice[0].lstrip('+')}: given {given[twice[0]]} times; give it once")
@@ -115,16 +115,16 @@ def put_right(words: Sequence[str]) -> list[str]:
         word = str(several[0].input_line)
         quoted = shlex.quote(_quoted(word))
         raise ConfigError(f"{word}: is several values; add -m to make a run of each, or quote it: {quoted}")
-    needs_flag = asks and not _names(words, (*MULTIRUN, *RUN, *PRINTING))
-    return [*found, "-m"] if needs_flag else found
+    return [*found, "-m"] if is_sweep and not _names(words, (*MULTIRUN, *RUN)) else found
 
 
 def _asks_for_sweep(words: Sequence[str], overrides: Sequence[Override]) -> bool:
     """Whether the command line makes a sweep: its flag first, then Hydra's mode, then a named sweep or search."""
-    modes = [override.value() for override in overrides if override.key_or_group == "hydra.mode"]
-    if _names(words, MULTIRUN) or not modes:
-        return _names(words, MULTIRUN) or any(each.key_or_group in ("sweep", "search") for each in overrides)
-    return modes[-1] == "MULTIRUN"
+    if _names(words, MULTIRUN):
+        return True
+    if modes := [override.value() for override in overrides if override.key_or_group == "hydra.mode"]:
+        return bool(modes[-1] == "MULTIRUN")
+    return any(override.key_or_group in ("sweep", "search") for override in overrides)
 
 
 def in_order(words: Sequence[str]) -> list[str]:

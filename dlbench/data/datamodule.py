@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dlbench import paths
 from dlbench.data import Splits
 from dlbench.errors import DataError, OddDataNotice, SyntheticDataNotice
+from dlbench.files import stamp
 from dlbench.seeding import derive_seed
 
 Index = TypeVar("Index")
@@ -101,11 +102,9 @@ def read_once(load: Callable[..., Data], files: Iterable[Path], *arguments: Hash
         DataError: A file cannot be read; or see ``load``.
     """
     try:
-        told = [path.stat() for path in files]
+        stamps = tuple(stamp(path.stat()) for path in files)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); make it a readable file") from error
-    # What copies or unpacks a file may give it an earlier time of change, but no earlier time of status change.
-    stamps = tuple((each.st_size, each.st_ino, each.st_mtime_ns, each.st_ctime_ns) for each in told)
     return _remembered(load, arguments, stamps)  # type: ignore[no-any-return]
 
 

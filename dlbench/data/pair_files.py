@@ -34,14 +34,13 @@ _SPLIT_SEED = 42
 _COMMENT = re.compile(r"\s#.*")
 # Some programs end lines so (see str.splitlines), or join files so: what follows would be taken for white space, or for
 # a part of a symbol.
-_STRAY_NAMES = {
+_ENDS = {
     "\r": "a carriage return",
     **{each: f"a control character (U+{ord(each):04X})" for each in "\v\f\x1c\x1d\x1e\x85"},
     "\u2028": "a line separator (U+2028)",
     "\u2029": "a paragraph separator (U+2029)",
-    "\ufeff": "a byte order mark (U+FEFF)",
 }
-_STRAY = re.compile(r"[\r\v\f\x1c-\x1e\x85\u2028\u2029]|^\ufeff")
+_STRAY = re.compile(f"[{''.join(_ENDS)}]|^\ufeff")
 _ALTERNATIVE = re.compile(r"(?<=\S)\s*\(\d+\)\s*$")
 
 OTHER_ORDER: dict[Format, Format] = {"phonemes_word": "word_phonemes", "word_phonemes": "phonemes_word"}
@@ -228,8 +227,8 @@ class PairFiles:
                 continue
             try:
                 if stray := _STRAY.search(line):
-                    what, remedy = _STRAY_NAMES[stray[0]], "end lines with a line feed, and remove it elsewhere"
-                    raise _LineError(f"{what} inside the line; {remedy}")
+                    what = _ENDS.get(stray[0], "a byte order mark (U+FEFF)")
+                    raise _LineError(f"{what} inside the line; end lines with a line feed, and remove it elsewhere")
                 pair = self._pair(line, place, odd)
                 self._check(pair, is_first=not pairs)
             except _LineError as error:

@@ -7,8 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+
 from dlbench.errors import RecordError
 from dlbench.files import as_cell
+from dlbench.tasks.base import Task, read_metrics
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -21,6 +24,16 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
         remedy = "where the network's outputs overflow, trainer.precision=32-true or a smaller optimizer.lr may help"
         raise RecordError(f"{unfit} is not finite, so the run has no result; {remedy}")
     return dict(metrics)
+
+
+def tested(trainer: pl.Trainer, task: Task, loader: Iterable[Any]) -> dict[str, float]:
+    """What the task itself logs of a test split.
+
+    Raises:
+        RecordError: See `finite`.
+    """
+    trainer.test(task, loader, verbose=False)
+    return finite(read_metrics(trainer))
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

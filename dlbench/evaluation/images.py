@@ -16,12 +16,11 @@ from torchvision.transforms.v2 import functional as transforms
 from torchvision.utils import make_grid, save_image
 
 from dlbench.components import component
-from dlbench.data.image_datamodules import Loader, PictureDataModule, shift
-from dlbench.evaluation import finite, write_table
+from dlbench.data.image_datamodules import PictureDataModule, shift
+from dlbench.evaluation import tested, write_table
 from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.models.cost import count_flops, count_parameters, receptive_field
 from dlbench.protocols import Weights
-from dlbench.tasks.base import read_metrics
 from dlbench.tasks.image_classification import ImageClassification
 from dlbench.tasks.retrieval import PictureRetrieval, RetrievalResult
 from dlbench.terminal import doing
@@ -51,10 +50,10 @@ class ImageEvaluation:
         """Metrics by name, and the last epoch's class probabilities on the test split, (pictures, outputs)."""
         doing("testing after the best epoch")
         task.load_state_dict(best)
-        at_best = _test(trainer, task, data.evaluation_dataloader("test"))
+        at_best = tested(trainer, task, data.evaluation_dataloader("test"))
         doing("testing after the last epoch")
         task.load_state_dict(last)
-        metrics = _test(trainer, task, data.evaluation_dataloader("test"))
+        metrics = tested(trainer, task, data.evaluation_dataloader("test"))
         metrics |= {f"{name}_best_val": value for name, value in at_best.items()}
         labels = torch.from_numpy(data.pictures.test.labels)
 
@@ -138,11 +137,6 @@ def first_maps(convolution: nn.Conv2d, example: Tensor, count: int) -> Tensor:
     return maps.float().cpu()[0, :count]
 
 
-def _test(trainer: pl.Trainer, task: ImageClassification, loader: Loader) -> dict[str, float]:
-    trainer.test(task, loader, verbose=False)
-    return finite(read_metrics(trainer))
-
-
 @component("grey_image_evaluation", "1.0", uses=(summarise_curves,))
 @dataclass
 class GreyEvaluation(ImageEvaluation):
@@ -167,7 +161,7 @@ class GreyEvaluation(ImageEvaluation):
 
         def accuracy(angle: float = 0, scale: float = 1) -> float:
             loader = data.evaluation_dataloader("test", partial(transform, angle=angle, scale=scale))
-            return _test(trainer, task, loader)["test/accuracy"]
+            return tested(trainer, task, loader)["test/accuracy"]
 
         unmoved = metrics["test/accuracy_shift_0"]
         metrics |= {"test/accuracy_rotation_0": unmoved, "test/accuracy_scale_1": unmoved}

@@ -19,12 +19,11 @@ from dlbench.data.pair_datamodule import TransductionDataModule
 from dlbench.data.pairs import Pair
 from dlbench.data.vocabulary import EOS, PAD, SOS, SPECIALS
 from dlbench.decoding.hypotheses import Ensemble
-from dlbench.evaluation import finite, write_table
+from dlbench.evaluation import tested, write_table
 from dlbench.metrics.best_epoch import summarise_curves
 from dlbench.metrics.sequences import CharacterErrorRate, MacroErrorRate, WordErrorRate, WordErrorRateAtK, edits
 from dlbench.models.cost import count_parameters
 from dlbench.protocols import Decoder, Weights
-from dlbench.tasks.base import read_metrics
 from dlbench.tasks.transduction import Decoded, SequenceTask, Transduction
 from dlbench.terminal import doing
 
@@ -101,8 +100,7 @@ class SequenceEvaluation:
     def decode(self, trainer: pl.Trainer, task: SequenceTask, data: Any) -> tuple[dict[str, float], list[Decoded]]:
         """The metrics that the task itself logs of the test split, and what the decoding gives for it."""
         doing("testing: reading the true symbols")
-        trainer.test(task, data.evaluation_dataloader("test"), verbose=False)
-        metrics = finite(read_metrics(trainer))
+        metrics = tested(trainer, task, data.evaluation_dataloader("test"))
         doing("testing: decoding")
         task.decoder, greedy = self.decoding, task.decoder
         decoded: Any = trainer.predict(task, data.evaluation_dataloader("test"))

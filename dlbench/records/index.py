@@ -122,7 +122,7 @@ def _stamp(folder: Path) -> str | None:
                     elif entry.is_symlink():
                         return None
                     newest = max(newest, told.st_mtime_ns, told.st_ctime_ns)
-                    found.append((entry.path, told.st_size, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+                    found.append((entry.path, *files.stamp(told)))
     except OSError:
         return None
     if time.time_ns() - newest < JUST_NOW:

@@ -99,13 +99,12 @@ class _Side:
     """A configuration in a comparison: each seed's value, its components' versions, and which seeds never get there.
 
     ``lost`` are the seeds whose runs diverged, and have no value, ``infinite`` those whose value is not finite.
-    ``data`` is a data set's name, settings and hash. A number that is compared with has values alone.
+    A number that is compared with has values alone.
     """
 
     name: str
     metric: str
     values: Mapping[int, float]
-    data: tuple[str, Any, str] | None = None
     versions: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     unreached: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
@@ -137,9 +136,7 @@ def _side(name: str, metric: str, check: Comparison, runs: Runs) -> _Side:
     unreached = (result.seed for result in runs.results if is_count and values.get(result.seed, 0) > len(result.curves))
     versions = {result.seed: result.versions for result in runs.results}
     infinite = frozenset(seed for seed, value in found.items() if value is not None and seed not in values)
-    data = (runs.first.data, runs.first.config.get("data"), runs.first.fingerprint) if runs.results else None
-    lost = frozenset({*runs.lost})
-    return _Side(name, _in_words(metric, check), values, data, versions, frozenset(unreached), lost, infinite)
+    return _Side(name, _in_words(metric, check), values, versions, frozenset(unreached), frozenset(runs.lost), infinite)
 
 
 def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
@@ -149,17 +146,31 @@ def _judge_comparison(check: Comparison, runs_of: RunsOf) -> Judgement:
     else:
         theirs = _Side("", "", dict.fromkeys(ours.values, check.other))
     judged = _judge_sides(check, ours, theirs)
-    # Settings that differ say that a report compares kinds of data; else these are two files where one was meant.
-    is_alike = ours.data and theirs.data and ours.data[:2] == theirs.data[:2] and not is_exact(check.metric)
-    if is_alike and ours.data != theirs.data and judged.verdict != Verdict.NOT_RUN:
-        hashes = " and ".join(side.data[2][:12] for side in (ours, theirs) if side.data)
-        reason = f"on different data of one name and settings ({ours.data[0] if ours.data else ''}: {hashes})"
-        judged = Judgement(Verdict.UNDECIDED, reason, judged.said)
+    if judged.verdict != Verdict.NOT_RUN and (mixed := _mixed_data(check, runs_of)):
+        judged = Judgement(Verdict.UNDECIDED, mixed, judged.said)
     is_most_lost = any(len(side.lost | side.infinite) > len(side.values) for side in (ours, theirs))
     if judged.verdict != Verdict.NOT_RUN and is_most_lost:
         judged = replace(judged, verdict=Verdict.UNDECIDED)  # by those that happened to end
     reasons = dict.fromkeys((judged.reason, ours.told, theirs.told))
     return replace(judged, reason="; ".join(filter(None, reasons)))
+
+
+def _mixed_data(check: Comparison, runs_of: RunsOf) -> str | None:
+    """What is wrong where one data set was meant and both sides have another; None if nothing is.
+
+    Settings that differ say that a report compares kinds of data. What is computed needs none.
+    """
+    if not isinstance(check.other, str) or is_exact(check.metric):
+        return None
+    both = [runs_of(name) for name in (check.of, check.other)]
+    if not all(runs.results for runs in both):
+        return None
+    one, other = (runs.first for runs in both)
+    is_meant = (one.data, one.config.get("data")) != (other.data, other.config.get("data"))
+    if is_meant or one.fingerprint == other.fingerprint:
+        return None
+    hashes = f"{one.fingerprint[:12]} and {other.fingerprint[:12]}"
+    return f"on different data of one name and settings ({one.data}: {hashes})"
 
 
 def _judge_sides(check: Comparison, ours: _Side, theirs: _Side) -> Judgement:

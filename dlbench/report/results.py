@@ -409,13 +409,9 @@ class Evidence:
         found = {}
         for name, report in self.reports.items():
             for heading, given in report.substitutes.items():
-                made_so = [each for each in self.on(given.provenance) if given.is_made_so(each.manifest["data"])]
-                lost = [
-                    each
-                    for each in self.collection.diverged
-                    if each.provenance == given.provenance and given.is_made_so(each.manifest["data"])
-                ]
-                found[name, heading] = by_configuration(made_so, lost)
+                results = [each for each in self.collection.results if is_made_as(given, each)]
+                diverged = [each for each in self.collection.diverged if is_made_as(given, each)]
+                found[name, heading] = by_configuration(results, diverged)
         return found
 
     def on(self, provenance: str) -> list[Result]:
@@ -462,6 +458,12 @@ class Evidence:
 def is_on(own_data: tuple[str, ...], run: Closed) -> bool:
     """Whether a run is on the data that the values of a report of this own data, if any, are held against."""
     return run.fingerprint.startswith(own_data) if own_data else run.provenance == REAL
+
+
+def is_made_as(given: Substitute, run: Closed) -> bool:
+    """Whether a run is on data of a substitute's provenance, and made as it says."""
+    made = run.manifest["data"].get("stand_in") or {}
+    return run.provenance == given.provenance and given.stand_in.items() <= made.items()
 
 
 def in_variant(report: Report, name: str, variant: Variant) -> Configuration | None:

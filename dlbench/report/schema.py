@@ -353,10 +353,6 @@ class Substitute(_Strict):
     overrides: Overrides = ()
     about: str
 
-    def is_made_so(self, data: Mapping[str, Any]) -> bool:
-        """Whether a manifest's ``data`` was made as it says."""
-        return self.stand_in.items() <= (data.get("stand_in") or {}).items()
-
     def note(self, heading: str) -> str:
         """What it is, in a sentence: ``Other split, test pictures: 8,000 of them.``"""
         return sentence(f"{self.provenance}, {heading}: {self.about}")

@@ -206,6 +206,13 @@ def _claim_link(judged: ClaimVerdict) -> Cell:
     return Cell(judged.claim.text, link=_claim_id(judged))
 
 
+def _verdict_for(name: str, judged: ClaimVerdict) -> Cell:
+    """A claim's verdict for one of the reports that make it, or why it has none."""
+    if why := judged.claim.unjudged.get(name):
+        return Cell(f"no verdict: {why}")
+    return Cell("", verdict=judged.verdict)
+
+
 def _claim_id(judged: ClaimVerdict) -> str:
     return "claim-" + judged.claim.id.replace(".", "-").replace("_", "-")
 
@@ -246,10 +253,9 @@ def _report(name: str, verdicts: Verdicts) -> Section:
     ]
     claims = tuple(_claim(judged, report) for judged in verdicts.claims if judged.report == name)
     shared = tuple(
-        (_claim_link(judged), Cell("", verdict=judged.verdict) if not why else Cell(f"no verdict: {why}"))
+        (_claim_link(judged), _verdict_for(name, judged))
         for judged in verdicts.claims
         if name in judged.made_by and judged.report != name
-        for why in (judged.claim.unjudged.get(name),)
     )
     title = "Claims that other reports make too, judged there"
     judged_there = (Grid(f"{name}-shared-claims", title, texts("claim", "verdict"), shared),) if shared else ()

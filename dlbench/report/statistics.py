@@ -329,6 +329,7 @@ def _judge_runs(
     low, high = expected.interval
     around = f"[{format_value(low)}, {format_value(high)}]"
     verdict, reason = Verdict.REPRODUCED, f"published inside {around}"
+    is_unknown_split = examples is not None and not examples
     beyond = max(low - published, published - high)
     reach, allowed = (high - low) / 2, tolerance(metric, published)
     if beyond > 0.5 * unit * (1 + 1e-9):  # a little for binary fractions
@@ -336,7 +337,7 @@ def _judge_runs(
         if is_constant(ours):
             verdict = Verdict.UNDECIDED
             reason += f"; ours is the same in all {len(ours)} runs, which does not tell how much it varies"
-        elif examples is not None and not examples:
+        elif is_unknown_split:
             verdict = Verdict.UNDECIDED
             reason += f", {UNKNOWN_SPLIT}"
         elif not has_direction(metric):
@@ -345,7 +346,7 @@ def _judge_runs(
             verdict = Verdict.BETTER if (published < low) == is_better_higher(metric) else Verdict.WORSE
     elif len(ours) < ENOUGH_RUNS:
         verdict, reason = Verdict.IMPRECISE, f"{reason}, but of {len(ours)} runs only"
-    elif examples is not None and not examples:
+    elif is_unknown_split:
         verdict, reason = Verdict.IMPRECISE, f"{reason}, {UNKNOWN_SPLIT}"
     elif reach > allowed:
         verdict = Verdict.IMPRECISE

@@ -229,9 +229,11 @@ def bars(metric: str, report: Report, results: Results, of: Iterable[str]) -> li
         published = tuple(dict.fromkeys(row.published[metric] for row in rows))
         runs = Runs(results.get(name, ()))
         values = runs.measured(metric)[:count]
-        expected = prediction_interval(values) if len(values) > 1 else None
-        if published and expected:  # as it is judged: on another split, with the error of that
+        expected = None
+        if len(values) > 1 and published:  # as it is judged: on another split, with the error of that
             expected = held_against(published[0], metric, runs, report).interval
+        elif len(values) > 1:
+            expected = prediction_interval(values)
         found.append(Bar(name, tuple(values), published, expected))
     return [bar for bar in found if bar.values or bar.published]
 
